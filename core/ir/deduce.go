@@ -1,0 +1,410 @@
+package ir
+
+import (
+	"fmt"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// maxKnown is the largest integer tensor whose contents are followed symbolically.
+const maxKnown = 64
+
+// Deducer deduces result types statement by statement, in order. Beside types it
+// follows the contents of small integer tensors as symbolic integers, by running
+// their tensor programs over symbols: so the Shape, Gather, Concat chain in front of
+// a Reshape is known without a rule for any of these operators.
+type Deducer struct {
+	M     *Module
+	known map[*Value][]sym.Expr
+	bound map[string]bool // symbols visible at this point
+}
+
+// NewDeducer starts at the beginning of a function of m.
+func NewDeducer(m *Module) *Deducer {
+	return &Deducer{M: m, known: map[*Value][]sym.Expr{}, bound: map[string]bool{}}
+}
+
+// Params takes in the parameters of a block: their symbols become visible.
+func (d *Deducer) Params(params []*Value) {
+	for _, p := range params {
+		d.see(p.Type)
+	}
+}
+
+func (d *Deducer) see(t Type) {
+	if t != nil {
+		EachDim(t, func(e sym.Expr) {
+			for _, s := range e.Symbols() {
+				d.bound[s] = true
+			}
+		})
+	}
+}
+
+// Scope runs f for a region: what becomes visible inside is not visible after it.
+func (d *Deducer) Scope(f func()) {
+	outer := d.bound
+	d.bound = make(map[string]bool, len(outer))
+	for s := range outer {
+		d.bound[s] = true
+	}
+	f()
+	d.bound = outer
+}
+
+// Known gives the contents of a small integer value where they are known.
+func (d *Deducer) Known(v *Value) ([]sym.Expr, bool) {
+	if v == nil {
+		return nil, false
+	}
+	if v.Const != nil {
+		t := v.Const.Tensor
+		if !t.DType().IsInt() || t.Len() > maxKnown {
+			return nil, false
+		}
+		out := make([]sym.Expr, t.Len())
+		for i := range out {
+			out[i] = sym.Const(t.Int(int64(i)))
+		}
+		return out, true
+	}
+	e, ok := d.known[v]
+	return e, ok
+}
+
+// SetKnown records contents that a pass has proved.
+func (d *Deducer) SetKnown(v *Value, e []sym.Expr) { d.known[v] = e }
+
+// Call makes the call that a statement is, for its operator's functions.
+func (d *Deducer) Call(s *Stmt) *Call {
+	c := &Call{Op: s.Op, Node: s.Place(), Attrs: s.Attrs, Regions: s.Regions, Syms: d.M.Syms,
+		In: make([]Type, len(s.Args)), Out: make([]Type, len(s.Results)), Want: make([]bool, len(s.Results))}
+	for i, a := range s.Args {
+		if a != nil {
+			c.In[i] = a.Type
+		}
+	}
+	for i, r := range s.Results {
+		if r != nil {
+			c.Want[i], c.Out[i] = true, r.Type
+		}
+	}
+	c.Bound = func(s string) bool { return d.bound[s] }
+	c.Known = func(i int) ([]sym.Expr, bool) { return d.Known(s.Args[i]) }
+	c.ConstOf = func(i int) *tensor.Tensor {
+		if k := s.Args[i].Const; k != nil {
+			return k.Tensor
+		}
+		return nil
+	}
+	return c
+}
+
+// Stmt deduces the results of a statement whose operands have types, and follows
+// integer contents. For an operator it sets the results' types; those of a call or a
+// cast are what the callee or the cast says. Regions must be deduced before.
+func (d *Deducer) Stmt(s *Stmt) error {
+	switch s.Kind {
+	case OpStmt:
+		c := d.Call(s)
+		if err := c.Infer(); err != nil {
+			return err
+		}
+		for i, r := range s.Results {
+			if r != nil {
+				r.Type = c.Out[i]
+			}
+		}
+		d.follow(s, c)
+	case CallStmt:
+		types, err := callTypes(s)
+		if err != nil {
+			return err
+		}
+		for i, r := range s.Results {
+			if r != nil {
+				r.Type = types[i]
+			}
+		}
+	case CastStmt:
+		if k, ok := d.known[s.Args[0]]; ok {
+			d.known[s.Results[0]] = k
+		}
+	}
+	for _, r := range s.Results {
+		if r != nil {
+			d.see(r.Type)
+		}
+	}
+	return nil
+}
+
+// callTypes gives the result types of a call from the callee's signature.
+func callTypes(s *Stmt) ([]Type, error) {
+	p, isProgram := s.Callee.(*Program)
+	if k, ok := s.Callee.(*Kernel); ok {
+		p, isProgram = k.Program, true
+	}
+	if isProgram {
+		if len(s.Bind) != len(p.Syms) {
+			return nil, diag.New(diag.Verifier, "binds %d symbols, the program has %d", len(s.Bind), len(p.Syms)).At(s.Place(), s.OpName())
+		}
+		if len(s.Results) > len(p.Results) {
+			return nil, diag.New(diag.Verifier, "%d results, the program has %d", len(s.Results), len(p.Results)).At(s.Place(), s.OpName())
+		}
+		types := make([]Type, len(p.Results))
+		for i, r := range p.Results {
+			types[i] = MapDims(r.Type(), func(e sym.Expr) sym.Expr { return p.bindDim(e, s.Bind) })
+		}
+		return types, nil
+	}
+	f := s.Callee.(*Func)
+	if len(s.Results) > len(f.Results) {
+		return nil, diag.New(diag.Verifier, "%d results, the function has %d", len(s.Results), len(f.Results)).At(s.Place(), s.OpName())
+	}
+	types := make([]Type, len(f.Results))
+	for i := range types {
+		types[i] = f.Results[i].Type
+		if i < len(s.Results) && s.Results[i] != nil && s.Results[i].Type != nil {
+			types[i] = s.Results[i].Type
+		}
+	}
+	return types, nil
+}
+
+// bindDim puts a call's values in the place of the program's symbols.
+func (p *Program) bindDim(e sym.Expr, bind []sym.Expr) sym.Expr {
+	return e.Subst(func(name string) (sym.Expr, bool) {
+		for i, s := range p.Syms {
+			if s == name {
+				return bind[i], true
+			}
+		}
+		return sym.Expr{}, false
+	})
+}
+
+// follow records the contents of small integer results.
+func (d *Deducer) follow(s *Stmt, c *Call) {
+	if s.Op.Effect != Pure || len(s.Regions) > 0 {
+		return
+	}
+	small := false
+	for i, r := range s.Results {
+		if r == nil {
+			continue
+		}
+		t, ok := r.Type.(TensorType)
+		if !ok || !t.DType.IsInt() && t.DType != tensor.Bool {
+			return
+		}
+		n, ok := t.Size().Int()
+		if !ok || n > maxKnown {
+			return
+		}
+		small = small || i == 0
+	}
+	if !small {
+		return
+	}
+	p, args, err := c.Program()
+	if err != nil {
+		return
+	}
+	in := make([][]sym.Expr, len(args))
+	for i, a := range args {
+		var ok bool
+		if in[i], ok = d.Known(s.Args[a]); !ok {
+			return
+		}
+	}
+	out, ok := p.EvalSym(d.M.Syms, in)
+	if !ok {
+		return
+	}
+	for _, r := range s.Results {
+		if r != nil {
+			d.known[r], out = out[0], out[1:]
+		}
+	}
+}
+
+// Builder adds statements to a function and deduces their types as it goes. The
+// first error sticks: later calls do nothing, and Err gives it.
+type Builder struct {
+	*Deducer
+	block *Block
+	node  string
+	names map[string]int
+	err   error
+}
+
+// NewBuilder builds the body of f, a function of m; its parameters must be there.
+func NewBuilder(m *Module, f *Func) *Builder {
+	b := &Builder{Deducer: NewDeducer(m), block: &f.Block, names: map[string]int{}}
+	b.Params(f.Params)
+	for _, p := range f.Params {
+		b.names[p.Name]++
+	}
+	return b
+}
+
+// At makes a builder that adds to a block with the facts of a deducer that has come
+// there; it serves passes that replace one statement by several.
+func (d *Deducer) At(block *Block, node string) *Builder {
+	return &Builder{Deducer: d, block: block, node: node}
+}
+
+// Err is the first error.
+func (b *Builder) Err() error { return b.err }
+
+// Fail records an error unless there is one.
+func (b *Builder) Fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// Node sets the name of the model's node that following statements come from.
+func (b *Builder) Node(name string) { b.node = name }
+
+// Param adds a parameter to the block that is being built.
+func (b *Builder) Param(name string, t Type) *Value {
+	v := &Value{Name: b.name(name), Type: t, Index: len(b.block.Params)}
+	b.block.Params = append(b.block.Params, v)
+	b.see(t)
+	return v
+}
+
+// name makes a value's name unique; an empty one stays empty, and is numbered when
+// the function is finished.
+func (b *Builder) name(want string) string {
+	if want == "" || b.names == nil {
+		return ""
+	}
+	n := b.names[want]
+	b.names[want]++
+	if n == 0 {
+		return want
+	}
+	return b.name(fmt.Sprintf("%s_%d", want, n))
+}
+
+// Add appends a statement made by hand, deduces it, and says whether that went well.
+func (b *Builder) Add(s *Stmt) bool {
+	if b.err != nil {
+		return false
+	}
+	if s.Node == "" {
+		s.Node = b.node
+	}
+	for i, r := range s.Results {
+		if r != nil {
+			r.Def, r.Index = s, i
+			r.Name = b.name(r.Name)
+		}
+	}
+	if err := b.Deducer.Stmt(s); err != nil {
+		b.err = err
+		return false
+	}
+	b.block.Stmts = append(b.block.Stmts, s)
+	return true
+}
+
+// OpN applies an operator and gives n results.
+func (b *Builder) OpN(n int, name string, args []*Value, attrs Attrs, regions ...*Block) []*Value {
+	results := make([]*Value, n)
+	for i := range results {
+		results[i] = &Value{Type: UnrankedOf(tensor.Invalid)}
+	}
+	def := b.M.Lookup(name)
+	if def == nil {
+		b.Fail(diag.New(diag.Unsupported, "unsupported operator %s", name))
+		return results
+	}
+	b.Add(&Stmt{Kind: OpStmt, Op: def, Args: args, Results: results, Attrs: attrs, Regions: regions})
+	return results
+}
+
+// Op applies an operator of one result.
+func (b *Builder) Op(name string, args []*Value, attrs ...any) *Value {
+	return b.OpN(1, name, args, MakeAttrs(attrs...))[0]
+}
+
+// Const is a constant operand.
+func (b *Builder) Const(t *tensor.Tensor) *Value { return b.M.AddConst("", t, nil) }
+
+// Ints is a 1-D i64 constant.
+func (b *Builder) Ints(v ...int64) *Value {
+	return b.Const(tensor.Of(append([]int64{}, v...), int64(len(v))))
+}
+
+// Dims is a 1-D i64 value that holds the given dims, computed at run time where they
+// are not constant.
+func (b *Builder) Dims(dims ...sym.Expr) *Value {
+	return b.CallProgram(dimsProgram(dims), nil)[0]
+}
+
+// dimsProgram writes symbolic integers into a 1-D tensor.
+func dimsProgram(dims []sym.Expr) *Program {
+	n := int64(len(dims))
+	out := &Buffer{Name: "Y", DType: tensor.I64, Dims: []sym.Expr{sym.Const(n)}}
+	a := &Axis{Extent: sym.Const(n)}
+	e := IntLit(0)
+	for i := len(dims) - 1; i >= 0; i-- {
+		if i == len(dims)-1 {
+			e = SymVal(dims[i])
+		} else {
+			e = Select(a.Ix().Eq(IntLit(int64(i))), SymVal(dims[i]), e)
+		}
+	}
+	p := &Program{Name: "dims", Results: []*Buffer{out}, Stages: []*Stage{{Kind: MapStage, Outs: []*Buffer{out}, Axes: []*Axis{a}, Exprs: []*Scalar{e}}}}
+	p.Syms = p.symsOf()
+	p.NameAxes()
+	return p
+}
+
+// CallProgram calls a program whose symbols are the function's own, and adds it to
+// the module.
+func (b *Builder) CallProgram(p *Program, args []*Value) []*Value {
+	results := make([]*Value, len(p.Results))
+	for i := range results {
+		results[i] = &Value{Type: p.Results[i].Type()}
+	}
+	bind := make([]sym.Expr, len(p.Syms))
+	for i, s := range p.Syms {
+		bind[i] = sym.Var(s)
+	}
+	b.M.AddProgram(p)
+	s := &Stmt{Kind: CallStmt, Callee: p, Bind: bind, Args: args, Results: results}
+	if b.Add(s) && len(args) == 0 && len(results) == 1 {
+		if out, ok := p.EvalSym(b.M.Syms, nil); ok {
+			b.known[results[0]] = out[0]
+		}
+	}
+	return results
+}
+
+// MatchCast asserts that v has type t; symbols of t that are not visible yet are
+// bound by it.
+func (b *Builder) MatchCast(v *Value, t Type) *Value {
+	r := &Value{Type: t}
+	b.Add(&Stmt{Kind: CastStmt, Args: []*Value{v}, Results: []*Value{r}})
+	return r
+}
+
+// Region builds a block inside the current one: f adds to it and gives its results.
+func (b *Builder) Region(f func() []*Value) *Block {
+	outer := b.block
+	r := &Block{}
+	b.block = r
+	b.Scope(func() { r.Results = f() })
+	b.block = outer
+	return r
+}
+
+// Return sets the results of the block that is being built.
+func (b *Builder) Return(results ...*Value) { b.block.Results = results }

@@ -1,0 +1,260 @@
+package ir
+
+import (
+	"fmt"
+
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Module is a whole program at any mixture of levels: operators, tensor programs,
+// kernels. The function named "main" is what a caller runs.
+type Module struct {
+	Name     string
+	Syms     *sym.Context // the symbols of all functions and what is known of them
+	Funcs    []*Func
+	Programs []*Program
+	Kernels  []*Kernel
+	Consts   []*Const
+	Ops      map[string]*OpDef // operators that came with the module, from a plugin
+	Meta     Meta
+
+	constNames map[string]bool
+}
+
+// Meta is what a model says about itself; no pass depends on it.
+type Meta struct {
+	Producer, ProducerVersion, Domain, Doc string
+	IRVersion                              int64
+	Opsets                                 []Opset
+	Props                                  [][2]string
+}
+
+// Opset is an operator set that a model imports.
+type Opset struct {
+	Domain  string // "" is ai.onnx
+	Version int64
+}
+
+// NewModule makes an empty module.
+func NewModule(name string) *Module {
+	return &Module{Name: name, Syms: sym.NewContext()}
+}
+
+// Block is a list of statements in dependency order, with parameters and results.
+// It is the body of a function, or a region of a statement; a region also sees the
+// values of the blocks around it.
+type Block struct {
+	Params  []*Value
+	Stmts   []*Stmt
+	Results []*Value
+}
+
+// Func is a function: a named block.
+type Func struct {
+	Name string
+	Block
+}
+
+// Value is defined once: as a block's parameter, by a statement, or as a constant.
+type Value struct {
+	Name  string // unique in its function where it is not empty
+	Type  Type
+	Def   *Stmt  // the statement that defines it, nil for parameters and constants
+	Index int    // which result of Def, or which parameter
+	Const *Const // the constant it is, if it is one
+}
+
+// Tensor gives the value's type as a tensor type; ok is false for other values.
+func (v *Value) Tensor() (t TensorType, ok bool) {
+	t, ok = v.Type.(TensorType)
+	return
+}
+
+// Const is a constant tensor of the module.
+type Const struct {
+	Name   string
+	Tensor *tensor.Tensor
+	Source *Source // where its bytes lie in a file; nil for one that a pass made
+	value  *Value
+}
+
+// Source is a place in a file.
+type Source struct {
+	File           string
+	Offset, Length int64
+}
+
+// Value is the constant as an operand. There is one for each constant.
+func (c *Const) Value() *Value {
+	if c.value == nil {
+		c.value = &Value{Name: c.Name, Type: TypeOf(c.Tensor), Const: c}
+	}
+	return c.value
+}
+
+// AddConst adds a constant and gives it as an operand. A name that is taken, or
+// empty, is made unique.
+func (m *Module) AddConst(name string, t *tensor.Tensor, src *Source) *Value {
+	if name == "" {
+		name = "c"
+	}
+	if len(m.constNames) != len(m.Consts) { // a pass took constants away or put some in
+		m.constNames = make(map[string]bool, len(m.Consts))
+		for _, c := range m.Consts {
+			m.constNames[c.Name] = true
+		}
+	}
+	base := name
+	for i := len(m.Consts); m.constNames[name]; i++ {
+		name = fmt.Sprintf("%s_%d", base, i)
+	}
+	m.constNames[name] = true
+	c := &Const{Name: name, Tensor: t, Source: src}
+	m.Consts = append(m.Consts, c)
+	return c.Value()
+}
+
+// Main gives the function named "main", nil when there is none.
+func (m *Module) Main() *Func { return m.Func("main") }
+
+// Func gives a function by name, nil when there is none.
+func (m *Module) Func(name string) *Func {
+	for _, f := range m.Funcs {
+		if f.Name == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// Program gives a program by name, nil when there is none.
+func (m *Module) Program(name string) *Program {
+	for _, p := range m.Programs {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// Kernel gives a kernel by name, nil when there is none.
+func (m *Module) Kernel(name string) *Kernel {
+	for _, k := range m.Kernels {
+		if k.Name == name {
+			return k
+		}
+	}
+	return nil
+}
+
+// AddProgram adds a program under a name made unique.
+func (m *Module) AddProgram(p *Program) *Program {
+	base := p.Name
+	for i := 1; m.Program(p.Name) != nil; i++ {
+		p.Name = fmt.Sprintf("%s_%d", base, i)
+	}
+	m.Programs = append(m.Programs, p)
+	return p
+}
+
+// Lookup finds an operator by its full name: one that came with the module, else a
+// registered one; nil when there is none.
+func (m *Module) Lookup(name string) *OpDef {
+	if d := m.Ops[name]; d != nil {
+		return d
+	}
+	return Lookup(name)
+}
+
+// Callee is what a call statement calls: *Program, *Kernel or *Func.
+type Callee interface{ CalleeName() string }
+
+// CalleeName is the program's name.
+func (p *Program) CalleeName() string { return p.Name }
+
+// CalleeName is the kernel's name.
+func (k *Kernel) CalleeName() string { return k.Name }
+
+// CalleeName is the function's name.
+func (f *Func) CalleeName() string { return f.Name }
+
+// Kernel is a kernel of a target. What it computes is its program, so the reference
+// interpreter runs it as that.
+type Kernel struct {
+	Name    string // with its target: "cpu.gemm"
+	Program *Program
+	Attrs   Attrs // how the target is to run it; no influence on the result
+}
+
+// StmtKind says which of the three statements a Stmt is.
+type StmtKind uint8
+
+// The statements.
+const (
+	OpStmt   StmtKind = iota // an operator applied to operands
+	CallStmt                 // a call of a program, kernel or function
+	CastStmt                 // match_cast: asserts a type, may bind symbols
+)
+
+// Stmt is a statement. It defines its results.
+type Stmt struct {
+	Kind    StmtKind
+	Op      *OpDef     // of an OpStmt
+	Callee  Callee     // of a CallStmt
+	Bind    []sym.Expr // values of the program's symbols, in the order of Program.Syms
+	Args    []*Value   // nil entry: an optional operand that is left out
+	Results []*Value   // nil entry: an optional result that nobody asked for
+	Attrs   Attrs
+	Regions []*Block
+	Into    []*Value // storages that the results are placed in; nil, or one for each result (nil entry: the machine's choice)
+	Node    string   // name of the model's node this comes from, for messages
+}
+
+// OpName is what the statement does, for messages: the operator's or callee's name.
+func (s *Stmt) OpName() string {
+	switch {
+	case s.Op != nil:
+		return s.Op.Name
+	case s.Callee != nil:
+		return "call @" + s.Callee.CalleeName()
+	}
+	return "match_cast"
+}
+
+// Place names the statement for messages: the model's node, or its first result.
+func (s *Stmt) Place() string {
+	if s.Node != "" {
+		return s.Node
+	}
+	for _, r := range s.Results {
+		if r != nil {
+			return r.Name
+		}
+	}
+	return ""
+}
+
+// Effect is what a statement does beside computing its results; a call or a region
+// has the strongest effect of what is inside.
+func (s *Stmt) Effect() Effect {
+	e := Pure
+	if s.Op != nil {
+		e = s.Op.Effect
+	}
+	if f, ok := s.Callee.(*Func); ok {
+		e = max(e, f.effect())
+	}
+	for _, r := range s.Regions {
+		e = max(e, r.effect())
+	}
+	return e
+}
+
+func (b *Block) effect() Effect {
+	e := Pure
+	for _, s := range b.Stmts {
+		e = max(e, s.Effect())
+	}
+	return e
+}

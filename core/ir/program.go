@@ -1,0 +1,220 @@
+package ir
+
+import (
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Program is a tensor program: what an operator, or a group of them, computes, as a
+// list of stages over buffers. It says nothing of loop order, tiles, vectors or
+// threads; those belong to the schedule that a target chooses.
+type Program struct {
+	Name    string
+	Syms    []string  // symbols that a call binds, in the order of Stmt.Bind
+	Params  []*Buffer // what is read
+	Results []*Buffer // what is written, each by one stage
+	Stages  []*Stage  // in dependency order
+}
+
+// Buffer is a tensor of a program: a parameter, a result, or a temporary.
+type Buffer struct {
+	Name  string // unique in its program
+	DType tensor.DType
+	Dims  []sym.Expr // over the program's symbols
+}
+
+// Type is the buffer's type.
+func (b *Buffer) Type() TensorType { return TensorOf(b.DType, b.Dims...) }
+
+// StageKind says what a stage does with the points of its axes.
+type StageKind uint8
+
+// The stages.
+const (
+	MapStage     StageKind = iota // Out[axes] = Expr
+	ReduceStage                   // Out[axes] = Monoid over Red of Expr
+	ScanStage                     // Out[axes] = Monoid of Expr over the positions up to this one along ScanAxis
+	ScatterStage                  // Out = Base, then for each point of the axes: Out[Index] = Monoid(Out[Index], Expr)
+)
+
+// Monoid combines values. Sum .. Or take one component; ArgMax and ArgMin take a pair
+// (value, position) and keep the first position of the extreme, a NaN counting as
+// the extreme; MeanVar takes (value) and gives (mean, sum of squared deviations);
+// SoftmaxSum takes (score, value) and gives (max, sum of exp(score-max),
+// sum of exp(score-max)*value). Last keeps the latest in index order; it serves
+// scatters alone.
+type Monoid uint8
+
+// The monoids.
+const (
+	NoMonoid Monoid = iota
+	Sum
+	Prod
+	Max
+	Min
+	And
+	Or
+	ArgMax
+	ArgMin
+	MeanVar
+	SoftmaxSum
+	Last
+	numMonoids
+)
+
+var monoidNames = [numMonoids]string{"", "sum", "prod", "max", "min", "and", "or", "argmax", "argmin", "meanvar", "softmaxsum", "last"}
+
+func (m Monoid) String() string { return monoidNames[m] }
+
+// MonoidByName finds a monoid by the name String gives.
+func MonoidByName(name string) (Monoid, bool) {
+	for i, n := range monoidNames {
+		if n == name && i > 0 {
+			return Monoid(i), true
+		}
+	}
+	return 0, false
+}
+
+// Inputs is the number of expressions a stage with this monoid has; Outputs the
+// number of buffers it defines.
+func (m Monoid) Inputs() int {
+	switch m {
+	case ArgMax, ArgMin, SoftmaxSum:
+		return 2
+	}
+	return 1
+}
+
+// Outputs is the number of buffers that a stage with this monoid defines.
+func (m Monoid) Outputs() int {
+	switch m {
+	case ArgMax, ArgMin, MeanVar:
+		return 2
+	case SoftmaxSum:
+		return 3
+	}
+	return 1
+}
+
+// Commutes says whether operands may come in any order; then a reduction axis may
+// be permuted without changing the result (but for rounding).
+func (m Monoid) Commutes() bool { return m != Last && m != NoMonoid }
+
+// Stage defines its Out buffers, all of one shape.
+type Stage struct {
+	Kind  StageKind
+	Outs  []*Buffer
+	Axes  []*Axis // spatial: one for each dim of Outs, in order; of a scatter: over the updates
+	Red   []*Axis // reduction axes, the last one innermost
+	Exprs []*Scalar
+
+	Monoid Monoid // of reduce, scan and scatter
+
+	ScanAxis  *Axis // one of Axes
+	Exclusive bool  // a scan that leaves the point itself out
+	Reverse   bool  // a scan from the end
+
+	Base  *Buffer   // scatter: what Out holds before
+	Index []*Scalar // scatter: where the point is written, one for each dim of Outs[0]; out of range traps
+}
+
+// Out is the first buffer that the stage defines.
+func (s *Stage) Out() *Buffer { return s.Outs[0] }
+
+// AllAxes are the spatial axes and the reduction axes.
+func (s *Stage) AllAxes() []*Axis {
+	if len(s.Red) == 0 {
+		return s.Axes
+	}
+	return append(append([]*Axis(nil), s.Axes...), s.Red...)
+}
+
+// Walk visits every node of the stage's expressions, indices included.
+func (s *Stage) Walk(f func(*Scalar) bool) {
+	for _, e := range s.Exprs {
+		e.Walk(f)
+	}
+	for _, e := range s.Index {
+		e.Walk(f)
+	}
+}
+
+// Reads gives the buffers the stage loads from, each once, in order of appearance.
+func (s *Stage) Reads() []*Buffer {
+	var out []*Buffer
+	seen := map[*Buffer]bool{}
+	add := func(b *Buffer) {
+		if b != nil && !seen[b] {
+			seen[b] = true
+			out = append(out, b)
+		}
+	}
+	add(s.Base)
+	s.Walk(func(x *Scalar) bool {
+		if x.Op == OpLoad {
+			add(x.Buf)
+		}
+		return true
+	})
+	return out
+}
+
+// Temps gives the buffers that are neither parameters nor results, in order of
+// definition.
+func (p *Program) Temps() []*Buffer {
+	io := map[*Buffer]bool{}
+	for _, b := range p.Params {
+		io[b] = true
+	}
+	for _, b := range p.Results {
+		io[b] = true
+	}
+	var out []*Buffer
+	for _, s := range p.Stages {
+		for _, b := range s.Outs {
+			if !io[b] {
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
+
+// symsOf collects the symbols a program mentions, sorted by first appearance.
+func (p *Program) symsOf() []string {
+	var out []string
+	seen := map[string]bool{}
+	add := func(e sym.Expr) {
+		for _, s := range e.Symbols() {
+			if !seen[s] {
+				seen[s] = true
+				out = append(out, s)
+			}
+		}
+	}
+	for _, list := range [][]*Buffer{p.Params, p.Results} {
+		for _, b := range list {
+			for _, d := range b.Dims {
+				add(d)
+			}
+		}
+	}
+	for _, s := range p.Stages {
+		for _, b := range s.Outs {
+			for _, d := range b.Dims {
+				add(d)
+			}
+		}
+		for _, a := range s.AllAxes() {
+			add(a.Extent)
+		}
+		s.Walk(func(x *Scalar) bool {
+			if x.Op == OpSym || x.Op == OpBcast {
+				add(x.Sym)
+			}
+			return true
+		})
+	}
+	return out
+}

@@ -1,0 +1,3 @@
+module github.com/pitopt/pitopt
+
+go 1.26
