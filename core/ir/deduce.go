@@ -408,3 +408,48 @@ func (b *Builder) Region(f func() []*Value) *Block {
 
 // Return sets the results of the block that is being built.
 func (b *Builder) Return(results ...*Value) { b.block.Results = results }
+
+// Inline copies a block's statements here, with values put in the place of its
+// parameters (and of whatever else subst names), and gives its results. Types are
+// deduced anew; symbols that the block bound are the copies' own.
+func (b *Builder) Inline(block *Block, subst map[*Value]*Value) []*Value {
+	get := func(v *Value) *Value {
+		if r, ok := subst[v]; ok {
+			return r
+		}
+		return v
+	}
+	for _, s := range block.Stmts {
+		n := &Stmt{Kind: s.Kind, Op: s.Op, Callee: s.Callee, Bind: s.Bind, Attrs: s.Attrs, Node: s.Node}
+		for _, a := range s.Args {
+			if a != nil {
+				a = get(a)
+			}
+			n.Args = append(n.Args, a)
+		}
+		for _, r := range s.Results {
+			if r != nil {
+				c := &Value{Type: r.Type}
+				subst[r] = c
+				r = c
+			}
+			n.Results = append(n.Results, r)
+		}
+		for _, r := range s.Regions {
+			n.Regions = append(n.Regions, b.Region(func() []*Value {
+				for _, p := range r.Params {
+					subst[p] = b.Param("", p.Type)
+				}
+				return b.Inline(r, subst)
+			}))
+		}
+		if !b.Add(n) {
+			break
+		}
+	}
+	out := make([]*Value, len(block.Results))
+	for i, r := range block.Results {
+		out[i] = get(r)
+	}
+	return out
+}

@@ -41,6 +41,10 @@ type OpDef struct {
 	Regions []string // names of the graph attributes, in order
 	Effect  Effect
 
+	// View: the result has the elements of operand 0 in the same order; a runtime
+	// gives the same memory under another shape.
+	View bool
+
 	// AnyRank: Deduce also takes operands of unknown rank or element type. Without
 	// it the results of such a call are unranked, of the element type that the
 	// signature gives.

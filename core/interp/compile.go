@@ -1,0 +1,300 @@
+package interp
+
+import (
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// maxLanes is the largest block of points that a closure computes at once: small
+// enough that the intermediate results of a stage stay in the first-level cache.
+const maxLanes = 256
+
+// frame is where the evaluation of a stage stands.
+type frame struct {
+	at   []int64 // position along each axis; along the lane axis, that of lane 0
+	tick uint64  // changes whenever at does: what was computed under another tick is stale
+	next uint64  // the last tick given out
+	err  error   // the first out-of-range access
+}
+
+func (f *frame) step() {
+	f.next++
+	f.tick = f.next
+}
+
+// fail keeps the first error.
+func (f *frame) fail(err error) {
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+// lanes computes a node for n lanes from the frame's position on. What it returns is
+// to be read only, and holds until it is called again.
+//
+// A node that is the same for all lanes is called with n = 1.
+type lanes[T any] func(f *frame, n int) []T
+
+// compiler turns the expressions of one stage into closures.
+type compiler struct {
+	*programRun
+	stage     *ir.Stage
+	extent    []int64 // of all axes
+	axisIndex map[*ir.Axis]int
+	lane      int // the lane axis, -1 for a stage without axes
+	width     int // lanes in a block
+
+	atoms   []atom
+	atomIDs map[any]int
+	forms   map[*ir.Scalar]form // of i64 nodes
+	loads   map[*ir.Scalar]form // addresses of loads
+
+	vary  map[*ir.Scalar]bool
+	uses  map[*ir.Scalar]int
+	scope *scope
+	err   error
+}
+
+// scope holds the closures that are evaluated for the same lanes. What a guard guards
+// is evaluated for some of the lanes only and has a scope of its own, so that buffers
+// do not mix.
+type scope struct {
+	nodes map[*ir.Scalar]any
+	atoms map[int]lanes[int64]
+}
+
+func newScope() *scope {
+	return &scope{nodes: map[*ir.Scalar]any{}, atoms: map[int]lanes[int64]{}}
+}
+
+func (p *programRun) newCompiler(s *ir.Stage) *compiler {
+	c := &compiler{programRun: p, stage: s, axisIndex: map[*ir.Axis]int{}, atomIDs: map[any]int{},
+		forms: map[*ir.Scalar]form{}, loads: map[*ir.Scalar]form{}, vary: map[*ir.Scalar]bool{}, uses: map[*ir.Scalar]int{}, scope: newScope(), lane: -1, width: 1}
+	for i, a := range s.AllAxes() {
+		c.axisIndex[a] = i
+		c.extent = append(c.extent, c.eval(a.Extent))
+	}
+	c.eachNode(func(*ir.Scalar) {})
+	return c
+}
+
+// eachNode visits every node of the stage once and counts its uses.
+func (c *compiler) eachNode(f func(*ir.Scalar)) {
+	clear(c.uses)
+	var visit func(x *ir.Scalar)
+	visit = func(x *ir.Scalar) {
+		if c.uses[x]++; c.uses[x] == 1 {
+			f(x)
+			for _, a := range x.Args {
+				visit(a)
+			}
+		}
+	}
+	for _, e := range c.stage.Exprs {
+		visit(e)
+	}
+	for _, e := range c.stage.Index {
+		visit(e)
+	}
+}
+
+// fail keeps the first mistake.
+func (c *compiler) fail(format string, args ...any) {
+	if c.err == nil {
+		c.err = c.errorf(c.stage, format, args...)
+	}
+}
+
+// eval gives the value of a symbolic integer.
+func (c *compiler) eval(e sym.Expr) int64 {
+	n, err := e.Eval(c.symbol)
+	if err != nil && c.err == nil {
+		c.err = diag.As(err, diag.Run)
+	}
+	return n
+}
+
+// varies says whether a node differs between lanes.
+func (c *compiler) varies(x *ir.Scalar) bool {
+	v, ok := c.vary[x]
+	if !ok {
+		if x.DType == tensor.I64 {
+			v = c.formVaries(c.formOf(x))
+		} else {
+			v = c.argsVary(x)
+		}
+		c.vary[x] = v
+	}
+	return v
+}
+
+func (c *compiler) argsVary(x *ir.Scalar) bool {
+	for _, a := range x.Args {
+		if c.varies(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// node gives the closure of a node whose class keeps elements as T.
+func node[T any](c *compiler, x *ir.Scalar) lanes[T] {
+	fn, ok := c.scope.nodes[x]
+	if !ok {
+		fn = classOf(x.DType).node(c, x)
+		if typed, ok := fn.(lanes[T]); ok && c.uses[x] > 1 {
+			fn = once(typed)
+		}
+		c.scope.nodes[x] = fn
+	}
+	typed, ok := fn.(lanes[T])
+	if !ok {
+		c.fail("%s of type %s stands where another type belongs", x.Op, x.DType)
+		return none[T]()
+	}
+	return typed
+}
+
+// none stands in for a node that failed to compile; it is never run.
+func none[T any]() lanes[T] {
+	return func(_ *frame, n int) []T { return make([]T, n) }
+}
+
+// once lets a node that is used several times be computed once for each position.
+func once[T any](fn lanes[T]) lanes[T] {
+	var tick uint64
+	var v []T
+	return func(f *frame, n int) []T {
+		if tick != f.tick {
+			v = fn(f, n)
+			tick = f.tick
+		}
+		return v
+	}
+}
+
+// operand is a node as operand of another one: what is the same for all lanes is
+// computed once and repeated.
+func operand[T any](c *compiler, x *ir.Scalar) lanes[T] {
+	fn := node[T](c, x)
+	if c.varies(x) || x.Op == ir.OpLit {
+		return fn
+	}
+	out := make([]T, c.width)
+	return func(f *frame, n int) []T {
+		v := fn(f, 1)
+		if n == 1 {
+			return v
+		}
+		fill(out[:n], v[0])
+		return out[:n]
+	}
+}
+
+func fill[T any](out []T, v T) {
+	for i := range out {
+		out[i] = v
+	}
+}
+
+// common compiles what means the same for every class of elements, nil for the rest.
+func common[T any](c *compiler, x *ir.Scalar) lanes[T] {
+	switch x.Op {
+	case ir.OpLit:
+		out := make([]T, c.width)
+		fill(out, cellsOf[T](x.Lit).get(0))
+		return func(_ *frame, n int) []T { return out[:n] }
+	case ir.OpLoad:
+		return load[T](c, x)
+	case ir.OpGuard:
+		return guard[T](c, x)
+	case ir.OpSelect:
+		cond, a, b, out := operand[bool](c, x.Args[0]), operand[T](c, x.Args[1]), operand[T](c, x.Args[2]), make([]T, c.width)
+		return func(f *frame, n int) []T {
+			cond, a, b, out := cond(f, n), a(f, n), b(f, n), out[:n]
+			for i := range out {
+				if cond[i] {
+					out[i] = a[i]
+				} else {
+					out[i] = b[i]
+				}
+			}
+			return out
+		}
+	case ir.OpCast:
+		return cast[T](c, x)
+	}
+	return nil
+}
+
+// guard evaluates each side for the runs of lanes that it is taken for.
+func guard[T any](c *compiler, x *ir.Scalar) lanes[T] {
+	if !c.varies(x.Args[0]) {
+		cond, a, b := node[bool](c, x.Args[0]), operand[T](c, x.Args[1]), operand[T](c, x.Args[2])
+		return func(f *frame, n int) []T {
+			if cond(f, 1)[0] {
+				return a(f, n)
+			}
+			return b(f, n)
+		}
+	}
+	cond, out, lane := node[bool](c, x.Args[0]), make([]T, c.width), c.lane
+	outer := c.scope
+	c.scope = newScope()
+	a := operand[T](c, x.Args[1])
+	c.scope = newScope()
+	b := operand[T](c, x.Args[2])
+	c.scope = outer
+	return func(f *frame, n int) []T {
+		on := cond(f, n)
+		tick := f.tick
+		for lo := 0; lo < n; {
+			hi, side := lo+1, b
+			if on[lo] {
+				side = a
+			}
+			for hi < n && on[hi] == on[lo] {
+				hi++
+			}
+			f.at[lane] += int64(lo)
+			f.step()
+			copy(out[lo:hi], side(f, hi-lo))
+			f.at[lane] -= int64(lo)
+			lo = hi
+		}
+		f.tick = tick
+		return out[:n]
+	}
+}
+
+// map1 applies a function of one operand to every lane.
+func map1[T, A any](c *compiler, a lanes[A], op func(A) T) lanes[T] {
+	out := make([]T, c.width)
+	return func(f *frame, n int) []T {
+		a, out := a(f, n), out[:n]
+		for i := range out {
+			out[i] = op(a[i])
+		}
+		return out
+	}
+}
+
+// zip computes a block from two: kernel has the loop.
+func zip[T, A any](c *compiler, x *ir.Scalar, kernel func(out []T, a, b []A)) lanes[T] {
+	a, b, out := operand[A](c, x.Args[0]), operand[A](c, x.Args[1]), make([]T, c.width)
+	return func(f *frame, n int) []T {
+		kernel(out[:n], a(f, n), b(f, n))
+		return out[:n]
+	}
+}
+
+// each makes a kernel of a function of two operands.
+func each[T, A any](op func(a, b A) T) func(out []T, a, b []A) {
+	return func(out []T, a, b []A) {
+		for i := range out {
+			out[i] = op(a[i], b[i])
+		}
+	}
+}

@@ -1,0 +1,276 @@
+package interp
+
+import (
+	"context"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/ir"
+)
+
+// checkEvery is the number of points after which a stage looks whether it is to stop.
+const checkEvery = 1 << 16
+
+// runner walks over the points of a stage.
+type runner struct {
+	*frame
+	ctx    context.Context
+	extent []int64
+	lane   int
+	width  int
+	points int // since the context was looked at
+}
+
+// each runs body at every position along axes, the last one innermost, until it gives
+// false.
+func (r *runner) each(axes []int, body func() bool) bool {
+	if len(axes) == 0 {
+		return body()
+	}
+	for i := range r.extent[axes[0]] {
+		r.at[axes[0]] = i
+		if !r.each(axes[1:], body) {
+			return false
+		}
+	}
+	return true
+}
+
+// blocks runs body for blocks of n points along the lane axis.
+func (r *runner) blocks(body func(n int) bool) bool {
+	if r.lane < 0 {
+		return body(1)
+	}
+	for lo := int64(0); lo < r.extent[r.lane]; lo += int64(r.width) {
+		r.at[r.lane] = lo
+		if !body(int(min(int64(r.width), r.extent[r.lane]-lo))) {
+			return false
+		}
+	}
+	return true
+}
+
+// done is called after n points were computed and says whether to go on.
+func (r *runner) done(n int) bool {
+	if r.points += n; r.points >= checkEvery {
+		r.points = 0
+		if err := r.ctx.Err(); err != nil && r.err == nil {
+			r.err = interrupted(err)
+		}
+	}
+	return r.err == nil
+}
+
+func interrupted(err error) error {
+	return diag.New(diag.Interrupted, "the run was stopped: %v", err)
+}
+
+// runStage computes a stage into its buffers, which are there.
+func (p *programRun) runStage(s *ir.Stage) error {
+	c := p.newCompiler(s)
+	if c.err == nil {
+		c.checkShapes()
+	}
+	if c.err != nil {
+		return c.err
+	}
+	c.chooseLane()
+	run := c.stageCode()
+	if c.err != nil {
+		return c.err
+	}
+	r := &runner{frame: &frame{at: make([]int64, len(c.extent))}, ctx: p.ctx, extent: c.extent, lane: c.lane, width: c.width}
+	run(r)
+	return r.err
+}
+
+// checkShapes makes sure that axes and buffers agree: types say so, but some of it is
+// only known now.
+func (c *compiler) checkShapes() {
+	for _, b := range c.stage.Outs {
+		for i, n := range c.buffers[b].Shape() {
+			if c.stage.Kind == ir.ScatterStage {
+				if base := c.buffers[c.stage.Base].Shape()[i]; base != n {
+					c.fail("dim %d of %s is %d, that of its base %s is %d", i, b.Name, n, c.stage.Base.Name, base)
+				}
+			} else if c.extent[i] != n {
+				c.fail("dim %d of %s is %d, but its axis runs to %d", i, b.Name, n, c.extent[i])
+			}
+		}
+	}
+}
+
+// stageCode compiles the stage.
+func (c *compiler) stageCode() func(r *runner) {
+	s := c.stage
+	switch s.Kind {
+	case ir.ReduceStage:
+		return c.reduceCode()
+	case ir.ScanStage:
+		return c.scanCode()
+	case ir.ScatterStage:
+		write := classOf(s.Exprs[0].DType).scatter(c)
+		axes := c.axesBut(c.lane)
+		return func(r *runner) {
+			r.each(axes, func() bool {
+				return r.blocks(func(n int) bool {
+					r.step()
+					write(r.frame, n)
+					return r.done(n)
+				})
+			})
+		}
+	}
+	writes := make([]func(*frame, int), len(s.Outs))
+	for i, b := range s.Outs {
+		writes[i] = classOf(b.DType).write(c, b, s.Exprs[i])
+	}
+	axes := c.axesBut(c.lane)
+	return func(r *runner) {
+		r.each(axes, func() bool {
+			return r.blocks(func(n int) bool {
+				r.step()
+				for _, w := range writes {
+					w(r.frame, n)
+				}
+				return r.done(n)
+			})
+		})
+	}
+}
+
+// axesBut gives the spatial axes in order, without some.
+func (c *compiler) axesBut(without ...int) []int {
+	var out []int
+next:
+	for i := range c.stage.Axes {
+		for _, w := range without {
+			if i == w {
+				continue next
+			}
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+// write stores a node.
+func (e elems[T]) write(c *compiler, b *ir.Buffer, x *ir.Scalar) func(f *frame, n int) {
+	v, store := operand[T](c, x), store[T](c, b)
+	return func(f *frame, n int) { store(f, v(f, n)) }
+}
+
+// store puts lanes into a buffer whose dims are the stage's axes.
+func store[T any](c *compiler, b *ir.Buffer) func(f *frame, v []T) {
+	to, at := cellsOf[T](c.buffers[b]), c.addressOf(c.outForm(b))
+	return func(f *frame, v []T) { to.put(at.start(f), at.step, v) }
+}
+
+// outForm is the address in a buffer whose dims are the stage's axes.
+func (c *compiler) outForm(b *ir.Buffer) form {
+	index := make([]form, len(c.stage.Axes))
+	for i, a := range c.stage.Axes {
+		index[i] = c.formOf(a.Ix())
+	}
+	return c.flat(c.buffers[b].Shape(), index)
+}
+
+// Rough costs in nanoseconds, to choose the lane axis by.
+const (
+	callCost    = 20.0 // of a closure, for each block
+	nearCost    = 0.2  // to read or write an element beside the last one
+	stridedCost = 1.0  // one that lies a step away
+	farCost     = 2.0  // one in another cache line
+	pickedCost  = 4.0  // one whose address must be computed
+	runCost     = 1.5  // a guard that differs between lanes
+	chainCost   = 1.0  // a reduction along the lanes waits for each element
+	farStep     = 16
+)
+
+// chooseLane takes the axis that makes reading and writing cheapest. Reductions keep
+// their order: a reduction axis can be the lane axis only if it is the innermost one,
+// and so it is with the updates of a scatter.
+func (c *compiler) chooseLane() {
+	s := c.stage
+	var candidates []int
+	if s.Kind != ir.ScatterStage {
+		candidates = c.axesBut()
+	} else if len(s.Axes) > 0 {
+		candidates = []int{len(s.Axes) - 1}
+	}
+	if len(s.Red) > 0 {
+		candidates = append(candidates, len(c.extent)-1)
+	}
+	best := 0.0
+	for _, lane := range candidates {
+		if cost := c.laneCost(lane); c.lane < 0 || cost < best {
+			c.lane, best = lane, cost
+		}
+	}
+	clear(c.vary)
+	if c.lane >= 0 {
+		c.width = int(max(1, min(maxLanes, c.extent[c.lane])))
+	}
+}
+
+// laneCost is the cost of a point if an axis is the lane axis.
+func (c *compiler) laneCost(lane int) float64 {
+	was := c.lane
+	defer func() { c.lane = was }()
+	c.lane = lane
+	clear(c.vary)
+	cost, nodes := 0.0, 1.0
+	access := func(f form) {
+		a := form{}
+		var step int64
+		for _, t := range f.terms {
+			switch x := c.atoms[t.atom]; {
+			case x.kind == axisAtom && x.axis == lane:
+				step = max(t.k, -t.k)
+			case c.atomVaries(t.atom):
+				a.terms = append(a.terms, t)
+			}
+		}
+		switch {
+		case len(a.terms) > 0:
+			cost += pickedCost
+		case step >= farStep:
+			cost += farCost
+		case step > 1:
+			cost += stridedCost
+		default:
+			cost += nearCost
+		}
+	}
+	c.eachNode(func(x *ir.Scalar) {
+		nodes++
+		switch x.Op {
+		case ir.OpLoad:
+			access(c.loadForm(x))
+		case ir.OpGuard:
+			if c.varies(x.Args[0]) {
+				cost += runCost
+			}
+		}
+	})
+	if lane >= len(c.stage.Axes) {
+		cost += chainCost
+	} else if c.stage.Kind == ir.MapStage {
+		access(c.outForm(c.stage.Out()))
+	}
+	n := max(1, min(maxLanes, c.extent[lane]))
+	return cost + nodes*callCost/float64(n)
+}
+
+// loadForm is the address that a load reads.
+func (c *compiler) loadForm(x *ir.Scalar) form {
+	f, ok := c.loads[x]
+	if !ok && c.buffers[x.Buf] != nil {
+		index := make([]form, len(x.Args))
+		for i, a := range x.Args {
+			index[i] = c.formOf(a)
+		}
+		f = c.flat(c.buffers[x.Buf].Shape(), index)
+		c.loads[x] = f
+	}
+	return f
+}

@@ -1,0 +1,291 @@
+package tensor
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unsafe"
+)
+
+// Value is what flows at run time: *Tensor, *Sequence or *Optional.
+type Value interface{ isValue() }
+
+// Sequence is a list of values; it is not changed once it is made.
+type Sequence struct{ Elems []Value }
+
+// Optional holds a value, or none (nil).
+type Optional struct{ Elem Value }
+
+func (*Tensor) isValue()   {}
+func (*Sequence) isValue() {}
+func (*Optional) isValue() {}
+
+// Tensor is a dense tensor in row-major order over somebody's memory, little-endian.
+// Elements of less than a byte are packed, the first one in the lowest bits. Strings
+// lie in a slice of their own.
+type Tensor struct {
+	dtype DType
+	shape []int64
+	len   int64
+	data  []byte
+	strs  []string
+}
+
+// Elem is a Go type that can view elements.
+type Elem interface {
+	float32 | float64 | int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64 | bool | complex64 | complex128 | string
+}
+
+// Count is the number of elements of a shape; false for a negative dim or overflow.
+func Count(shape []int64) (int64, bool) {
+	n := int64(1)
+	zero := false
+	for _, d := range shape {
+		if d < 0 {
+			return 0, false
+		}
+		if d == 0 {
+			zero = true
+			continue
+		}
+		if n > math.MaxInt64/d {
+			return 0, false
+		}
+		n *= d
+	}
+	if zero {
+		return 0, true
+	}
+	return n, true
+}
+
+// align is the alignment of storage that New makes: a cache line, and the widest vector.
+const align = 64
+
+func alloc(n int64) []byte {
+	if n == 0 {
+		return []byte{}
+	}
+	b := make([]byte, n+align-1)
+	off := -uintptr(unsafe.Pointer(&b[0])) & (align - 1)
+	return b[off : int64(off)+n : int64(off)+n]
+}
+
+// Make makes a tensor of zeros after checking its size.
+func Make(d DType, shape []int64) (*Tensor, error) {
+	n, ok := Count(shape)
+	size, ok2 := d.ByteLen(n)
+	if !ok || !ok2 || d == String && n > 1<<40 {
+		return nil, fmt.Errorf("a tensor of shape %v has no size that can be", shape)
+	}
+	t := &Tensor{dtype: d, shape: slices.Clone(shape), len: n}
+	if d == String {
+		t.strs = make([]string, n)
+	} else {
+		t.data = alloc(size)
+	}
+	return t, nil
+}
+
+// New is Make for shapes that are known to be right; it panics on others.
+func New(d DType, shape ...int64) *Tensor {
+	t, err := Make(d, shape)
+	if err != nil {
+		panic("tensor: " + err.Error())
+	}
+	return t
+}
+
+// FromBytes makes a tensor over memory, whose length must be what the shape needs.
+func FromBytes(d DType, shape []int64, b []byte) (*Tensor, error) {
+	n, ok := Count(shape)
+	size, ok2 := d.ByteLen(n)
+	if !ok || !ok2 || d == String || d == Invalid || size != int64(len(b)) {
+		return nil, fmt.Errorf("%d bytes do not hold a %s tensor of shape %v, which takes %d", len(b), d, shape, size)
+	}
+	return &Tensor{dtype: d, shape: slices.Clone(shape), len: n, data: b}, nil
+}
+
+// FromStrings makes a tensor over a slice of strings.
+func FromStrings(shape []int64, s []string) (*Tensor, error) {
+	if n, ok := Count(shape); !ok || n != int64(len(s)) {
+		return nil, fmt.Errorf("%d strings do not fill shape %v", len(s), shape)
+	}
+	return &Tensor{dtype: String, shape: slices.Clone(shape), len: int64(len(s)), strs: s}, nil
+}
+
+func dtypeOf[T Elem]() DType {
+	var z T
+	switch any(z).(type) {
+	case float32:
+		return F32
+	case float64:
+		return F64
+	case int8:
+		return I8
+	case int16:
+		return I16
+	case int32:
+		return I32
+	case int64:
+		return I64
+	case uint8:
+		return U8
+	case uint16:
+		return U16
+	case uint32:
+		return U32
+	case uint64:
+		return U64
+	case bool:
+		return Bool
+	case complex64:
+		return C64
+	case complex128:
+		return C128
+	}
+	return String
+}
+
+// Of makes a tensor over the caller's slice, without copying it; without a shape it is
+// a list. It panics when the length is not the shape's.
+func Of[T Elem](data []T, shape ...int64) *Tensor {
+	if len(shape) == 0 {
+		shape = []int64{int64(len(data))}
+	}
+	var t *Tensor
+	var err error
+	if s, ok := any(data).([]string); ok {
+		t, err = FromStrings(shape, s)
+	} else {
+		b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data))*unsafe.Sizeof(*new(T)))
+		t, err = FromBytes(dtypeOf[T](), shape, b)
+	}
+	if err != nil {
+		panic("tensor: " + err.Error())
+	}
+	return t
+}
+
+// Scalar makes a rank-0 tensor.
+func Scalar[T Elem](v T) *Tensor {
+	t := Of([]T{v})
+	t.shape = []int64{}
+	return t
+}
+
+// Data views the elements without copying. T must be the element type; uint16 also
+// views f16 and bf16, uint8 every type of a byte or less. It panics otherwise.
+func Data[T Elem](t *Tensor) []T {
+	want := dtypeOf[T]()
+	ok := want == t.dtype || want == U16 && (t.dtype == F16 || t.dtype == BF16) || want == U8 && t.dtype.Bits() <= 8 && t.dtype != String
+	if !ok {
+		panic(fmt.Sprintf("tensor: a %s tensor viewed as %s", t.dtype, want))
+	}
+	if want == String {
+		return any(t.strs).([]T)
+	}
+	n := uintptr(len(t.data)) / unsafe.Sizeof(*new(T))
+	if n == 0 {
+		return []T{}
+	}
+	if uintptr(unsafe.Pointer(&t.data[0]))%unsafe.Alignof(*new(T)) != 0 { // a file may place data anywhere
+		t.data = slices.Clone(t.data)
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(&t.data[0])), n)
+}
+
+// DType is the element type.
+func (t *Tensor) DType() DType { return t.dtype }
+
+// Shape is the shape; it must not be changed.
+func (t *Tensor) Shape() []int64 { return t.shape }
+
+// Rank is the number of dims.
+func (t *Tensor) Rank() int { return len(t.shape) }
+
+// Len is the number of elements.
+func (t *Tensor) Len() int64 { return t.len }
+
+// Bytes is the memory; nil for strings.
+func (t *Tensor) Bytes() []byte { return t.data }
+
+// Strings are the elements of a string tensor.
+func (t *Tensor) Strings() []string { return t.strs }
+
+// View gives the same elements another shape.
+func (t *Tensor) View(shape ...int64) (*Tensor, error) {
+	if n, ok := Count(shape); !ok || n != t.len {
+		return nil, fmt.Errorf("%d elements do not fill shape %v", t.len, shape)
+	}
+	v := *t
+	v.shape = slices.Clone(shape)
+	return &v, nil
+}
+
+// Clone copies the tensor.
+func (t *Tensor) Clone() *Tensor {
+	c := New(t.dtype, t.shape...)
+	copy(c.data, t.data)
+	copy(c.strs, t.strs)
+	return c
+}
+
+// At is the row-major position of an index.
+func (t *Tensor) At(idx ...int64) int64 {
+	flat := int64(0)
+	for i, n := range t.shape {
+		flat = flat*n + idx[i]
+	}
+	return flat
+}
+
+// Ints gives all elements of an integer tensor.
+func Ints(t *Tensor) []int64 {
+	out := make([]int64, t.len)
+	for i := range out {
+		out[i] = t.Int(int64(i))
+	}
+	return out
+}
+
+// String shows element type, shape and the first elements.
+func (t *Tensor) String() string { return t.Format(8) }
+
+// Format shows element type, shape and at most max elements; all of them for max < 0.
+func (t *Tensor) Format(max int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s {", t.dtype, strings.ReplaceAll(fmt.Sprint(t.shape), " ", ", "))
+	for i := range t.len {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if max >= 0 && i >= int64(max) {
+			b.WriteString("...")
+			break
+		}
+		b.WriteString(t.elem(i))
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// elem shows one element.
+func (t *Tensor) elem(i int64) string {
+	switch {
+	case t.dtype == String:
+		return fmt.Sprintf("%q", t.strs[i])
+	case t.dtype == Bool:
+		return fmt.Sprint(t.Bool(i))
+	case t.dtype == U64:
+		return fmt.Sprint(t.Uint(i))
+	case t.dtype.IsInt():
+		return fmt.Sprint(t.Int(i))
+	case t.dtype.IsComplex():
+		return fmt.Sprint(t.Complex(i))
+	case t.dtype == F64:
+		return fmt.Sprint(t.Float(i))
+	}
+	return fmt.Sprint(float32(t.Float(i)))
+}
