@@ -55,7 +55,7 @@ func neg[T numbers | complexes](a T) T { return -a }
 func least[T numbers](a, b T) T    { return min(a, b) }
 func greatest[T numbers](a, b T) T { return max(a, b) }
 
-func (floatClass[T]) node(c *compiler, x *ir.Scalar) any {
+func (k floatClass[T]) node(c *compiler, x *ir.Scalar) any {
 	if fn := common[T](c, x); fn != nil {
 		return fn
 	}
@@ -66,6 +66,8 @@ func (floatClass[T]) node(c *compiler, x *ir.Scalar) any {
 		return zip(c, x, each(func(a, b T) T { return T(fn(float64(a), float64(b))) }))
 	}
 	switch x.Op {
+	case ir.OpCast:
+		return k.cast(c, x)
 	case ir.OpAdd:
 		return zip(c, x, add[T])
 	case ir.OpSub:
@@ -110,7 +112,7 @@ func undefined[T any](c *compiler, x *ir.Scalar) lanes[T] {
 }
 
 // Arithmetic of integers wraps around.
-func (intClass[T]) node(c *compiler, x *ir.Scalar) any {
+func (k intClass[T]) node(c *compiler, x *ir.Scalar) any {
 	if x.DType == tensor.I64 { // index arithmetic goes by forms
 		if f := c.formOf(x); len(f.terms) != 1 || c.atoms[f.terms[0].atom].expr != x {
 			return c.formLanes(f)
@@ -121,6 +123,8 @@ func (intClass[T]) node(c *compiler, x *ir.Scalar) any {
 	}
 	arg := func(i int) lanes[T] { return operand[T](c, x.Args[i]) }
 	switch x.Op {
+	case ir.OpCast:
+		return k.cast(c, x)
 	case ir.OpAdd:
 		return zip(c, x, add[T])
 	case ir.OpSub:
@@ -229,7 +233,7 @@ func intPow[T ints](a, b T) T {
 	return p
 }
 
-func (complexClass[T, R]) node(c *compiler, x *ir.Scalar) any {
+func (k complexClass[T, R]) node(c *compiler, x *ir.Scalar) any {
 	if fn := common[T](c, x); fn != nil {
 		return fn
 	}
@@ -237,6 +241,8 @@ func (complexClass[T, R]) node(c *compiler, x *ir.Scalar) any {
 		return map1(c, operand[T](c, x.Args[0]), func(v T) T { return T(fn(complex128(v))) })
 	}
 	switch x.Op {
+	case ir.OpCast:
+		return k.cast(c, x)
 	case ir.OpAdd:
 		return zip(c, x, add[T])
 	case ir.OpSub:

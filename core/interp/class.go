@@ -16,11 +16,14 @@ type class interface {
 	// compare compiles a comparison of two nodes of the class, isNaN the test for NaN.
 	compare(c *compiler, x *ir.Scalar) lanes[bool]
 	isNaN(c *compiler, x *ir.Scalar) lanes[bool]
+	// number and spill compile the source of a conversion.
+	number(c *compiler, x *ir.Scalar) number
+	spill(c *compiler, x *ir.Scalar) func(f *frame, t *tensor.Tensor)
 	// write compiles the assignment of a node of the class to a buffer.
 	write(c *compiler, b *ir.Buffer, x *ir.Scalar) func(f *frame, n int)
 	// reduce, scan and scatter compile the stages; what is stored is of the class.
 	reduce(c *compiler) reducer
-	scan(c *compiler) reducer
+	scan(c *compiler) scanner
 	scatter(c *compiler) func(f *frame, n int)
 }
 
@@ -70,11 +73,11 @@ type elems[T any] struct {
 }
 
 type (
-	floatClass[T floats]               struct{ elems[T] }
-	intClass[T ints]                   struct{ elems[T] }
+	floatClass[T floats]                struct{ elems[T] }
+	intClass[T ints]                    struct{ elems[T] }
 	complexClass[T complexes, R floats] struct{ elems[T] }
-	boolClass                          struct{ elems[bool] }
-	stringClass                        struct{ elems[string] }
+	boolClass                           struct{ elems[bool] }
+	stringClass                         struct{ elems[string] }
 )
 
 func intClassOf[T ints](least, greatest T) class {
@@ -85,7 +88,7 @@ func intClassOf[T ints](least, greatest T) class {
 type monoid[T any] struct {
 	identity T
 	op       func(a, b T) T
-	zip      func(out, a, b []T)    // op, lane by lane
+	zip      func(out, a, b []T)  // op, lane by lane
 	total    func(acc T, v []T) T // op over all lanes, in order
 }
 

@@ -224,7 +224,12 @@ func common[T any](c *compiler, x *ir.Scalar) lanes[T] {
 			return out
 		}
 	case ir.OpCast:
-		return cast[T](c, x)
+		if x.Args[0].DType == x.DType {
+			return operand[T](c, x.Args[0])
+		}
+		if x.DType == tensor.String || x.Args[0].DType == tensor.String {
+			return castText[T](c, x)
+		}
 	}
 	return nil
 }

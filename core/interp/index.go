@@ -110,16 +110,6 @@ func constForm(n int64) form { return form{c: n} }
 // constant says whether the form is a number.
 func (f form) constant() bool { return len(f.terms) == 0 }
 
-// axial says whether the form is a sum of multiples of axes alone.
-func (c *compiler) axial(f form) bool {
-	for _, t := range f.terms {
-		if c.atoms[t.atom].kind != axisAtom {
-			return false
-		}
-	}
-	return true
-}
-
 // factor gives the factor of an atom.
 func (f form) factor(a int) int64 {
 	for _, t := range f.terms {
@@ -174,6 +164,12 @@ func (c *compiler) atomForm(key any, a atom) form {
 	return form{terms: []term{{id, 1}}}
 }
 
+// axisForm is the position along an axis.
+func (c *compiler) axisForm(a *ir.Axis) form {
+	i := c.axisIndex[a]
+	return c.atomForm(a, atom{kind: axisAtom, axis: i, span: span{0, max(c.extent[i]-1, 0)}})
+}
+
 // formOf takes an i64 expression apart.
 func (c *compiler) formOf(x *ir.Scalar) form {
 	if f, ok := c.forms[x]; ok {
@@ -192,8 +188,7 @@ func (c *compiler) takeApart(x *ir.Scalar) form {
 	case ir.OpSym:
 		return constForm(c.eval(x.Sym))
 	case ir.OpAxis:
-		i := c.axisIndex[x.Axis]
-		return c.atomForm(x.Axis, atom{kind: axisAtom, axis: i, span: span{0, max(c.extent[i]-1, 0)}})
+		return c.axisForm(x.Axis)
 	case ir.OpBcast:
 		return c.bcast(x)
 	case ir.OpAdd:

@@ -48,9 +48,11 @@ func (c *compiler) checks(shape []int64, index []*ir.Scalar) []check {
 
 // violation tests the index for n lanes and gives a value of it that is out of range.
 func (k *check) violation(f *frame, n int, scratch []int64) (at int64, bad bool) {
-	lo := k.ix.start(f)
-	hi := lo + int64(n-1)*k.ix.step
-	if !k.ix.regular() {
+	var lo, hi int64
+	if k.ix.regular() {
+		lo = k.ix.start(f)
+		hi = lo + int64(n-1)*k.ix.step
+	} else {
 		k.ix.fill(f, scratch[:n])
 		lo, hi = slices.Min(scratch[:n]), slices.Max(scratch[:n])
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 )
 
-func (boolClass) node(c *compiler, x *ir.Scalar) any {
+func (k boolClass) node(c *compiler, x *ir.Scalar) any {
 	if fn := common[bool](c, x); fn != nil {
 		return fn
 	}
@@ -17,6 +17,8 @@ func (boolClass) node(c *compiler, x *ir.Scalar) any {
 		return classOf(x.Args[0].DType).isNaN(c, x)
 	}
 	switch x.Op {
+	case ir.OpCast:
+		return k.cast(c, x)
 	case ir.OpAnd, ir.OpMin:
 		return zip(c, x, each(both))
 	case ir.OpOr, ir.OpMax:

@@ -169,7 +169,7 @@ func store[T any](c *compiler, b *ir.Buffer) func(f *frame, v []T) {
 func (c *compiler) outForm(b *ir.Buffer) form {
 	index := make([]form, len(c.stage.Axes))
 	for i, a := range c.stage.Axes {
-		index[i] = c.formOf(a.Ix())
+		index[i] = c.axisForm(a)
 	}
 	return c.flat(c.buffers[b].Shape(), index)
 }
