@@ -51,9 +51,20 @@ func div[T floats | complexes](out, a, b []T) {
 
 func neg[T numbers | complexes](a T) T { return -a }
 
-// least and greatest give NaN if either operand is.
-func least[T numbers](a, b T) T    { return min(a, b) }
-func greatest[T numbers](a, b T) T { return max(a, b) }
+// The lesser and the greater; NaN if either operand is.
+func lesser[T numbers](out, a, b []T) {
+	a, b = a[:len(out)], b[:len(out)]
+	for i := range out {
+		out[i] = min(a[i], b[i])
+	}
+}
+
+func greater[T numbers](out, a, b []T) {
+	a, b = a[:len(out)], b[:len(out)]
+	for i := range out {
+		out[i] = max(a[i], b[i])
+	}
+}
 
 func (k floatClass[T]) node(c *compiler, x *ir.Scalar) any {
 	if fn := common[T](c, x); fn != nil {
@@ -77,9 +88,9 @@ func (k floatClass[T]) node(c *compiler, x *ir.Scalar) any {
 	case ir.OpDiv:
 		return zip(c, x, div[T])
 	case ir.OpMin:
-		return zip(c, x, each(least[T]))
+		return zip(c, x, lesser[T])
 	case ir.OpMax:
-		return zip(c, x, each(greatest[T]))
+		return zip(c, x, greater[T])
 	case ir.OpNeg:
 		return map1(c, operand[T](c, x.Args[0]), neg[T])
 	case ir.OpAbs:
@@ -142,9 +153,9 @@ func (k intClass[T]) node(c *compiler, x *ir.Scalar) any {
 	case ir.OpPow:
 		return zip(c, x, each(intPow[T]))
 	case ir.OpMin:
-		return zip(c, x, each(least[T]))
+		return zip(c, x, lesser[T])
 	case ir.OpMax:
-		return zip(c, x, each(greatest[T]))
+		return zip(c, x, greater[T])
 	case ir.OpNeg:
 		return map1(c, arg(0), neg[T])
 	case ir.OpAbs:
@@ -152,9 +163,9 @@ func (k intClass[T]) node(c *compiler, x *ir.Scalar) any {
 	case ir.OpFloor, ir.OpCeil, ir.OpRound, ir.OpTrunc:
 		return arg(0)
 	case ir.OpAnd:
-		return zip(c, x, each(and[T]))
+		return zip(c, x, and[T])
 	case ir.OpOr:
-		return zip(c, x, each(or[T]))
+		return zip(c, x, or[T])
 	case ir.OpXor:
 		return zip(c, x, each(func(a, b T) T { return a ^ b }))
 	case ir.OpNot:
@@ -175,8 +186,17 @@ func magnitude[T ints](v T) T {
 	return v
 }
 
-func and[T ints](a, b T) T { return a & b }
-func or[T ints](a, b T) T  { return a | b }
+func and[T ints](out, a, b []T) {
+	for i := range out {
+		out[i] = a[i] & b[i]
+	}
+}
+
+func or[T ints](out, a, b []T) {
+	for i := range out {
+		out[i] = a[i] | b[i]
+	}
+}
 
 // The divisions of integers; by zero they give 0.
 

@@ -74,4 +74,3 @@ func BenchmarkSmall(b *testing.B) {
 	x.stageMap("Z", tensor.F32, []*ir.Axis{i}, ir.Load(X, i.Ix()).Add(ir.Load(Y, i.Ix())))
 	benchmark(b, x.done(), 4, ramp(4), ramp(4))
 }
-

@@ -41,23 +41,53 @@ func cellsOf[T any](t *tensor.Tensor) cells[T] {
 		all = direct(tensor.Data[uint32](t))
 	case tensor.U64:
 		all = direct(tensor.Data[uint64](t))
+	case tensor.F16:
+		bits := tensor.Data[uint16](t)
+		all = cells[float32]{
+			get: func(i int64) float32 { return tensor.F16ToF32(bits[i]) },
+			set: func(i int64, v float32) { bits[i] = tensor.F32ToF16(v) },
+		}
+	case tensor.BF16:
+		bits := tensor.Data[uint16](t)
+		all = cells[float32]{
+			get: func(i int64) float32 { return tensor.BF16ToF32(bits[i]) },
+			set: func(i int64, v float32) { bits[i] = tensor.F32ToBF16(v) },
+		}
 	default:
 		switch {
 		case !t.DType().IsInt():
-			all = cells[float32]{
-				get: func(i int64) float32 { return float32(t.Float(i)) },
-				set: func(i int64, v float32) { t.SetFloat(i, float64(v)) },
-			}
+			all = smallFloats(t)
 		case t.DType().IsSigned():
-			all = encodedInts[int8](t)
+			all = smallInts[int8](t)
 		default:
-			all = encodedInts[uint8](t)
+			all = smallInts[uint8](t)
 		}
 	}
 	return all.(cells[T])
 }
 
-func encodedInts[T int8 | uint8](t *tensor.Tensor) cells[T] {
+// smallFloats opens f8 and f4 types. Values are of the type already: an infinity stays
+// one.
+func smallFloats(t *tensor.Tensor) cells[float32] {
+	d := t.DType()
+	if d.IsSmall() {
+		return cells[float32]{
+			get: func(i int64) float32 { return float32(t.Float(i)) },
+			set: func(i int64, v float32) { t.SetFloat(i, float64(v)) },
+		}
+	}
+	bits := tensor.Data[uint8](t)
+	var values [256]float32
+	for b := range values {
+		values[b] = tensor.SmallToF32(d, uint8(b))
+	}
+	return cells[float32]{
+		get: func(i int64) float32 { return values[bits[i]] },
+		set: func(i int64, v float32) { bits[i] = tensor.F32ToSmall(d, v, tensor.CastOpts{NoSaturate: true}) },
+	}
+}
+
+func smallInts[T int8 | uint8](t *tensor.Tensor) cells[T] {
 	return cells[T]{
 		get: func(i int64) T { return T(t.Int(i)) },
 		set: func(i int64, v T) { t.SetInt(i, int64(v)) },

@@ -92,8 +92,8 @@ type monoid[T any] struct {
 	total    func(acc T, v []T) T // op over all lanes, in order
 }
 
-func monoidOf[T any](identity T, op func(a, b T) T) monoid[T] {
-	return monoid[T]{identity, op, each(op), func(acc T, v []T) T {
+func monoidOf[T any](identity T, op func(a, b T) T, zip func(out, a, b []T)) monoid[T] {
+	return monoid[T]{identity, op, zip, func(acc T, v []T) T {
 		for _, x := range v {
 			acc = op(acc, x)
 		}
@@ -114,41 +114,42 @@ func ringMonoid[T numbers | complexes](m ir.Monoid) (monoid[T], bool) {
 			return acc
 		}}, true
 	case ir.Prod:
-		return monoidOf(1, func(a, b T) T { return a * b }), true
+		return monoidOf(1, func(a, b T) T { return a * b }, mul[T]), true
 	}
 	return monoid[T]{}, false
 }
 
-func floatMonoid[T floats](m ir.Monoid) (monoid[T], bool) {
+// orderMonoid has the extremes, which start at the other end of the type.
+func orderMonoid[T numbers](m ir.Monoid, lo, hi T) (monoid[T], bool) {
 	switch m {
 	case ir.Max:
-		return monoidOf(T(math.Inf(-1)), greatest[T]), true
+		return monoidOf(lo, func(a, b T) T { return max(a, b) }, greater[T]), true
 	case ir.Min:
-		return monoidOf(T(math.Inf(1)), least[T]), true
+		return monoidOf(hi, func(a, b T) T { return min(a, b) }, lesser[T]), true
 	}
 	return ringMonoid[T](m)
 }
 
+func floatMonoid[T floats](m ir.Monoid) (monoid[T], bool) {
+	return orderMonoid(m, T(math.Inf(-1)), T(math.Inf(1)))
+}
+
 func intMonoid[T ints](m ir.Monoid, lo, hi T) (monoid[T], bool) {
 	switch m {
-	case ir.Max:
-		return monoidOf(lo, greatest[T]), true
-	case ir.Min:
-		return monoidOf(hi, least[T]), true
 	case ir.And:
-		return monoidOf(^T(0), and[T]), true
+		return monoidOf(^T(0), func(a, b T) T { return a & b }, and[T]), true
 	case ir.Or:
-		return monoidOf(0, or[T]), true
+		return monoidOf(0, func(a, b T) T { return a | b }, or[T]), true
 	}
-	return ringMonoid[T](m)
+	return orderMonoid(m, lo, hi)
 }
 
 func boolMonoid(m ir.Monoid) (monoid[bool], bool) {
 	switch m {
 	case ir.And, ir.Min:
-		return monoidOf(true, both), true
+		return monoidOf(true, func(a, b bool) bool { return a && b }, both), true
 	case ir.Or, ir.Max:
-		return monoidOf(false, either), true
+		return monoidOf(false, func(a, b bool) bool { return a || b }, either), true
 	}
 	return monoid[bool]{}, false
 }
@@ -158,7 +159,7 @@ func (e elems[T]) monoidFor(c *compiler) monoid[T] {
 	m, ok := e.monoid(c.stage.Monoid)
 	if !ok {
 		c.fail("monoid %s is not defined for %s", c.stage.Monoid, c.stage.Exprs[0].DType)
-		m = monoidOf(*new(T), func(a, _ T) T { return a })
+		m.op = func(a, _ T) T { return a }
 	}
 	return m
 }

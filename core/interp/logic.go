@@ -20,9 +20,9 @@ func (k boolClass) node(c *compiler, x *ir.Scalar) any {
 	case ir.OpCast:
 		return k.cast(c, x)
 	case ir.OpAnd, ir.OpMin:
-		return zip(c, x, each(both))
+		return zip(c, x, both)
 	case ir.OpOr, ir.OpMax:
-		return zip(c, x, each(either))
+		return zip(c, x, either)
 	case ir.OpXor:
 		return zip(c, x, each(func(a, b bool) bool { return a != b }))
 	case ir.OpNot:
@@ -31,8 +31,19 @@ func (k boolClass) node(c *compiler, x *ir.Scalar) any {
 	return undefined[bool](c, x)
 }
 
-func both(a, b bool) bool   { return a && b }
-func either(a, b bool) bool { return a || b }
+func both(out, a, b []bool) {
+	a, b = a[:len(out)], b[:len(out)]
+	for i := range out {
+		out[i] = a[i] && b[i]
+	}
+}
+
+func either(out, a, b []bool) {
+	a, b = a[:len(out)], b[:len(out)]
+	for i := range out {
+		out[i] = a[i] || b[i]
+	}
+}
 
 // Of strings there is nothing to do but choose one.
 func (stringClass) node(c *compiler, x *ir.Scalar) any {

@@ -7,6 +7,14 @@ func RoundTo(d DType, v float64, o CastOpts) float64 {
 		return v
 	case F32:
 		return float64(float32(v))
+	case F16:
+		if w := float32(v); float64(w) == v {
+			return float64(F16ToF32(F32ToF16(w)))
+		}
+	case BF16:
+		if w := float32(v); float64(w) == v {
+			return float64(BF16ToF32(F32ToBF16(w)))
+		}
 	}
 	return formats[d].decode(formats[d].encode(v, d, o))
 }

@@ -184,7 +184,20 @@ func F16ToF32(b uint16) float32 {
 }
 
 // F32ToF16 rounds to nearest, ties to even.
-func F32ToF16(v float32) uint16 { return F64ToF16(float64(v)) }
+func F32ToF16(v float32) uint16 {
+	b := math.Float32bits(v)
+	sign := uint16(b>>16) & 0x8000
+	switch b &= 0x7fffffff; {
+	case b > 0x7f800000: // NaN
+		return sign | 0x7e00
+	case b >= 0x477ff000: // 65520, halfway beyond the largest, and above
+		return sign | 0x7c00
+	case b < 0x38800000: // below 2^-14 f16 counts in 2^-24, as f32 does from 0.5 on
+		return sign | uint16(math.Float32bits(math.Float32frombits(b)+0.5)&0xffff)
+	}
+	b += 0xfff + b>>13&1
+	return sign | uint16((b-112<<23)>>13)
+}
 
 // F64ToF16 rounds once, to nearest, ties to even.
 func F64ToF16(v float64) uint16 { return formats[F16].encode(v, F16, CastOpts{}) }
