@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/sym"
@@ -290,6 +291,18 @@ func (b *Builder) name(want string) string {
 		return want
 	}
 	return b.name(fmt.Sprintf("%s_%d", want, n))
+}
+
+// Rename names a value, made unique.
+func (b *Builder) Rename(v *Value, want string) { v.Name = b.name(want) }
+
+// Try runs f; when f says that its work is to be thrown away, names it gave are free
+// again.
+func (b *Builder) Try(f func() bool) {
+	saved := maps.Clone(b.names)
+	if !f() {
+		b.names = saved
+	}
 }
 
 // Add appends a statement made by hand, deduces it, and says whether that went well.

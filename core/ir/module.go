@@ -54,6 +54,25 @@ type Block struct {
 type Func struct {
 	Name string
 	Block
+	ResultNames []string // what a caller knows the results by; nil: the values' names
+}
+
+// ResultName is the name of result i.
+func (f *Func) ResultName(i int) string {
+	if i < len(f.ResultNames) {
+		return f.ResultNames[i]
+	}
+	return f.Results[i].Name
+}
+
+// Walk visits every statement, those of regions included, in order.
+func (b *Block) Walk(visit func(*Stmt)) {
+	for _, s := range b.Stmts {
+		visit(s)
+		for _, r := range s.Regions {
+			r.Walk(visit)
+		}
+	}
 }
 
 // Value is defined once: as a block's parameter, by a statement, or as a constant.
