@@ -59,19 +59,24 @@ func numberOf(c *compiler, x *ir.Scalar) number {
 	return classOf(x.Args[0].DType).number(c, x.Args[0])
 }
 
+// floatOf compiles the operand of a cast to a float.
+func floatOf(c *compiler, x *ir.Scalar) lanes[float64] {
+	switch n := numberOf(c, x); {
+	case n.ints == nil:
+		return n.floats
+	case x.Args[0].DType == tensor.U64:
+		return map1(c, n.ints, func(v int64) float64 { return float64(uint64(v)) })
+	default:
+		return converted[float64](c, n.ints)
+	}
+}
+
 func (floatClass[T]) cast(c *compiler, x *ir.Scalar) lanes[T] {
-	to, from := x.DType, x.Args[0].DType
-	n := numberOf(c, x)
-	switch {
-	case n.ints != nil && from == tensor.U64:
-		n.floats = map1(c, n.ints, func(v int64) float64 { return float64(uint64(v)) })
-	case n.ints != nil:
-		n.floats = converted[float64](c, n.ints)
-	}
+	to, v := x.DType, floatOf(c, x)
 	if to == tensor.F32 || to == tensor.F64 {
-		return converted[T](c, n.floats)
+		return converted[T](c, v)
 	}
-	return map1(c, n.floats, func(v float64) T { return T(tensor.RoundTo(to, v, x.Cast)) })
+	return map1(c, v, func(v float64) T { return T(tensor.RoundTo(to, v, x.Cast)) })
 }
 
 func (intClass[T]) cast(c *compiler, x *ir.Scalar) lanes[T] {
@@ -92,8 +97,17 @@ func (intClass[T]) cast(c *compiler, x *ir.Scalar) lanes[T] {
 }
 
 func (boolClass) cast(c *compiler, x *ir.Scalar) lanes[bool] {
-	v := x.Args[0]
-	return classOf(v.DType).compare(c, ir.Binary(ir.OpNe, v, ir.Lit(v.DType, 0)))
+	switch v := x.Args[0]; v.DType {
+	case tensor.C64:
+		return map1(c, operand[complex64](c, v), func(z complex64) bool { return z != 0 })
+	case tensor.C128:
+		return map1(c, operand[complex128](c, v), func(z complex128) bool { return z != 0 })
+	}
+	n := numberOf(c, x)
+	if n.ints != nil {
+		return map1(c, n.ints, func(v int64) bool { return v != 0 })
+	}
+	return map1(c, n.floats, func(v float64) bool { return v != 0 })
 }
 
 func (complexClass[T, R]) cast(c *compiler, x *ir.Scalar) lanes[T] {
@@ -103,11 +117,7 @@ func (complexClass[T, R]) cast(c *compiler, x *ir.Scalar) lanes[T] {
 	case tensor.C128:
 		return map1(c, operand[complex128](c, v), func(z complex128) T { return T(z) })
 	}
-	n := numberOf(c, x)
-	if n.ints != nil {
-		return map1(c, n.ints, func(v int64) T { return T(complex(float64(v), 0)) })
-	}
-	return map1(c, n.floats, func(v float64) T { return T(complex(v, 0)) })
+	return map1(c, floatOf(c, x), func(v float64) T { return T(complex(v, 0)) })
 }
 
 // castText converts from or to strings, a block at a time.

@@ -52,6 +52,7 @@ type compiler struct {
 	loads   map[*ir.Scalar]form // addresses of loads
 
 	vary  map[*ir.Scalar]bool
+	nodes []*ir.Scalar // each once
 	uses  map[*ir.Scalar]int
 	scope *scope
 	err   error
@@ -71,33 +72,35 @@ func newScope() *scope {
 
 func (p *programRun) newCompiler(s *ir.Stage) *compiler {
 	c := &compiler{programRun: p, stage: s, axisIndex: map[*ir.Axis]int{}, atomIDs: map[any]int{},
-		forms: map[*ir.Scalar]form{}, loads: map[*ir.Scalar]form{}, vary: map[*ir.Scalar]bool{}, uses: map[*ir.Scalar]int{}, scope: newScope(), lane: -1, width: 1}
+		forms: map[*ir.Scalar]form{}, loads: map[*ir.Scalar]form{}, vary: map[*ir.Scalar]bool{}, scope: newScope(), lane: -1, width: 1}
 	for i, a := range s.AllAxes() {
 		c.axisIndex[a] = i
 		c.extent = append(c.extent, c.eval(a.Extent))
 	}
-	c.eachNode(func(*ir.Scalar) {})
+	c.uses = eachNode(s, func(x *ir.Scalar) { c.nodes = append(c.nodes, x) })
 	return c
 }
 
-// eachNode visits every node of the stage once and counts its uses.
-func (c *compiler) eachNode(f func(*ir.Scalar)) {
-	clear(c.uses)
+// eachNode visits every node of a stage once, however often it is used, and gives the
+// number of uses.
+func eachNode(s *ir.Stage, f func(*ir.Scalar)) map[*ir.Scalar]int {
+	uses := map[*ir.Scalar]int{}
 	var visit func(x *ir.Scalar)
 	visit = func(x *ir.Scalar) {
-		if c.uses[x]++; c.uses[x] == 1 {
+		if uses[x]++; uses[x] == 1 {
 			f(x)
 			for _, a := range x.Args {
 				visit(a)
 			}
 		}
 	}
-	for _, e := range c.stage.Exprs {
+	for _, e := range s.Exprs {
 		visit(e)
 	}
-	for _, e := range c.stage.Index {
+	for _, e := range s.Index {
 		visit(e)
 	}
+	return uses
 }
 
 // fail keeps the first mistake.

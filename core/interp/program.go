@@ -167,9 +167,14 @@ func lastReads(p *ir.Program) [][]*ir.Buffer {
 		for _, b := range s.Outs {
 			at[b] = i
 		}
-		for _, b := range s.Reads() {
-			at[b] = i
+		if s.Base != nil {
+			at[s.Base] = i
 		}
+		eachNode(s, func(x *ir.Scalar) {
+			if x.Op == ir.OpLoad {
+				at[x.Buf] = i
+			}
+		})
 	}
 	out := make([][]*ir.Buffer, len(p.Stages))
 	for _, b := range p.Temps() {

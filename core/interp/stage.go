@@ -218,7 +218,7 @@ func (c *compiler) laneCost(lane int) float64 {
 	defer func() { c.lane = was }()
 	c.lane = lane
 	clear(c.vary)
-	cost, nodes := 0.0, 1.0
+	cost := 0.0
 	access := func(f form) {
 		a := form{}
 		var step int64
@@ -241,8 +241,7 @@ func (c *compiler) laneCost(lane int) float64 {
 			cost += nearCost
 		}
 	}
-	c.eachNode(func(x *ir.Scalar) {
-		nodes++
+	for _, x := range c.nodes {
 		switch x.Op {
 		case ir.OpLoad:
 			access(c.loadForm(x))
@@ -251,14 +250,14 @@ func (c *compiler) laneCost(lane int) float64 {
 				cost += runCost
 			}
 		}
-	})
+	}
 	if lane >= len(c.stage.Axes) {
 		cost += chainCost
 	} else if c.stage.Kind == ir.MapStage {
 		access(c.outForm(c.stage.Out()))
 	}
 	n := max(1, min(maxLanes, c.extent[lane]))
-	return cost + nodes*callCost/float64(n)
+	return cost + float64(1+len(c.nodes))*callCost/float64(n)
 }
 
 // loadForm is the address that a load reads.

@@ -118,7 +118,7 @@ func (m *Module) AddConst(name string, t *tensor.Tensor, src *Source) *Value {
 	if name == "" {
 		name = "c"
 	}
-	if len(m.constNames) != len(m.Consts) { // a pass took constants away or put some in
+	if m.constNames == nil || len(m.constNames) != len(m.Consts) { // a pass took constants away or put some in
 		m.constNames = make(map[string]bool, len(m.Consts))
 		for _, c := range m.Consts {
 			m.constNames[c.Name] = true

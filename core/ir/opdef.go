@@ -378,6 +378,9 @@ func (c *Call) checkSignature() (map[string]tensor.DType, error) {
 	}
 	for _, a := range c.Attrs {
 		d, ok := c.Op.Attr(a.Name)
+		if c.Op.IsUnknown() {
+			break
+		}
 		if !ok {
 			return nil, c.Errorf("attribute %q is not one of its attributes", a.Name)
 		}

@@ -122,7 +122,8 @@ func Equal(a, b Value) bool {
 		}
 		for i := range a.len {
 			if a.dtype == C128 || a.dtype == C64 {
-				if a.Complex(i) != b.Complex(i) {
+				x, y := a.Complex(i), b.Complex(i)
+				if !sameFloat(real(x), real(y)) || !sameFloat(imag(x), imag(y)) {
 					return false
 				}
 			} else if a.bitsOf(i) != b.bitsOf(i) && !(a.dtype.IsFloat() && math.IsNaN(a.Float(i)) && math.IsNaN(b.Float(i))) {
@@ -141,4 +142,8 @@ func Equal(a, b Value) bool {
 		return a.Elem == nil || Equal(a.Elem, b.Elem)
 	}
 	return a == nil && b == nil
+}
+
+func sameFloat(a, b float64) bool {
+	return math.Float64bits(a) == math.Float64bits(b) || a != a && b != b
 }

@@ -63,7 +63,8 @@ func (d *decoder) errorf(at []byte, format string, args ...any) error {
 	return diag.New(diag.Malformed, "byte %d: %s", off, msg).Hint("the file is damaged or no ONNX model")
 }
 
-// decode reads one message. What it holds views b.
+// decode reads one message. Bulk data view b; names are copied, for they outlive the
+// file in errors and symbols.
 func (d *decoder) decode(m messagePtr, b []byte) error {
 	if d.budget--; d.budget < 0 {
 		return d.errorf(b, "more messages than the limit allows")
@@ -141,15 +142,12 @@ func wrongType(d *decoder, num protowire.Number, typ protowire.Type, b []byte) e
 	return d.errorf(b, "field %d has wire type %d", num, typ)
 }
 
-// view gives bytes as a string without copying them.
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
 func strField(num protowire.Number, p *string) field {
 	return field{num, func(d *decoder, typ protowire.Type, b []byte) error {
 		if typ != protowire.BytesType {
 			return wrongType(d, num, typ, b)
 		}
-		*p = view(b)
+		*p = string(b)
 		return nil
 	}, func(b []byte) []byte {
 		if *p == "" {
@@ -192,7 +190,7 @@ func strsField(num protowire.Number, p *[]string) field {
 		if typ != protowire.BytesType {
 			return wrongType(d, num, typ, b)
 		}
-		*p = append(*p, view(b))
+		*p = append(*p, string(b))
 		return nil
 	}, func(b []byte) []byte {
 		for _, s := range *p {

@@ -54,7 +54,7 @@ func (t *Tensor) Tensor(f *File) (*tensor.Tensor, error) {
 		}
 		s := make([]string, n)
 		for i, b := range t.StringData {
-			s[i] = view(b)
+			s[i] = string(b)
 		}
 		return tensor.FromStrings(t.Dims, s)
 	}
