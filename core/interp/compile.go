@@ -72,7 +72,7 @@ func newScope() *scope {
 
 func (p *programRun) newCompiler(s *ir.Stage) *compiler {
 	c := &compiler{programRun: p, stage: s, axisIndex: map[*ir.Axis]int{}, atomIDs: map[any]int{},
-		forms: map[*ir.Scalar]form{}, loads: map[*ir.Scalar]form{}, vary: map[*ir.Scalar]bool{}, scope: newScope(), lane: -1, width: 1}
+		forms: map[*ir.Scalar]form{}, loads: map[*ir.Scalar]form{}, vary: map[*ir.Scalar]bool{}, scope: newScope()}
 	for i, a := range s.AllAxes() {
 		c.axisIndex[a] = i
 		c.extent = append(c.extent, c.eval(a.Extent))

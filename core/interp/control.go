@@ -73,7 +73,7 @@ func (x *machine) runLoop(a *activation, s *ir.Stmt, args []tensor.Value) ([]ten
 	if len(body.Params) != 2+len(carried) || scans < 0 {
 		return nil, diag.New(diag.Run, "a body of %d parameters and %d results does not carry %d values", len(body.Params), len(body.Results), len(carried))
 	}
-	slices_ := make([][]*tensor.Tensor, scans)
+	stacks := make([][]*tensor.Tensor, scans)
 	for _, v := range carried {
 		x.mem.hold(v)
 	}
@@ -81,7 +81,7 @@ func (x *machine) runLoop(a *activation, s *ir.Stmt, args []tensor.Value) ([]ten
 		for _, v := range carried {
 			x.mem.drop(v)
 		}
-		for _, list := range slices_ {
+		for _, list := range stacks {
 			for _, t := range list {
 				x.mem.drop(t)
 			}
@@ -106,19 +106,19 @@ func (x *machine) runLoop(a *activation, s *ir.Stmt, args []tensor.Value) ([]ten
 			x.mem.drop(carried[j])
 			carried[j] = out[1+j]
 		}
-		for j := range slices_ {
+		for j := range stacks {
 			t, ok := out[1+len(carried)+j].(*tensor.Tensor)
 			if !ok {
 				return nil, diag.New(diag.Run, "scan output %d is no tensor", j)
 			}
-			slices_[j] = append(slices_[j], t)
+			stacks[j] = append(stacks[j], t)
 		}
 		if err := x.mem.room(0); err != nil {
 			return nil, err
 		}
 	}
 	results := slices.Clone(carried)
-	for j, list := range slices_ {
+	for j, list := range stacks {
 		t, err := x.stack(list, loopSlice(s, body, len(carried)+j))
 		if err != nil {
 			return nil, err

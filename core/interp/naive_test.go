@@ -371,7 +371,7 @@ func (d *drawer) stage(x *builder, n int) *ir.Stage {
 }
 
 // TestAgainstNaive draws programs and compares every buffer with what the definition
-// says, bit by bit.
+// says, bit by bit; those of one stage along every axis that can be the lane axis.
 func TestAgainstNaive(t *testing.T) {
 	for seed := range uint64(600) {
 		d := &drawer{Rand: rand.New(rand.NewPCG(seed, 0))}
@@ -412,10 +412,16 @@ func TestAgainstNaive(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		for i, b := range p.Results {
-			if !tensor.Equal(got[i], e.bufs[b]) {
-				t.Fatalf("seed %d: %s is %s, want %s", seed, b.Name, got[i].Format(20), e.bufs[b].Format(20))
+		check := func(p *ir.Program, got []*tensor.Tensor) {
+			for i, b := range p.Results {
+				if !tensor.Equal(got[i], e.bufs[b]) {
+					t.Fatalf("seed %d: %s is %s, want %s", seed, b.Name, got[i].Format(20), e.bufs[b].Format(20))
+				}
 			}
+		}
+		check(p, got)
+		if len(p.Stages) == 1 {
+			alongEach(t, p, args, func(got []*tensor.Tensor) { check(p, got) })
 		}
 	}
 }

@@ -73,12 +73,21 @@ func (p *programRun) runStage(s *ir.Stage) error {
 	if c.err != nil {
 		return c.err
 	}
-	c.chooseLane()
+	return c.runAlong(c.bestLane())
+}
+
+// runAlong compiles and runs the stage with a lane axis.
+func (c *compiler) runAlong(lane int) error {
+	c.lane, c.width = lane, 1
+	if lane >= 0 {
+		c.width = int(max(1, min(maxLanes, c.extent[lane])))
+	}
+	clear(c.vary)
 	run := c.stageCode()
 	if c.err != nil {
 		return c.err
 	}
-	r := &runner{frame: &frame{at: make([]int64, len(c.extent))}, ctx: p.ctx, extent: c.extent, lane: c.lane, width: c.width}
+	r := &runner{frame: &frame{at: make([]int64, len(c.extent))}, ctx: c.ctx, extent: c.extent, lane: c.lane, width: c.width}
 	run(r)
 	return r.err
 }
@@ -186,36 +195,38 @@ const (
 	farStep     = 16
 )
 
-// chooseLane takes the axis that makes reading and writing cheapest. Reductions keep
-// their order: a reduction axis can be the lane axis only if it is the innermost one,
-// and so it is with the updates of a scatter.
-func (c *compiler) chooseLane() {
+// laneAxes gives the axes that can be the lane axis. Reductions keep their order: of
+// the reduction axes it can only be the innermost one, and so it is with the updates of
+// a scatter.
+func (c *compiler) laneAxes() []int {
 	s := c.stage
-	var candidates []int
-	if s.Kind != ir.ScatterStage {
-		candidates = c.axesBut()
-	} else if len(s.Axes) > 0 {
-		candidates = []int{len(s.Axes) - 1}
+	if s.Kind == ir.ScatterStage {
+		if len(s.Axes) == 0 {
+			return nil
+		}
+		return []int{len(s.Axes) - 1}
 	}
+	axes := c.axesBut()
 	if len(s.Red) > 0 {
-		candidates = append(candidates, len(c.extent)-1)
+		axes = append(axes, len(c.extent)-1)
 	}
-	best := 0.0
-	for _, lane := range candidates {
-		if cost := c.laneCost(lane); c.lane < 0 || cost < best {
-			c.lane, best = lane, cost
+	return axes
+}
+
+// bestLane takes the lane axis that makes reading and writing cheapest; -1 where there
+// is no axis.
+func (c *compiler) bestLane() int {
+	best, least := -1, 0.0
+	for _, lane := range c.laneAxes() {
+		if cost := c.laneCost(lane); best < 0 || cost < least {
+			best, least = lane, cost
 		}
 	}
-	clear(c.vary)
-	if c.lane >= 0 {
-		c.width = int(max(1, min(maxLanes, c.extent[c.lane])))
-	}
+	return best
 }
 
 // laneCost is the cost of a point if an axis is the lane axis.
 func (c *compiler) laneCost(lane int) float64 {
-	was := c.lane
-	defer func() { c.lane = was }()
 	c.lane = lane
 	clear(c.vary)
 	cost := 0.0

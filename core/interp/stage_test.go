@@ -14,42 +14,55 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// reduced reduces x [rows, cols] along its columns, once with lanes along the rows and
-// once along the columns: a second operand makes the one or the other cheaper.
-func reduced(t *testing.T, m ir.Monoid, d tensor.DType, x *tensor.Tensor, outs ...tensor.DType) [2][]*tensor.Tensor {
+// alongEach runs a program of one stage along each axis that can be the lane axis, and
+// calls check with what results hold then.
+func alongEach(t *testing.T, p *ir.Program, args []*tensor.Tensor, check func(results []*tensor.Tensor)) {
 	t.Helper()
-	var got [2][]*tensor.Tensor
-	rows, cols := x.Shape()[0], x.Shape()[1]
-	for way := range got {
-		b := newProgram("reduce")
-		arg := x
-		i, k := ax(rows), ax(cols)
-		ix := []*ir.Scalar{i.Ix(), k.Ix()}
-		if way == 1 { // the same operand transposed
-			arg = tensor.New(x.DType(), cols, rows)
-			for r := range rows {
-				for c := range cols {
-					tensor.CopyElem(arg, c*rows+r, x, r*cols+c)
-				}
-			}
-			ix = []*ir.Scalar{k.Ix(), i.Ix()}
-		}
-		v := ir.Load(b.param("X", d, arg.Shape()...), ix...)
-		exprs := []*ir.Scalar{v}
-		switch m {
-		case ir.ArgMax, ir.ArgMin:
-			exprs = append(exprs, ir.Cast(k.Ix(), outs[1], tensor.CastOpts{}))
-		case ir.SoftmaxSum:
-			exprs = append(exprs, k.Ix().To(outs[1]))
-		}
-		var bufs []*ir.Buffer
-		for n, o := range outs {
-			bufs = append(bufs, b.out(fmt.Sprintf("Y%d", n), o, []*ir.Axis{i}))
-		}
-		b.stage(&ir.Stage{Kind: ir.ReduceStage, Outs: bufs, Axes: []*ir.Axis{i}, Red: []*ir.Axis{k}, Monoid: m, Exprs: exprs})
-		got[way] = run(t, b.done(), arg)
+	r := &programRun{p: p, ctx: context.Background(), buffers: map[*ir.Buffer]*tensor.Tensor{}}
+	for i, b := range p.Params {
+		r.buffers[b] = args[i]
 	}
-	return got
+	lanes := []int{-1}
+	if s := p.Stages[0]; len(s.AllAxes()) > 0 {
+		lanes = r.newCompiler(s).laneAxes()
+	}
+	for _, lane := range lanes {
+		results := run(t, p, args...) // allocates, and runs along the axis that is best
+		for i, b := range p.Results {
+			r.buffers[b] = results[i]
+			clear(results[i].Bytes())
+		}
+		if p.Stages[0].Kind == ir.ScatterStage {
+			copy(results[0].Bytes(), r.buffers[p.Stages[0].Base].Bytes())
+		}
+		if err := r.newCompiler(p.Stages[0]).runAlong(lane); err != nil {
+			t.Fatal(err)
+		}
+		check(results)
+	}
+}
+
+// checkReduced reduces x [rows, cols] along its columns.
+func checkReduced(t *testing.T, m ir.Monoid, x *tensor.Tensor, wants ...*tensor.Tensor) {
+	t.Helper()
+	b := newProgram("reduce")
+	i, k := ax(x.Shape()[0]), ax(x.Shape()[1])
+	exprs := []*ir.Scalar{ir.Load(b.param("X", x.DType(), x.Shape()...), i.Ix(), k.Ix())}
+	if m.Inputs() == 2 {
+		exprs = append(exprs, k.Ix().To(wants[1].DType()))
+	}
+	var outs []*ir.Buffer
+	for n, w := range wants {
+		outs = append(outs, b.out(fmt.Sprintf("Y%d", n), w.DType(), []*ir.Axis{i}))
+	}
+	b.stage(&ir.Stage{Kind: ir.ReduceStage, Outs: outs, Axes: []*ir.Axis{i}, Red: []*ir.Axis{k}, Monoid: m, Exprs: exprs})
+	alongEach(t, b.done(), []*tensor.Tensor{x}, func(got []*tensor.Tensor) {
+		for n, w := range wants {
+			if err := tensor.Compare(got[n], w, tensor.Tolerance{RTol: 1e-12}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 func TestMonoids(t *testing.T) {
@@ -94,15 +107,7 @@ func TestMonoids(t *testing.T) {
 		{ir.SoftmaxSum, empty(tensor.F64), []*tensor.Tensor{list(-inf, -inf), list(0., 0), list(0., 0)}},
 	} {
 		t.Run(fmt.Sprint(c.m, c.x.DType(), c.x.Shape()), func(t *testing.T) {
-			var outs []tensor.DType
-			for _, w := range c.want {
-				outs = append(outs, w.DType())
-			}
-			for _, got := range reduced(t, c.m, c.x.DType(), c.x, outs...) {
-				for i, w := range c.want {
-					want(t, got[i], w)
-				}
-			}
+			checkReduced(t, c.m, c.x, c.want...)
 		})
 	}
 }
@@ -120,9 +125,7 @@ func TestReductionOfSmallFloats(t *testing.T) {
 	}
 	w.SetFloat(0, float64(sum))
 	w.SetFloat(1, float64(sum))
-	for _, got := range reduced(t, ir.Sum, tensor.F16, x, tensor.F16) {
-		want(t, got[0], w)
-	}
+	checkReduced(t, ir.Sum, x, w)
 }
 
 // A wide range of scores does not overflow, and the sums are those of the definition.
@@ -140,13 +143,7 @@ func TestSoftmaxSumLong(t *testing.T) {
 		e := math.Exp(x.Float(i) - top)
 		sum, total = sum+e, total+e*float64(i)
 	}
-	for _, got := range reduced(t, ir.SoftmaxSum, tensor.F64, x, tensor.F64, tensor.F64, tensor.F64) {
-		for i, w := range []float64{top, sum, total} {
-			if err := tensor.Compare(got[i], list(w), tensor.Tolerance{RTol: 1e-12}); err != nil {
-				t.Error(err)
-			}
-		}
-	}
+	checkReduced(t, ir.SoftmaxSum, x, list(top), list(sum), list(total))
 }
 
 func TestScan(t *testing.T) {
