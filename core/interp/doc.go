@@ -8,12 +8,13 @@
 // (Boncz, Zukowski, Nes, CIDR 2005): the cost of a call is shared by the block and what
 // remains are tight loops over slices.
 //
-//   - index.go     index expressions as sums of multiples of axes, with ranges
-//   - compile.go   nodes to closures: sharing, literals, guards, what the lanes have in common
-//   - arith.go, logic.go, cast.go, mathfn.go   the operations by class of element
-//   - load.go, cells.go   reading and writing buffers
-//   - stage.go, reduce.go, scan.go, scatter.go   the four stages
-//   - program.go, run.go, control.go, memory.go  programs, functions, If and Loop, the budget
+//   - run.go, control.go, memory.go: functions and statements; If and Loop; the budget
+//   - program.go: a run of a program and its buffers
+//   - stage.go, reduce.go, scan.go, scatter.go: the four stages, and which axis the lanes run along
+//   - compile.go: nodes to closures; what is shared, guarded, or the same for all lanes
+//   - class.go: what elements of one Go type can do; arith.go, logic.go, cast.go, mathfn.go do it
+//   - index.go: index expressions as sums of multiples of axes, with ranges
+//   - load.go, cells.go: reading and writing buffers
 //
 // Numerics: every node rounds to its type; a transcendental function of f32 is the one of
 // f64, rounded. A reduction accumulates in its own type, in index order.

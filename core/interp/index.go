@@ -392,10 +392,10 @@ func (c *compiler) atomLanes(id int) lanes[int64] {
 }
 
 // divideLanes computes quotients or remainders. Along lanes that lie step apart the
-// next one follows from the last without a division.
+// next one follows from the last without a division, if nothing can wrap around.
 func (c *compiler) divideLanes(a atom) lanes[int64] {
 	of, by, out, quot := c.addressOf(a.of), a.by, make([]int64, c.width), a.kind == quotAtom
-	if of.regular() {
+	if of.regular() && c.span(a.of).known() {
 		dq, dr := floorDiv(of.step, by), floorMod(of.step, by)
 		return func(f *frame, n int) []int64 {
 			at := of.start(f)

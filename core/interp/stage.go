@@ -231,18 +231,17 @@ func (c *compiler) laneCost(lane int) float64 {
 	clear(c.vary)
 	cost := 0.0
 	access := func(f form) {
-		a := form{}
-		var step int64
+		step, picked := int64(0), false
 		for _, t := range f.terms {
 			switch x := c.atoms[t.atom]; {
 			case x.kind == axisAtom && x.axis == lane:
 				step = max(t.k, -t.k)
 			case c.atomVaries(t.atom):
-				a.terms = append(a.terms, t)
+				picked = true
 			}
 		}
 		switch {
-		case len(a.terms) > 0:
+		case picked:
 			cost += pickedCost
 		case step >= farStep:
 			cost += farCost
