@@ -249,6 +249,12 @@ func (x *machine) operator(a *activation, s *ir.Stmt, args []tensor.Value) ([]te
 		return x.runIf(a, s, args)
 	case "onnx.Loop":
 		return x.runLoop(a, s, args)
+	case ir.ViewName:
+		return viewAs(a, s, args[0])
+	case ir.AllocName: // results have memory of their own here
+		return []tensor.Value{&tensor.Optional{}}, nil
+	case ir.ReleaseName: // lives are known from the block
+		return nil, nil
 	}
 	in, err := ir.Instantiate(s, args)
 	if err != nil {
@@ -288,6 +294,24 @@ func (x *machine) operator(a *activation, s *ir.Stmt, args []tensor.Value) ([]te
 		k.Rand = rand.New(rand.NewPCG(x.Seed, x.draws))
 	}
 	return s.Op.Kernel(k)
+}
+
+// viewAs gives the operand of a view the shape of the result's type.
+func viewAs(a *activation, s *ir.Stmt, v tensor.Value) ([]tensor.Value, error) {
+	x, ok := v.(*tensor.Tensor)
+	t, isTensor := s.Attrs.Get("type").(ir.TensorType)
+	if !ok || !isTensor {
+		return nil, diag.New(diag.Run, "a view of what is no tensor")
+	}
+	shape, err := a.env.Shape(t.Dims)
+	if err != nil {
+		return nil, err
+	}
+	y, err := x.View(shape...)
+	if err != nil {
+		return nil, err
+	}
+	return []tensor.Value{y}, nil
 }
 
 // forget drops what is known of a function that was made for one statement.

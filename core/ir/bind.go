@@ -99,6 +99,7 @@ func (e *Env) Bind(t Type, v tensor.Value, who string) error {
 				return err
 			}
 		}
+	case OpaqueType: // what it is only its maker knows
 	case OptionalType:
 		x, ok := v.(*tensor.Optional)
 		if !ok {

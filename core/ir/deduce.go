@@ -17,9 +17,10 @@ const maxKnown = 64
 // their tensor programs over symbols: so the Shape, Gather, Concat chain in front of
 // a Reshape is known without a rule for any of these operators.
 type Deducer struct {
-	M     *Module
-	known map[*Value][]sym.Expr
-	bound map[string]bool // symbols visible at this point
+	M      *Module
+	known  map[*Value][]sym.Expr
+	bound  map[string]bool // symbols visible at this point
+	latest map[string]bool // those that the last statement made visible
 }
 
 // NewDeducer starts at the beginning of a function of m.
@@ -41,6 +42,29 @@ func (d *Deducer) see(t Type) {
 				d.bound[s] = true
 			}
 		})
+	}
+}
+
+// Bound says whether a symbol is visible at this point.
+func (d *Deducer) Bound(symbol string) bool { return d.bound[symbol] }
+
+// BoundBefore says whether all symbols of e were visible before the statement that was
+// deduced last.
+func (d *Deducer) BoundBefore(e sym.Expr) bool {
+	for _, s := range e.Symbols() {
+		if !d.bound[s] || d.latest[s] {
+			return false
+		}
+	}
+	return true
+}
+
+// Results makes the symbols of a statement's results visible.
+func (d *Deducer) Results(s *Stmt) {
+	for _, r := range s.Results {
+		if r != nil {
+			d.see(r.Type)
+		}
 	}
 }
 
@@ -134,11 +158,17 @@ func (d *Deducer) Stmt(s *Stmt) error {
 			d.known[s.Results[0]] = k
 		}
 	}
+	d.latest = map[string]bool{}
 	for _, r := range s.Results {
 		if r != nil {
-			d.see(r.Type)
+			EachDim(r.Type, func(e sym.Expr) {
+				for _, name := range e.Symbols() {
+					d.latest[name] = !d.bound[name]
+				}
+			})
 		}
 	}
+	d.Results(s)
 	return nil
 }
 
@@ -304,6 +334,12 @@ func (b *Builder) Try(f func() bool) {
 		b.names = saved
 	}
 }
+
+// Mark remembers how far the block is built, for Reset to go back to.
+func (b *Builder) Mark() int { return len(b.block.Stmts) }
+
+// Reset takes back the statements since a mark, and the error if there was one.
+func (b *Builder) Reset(mark int) { b.block.Stmts, b.err = b.block.Stmts[:mark], nil }
 
 // Add appends a statement made by hand, deduces it, and says whether that went well.
 func (b *Builder) Add(s *Stmt) bool {

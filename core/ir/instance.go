@@ -27,7 +27,7 @@ func Instantiate(s *Stmt, args []tensor.Value) (*Instance, error) {
 	if s.Op.IsUnknown() {
 		return nil, UnsupportedError(s)
 	}
-	c := &Call{Op: s.Op, Node: s.Place(), Attrs: s.Attrs, Syms: sym.NewContext(),
+	c := &Call{Op: s.Op, Node: s.Place(), Attrs: s.Attrs, Regions: s.Regions, Syms: sym.NewContext(),
 		In: make([]Type, len(args)), Want: make([]bool, len(s.Results)), Out: make([]Type, len(s.Results))}
 	for i, a := range args {
 		if a != nil {

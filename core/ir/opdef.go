@@ -472,3 +472,13 @@ func Unknown(name string, version int64) *OpDef {
 func (d *OpDef) IsUnknown() bool {
 	return d.Deduce == nil && d.Body == nil && d.Expand == nil && d.Kernel == nil
 }
+
+// Operators that executors run themselves, since they speak of symbols and memory.
+const (
+	ViewName    = "vm.view"    // op: the operand's elements in the shape of the result's type
+	AllocName   = "vm.alloc"   // op: memory of as many bytes as its attribute evaluates to
+	ReleaseName = "vm.release" // op: ends the life of its operands
+)
+
+// IsView says whether this is the view that executors run themselves.
+func (d *OpDef) IsView() bool { return d.Name == ViewName }

@@ -1,6 +1,8 @@
 package ir
 
 import (
+	"fmt"
+
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
@@ -217,4 +219,117 @@ func (p *Program) symsOf() []string {
 		})
 	}
 	return out
+}
+
+// Finish brings a program that was put together by hand into order: names of buffers
+// and axes become unique, and Syms lists what it mentions.
+func (p *Program) Finish() {
+	names := map[string]bool{}
+	for _, list := range [][]*Buffer{p.Params, p.Results, p.Temps()} {
+		for _, b := range list {
+			base := b.Name
+			for i := 1; names[b.Name] || b.Name == ""; i++ {
+				b.Name = fmt.Sprintf("%s_%d", base, i)
+			}
+			names[b.Name] = true
+		}
+	}
+	p.Syms = p.symsOf()
+	p.NameAxes()
+}
+
+// Clone copies a program: buffers, axes and stages are new. Its symbols are replaced
+// by what bind gives for them; nil leaves them.
+func (p *Program) Clone(bind func(string) (sym.Expr, bool)) *Program {
+	if bind == nil {
+		bind = func(string) (sym.Expr, bool) { return sym.Expr{}, false }
+	}
+	expr := func(e sym.Expr) sym.Expr { return e.Subst(bind) }
+	bufs := map[*Buffer]*Buffer{}
+	buffer := func(b *Buffer) *Buffer {
+		if b == nil {
+			return nil
+		}
+		if bufs[b] == nil {
+			n := &Buffer{Name: b.Name, DType: b.DType, Dims: make([]sym.Expr, len(b.Dims))}
+			for i, d := range b.Dims {
+				n.Dims[i] = expr(d)
+			}
+			bufs[b] = n
+		}
+		return bufs[b]
+	}
+	buffers := func(list []*Buffer) []*Buffer {
+		out := make([]*Buffer, len(list))
+		for i, b := range list {
+			out[i] = buffer(b)
+		}
+		return out
+	}
+	out := &Program{Name: p.Name, Syms: p.Syms, Params: buffers(p.Params), Results: buffers(p.Results)}
+	for _, s := range p.Stages {
+		axes := map[*Axis]*Axis{}
+		copyAxes := func(list []*Axis) []*Axis {
+			var out []*Axis
+			for _, a := range list {
+				axes[a] = &Axis{Name: a.Name, Extent: expr(a.Extent)}
+				out = append(out, axes[a])
+			}
+			return out
+		}
+		n := *s
+		n.Outs, n.Base = buffers(s.Outs), buffer(s.Base)
+		n.Axes, n.Red = copyAxes(s.Axes), copyAxes(s.Red)
+		if s.ScanAxis != nil {
+			n.ScanAxis = axes[s.ScanAxis]
+		}
+		n.Rewrite(func(x *Scalar) *Scalar {
+			switch x.Op {
+			case OpAxis, OpLoad, OpSym, OpBcast:
+				y := *x
+				switch x.Op {
+				case OpAxis:
+					y.Axis = axes[x.Axis]
+				case OpLoad:
+					y.Buf = buffer(x.Buf)
+				case OpSym:
+					return SymVal(expr(x.Sym))
+				case OpBcast:
+					if y.Sym = expr(x.Sym); y.Sym.IsInt(1) {
+						return IntLit(0)
+					}
+				}
+				return &y
+			}
+			return x
+		})
+		out.Stages = append(out.Stages, &n)
+	}
+	return out
+}
+
+// Rewrite rewrites every expression of the stage, indices included.
+func (s *Stage) Rewrite(f func(*Scalar) *Scalar) {
+	each := func(list []*Scalar) []*Scalar {
+		var out []*Scalar
+		for _, e := range list {
+			out = append(out, e.Rewrite(f))
+		}
+		return out
+	}
+	s.Exprs, s.Index = each(s.Exprs), each(s.Index)
+}
+
+// CountLoads is the number of loads of b in the program's expressions.
+func (p *Program) CountLoads(b *Buffer) int {
+	n := 0
+	for _, s := range p.Stages {
+		s.Walk(func(x *Scalar) bool {
+			if x.Op == OpLoad && x.Buf == b {
+				n++
+			}
+			return true
+		})
+	}
+	return n
 }

@@ -1,0 +1,58 @@
+package builtin
+
+import (
+	"errors"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
+)
+
+// Decompose writes out operators that are made of others: LSTM as a loop of products
+// and gates, and the like.
+var Decompose = &pass.Pass{
+	Name: "decompose",
+	Doc: "Writes out operators that are made of others. An operator that needs a size only a run tells stays as it is, " +
+		"and is written out when it runs. It stands after simplify, which may have decided sizes.",
+	After: []pass.Order{pass.Because("deduce", "how an operator is written out may depend on its shapes")},
+	Run: func(_ *pass.Context, m *ir.Module) error {
+		for changed := true; changed; { // what is written out may be made of others again
+			changed = false
+			r := &rewriter{replace: func(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
+				if s.Kind != ir.OpStmt || s.Op.Expand == nil || len(s.Regions) > 0 || !ranked(s) {
+					return nil, false, nil
+				}
+				if s.Op.Body != nil {
+					if _, _, err := b.Call(s).Program(); err == nil {
+						return nil, false, nil
+					}
+				}
+				c := b.Call(s)
+				mark := b.Mark()
+				results, err := s.Op.Expand(c, b, s.Args)
+				if errors.Is(err, ir.ErrDynamic) {
+					b.Reset(mark)
+					return nil, false, nil
+				}
+				changed = true
+				return results, true, err
+			}}
+			if err := r.module(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+}
+
+// ranked says whether all tensors among the operands have a rank and an element type.
+func ranked(s *ir.Stmt) bool {
+	for _, a := range s.Args {
+		if a == nil {
+			continue
+		}
+		if t, ok := a.Tensor(); ok && (t.Unranked || t.DType == 0) {
+			return false
+		}
+	}
+	return true
+}

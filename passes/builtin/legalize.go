@@ -1,0 +1,125 @@
+package builtin
+
+import (
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/core/sym"
+)
+
+// Legalize turns operators into calls of the tensor programs they stand for.
+//
+//	%y: [n, 8] f32 = onnx.Softmax(%x)   =>   %y: [n, 8] f32 = call @Softmax[n](%x)
+//
+// Equal operators on equal types share one program.
+var Legalize = &pass.Pass{
+	Name: "legalize",
+	Doc: "Turns operators into calls of the tensor programs they stand for. Views stay views, which cost nothing. An operator " +
+		"whose program depends on contents that only a run tells stays, and is instantiated when it runs. It stands after " +
+		"decompose: what is written out has programs of its own.",
+	After: []pass.Order{pass.Because("simplify", "shape arithmetic that vanishes needs no programs"),
+		pass.Because("decompose", "operators made of others have no program of their own")},
+	Run: func(_ *pass.Context, m *ir.Module) error {
+		share := &sharing{}
+		r := &rewriter{replace: func(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
+			if s.Kind != ir.OpStmt || len(s.Regions) > 0 || s.Op.IsUnknown() || s.Effect() != ir.Pure {
+				return nil, false, nil
+			}
+			if s.Op.View && !s.Op.IsView() {
+				return legalView(b, s)
+			}
+			if s.Op.Body == nil {
+				return nil, false, nil
+			}
+			c := b.Call(s)
+			p, args, err := c.Program()
+			if err != nil || !visibleSyms(b.Deducer, p.Syms) {
+				return nil, false, nil // the operator stays
+			}
+			operands := make([]*ir.Value, len(args))
+			for i, a := range args {
+				operands[i] = s.Args[a]
+			}
+			// An operator whose contents are followed is legal too, so that they are not lost.
+			known := make([][]sym.Expr, len(s.Results))
+			if err := follow(b.Deducer, s); err != nil {
+				return nil, false, err
+			}
+			for i, v := range s.Results {
+				known[i], _ = b.Known(v)
+			}
+			out := share.call(b, p, operands, s)
+			results := make([]*ir.Value, len(s.Results))
+			next := 0
+			for i, v := range s.Results {
+				if v == nil {
+					continue
+				}
+				results[i] = out[next]
+				if known[i] != nil {
+					b.SetKnown(out[next], known[i])
+				}
+				next++
+			}
+			return results, true, nil
+		}}
+		if err := r.module(m); err != nil {
+			return err
+		}
+		removeDead(m)
+		return nil
+	},
+}
+
+func visibleSyms(d *ir.Deducer, syms []string) bool {
+	for _, s := range syms {
+		if !d.Bound(s) {
+			return false
+		}
+	}
+	return true
+}
+
+// legalView makes a view of an operator that only gives another shape, so that nobody
+// has to compute the operand that said which.
+func legalView(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
+	t, ok := s.Results[0].Tensor()
+	if !ok || t.Unranked || !visibleDims(b.Deducer, t.Dims...) {
+		return nil, false, nil
+	}
+	in, ok := s.Args[0].Tensor()
+	if !ok || in.Unranked {
+		return nil, false, nil
+	}
+	known, has := b.Known(s.Args[0])
+	v := b.OpN(1, "vm.view", s.Args[:1], ir.MakeAttrs("type", s.Results[0].Type))
+	if has {
+		b.SetKnown(v[0], known)
+	}
+	return v, true, nil
+}
+
+// sharing gives equal programs once. Programs are equal when they are written alike,
+// symbols renamed by their order.
+type sharing struct{ byKey map[string]*ir.Program }
+
+func (sh *sharing) call(b *ir.Builder, p *ir.Program, args []*ir.Value, s *ir.Stmt) []*ir.Value {
+	bind := make([]sym.Expr, len(p.Syms))
+	for i, name := range p.Syms {
+		bind[i] = sym.Var(name)
+	}
+	key := p.Key()
+	if sh.byKey == nil {
+		sh.byKey = map[string]*ir.Program{}
+	}
+	shared := sh.byKey[key]
+	if shared == nil {
+		shared = b.M.AddProgram(p)
+		sh.byKey[key] = shared
+	}
+	results := make([]*ir.Value, len(p.Results))
+	for i := range results {
+		results[i] = &ir.Value{Type: p.Results[i].Type()}
+	}
+	b.Add(&ir.Stmt{Kind: ir.CallStmt, Callee: shared, Bind: bind, Args: args, Results: results, Node: s.Node})
+	return results
+}

@@ -1,0 +1,83 @@
+package builtin
+
+import (
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
+)
+
+// Lower spells out what the machine does beside computing: values are released where
+// their lives end, so that a run holds no more memory than it needs.
+//
+//	%b = call @f(%a)           =>    %b = call @f(%a)
+//	                                 vm.release(%a)
+var Lower = &pass.Pass{
+	Name: "lower",
+	Doc: "Spells out every step of a run: values are released where their lives end. It stands last: a pass after it would " +
+		"have to keep releases right.",
+	After: []pass.Order{pass.Because("plan-memory", "planned memory is not released one by one"),
+		pass.Because("legalize", "operators that become programs have other lives"),
+		pass.Because("fuse", "fused values have no lives")},
+	Run: func(_ *pass.Context, m *ir.Module) error {
+		for _, f := range m.Funcs {
+			release(m, &f.Block)
+		}
+		return nil
+	},
+}
+
+func release(m *ir.Module, b *ir.Block) {
+	last := map[*ir.Value]int{}
+	own := map[*ir.Value]bool{}
+	for i, s := range b.Stmts {
+		if s.Op != nil && s.Op.Name == ir.ReleaseName {
+			return // lowered already
+		}
+		for _, v := range s.Results {
+			if v != nil && !ir.SameType(v.Type, ir.Storage) {
+				own[v] = true
+				last[v] = i
+			}
+		}
+		use := func(v *ir.Value) {
+			if v != nil && own[v] {
+				last[v] = i
+			}
+		}
+		for _, a := range s.Args {
+			use(a)
+		}
+		for _, r := range s.Regions {
+			release(m, r)
+			r.Walk(func(inner *ir.Stmt) {
+				for _, a := range inner.Args {
+					use(a)
+				}
+			})
+			for _, v := range r.Results {
+				use(v)
+			}
+		}
+	}
+	for _, v := range b.Results {
+		delete(last, v)
+	}
+	ends := map[int][]*ir.Value{}
+	for _, s := range b.Stmts { // in order of definition, so that the text is the same each time
+		for _, v := range s.Results {
+			if v == nil {
+				continue
+			}
+			if at, ok := last[v]; ok {
+				ends[at] = append(ends[at], v)
+			}
+		}
+	}
+	out := make([]*ir.Stmt, 0, len(b.Stmts))
+	for i, s := range b.Stmts {
+		out = append(out, s)
+		if vs := ends[i]; len(vs) > 0 {
+			out = append(out, &ir.Stmt{Kind: ir.OpStmt, Op: m.Lookup(ir.ReleaseName), Args: vs})
+		}
+	}
+	b.Stmts = out
+}
