@@ -1,44 +1,71 @@
 package diag
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
-// Nearest gives the candidate that is spelled most like word, "" when none is close.
+// maxWord bounds the words that are compared: nobody mistypes a longer one, and the
+// time to compare two grows with the product of their lengths.
+const maxWord = 64
+
+// Nearest gives the candidate spelled most like word, the first of several; "" when none
+// is close: one slip in three letters is allowed, and case does not count.
 func Nearest(word string, candidates []string) string {
+	if len(word) > maxWord {
+		return ""
+	}
 	best, limit := "", 1+len(word)/3
 	for _, c := range candidates {
-		if d := distance(word, c); d <= limit {
+		if len(c) > maxWord {
+			continue
+		}
+		d := distance(strings.ToLower(word), strings.ToLower(c))
+		if d <= limit && d < len(c) {
 			best, limit = c, d-1
 		}
 	}
 	return best
 }
 
-// DidYouMean is a way out that names the nearest word, or lists all there are.
+// DidYouMean is a way out for an unknown word: the nearest right one, or all there are.
 func DidYouMean(word string, candidates []string) string {
 	if n := Nearest(word, candidates); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
-	if len(candidates) == 0 {
+	switch len(candidates) {
+	case 0:
 		return "there are none"
+	case 1:
+		return fmt.Sprintf("there is only %q", candidates[0])
 	}
-	return fmt.Sprintf("there are %q", candidates)
+	quoted := make([]string, len(candidates))
+	for i, c := range candidates {
+		quoted[i] = fmt.Sprintf("%q", c)
+	}
+	last := len(quoted) - 1
+	return "there are " + strings.Join(quoted[:last], ", ") + " and " + quoted[last]
 }
 
-// distance is Levenshtein's: insertions, deletions and replacements.
+// distance counts the insertions, deletions, replacements and swaps of neighbours that
+// make b from a: the restricted form of Damerau's and Levenshtein's distance.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
+	before, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
-	for i := range len(a) {
-		prev := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
+	for i := 1; i <= len(a); i++ {
+		before, prev, row = prev, row, before
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			replace := prev[j-1]
+			if a[i-1] != b[j-1] {
+				replace++
 			}
-			prev, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, prev+cost)
+			row[j] = min(prev[j]+1, row[j-1]+1, replace)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
 		}
 	}
 	return row[len(b)]
