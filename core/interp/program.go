@@ -12,7 +12,7 @@ import (
 // RunProgram runs a tensor program and gives its results. bind are the values of
 // p.Syms, args its parameters in order.
 func RunProgram(ctx context.Context, p *ir.Program, bind []int64, args []*tensor.Tensor) ([]*tensor.Tensor, error) {
-	return runProgram(ctx, p, bind, args, nil, &memory{})
+	return runProgram(ctx, p, bind, args, nil, &memory{}, nil)
 }
 
 // RunProgramInto is RunProgram into results of the right types and shapes, which may
@@ -21,7 +21,7 @@ func RunProgramInto(ctx context.Context, p *ir.Program, bind []int64, args, resu
 	if len(results) != len(p.Results) {
 		return diag.New(diag.Run, "%d results for program @%s, which has %d", len(results), p.Name, len(p.Results))
 	}
-	_, err := runProgram(ctx, p, bind, args, results, &memory{})
+	_, err := runProgram(ctx, p, bind, args, results, &memory{}, nil)
 	return err
 }
 
@@ -32,11 +32,12 @@ type programRun struct {
 	bind    []int64
 	buffers map[*ir.Buffer]*tensor.Tensor
 	mem     *memory
+	stage   func(*Stage) error // computes a stage; nil: runStage does
 }
 
 // runProgram runs a program into results, or into new ones where that is nil.
-func runProgram(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem *memory) (out []*tensor.Tensor, err error) {
-	r := &programRun{p: p, ctx: ctx, bind: bind, buffers: map[*ir.Buffer]*tensor.Tensor{}, mem: mem}
+func runProgram(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem *memory, stage func(*Stage) error) (out []*tensor.Tensor, err error) {
+	r := &programRun{p: p, ctx: ctx, bind: bind, buffers: map[*ir.Buffer]*tensor.Tensor{}, mem: mem, stage: stage}
 	defer func() {
 		if v := recover(); v != nil {
 			out, err = nil, diag.New(diag.Run, "program @%s failed: %v", p.Name, v)
@@ -93,7 +94,11 @@ func (r *programRun) run() ([]*tensor.Tensor, error) {
 				copy(r.buffers[s.Out()].Strings(), base.Strings())
 			}
 		}
-		if err := r.runStage(s); err != nil {
+		if r.stage != nil {
+			if err := r.stage(&Stage{s, r}); err != nil {
+				return nil, err
+			}
+		} else if err := r.runStage(s); err != nil {
 			return nil, err
 		}
 		for _, b := range last[i] {

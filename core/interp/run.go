@@ -351,7 +351,7 @@ func (x *machine) program(p *ir.Program, bind []int64, args []tensor.Value) ([]t
 		}
 		params[i] = t
 	}
-	got, err := runProgram(x.ctx, p, bind, params, nil, x.mem)
+	got, err := runProgram(x.ctx, p, bind, params, nil, x.mem, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,17 @@ type runner struct {
 	lane   int
 	width  int
 	points int // since the context was looked at
+
+	split  int // the axis that is cut into parts, -1: none
+	lo, hi int64
+}
+
+// span is the range of an axis that is walked over.
+func (r *runner) span(axis int) (lo, hi int64) {
+	if axis == r.split {
+		return r.lo, r.hi
+	}
+	return 0, r.extent[axis]
 }
 
 // each runs body at every position along axes, the last one innermost, until it gives
@@ -26,7 +37,8 @@ func (r *runner) each(axes []int, body func() bool) bool {
 	if len(axes) == 0 {
 		return body()
 	}
-	for i := range r.extent[axes[0]] {
+	lo, hi := r.span(axes[0])
+	for i := lo; i < hi; i++ {
 		r.at[axes[0]] = i
 		if !r.each(axes[1:], body) {
 			return false
@@ -40,9 +52,10 @@ func (r *runner) blocks(body func(n int) bool) bool {
 	if r.lane < 0 {
 		return body(1)
 	}
-	for lo := int64(0); lo < r.extent[r.lane]; lo += int64(r.width) {
+	lo, hi := r.span(r.lane)
+	for ; lo < hi; lo += int64(r.width) {
 		r.at[r.lane] = lo
-		if !body(int(min(int64(r.width), r.extent[r.lane]-lo))) {
+		if !body(int(min(int64(r.width), hi-lo))) {
 			return false
 		}
 	}
@@ -73,11 +86,12 @@ func (p *programRun) runStage(s *ir.Stage) error {
 	if c.err != nil {
 		return c.err
 	}
-	return c.runAlong(c.bestLane())
+	return c.runAlong(c.bestLane(), 0, 1)
 }
 
-// runAlong compiles and runs the stage with a lane axis.
-func (c *compiler) runAlong(lane int) error {
+// runAlong compiles and runs the stage with a lane axis: all of it, or one of several
+// parts.
+func (c *compiler) runAlong(lane, part, parts int) error {
 	c.lane, c.width = lane, 1
 	if lane >= 0 {
 		c.width = int(max(1, min(maxLanes, c.extent[lane])))
@@ -87,7 +101,10 @@ func (c *compiler) runAlong(lane int) error {
 	if c.err != nil {
 		return c.err
 	}
-	r := &runner{frame: &frame{at: make([]int64, len(c.extent))}, ctx: c.ctx, extent: c.extent, lane: c.lane, width: c.width}
+	r := &runner{frame: &frame{at: make([]int64, len(c.extent))}, ctx: c.ctx, extent: c.extent, lane: c.lane, width: c.width, split: -1}
+	if parts > 1 && !c.cut(r, part, parts) {
+		return nil
+	}
 	run(r)
 	return r.err
 }

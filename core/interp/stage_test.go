@@ -35,7 +35,7 @@ func alongEach(t *testing.T, p *ir.Program, args []*tensor.Tensor, check func(re
 		if p.Stages[0].Kind == ir.ScatterStage {
 			copy(results[0].Bytes(), r.buffers[p.Stages[0].Base].Bytes())
 		}
-		if err := r.newCompiler(p.Stages[0]).runAlong(lane); err != nil {
+		if err := r.newCompiler(p.Stages[0]).runAlong(lane, 0, 1); err != nil {
 			t.Fatal(err)
 		}
 		check(results)

@@ -9,8 +9,8 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// maxKnown is the largest integer tensor whose contents are followed symbolically.
-const maxKnown = 64
+// MaxKnown is the largest integer tensor whose contents are followed symbolically.
+const MaxKnown = 64
 
 // Deducer deduces result types statement by statement, in order. Beside types it
 // follows the contents of small integer tensors as symbolic integers, by running
@@ -86,7 +86,7 @@ func (d *Deducer) Known(v *Value) ([]sym.Expr, bool) {
 	}
 	if v.Const != nil {
 		t := v.Const.Tensor
-		if !t.DType().IsInt() || t.Len() > maxKnown {
+		if !t.DType().IsInt() || t.Len() > MaxKnown {
 			return nil, false
 		}
 		out := make([]sym.Expr, t.Len())
@@ -232,7 +232,7 @@ func (d *Deducer) follow(s *Stmt, c *Call) {
 			return
 		}
 		n, ok := t.Size().Int()
-		if !ok || n > maxKnown {
+		if !ok || n > MaxKnown {
 			return
 		}
 		small = small || i == 0

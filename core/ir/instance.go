@@ -37,7 +37,12 @@ func Instantiate(s *Stmt, args []tensor.Value) (*Instance, error) {
 	for i, r := range s.Results {
 		c.Want[i] = r != nil
 	}
-	c.ConstOf = func(i int) *tensor.Tensor { t, _ := args[i].(*tensor.Tensor); return t }
+	c.ConstOf = func(i int) *tensor.Tensor { // small ones alone: an instance serves all operands that differ in large ones
+		if t, ok := args[i].(*tensor.Tensor); ok && t.Len() <= MaxKnown {
+			return t
+		}
+		return nil
+	}
 	if err := c.Infer(); err != nil {
 		return nil, runTime(err)
 	}
@@ -75,7 +80,7 @@ func (in *Instance) expand(s *Stmt) error {
 			continue
 		}
 		args[i] = b.Param("", t)
-		if known := c.ConstOf(i); known != nil && known.DType().IsInt() && known.Len() <= maxKnown {
+		if known := c.ConstOf(i); known != nil && known.DType().IsInt() && known.Len() <= MaxKnown {
 			e, _ := c.Ints(i)
 			b.SetKnown(args[i], e)
 		}

@@ -277,3 +277,23 @@ func (b *Block) effect() Effect {
 	}
 	return e
 }
+
+// ReplaceUses makes the statements from index from on, their regions, and the block's
+// results use b in the place of a.
+func (b *Block) ReplaceUses(from int, old, new *Value) {
+	swap := func(list []*Value) {
+		for i, v := range list {
+			if v == old {
+				list[i] = new
+			}
+		}
+	}
+	for _, s := range b.Stmts[from:] {
+		swap(s.Args)
+		swap(s.Into)
+		for _, r := range s.Regions {
+			r.ReplaceUses(0, old, new)
+		}
+	}
+	swap(b.Results)
+}

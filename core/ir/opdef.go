@@ -130,7 +130,7 @@ func (c *Call) Ints(i int) (vals []sym.Expr, ok bool) {
 	if !c.Has(i) {
 		return nil, false
 	}
-	if t := c.Const(i); t != nil && t.DType().IsInt() {
+	if t := c.Const(i); t != nil && t.DType().IsInt() && t.Len() <= MaxKnown {
 		for _, n := range tensor.Ints(t) {
 			vals = append(vals, sym.Const(n))
 		}

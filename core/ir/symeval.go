@@ -39,7 +39,7 @@ func (e *symEval) stage(s *Stage) bool {
 		return false
 	}
 	size, ok := sym.Prod(s.Out().Dims...).Int()
-	if !ok || size > maxKnown {
+	if !ok || size > MaxKnown {
 		return false
 	}
 	out := make([]sym.Expr, 0, size)
@@ -98,7 +98,7 @@ func (e *symEval) each(axes []*Axis, f func() bool) bool {
 		return f()
 	}
 	n, ok := axes[0].Extent.Int()
-	if !ok || n > maxKnown {
+	if !ok || n > MaxKnown {
 		return false
 	}
 	for i := int64(0); i < n; i++ {

@@ -6,6 +6,7 @@
 package ir
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/pitopt/pitopt/core/sym"
@@ -257,4 +258,53 @@ func Join(a, b Type, fresh func() sym.Expr) (Type, bool) {
 		}
 	}
 	return nil, false
+}
+
+// ParseType reads a tensor type as String writes it: [batch, 2*seq, 768] f32, or [*] f32.
+func ParseType(s string) (TensorType, error) {
+	s = strings.TrimSpace(s)
+	end := strings.LastIndexByte(s, ']')
+	if !strings.HasPrefix(s, "[") || end < 0 {
+		return TensorType{}, fmt.Errorf("%q does not start with dims in brackets", s)
+	}
+	name := strings.TrimSpace(s[end+1:])
+	d, ok := tensor.ParseDType(name)
+	if !ok && name != "?" {
+		return TensorType{}, fmt.Errorf("%q is no element type", name)
+	}
+	inner := strings.TrimSpace(s[1:end])
+	switch inner {
+	case "*":
+		return UnrankedOf(d), nil
+	case "":
+		return TensorOf(d), nil
+	}
+	t := TensorOf(d)
+	depth, start, quoted := 0, 0, false
+	for i := 0; i <= len(inner); i++ {
+		if i < len(inner) {
+			switch c := inner[i]; {
+			case c == '\\' && quoted:
+				i++
+				continue
+			case c == '"':
+				quoted = !quoted
+			case quoted:
+			case c == '(':
+				depth++
+			case c == ')':
+				depth--
+			}
+			if quoted || depth > 0 || inner[i] != ',' {
+				continue
+			}
+		}
+		e, err := sym.Parse(inner[start:i])
+		if err != nil {
+			return TensorType{}, err
+		}
+		t.Dims = append(t.Dims, e)
+		start = i + 1
+	}
+	return t, nil
 }

@@ -1,0 +1,387 @@
+// Package pitopt compiles and runs ONNX models whose shapes and sparsity are known only
+// at run time.
+//
+//	m, err := pitopt.Load("model.onnx")
+//	if err != nil { ... }
+//	defer m.Close()
+//	out, err := m.Run(ctx, map[string]*tensor.Tensor{"x": tensor.Of(data, 2, 3)})
+//
+// A model is safe for concurrent use. Tensors view the caller's memory, without a copy.
+package pitopt
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/core/target"
+	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/frontend/onnx"
+	"github.com/pitopt/pitopt/frontend/onnx/wire"
+	"github.com/pitopt/pitopt/passes"
+	"github.com/pitopt/pitopt/passes/builtin"
+	"github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu"
+)
+
+// Model is a model that is compiled and ready to run.
+type Model struct {
+	path   string
+	file   *wire.File
+	module *ir.Module
+	notes  []onnx.Note
+	target string
+	opts   options
+	exec   *runtime.Executable // nil on the target interp
+	device runtime.Device
+	memory int64
+}
+
+// Option configures Load.
+type Option func(*options)
+
+type options struct {
+	pipeline *passes.File
+	path     string
+	target   string
+	threads  int
+	seed     uint64
+	registry *pass.Registry
+	ctx      context.Context
+	observe  Observer
+	dynamic  func(*wire.Model)
+	lower    bool
+}
+
+// Pipeline compiles with the pipeline of a TOML file instead of the default one.
+func Pipeline(path string) Option { return func(o *options) { o.path = path } }
+
+// WithPipeline compiles with a pipeline that was read already.
+func WithPipeline(f *passes.File) Option { return func(o *options) { o.pipeline = f } }
+
+// Target overrides the pipeline's device: "auto", "cpu", or "interp".
+func Target(name string) Option { return func(o *options) { o.target = name } }
+
+// Threads overrides the number of threads; 0 takes all processors.
+func Threads(n int) Option { return func(o *options) { o.threads = n } }
+
+// Seed seeds random operators that have no seed of their own.
+func Seed(n uint64) Option { return func(o *options) { o.seed = n } }
+
+// Passes are the passes that a pipeline may name; without it those built in.
+func Passes(r *pass.Registry) Option { return func(o *options) { o.registry = r } }
+
+// WithContext lets ctx stop a long compilation.
+func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
+
+// Observer is told what happens while a model is compiled. Nil fields are not called.
+type Observer struct {
+	Imported func(m *ir.Module, took time.Duration)
+	Before   func(i int, s pass.Step, m *ir.Module) error
+	After    func(i int, s pass.Step, m *ir.Module, took time.Duration) error
+	Note     func(pass, msg string)
+}
+
+// Observe calls o while the model is compiled.
+func Observe(o Observer) Option { return func(x *options) { x.observe = o } }
+
+// EditModel lets f change the decoded model before it is imported.
+func EditModel(f func(*wire.Model)) Option { return func(o *options) { o.dynamic = f } }
+
+// Load reads a model, compiles it with the pipeline, and readies it to run. The pipeline
+// is that of the options, else pipeline.toml beside the model or in the working folder,
+// else the built-in one.
+func Load(path string, opts ...Option) (*Model, error) {
+	f, err := wire.Open(path, wire.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	return load(f, opts)
+}
+
+// LoadBytes is Load of a model in memory, which must not be changed while the model is
+// used.
+func LoadBytes(name string, data []byte, opts ...Option) (*Model, error) {
+	f, err := wire.FromBytes(name, data, wire.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	return load(f, opts)
+}
+
+func load(f *wire.File, list []Option) (m *Model, err error) {
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	o := options{ctx: context.Background(), lower: true, threads: -1}
+	for _, opt := range list {
+		opt(&o)
+	}
+	if o.registry == nil {
+		o.registry = builtin.Registry()
+	}
+	if o.pipeline == nil {
+		if o.pipeline, err = FindPipeline(o.path, f.Path); err != nil {
+			return nil, err
+		}
+	}
+	if o.threads < 0 {
+		o.threads = o.pipeline.Target.Threads
+	}
+	m = &Model{path: f.Path, file: f, opts: o, memory: o.pipeline.Target.Memory}
+	if m.target, err = chooseTarget(o.target, o.pipeline.Target.Device); err != nil {
+		return nil, err
+	}
+	steps, err := o.pipeline.Assemble(o.registry)
+	if err != nil {
+		return nil, err
+	}
+	if o.dynamic != nil {
+		o.dynamic(f.Model)
+	}
+	start := time.Now()
+	if m.module, m.notes, err = onnx.Import(f); err != nil {
+		return nil, err
+	}
+	if u := onnx.Unsupported(m.module); len(u) > 0 {
+		return nil, diag.As(unsupported(u), diag.Unsupported).In(f.Path)
+	}
+	if err := applyKnowledge(m.module, o.pipeline); err != nil {
+		return nil, err
+	}
+	if err := ir.Verify(m.module); err != nil {
+		return nil, diag.As(err, diag.Verifier).In(f.Path).During("import")
+	}
+	if o.observe.Imported != nil {
+		o.observe.Imported(m.module, time.Since(start))
+	}
+	tgt := target.Interp()
+	if m.target == "cpu" {
+		m.device = cpu.New(o.threads)
+		tgt = m.device.Target()
+	}
+	mg := &pass.Manager{Target: tgt, Before: o.observe.Before, After: o.observe.After, Note: o.observe.Note}
+	if err := mg.Run(o.ctx, m.module, steps); err != nil {
+		return nil, diag.As(err, diag.Run).In(f.Path)
+	}
+	if m.device != nil {
+		if m.exec, err = runtime.Load(m.module, m.device, runtime.Options{MaxBytes: m.memory, Seed: o.seed}); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// unsupported is one error for all operators that are not there.
+func unsupported(list []*ir.Stmt) error {
+	e := diag.As(ir.UnsupportedError(list[0]), diag.Unsupported)
+	seen := []string{}
+	for _, s := range list[1:] {
+		if name := fmt.Sprintf("%s %d", s.Op.Name, s.Op.Since[0]); s.Op != list[0].Op && !slices.Contains(seen, name) && s.Op.Name != list[0].Op.Name {
+			seen = append(seen, name)
+		}
+	}
+	if len(seen) > 0 {
+		e.Msg += fmt.Sprintf(" (and %d more kinds: %v)", len(seen), seen)
+	}
+	return e
+}
+
+// FindPipeline reads the pipeline at path; where that is empty, pipeline.toml beside
+// the model or in the working folder; where there is none, the built-in one.
+func FindPipeline(path, model string) (*passes.File, error) {
+	if path != "" {
+		return passes.Read(path)
+	}
+	for _, dir := range []string{filepath.Dir(model), "."} {
+		name := filepath.Join(dir, "pipeline.toml")
+		if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() {
+			return passes.Read(name)
+		}
+	}
+	return passes.Default(), nil
+}
+
+// targets that a binary may have; those without a reason are there.
+var targets = map[string]string{
+	"cpu":      "",
+	"interp":   "",
+	"cuda":     "this binary was built without it; build with -tags cuda",
+	"cuda-emu": "this binary was built without it; build with -tags cudaemu",
+}
+
+func chooseTarget(option, file string) (string, error) {
+	name := option
+	if name == "" {
+		name = file
+	}
+	if name == "auto" || name == "" {
+		return "cpu", nil
+	}
+	why, ok := targets[name]
+	if !ok {
+		return "", diag.New(diag.Usage, "unknown target %q", name).Hint("%s", diag.DidYouMean(name, []string{"auto", "cpu", "interp", "cuda", "cuda-emu"}))
+	}
+	if why != "" {
+		return "", diag.New(diag.Usage, "target %q: %s", name, why)
+	}
+	return name, nil
+}
+
+// Close gives the model's file and memory back. Tensors that Run gave stay valid, but for
+// those that are constants of the model itself.
+func (m *Model) Close() error {
+	if m.device != nil {
+		_ = m.device.Close()
+	}
+	return m.file.Close()
+}
+
+// Value is an input or output of a model.
+type Value struct {
+	Name string
+	Type ir.Type // dims are numbers or symbols
+}
+
+// Inputs are the model's inputs in its order.
+func (m *Model) Inputs() []Value {
+	var out []Value
+	for _, p := range m.module.Main().Params {
+		out = append(out, Value{p.Name, p.Type})
+	}
+	return out
+}
+
+// Outputs are the model's outputs in its order.
+func (m *Model) Outputs() []Value {
+	f := m.module.Main()
+	var out []Value
+	for i, r := range f.Results {
+		out = append(out, Value{f.ResultName(i), r.Type})
+	}
+	return out
+}
+
+// Module is the compiled module. It must not be changed.
+func (m *Model) Module() *ir.Module { return m.module }
+
+// TargetName is the device that the model runs on.
+func (m *Model) TargetName() string { return m.target }
+
+// Notes are things about the model that its user should know.
+func (m *Model) Notes() []onnx.Note { return m.notes }
+
+// Run runs the model. inputs are by name, one for each input; outputs likewise. A model
+// with inputs or outputs that are sequences or optionals is run by RunValues.
+func (m *Model) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	values := make(map[string]tensor.Value, len(inputs))
+	for name, t := range inputs {
+		values[name] = t
+	}
+	out, err := m.RunValues(ctx, values)
+	if err != nil {
+		return nil, err
+	}
+	tensors := make(map[string]*tensor.Tensor, len(out))
+	for name, v := range out {
+		t, ok := v.(*tensor.Tensor)
+		if !ok {
+			return nil, diag.New(diag.Run, "output %q is no tensor", name).Hint("use RunValues")
+		}
+		tensors[name] = t
+	}
+	return tensors, nil
+}
+
+// RunValues is Run for values of any type.
+func (m *Model) RunValues(ctx context.Context, inputs map[string]tensor.Value) (map[string]tensor.Value, error) {
+	args, err := m.arguments(inputs)
+	if err != nil {
+		return nil, err
+	}
+	out, err := m.call(ctx, args)
+	if err != nil {
+		return nil, diag.As(err, diag.Run).In(m.path)
+	}
+	byName := make(map[string]tensor.Value, len(out))
+	for i, v := range out {
+		byName[m.module.Main().ResultName(i)] = v
+	}
+	return byName, nil
+}
+
+func (m *Model) call(ctx context.Context, args []tensor.Value) ([]tensor.Value, error) {
+	if m.exec != nil {
+		return m.exec.Run(ctx, args)
+	}
+	return interp.Run(ctx, m.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.memory})
+}
+
+// RunInto is Run into the caller's tensors, which must have the types and shapes that
+// come out.
+func (m *Model) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.Tensor) error {
+	values := make(map[string]tensor.Value, len(inputs))
+	for name, t := range inputs {
+		values[name] = t
+	}
+	args, err := m.arguments(values)
+	if err != nil {
+		return err
+	}
+	var into []*tensor.Tensor
+	for _, o := range m.Outputs() {
+		t := outputs[o.Name]
+		if t == nil {
+			return diag.New(diag.Run, "output %q is missing", o.Name)
+		}
+		into = append(into, t)
+	}
+	if m.exec != nil {
+		return m.exec.RunInto(ctx, args, into)
+	}
+	out, err := m.call(ctx, args)
+	if err != nil {
+		return err
+	}
+	for i, v := range out {
+		t, ok := v.(*tensor.Tensor)
+		if !ok || t.DType() != into[i].DType() || !slices.Equal(t.Shape(), into[i].Shape()) {
+			return diag.New(diag.Run, "output %q is %v, the tensor given for it is %v", m.module.Main().ResultName(i), v, into[i])
+		}
+		copy(into[i].Bytes(), t.Bytes())
+		copy(into[i].Strings(), t.Strings())
+	}
+	return nil
+}
+
+// arguments puts inputs into the model's order.
+func (m *Model) arguments(inputs map[string]tensor.Value) ([]tensor.Value, error) {
+	params := m.module.Main().Params
+	args := make([]tensor.Value, len(params))
+	var names []string
+	for i, p := range params {
+		names = append(names, p.Name)
+		v, ok := inputs[p.Name]
+		if t, isTensor := v.(*tensor.Tensor); !ok || v == nil || isTensor && t == nil {
+			return nil, diag.New(diag.Run, "input %q is missing", p.Name).In(m.path).Hint("its type is %s", p.Type)
+		}
+		args[i] = v
+	}
+	if len(inputs) > len(params) {
+		for name := range inputs {
+			if !slices.Contains(names, name) {
+				return nil, diag.New(diag.Run, "there is no input %q", name).In(m.path).Hint("%s", diag.DidYouMean(name, names))
+			}
+		}
+	}
+	return args, nil
+}

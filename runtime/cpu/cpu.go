@@ -1,0 +1,105 @@
+// Package cpu is the CPU device in portable Go. Sums of products run as blocked
+// matrix products; every other stage runs on the closures of the reference
+// interpreter, cut into parts for the threads. Bits do not depend on the number of
+// threads: parts are cut by points of the result, and each point is summed up in an
+// order that depends on sizes alone.
+package cpu
+
+import (
+	"context"
+	"runtime"
+	"sync"
+
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/target"
+	"github.com/pitopt/pitopt/core/tensor"
+	rt "github.com/pitopt/pitopt/runtime"
+)
+
+// Device is the CPU.
+type Device struct{ threads int }
+
+// New makes a device with a number of threads; 0 takes all processors.
+func New(threads int) *Device {
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	return &Device{threads: threads}
+}
+
+// Target tells what the device offers.
+func (d *Device) Target() *target.Target {
+	return &target.Target{Name: "cpu", Threads: d.threads, BoundedResult: 1 << 20}
+}
+
+// Close gives up nothing: the device holds nothing between runs.
+func (d *Device) Close() error { return nil }
+
+// alone is the number of points up to which a stage is not worth a second thread.
+const alone = 1 << 14
+
+// Run computes a program stage by stage.
+func (d *Device) Run(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem rt.Memory) error {
+	var temps []*tensor.Tensor
+	defer func() {
+		for _, t := range temps {
+			mem.Free(t)
+		}
+	}()
+	alloc := func(dt tensor.DType, shape []int64) (*tensor.Tensor, error) {
+		t, err := mem.Alloc(dt, shape)
+		if err == nil {
+			temps = append(temps, t)
+		}
+		return t, err
+	}
+	_, err := interp.RunStages(ctx, p, bind, args, results, alloc, func(s *interp.Stage) error {
+		if g, ok := match(s); ok {
+			return d.product(s, g, mem)
+		}
+		parts := 1
+		if s.Parts() && points(s) > alone {
+			parts = d.threads
+		}
+		return parallel(parts, func(i int) error { return s.Run(i, parts) })
+	})
+	return err
+}
+
+// points is how many times the stage's expression is evaluated.
+func points(s *interp.Stage) int64 {
+	n := int64(1)
+	for _, a := range s.AllAxes() {
+		e, err := a.Extent.Eval(s.Symbol)
+		if err != nil {
+			return 0
+		}
+		n *= max(e, 0)
+		if n > 1<<40 {
+			break
+		}
+	}
+	return n
+}
+
+// parallel runs f(0) .. f(n-1) at the same time, the first one here, and gives the first
+// error.
+func parallel(n int, f func(i int) error) error {
+	if n <= 1 {
+		return f(0)
+	}
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := 1; i < n; i++ {
+		wg.Go(func() { errs[i] = f(i) })
+	}
+	errs[0] = f(0)
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
