@@ -75,25 +75,22 @@ var (
 			if !x.DType.IsFloat() {
 				wide = x.To(tensor.F64)
 			}
-			l, b := wide.Const(c.Float("lambd")), wide.Const(c.Float("bias"))
-			return ir.Select(wide.Lt(l.Neg()), wide.Add(b), ir.Select(wide.Gt(l), wide.Sub(b), wide.Const(0))).To(x.DType)
+			l, b := c.Float("lambd"), wide.Const(c.Float("bias"))
+			above := ir.Select(wide.Gt(wide.Const(l)), wide.Sub(b), wide.Const(0))
+			return ir.Select(wide.Lt(wide.Const(-l)), wide.Add(b), above).To(x.DType)
 		}, attr("bias", 0.0), attr("lambd", 0.5))
 )
 
 // PRelu is x, or slope*x below 0; the slope broadcasts to x.
 var PRelu = ir.Register(&ir.OpDef{
 	Name: "onnx.PRelu", Since: since(1, 6, 7, 9, 16), Doc: "x, or slope*x below 0",
-	In:     ops(in("X", "T", numeric), in("slope", "T", numeric)),
-	Out:    ops(in("Y", "T", numeric)),
-	Deduce: sameAs(0),
-	Body: func(c *ir.Call, b *ir.Body) error {
-		axes := b.Axes(b.Out(0).Dims)
-		slope := b.In(1)
-		x := b.Load(b.In(0), ir.Ix(axes)...)
-		if len(slope.Dims) > len(axes) {
-			return c.Errorf("a slope of rank %d for an operand of rank %d", len(slope.Dims), len(axes))
-		}
-		b.Map(b.Out(0), axes, ir.Select(x.Lt(x.Const(0)), x.Mul(b.LoadBcast(slope, axes)), x))
-		return nil
+	In:  ops(in("X", "T", numeric), in("slope", "T", numeric)),
+	Out: ops(in("Y", "T", numeric)),
+	Deduce: func(c *call) error {
+		c.SetOut(0, c.DType(0), c.Dims(0)...)
+		return broadcastsTo(c, 1, c.Dims(0))
 	},
+	Body: elementwise(func(_ *call, x []*scalar) *scalar {
+		return ir.Select(x[0].Lt(x[0].Const(0)), x[0].Mul(x[1]), x[0])
+	}),
 })

@@ -127,12 +127,23 @@ var Mod = binary("onnx.Mod", since(10, 13), numeric, "remainder", func(c *ir.Cal
 }, attr("fmod", 0))
 
 // BitShift shifts unsigned integers.
-var BitShift = binary("onnx.BitShift", since(11), unsigned, "bit shift", func(c *ir.Call, x, y *ir.Scalar) *ir.Scalar {
-	if c.Str("direction") == "LEFT" {
-		return ir.Binary(ir.OpShl, x, y)
-	}
-	return ir.Binary(ir.OpShr, x, y)
-}, attrReq("direction", ""))
+var BitShift = ir.Register(&ir.OpDef{
+	Name: "onnx.BitShift", Since: since(11), Doc: "bit shift",
+	In: ops(in("X", "T", unsigned), in("Y", "T", unsigned)), Out: ops(in("Z", "T", unsigned)),
+	Attrs: attrs(attrReq("direction", "")),
+	Deduce: func(c *ir.Call) error {
+		if d := c.Str("direction"); d != "LEFT" && d != "RIGHT" {
+			return c.Errorf("direction %q is neither LEFT nor RIGHT", d)
+		}
+		return broadcast(c)
+	},
+	Body: elementwise(func(c *ir.Call, x []*ir.Scalar) *ir.Scalar {
+		if c.Str("direction") == "LEFT" {
+			return ir.Binary(ir.OpShl, x[0], x[1])
+		}
+		return ir.Binary(ir.OpShr, x[0], x[1])
+	}),
+})
 
 // Where takes x where the condition holds, else y.
 var Where = ir.Register(&ir.OpDef{
@@ -155,6 +166,15 @@ var Where = ir.Register(&ir.OpDef{
 	},
 })
 
+// asFloat is x as a float: what integers are computed with where they have no function
+// of their own.
+func asFloat(x *ir.Scalar) *ir.Scalar {
+	if x.DType.IsInt() {
+		return x.To(tensor.F64)
+	}
+	return x
+}
+
 // Functions of one real number.
 var (
 	Neg        = scalar1("onnx.Neg", since(1, 6, 13), signedNums, "-x", ir.OpNeg)
@@ -174,7 +194,7 @@ var (
 	Asinh      = scalar1("onnx.Asinh", hyperbolic, floats, "inverse hyperbolic sine", ir.OpAsinh)
 	Acosh      = scalar1("onnx.Acosh", hyperbolic, floats, "inverse hyperbolic cosine", ir.OpAcosh)
 	Atanh      = scalar1("onnx.Atanh", hyperbolic, floats, "inverse hyperbolic tangent", ir.OpAtanh)
-	Erf        = scalar1("onnx.Erf", since(9, 13), numeric, "error function", ir.OpErf)
+	Erf        = unary("onnx.Erf", since(9, 13), numeric, "error function", func(_ *ir.Call, x *ir.Scalar) *ir.Scalar { return asFloat(x).Erf().To(x.DType) })
 	Floor      = scalar1("onnx.Floor", since(1, 6, 13), floats, "rounded down", ir.OpFloor)
 	Ceil       = scalar1("onnx.Ceil", since(1, 6, 13), floats, "rounded up", ir.OpCeil)
 	Round      = scalar1("onnx.Round", since(11, 22), floats, "rounded, halves to even", ir.OpRound)
@@ -228,13 +248,7 @@ var Clip = ir.Register(&ir.OpDef{
 	Body: func(c *ir.Call, b *ir.Body) error {
 		axes := b.Axes(b.Out(0).Dims)
 		x := b.Load(b.In(0), ir.Ix(axes)...)
-		bound := func(i int) *ir.Scalar {
-			ix := make([]*ir.Scalar, c.Rank(i))
-			for j := range ix {
-				ix[j] = ir.IntLit(0)
-			}
-			return b.Load(b.In(i), ix...)
-		}
+		bound := func(i int) *ir.Scalar { return b.Load(b.In(i), zeros(c.Rank(i))...) }
 		if c.Has(1) {
 			x = x.Max(bound(1))
 		}
@@ -300,3 +314,25 @@ var CastLike = ir.Register(&ir.OpDef{
 	},
 	Body: func(c *ir.Call, b *ir.Body) error { return castTo(c, b, c.DType(1)) },
 })
+
+// BitCast takes the bits of each element as another element type of the same size.
+var BitCast = ir.Register(&ir.OpDef{
+	Name: "onnx.BitCast", Since: since(26), Doc: "the same bits as another element type",
+	In: ops(in("input", "", notString)), Out: ops(in("output", "", notString)),
+	Attrs: attrs(attrReq("to", int64(0))),
+	Deduce: func(c *ir.Call) error {
+		d, ok := tensor.DTypeFromONNX(int32(c.Int("to")))
+		if !ok || d.Bits() != c.DType(0).Bits() {
+			return c.Errorf("element type %d is none of the size of %s", c.Int("to"), c.DType(0))
+		}
+		c.SetOut(0, d, c.Dims(0)...)
+		return nil
+	},
+	Kernel: func(k *ir.KernelCall) ([]tensor.Value, error) {
+		x := k.Arg(0)
+		y, err := tensor.FromBytes(k.Out[0].(ir.TensorType).DType, x.Shape(), x.Bytes())
+		return []tensor.Value{y}, err
+	},
+})
+
+var notString = slices.DeleteFunc(slices.Clone(anyTensor), func(d tensor.DType) bool { return d == tensor.String })

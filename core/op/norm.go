@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -25,13 +27,65 @@ func moments(b *ir.Body, dims []sym.Expr, axis int, load func(ix []*scalar) *sca
 	return mean, variance
 }
 
+// momentsOver are the moments of X over the dims that over marks.
+func momentsOver(b *ir.Body, X *ir.Buffer, over []bool) (mean, variance *ir.Buffer) {
+	var order []int // of dims: those that stay, then those that are combined
+	for _, combined := range []bool{false, true} {
+		for i, o := range over {
+			if o == combined {
+				order = append(order, i)
+			}
+		}
+	}
+	dims := make([]sym.Expr, len(order))
+	stay := 0
+	for i, d := range order {
+		dims[i] = X.Dims[d]
+		if !over[d] {
+			stay++
+		}
+	}
+	return moments(b, dims, stay, func(ix []*scalar) *scalar {
+		at := make([]*scalar, len(ix))
+		for i, d := range order {
+			at[d] = ix[i]
+		}
+		return b.Load(X, at...)
+	})
+}
+
+// inverseRoot is 1/sqrt(variance + epsilon).
+func inverseRoot(c *call, variance *scalar) *scalar {
+	return variance.Const(1).Div(variance.Add(variance.Const(c.Float("epsilon"))).Sqrt())
+}
+
+// stash is the element type that a normalisation gives its statistics in.
+func stash(c *call) (tensor.DType, error) {
+	d, _ := tensor.DTypeFromONNX(int32(c.Int("stash_type")))
+	if !slices.Contains(floats, d) {
+		return d, c.Errorf("stash_type %d is no float type", c.Int("stash_type"))
+	}
+	return d, nil
+}
+
+// perChannel checks that operands hold one element for each of n channels.
+func perChannel(c *call, n sym.Expr, operands ...int) error {
+	for _, i := range operands {
+		if d := c.Dims(i); len(d) != 1 || c.Syms.Equal(d[0], n) == sym.False {
+			o, _ := c.Op.Operand(i)
+			return c.Errorf("operand %d (%s) has shape %s, it takes one element for each of %s channels", i, o.Name, ir.ShapeString(d), n)
+		}
+	}
+	return nil
+}
+
 // LayerNormalization normalises over the dims from axis on, then scales and shifts. Mean
 // and inverse standard deviation are results too; all is computed in f32 (f64 for f64).
 var LayerNormalization = ir.Register(&ir.OpDef{
 	Name: "onnx.LayerNormalization", Since: since(17), Doc: "normalises over the dims from axis on",
 	In:    ops(in("X", "T", floats), in("Scale", "T", floats), opt("B", "T", floats)),
 	Out:   ops(in("Y", "T", floats), opt("Mean", "", floats), opt("InvStdDev", "", floats)),
-	Attrs: attrs(attr("axis", -1), attr("epsilon", float64(float32(1e-5))), attr("stash_type", 1)),
+	Attrs: attrs(attr("axis", -1), attr("epsilon", 1e-5), attr("stash_type", 1)),
 	Deduce: func(c *call) error {
 		a, err := c.Axis(c.Int("axis"), c.Rank(0))
 		if err != nil {
@@ -39,14 +93,20 @@ var LayerNormalization = ir.Register(&ir.OpDef{
 		}
 		d := c.Dims(0)
 		c.SetOut(0, c.DType(0), d...)
-		stat := append([]sym.Expr(nil), d[:a]...)
-		for range d[a:] {
-			stat = append(stat, sym.Const(1))
+		stat := slices.Clone(d)
+		for i := a; i < len(d); i++ {
+			stat[i] = sym.Const(1)
 		}
+		t, err := stash(c)
 		for i := 1; i <= 2; i++ {
-			c.SetOut(i, c.DType(0).Compute(), stat...)
+			c.SetOut(i, t, stat...)
 		}
-		return nil
+		for i := 1; i <= 2 && err == nil; i++ {
+			if c.Has(i) {
+				err = broadcastsTo(c, i, d)
+			}
+		}
+		return err
 	},
 	Body: func(c *call, b *ir.Body) error {
 		a, err := c.Axis(c.Int("axis"), c.Rank(0))
@@ -55,10 +115,7 @@ var LayerNormalization = ir.Register(&ir.OpDef{
 		}
 		X := b.In(0)
 		mean, variance := moments(b, X.Dims, a, func(ix []*scalar) *scalar { return b.Load(X, ix...) })
-		inv := func(ix []*scalar) *scalar {
-			v := ir.Load(variance, ix...)
-			return v.Const(1).Div(v.Add(v.Const(c.Float("epsilon"))).Sqrt())
-		}
+		inv := func(ix []*scalar) *scalar { return inverseRoot(c, ir.Load(variance, ix...)) }
 		out := b.Axes(X.Dims)
 		ix := ir.Ix(out)
 		y := b.Load(X, ix...).Sub(ir.Load(mean, ix[:a]...)).Mul(inv(ix[:a]))
@@ -82,11 +139,16 @@ var RMSNormalization = ir.Register(&ir.OpDef{
 	Name: "onnx.RMSNormalization", Since: since(23), Doc: "divides by the root mean square over the dims from axis on",
 	In:    ops(in("X", "T", floats), in("scale", "V", floats)),
 	Out:   ops(in("Y", "V", floats)),
-	Attrs: attrs(attr("axis", -1), attr("epsilon", float64(float32(1e-5))), attr("stash_type", 1)),
+	Attrs: attrs(attr("axis", -1), attr("epsilon", 1e-5), attr("stash_type", 1)),
 	Deduce: func(c *call) error {
-		_, err := c.Axis(c.Int("axis"), c.Rank(0))
+		if _, err := c.Axis(c.Int("axis"), c.Rank(0)); err != nil {
+			return err
+		}
+		if _, err := stash(c); err != nil {
+			return err
+		}
 		c.SetOut(0, c.DType(1), c.Dims(0)...)
-		return err
+		return broadcastsTo(c, 1, c.Dims(0))
 	},
 	Body: func(c *call, b *ir.Body) error {
 		a, err := c.Axis(c.Int("axis"), c.Rank(0))
@@ -110,20 +172,23 @@ var RMSNormalization = ir.Register(&ir.OpDef{
 // InstanceNormalization normalises each channel of each example over its spatial dims.
 var InstanceNormalization = ir.Register(&ir.OpDef{
 	Name: "onnx.InstanceNormalization", Since: since(1, 6, 22), Doc: "normalises each channel over its spatial dims",
-	In:     ops(in("input", "T", floats), in("scale", "T", floats), in("B", "T", floats)),
-	Out:    ops(in("output", "T", floats)),
-	Attrs:  attrs(attr("epsilon", float64(float32(1e-5)))),
-	Deduce: sameAs(0),
+	In:    ops(in("input", "T", floats), in("scale", "T", floats), in("B", "T", floats)),
+	Out:   ops(in("output", "T", floats)),
+	Attrs: attrs(attr("epsilon", 1e-5)),
+	Deduce: func(c *call) error {
+		d := c.Dims(0)
+		if len(d) < 2 {
+			return c.Errorf("an operand of rank %d has no channels", len(d))
+		}
+		c.SetOut(0, c.DType(0), d...)
+		return perChannel(c, d[1], 1, 2)
+	},
 	Body: func(c *call, b *ir.Body) error {
 		X := b.In(0)
-		if len(X.Dims) < 2 {
-			return c.Errorf("an operand of rank %d has no channels", len(X.Dims))
-		}
 		mean, variance := moments(b, X.Dims, 2, func(ix []*scalar) *scalar { return b.Load(X, ix...) })
 		out := b.Axes(X.Dims)
 		ix := ir.Ix(out)
-		v := ir.Load(variance, ix[:2]...)
-		y := b.Load(X, ix...).Sub(ir.Load(mean, ix[:2]...)).Div(v.Add(v.Const(c.Float("epsilon"))).Sqrt())
+		y := b.Load(X, ix...).Sub(ir.Load(mean, ix[:2]...)).Mul(inverseRoot(c, ir.Load(variance, ix[:2]...)))
 		b.Map(b.Out(0), out, y.Mul(b.Load(b.In(1), ix[1])).Add(b.Load(b.In(2), ix[1])))
 		return nil
 	},
@@ -134,13 +199,17 @@ var GroupNormalization = ir.Register(&ir.OpDef{
 	Name: "onnx.GroupNormalization", Since: since(21), Doc: "normalises groups of channels",
 	In:    ops(in("X", "T", floats), in("scale", "T", floats), in("bias", "T", floats)),
 	Out:   ops(in("Y", "T", floats)),
-	Attrs: attrs(attr("epsilon", float64(float32(1e-5))), attrReq("num_groups", int64(0)), attr("stash_type", 1)),
+	Attrs: attrs(attr("epsilon", 1e-5), attrReq("num_groups", int64(0)), attr("stash_type", 1)),
 	Deduce: func(c *call) error {
 		d, g := c.Dims(0), c.Int("num_groups")
 		if len(d) < 2 || g < 1 || c.Syms.Divides(sym.Const(g), d[1]) == sym.False {
-			return c.Errorf("%s in %d groups", c.Tensor(0), g)
+			return c.Errorf("the channels of %s in %d groups", c.Tensor(0), g)
 		}
-		return sameAs(0)(c)
+		if _, err := stash(c); err != nil {
+			return err
+		}
+		c.SetOut(0, c.DType(0), d...)
+		return perChannel(c, d[1], 1, 2)
 	},
 	Body: func(c *call, b *ir.Body) error {
 		X := b.In(0)
@@ -153,87 +222,97 @@ var GroupNormalization = ir.Register(&ir.OpDef{
 		out := b.Axes(X.Dims)
 		ix := ir.Ix(out)
 		g := []*scalar{ix[0], ix[1].FloorDiv(ir.SymVal(per))}
-		v := ir.Load(variance, g...)
-		y := b.Load(X, ix...).Sub(ir.Load(mean, g...)).Div(v.Add(v.Const(c.Float("epsilon"))).Sqrt())
+		y := b.Load(X, ix...).Sub(ir.Load(mean, g...)).Mul(inverseRoot(c, ir.Load(variance, g...)))
 		b.Map(b.Out(0), out, y.Mul(b.Load(b.In(1), ix[1])).Add(b.Load(b.In(2), ix[1])))
 		return nil
 	},
 })
 
 // BatchNormalization normalises channels by given statistics; in training mode by
-// those of the batch, which it also mixes into running ones.
+// those of the batch, which it also mixes into running ones. A list is a batch of
+// examples of one channel.
 var BatchNormalization = ir.Register(&ir.OpDef{
 	Name: "onnx.BatchNormalization", Since: since(1, 6, 7, 9, 14, 15), Doc: "normalises channels by statistics",
 	In: ops(in("X", "T", floats), in("scale", "T1", floats), in("B", "T1", floats), in("input_mean", "T2", floats),
 		in("input_var", "T2", floats)),
 	Out:   ops(in("Y", "T", floats), opt("running_mean", "T2", floats), opt("running_var", "T2", floats)),
-	Attrs: attrs(attr("epsilon", float64(float32(1e-5))), attr("momentum", float64(float32(0.9))), attr("training_mode", 0)),
+	Attrs: attrs(attr("epsilon", 1e-5), attr("momentum", 0.9), attr("training_mode", 0)),
 	Deduce: func(c *call) error {
-		if c.Rank(0) < 1 {
+		d := c.Dims(0)
+		if len(d) < 1 {
 			return c.Errorf("a scalar has no channels")
 		}
-		c.SetOut(0, c.DType(0), c.Dims(0)...)
-		for i := 1; i <= 2; i++ {
-			c.SetOut(i, c.DType(3), c.Dims(3)...)
+		channels := sym.Const(1)
+		if len(d) > 1 {
+			channels = d[1]
 		}
-		return nil
+		c.SetOut(0, c.DType(0), d...)
+		for i := 1; i <= 2; i++ {
+			if c.Wants(i) && !c.Flag("training_mode") {
+				return c.Errorf("running statistics are results of training_mode alone")
+			}
+			c.SetOut(i, c.DType(3), channels)
+		}
+		return perChannel(c, channels, 1, 2, 3, 4)
 	},
 	Body: func(c *call, b *ir.Body) error {
 		X := b.In(0)
-		wide := X.DType.Compute()
-		channel := 1
-		if len(X.Dims) == 1 {
-			channel = 0
-		}
-		stat := func(i int, ch *scalar) *scalar { return b.Load(b.In(i), ch).To(wide) }
+		stat := func(i int, ch *scalar) *scalar { return b.Load(b.In(i), ch).To(X.DType.Compute()) }
 		mean := func(ch *scalar) *scalar { return stat(3, ch) }
 		variance := func(ch *scalar) *scalar { return stat(4, ch) }
 		if c.Flag("training_mode") {
-			// channels first: one mean for all examples and positions
-			dims := append([]sym.Expr{X.Dims[channel]}, X.Dims[:channel]...)
-			dims = append(dims, X.Dims[channel+1:]...)
-			m, v := moments(b, dims, 1, func(ix []*scalar) *scalar {
-				at := append(append([]*scalar(nil), ix[1:1+channel]...), ix[0])
-				return b.Load(X, append(at, ix[1+channel:]...)...)
-			})
+			m, v := channelMoments(b, X)
 			mean = func(ch *scalar) *scalar { return ir.Load(m, ch) }
 			variance = func(ch *scalar) *scalar { return ir.Load(v, ch) }
-			for i, s := range []func(*scalar) *scalar{mean, variance} {
+			for i, now := range []func(*scalar) *scalar{mean, variance} {
 				if !c.Wants(1 + i) {
 					continue
 				}
 				out := b.Axes(b.Out(1 + i).Dims)
 				ch := out[0].Ix()
-				old := stat(3+i, ch)
-				mom := old.Const(c.Float("momentum"))
-				b.Map(b.Out(1+i), out, old.Mul(mom).Add(s(ch).Mul(old.Const(1).Sub(mom))))
+				old, momentum := stat(3+i, ch), c.Float("momentum")
+				b.Map(b.Out(1+i), out, old.Mul(old.Const(momentum)).Add(now(ch).Mul(old.Const(1-momentum))))
 			}
-		} else if c.Wants(1) || c.Wants(2) {
-			return c.Unsupported("running statistics without training_mode")
 		}
 		out := b.Axes(X.Dims)
-		ch := out[channel].Ix()
-		x := b.Load(X, ir.Ix(out)...)
-		inv := x.Const(1).Div(variance(ch).Add(x.Const(c.Float("epsilon"))).Sqrt())
-		y := x.Sub(mean(ch)).Mul(inv).Mul(stat(1, ch)).Add(stat(2, ch))
-		b.Map(b.Out(0), out, y)
+		ch := ir.IntLit(0)
+		if len(out) > 1 {
+			ch = out[1].Ix()
+		}
+		y := b.Load(X, ir.Ix(out)...).Sub(mean(ch)).Mul(inverseRoot(c, variance(ch)))
+		b.Map(b.Out(0), out, y.Mul(stat(1, ch)).Add(stat(2, ch)))
 		return nil
 	},
 })
+
+// channelMoments are the moments of each channel over all examples and positions.
+func channelMoments(b *ir.Body, X *ir.Buffer) (mean, variance *ir.Buffer) {
+	if len(X.Dims) == 1 {
+		dims := append([]sym.Expr{sym.Const(1)}, X.Dims...)
+		return moments(b, dims, 1, func(ix []*scalar) *scalar { return b.Load(X, ix[1:]...) })
+	}
+	over := make([]bool, len(X.Dims))
+	for i := range over {
+		over[i] = i != 1
+	}
+	return momentsOver(b, X, over)
+}
 
 // LpNormalization divides by the p-norm along an axis; where that is 0 it stays 0.
 var LpNormalization = ir.Register(&ir.OpDef{
 	Name: "onnx.LpNormalization", Since: since(1, 22), Doc: "divides by the p-norm along an axis",
 	In: ops(in("input", "T", floats)), Out: ops(in("output", "T", floats)),
-	Attrs:  attrs(attr("axis", -1), attr("p", 2)),
-	Deduce: sameAs(0),
+	Attrs: attrs(attr("axis", -1), attr("p", 2)),
+	Deduce: func(c *call) error {
+		if p := c.Int("p"); p != 1 && p != 2 {
+			return c.Errorf("p is %d, it takes 1 or 2", p)
+		}
+		return keepsShape(c)
+	},
 	Body: func(c *call, b *ir.Body) error {
 		a, err := c.Axis(c.Int("axis"), c.Rank(0))
 		if err != nil {
 			return err
-		}
-		if p := c.Int("p"); p != 1 && p != 2 {
-			return c.Errorf("p is %d, it takes 1 or 2", p)
 		}
 		X := b.In(0)
 		sum := alongAxis(b, X.Dims, a, ir.Sum, func(ix []*scalar) *scalar {
@@ -245,7 +324,7 @@ var LpNormalization = ir.Register(&ir.OpDef{
 		})
 		out := b.Axes(X.Dims)
 		ix := ir.Ix(out)
-		n := ir.Load(sum, append(append([]*scalar(nil), ix[:a]...), ix[a+1:]...)...)
+		n := ir.Load(sum, without(ix, a)...)
 		if c.Int("p") == 2 {
 			n = n.Sqrt()
 		}
@@ -258,13 +337,16 @@ var LpNormalization = ir.Register(&ir.OpDef{
 var LRN = ir.Register(&ir.OpDef{
 	Name: "onnx.LRN", Since: since(1, 13), Doc: "normalises over neighbouring channels",
 	In: ops(in("X", "T", floats)), Out: ops(in("Y", "T", floats)),
-	Attrs:  attrs(attr("alpha", float64(float32(1e-4))), attr("beta", 0.75), attr("bias", 1.0), attrReq("size", int64(0))),
-	Deduce: sameAs(0),
+	Attrs: attrs(attr("alpha", 1e-4), attr("beta", 0.75), attr("bias", 1.0), attrReq("size", int64(0))),
+	Deduce: func(c *call) error {
+		if c.Rank(0) < 2 || c.Int("size") < 1 {
+			return c.Errorf("size %d over the channels of %s", c.Int("size"), c.Tensor(0))
+		}
+		c.SetOut(0, c.DType(0), c.Dims(0)...)
+		return nil
+	},
 	Body: func(c *call, b *ir.Body) error {
 		X, size := b.In(0), c.Int("size")
-		if len(X.Dims) < 2 || size < 1 {
-			return c.Errorf("size %d over the channels of %s", size, c.Tensor(0))
-		}
 		axes, w := b.Axes(X.Dims), b.Axis(sym.Const(size))
 		ix := ir.Ix(axes)
 		ix[1] = ix[1].Add(w.Ix()).Sub(ir.IntLit((size - 1) / 2))
@@ -284,16 +366,33 @@ var LRN = ir.Register(&ir.OpDef{
 var MeanVarianceNormalization = ir.Register(&ir.OpDef{
 	Name: "onnx.MeanVarianceNormalization", Since: since(9, 13), Doc: "normalises to mean 0 and variance 1 over axes",
 	In: ops(in("X", "T", floats)), Out: ops(in("Y", "T", floats)),
-	Attrs:  attrs(attr("axes", []int64{0, 2, 3})),
-	Deduce: sameAs(0),
-	Expand: func(c *call, b *ir.Builder, args []*ir.Value) ([]*ir.Value, error) {
-		x, axes := args[0], b.Ints(c.IntList("axes")...)
-		mean := func(v *ir.Value) *ir.Value { return b.Op("onnx.ReduceMean", []*ir.Value{v, axes}) }
-		d := b.Op("onnx.Sub", []*ir.Value{x, mean(x)})
-		std := b.Op("onnx.Sqrt", []*ir.Value{mean(b.Op("onnx.Mul", []*ir.Value{d, d}))})
-		eps := tensor.New(c.DType(0))
-		eps.SetFloat(0, 1e-9)
-		return []*ir.Value{b.Op("onnx.Div", []*ir.Value{d, b.Op("onnx.Add", []*ir.Value{std, b.Const(eps)})})}, nil
+	Attrs: attrs(attr("axes", []int64{0, 2, 3})),
+	Deduce: func(c *call) error {
+		_, err := c.Axes(c.IntList("axes"), c.Rank(0))
+		c.SetOut(0, c.DType(0), c.Dims(0)...)
+		return err
+	},
+	Body: func(c *call, b *ir.Body) error {
+		axes, err := c.Axes(c.IntList("axes"), c.Rank(0))
+		if err != nil {
+			return err
+		}
+		X := b.In(0)
+		over := make([]bool, len(X.Dims))
+		for _, a := range axes {
+			over[a] = true
+		}
+		mean, variance := momentsOver(b, X, over)
+		out := b.Axes(X.Dims)
+		var at []*scalar
+		for i, a := range out {
+			if !over[i] {
+				at = append(at, a.Ix())
+			}
+		}
+		sd := ir.Load(variance, at...).Sqrt()
+		b.Map(b.Out(0), out, b.Load(X, ir.Ix(out)...).Sub(ir.Load(mean, at...)).Div(sd.Add(sd.Const(1e-9))))
+		return nil
 	},
 })
 

@@ -48,10 +48,14 @@ func variadic(name, tv string, types []tensor.DType) ir.Operand {
 
 func ops(list ...ir.Operand) []ir.Operand { return list }
 
-// attr is an attribute with a default, whose Go type is the attribute's.
+// attr is an attribute with a default, whose Go type is the attribute's. ONNX keeps
+// floats as f32, so the default is what that makes of it.
 func attr(name string, def any) ir.AttrDef {
-	if n, ok := def.(int); ok {
-		def = int64(n)
+	switch v := def.(type) {
+	case int:
+		def = int64(v)
+	case float64:
+		def = float64(float32(v))
 	}
 	return ir.AttrDef{Name: name, Zero: def, Default: def}
 }
@@ -137,6 +141,21 @@ func broadcastDims(c *ir.Call, shapes ...[]sym.Expr) ([]sym.Expr, error) {
 		out[i] = d
 	}
 	return out, nil
+}
+
+// broadcastsTo checks that operand i broadcasts to dims without changing them.
+func broadcastsTo(c *ir.Call, i int, dims []sym.Expr) error {
+	d := c.Dims(i)
+	skip := len(dims) - len(d)
+	ok := skip >= 0
+	for j := 0; ok && j < len(d); j++ {
+		ok = c.Syms.Equal(d[j], dims[skip+j]) != sym.False || c.Syms.Equal(d[j], sym.Const(1)) != sym.False
+	}
+	if !ok {
+		o, _ := c.Op.Operand(i)
+		return c.Errorf("operand %d (%s) of shape %s does not broadcast to %s", i, o.Name, ir.ShapeString(d), ir.ShapeString(dims))
+	}
+	return nil
 }
 
 func canBroadcast(ctx *sym.Context, a, b sym.Expr) bool {

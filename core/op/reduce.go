@@ -109,14 +109,19 @@ func deduceReduction(c *call) error {
 		return err
 	}
 	keep := c.Flag("keepdims")
+	if n, static := c.Tensor(1).Static(); !ok && !keep {
+		if static && len(n) == 1 && n[0] > 0 {
+			return openRank(c, 1, -1)
+		}
+		c.SetOutType(0, ir.UnrankedOf(c.DType(0)))
+		return nil
+	}
 	var out []sym.Expr
 	for i, d := range c.Dims(0) {
 		switch {
-		case !ok && keep:
-			out = append(out, c.Fresh(nil))
-		case !ok:
-			c.SetOutType(0, ir.UnrankedOf(c.DType(0)))
-			return nil
+		case !ok: // the dim, or 1
+			most := c.Syms.Simplify(d.Max(sym.Const(1)))
+			out = append(out, c.Fresh(&most))
 		case !over[i]:
 			out = append(out, d)
 		case keep:
@@ -143,18 +148,10 @@ var (
 	ReduceMin       = reduction("onnx.ReduceMin", since(1, 11, 12, 13, 18, 20), slices.Concat(reducible8, bools), "minimum", ir.Min, nil, nil)
 	ReduceMean      = reduction("onnx.ReduceMean", reduceVers, reducible, "mean", ir.Sum, nil, func(acc, n *scalar) *scalar { return acc.Div(n) })
 	ReduceL1        = reduction("onnx.ReduceL1", reduceVers, reducible, "sum of absolute values", ir.Sum, (*scalar).Abs, nil)
-	ReduceL2        = reduction("onnx.ReduceL2", reduceVers, reducible, "square root of the sum of squares", ir.Sum, square, func(acc, _ *scalar) *scalar { return real(acc).Sqrt().To(acc.DType) })
+	ReduceL2        = reduction("onnx.ReduceL2", reduceVers, reducible, "square root of the sum of squares", ir.Sum, square, func(acc, _ *scalar) *scalar { return asFloat(acc).Sqrt().To(acc.DType) })
 	ReduceSumSquare = reduction("onnx.ReduceSumSquare", reduceVers, reducible, "sum of squares", ir.Sum, square, nil)
-	ReduceLogSum    = reduction("onnx.ReduceLogSum", reduceVers, reducible, "logarithm of the sum", ir.Sum, nil, func(acc, _ *scalar) *scalar { return real(acc).Log().To(acc.DType) })
+	ReduceLogSum    = reduction("onnx.ReduceLogSum", reduceVers, reducible, "logarithm of the sum", ir.Sum, nil, func(acc, _ *scalar) *scalar { return asFloat(acc).Log().To(acc.DType) })
 )
-
-// real is x as a float: integers are computed with in f64.
-func real(x *scalar) *scalar {
-	if x.DType.IsInt() {
-		return x.To(tensor.F64)
-	}
-	return x
-}
 
 // ReduceLogSumExp is log(sum(exp(x))), the maximum taken out so that it does not overflow.
 var ReduceLogSumExp = ir.Register(&ir.OpDef{
@@ -172,7 +169,7 @@ var ReduceLogSumExp = ir.Register(&ir.OpDef{
 		}
 		load := func() (*reducer, *scalar) {
 			p := newReducer(c, b, c.Dims(0), over)
-			return p, real(b.Load(b.In(0), p.index...))
+			return p, asFloat(b.Load(b.In(0), p.index...))
 		}
 		p, x := load()
 		if len(p.red) == 0 {
@@ -210,7 +207,7 @@ func argExtreme(name, doc string, m ir.Monoid) *ir.OpDef {
 			if c.Flag("keepdims") {
 				out[a] = sym.Const(1)
 			} else {
-				out = slices.Delete(out, a, a+1)
+				out = without(out, a)
 			}
 			c.SetOut(0, tensor.I64, out...)
 			return nil
@@ -283,43 +280,74 @@ var (
 	CumProd = cumulative("onnx.CumProd", since(26), "products of all elements up to here", ir.Prod)
 )
 
+// keepsShape is the shape rule of operators along the dim that attribute axis names.
+func keepsShape(c *call) error {
+	_, err := c.Axis(c.Int("axis"), c.Rank(0))
+	c.SetOut(0, c.DType(0), c.Dims(0)...)
+	return err
+}
+
 // softmax registers a function over one axis of exponentials.
-func softmax(name, doc string, last func(e, sum *scalar, shifted *scalar) *scalar) *ir.OpDef {
+func softmax(name, doc string, at func(*exponentials, *ir.Body, []*scalar) *scalar) *ir.OpDef {
 	return ir.Register(&ir.OpDef{
 		Name: name, Since: since(1, 11, 13), Doc: doc,
 		In: ops(in("input", "T", floats)), Out: ops(in("output", "T", floats)),
 		Attrs:  attrs(attr("axis", -1)),
-		Deduce: sameAs(0),
+		Deduce: keepsShape,
 		Body: func(c *call, b *ir.Body) error {
 			a, err := c.Axis(c.Int("axis"), c.Rank(0))
 			if err != nil {
 				return err
 			}
-			X := b.In(0)
-			m := alongAxis(b, X.Dims, a, ir.Max, func(ix []*scalar) *scalar { return b.Load(X, ix...) })
-			shifted := func(ix []*scalar) *scalar {
-				return b.Load(X, ix...).Sub(ir.Load(m, slices.Delete(slices.Clone(ix), a, a+1)...))
-			}
-			sum := alongAxis(b, X.Dims, a, ir.Sum, func(ix []*scalar) *scalar { return shifted(ix).Exp() })
-			out := b.Axes(X.Dims)
-			ix := ir.Ix(out)
-			s := shifted(ix)
-			b.Map(b.Out(0), out, last(s.Exp(), ir.Load(sum, slices.Delete(slices.Clone(ix), a, a+1)...), s))
+			e := newExponentials(b, b.In(0), a)
+			out := b.Axes(b.In(0).Dims)
+			b.Map(b.Out(0), out, at(e, b, ir.Ix(out)))
 			return nil
 		},
 	})
 }
 
+// exponentials of a tensor less their maximum along an axis, so that none overflows, and
+// their sum along it.
+type exponentials struct {
+	x, max, sum *ir.Buffer
+	axis        int
+}
+
+func newExponentials(b *ir.Body, x *ir.Buffer, axis int) *exponentials {
+	e := &exponentials{x: x, axis: axis}
+	e.max = alongAxis(b, x.Dims, axis, ir.Max, func(ix []*scalar) *scalar { return b.Load(x, ix...) })
+	e.sum = alongAxis(b, x.Dims, axis, ir.Sum, func(ix []*scalar) *scalar { return e.shifted(b, ix).Exp() })
+	return e
+}
+
+func (e *exponentials) shifted(b *ir.Body, ix []*scalar) *scalar {
+	return b.Load(e.x, ix...).Sub(ir.Load(e.max, without(ix, e.axis)...))
+}
+
+// softmax is the share that an element's exponential has in the sum.
+func (e *exponentials) softmax(b *ir.Body, ix []*scalar) *scalar {
+	return e.shifted(b, ix).Exp().Div(ir.Load(e.sum, without(ix, e.axis)...))
+}
+
+// logSoftmax is the logarithm of softmax.
+func (e *exponentials) logSoftmax(b *ir.Body, ix []*scalar) *scalar {
+	return e.shifted(b, ix).Sub(ir.Load(e.sum, without(ix, e.axis)...).Log())
+}
+
+// without is a list less element i.
+func without[T any](list []T, i int) []T { return slices.Delete(slices.Clone(list), i, i+1) }
+
 // alongAxis reduces e over dim a of a shape, into a temporary without that dim.
 func alongAxis(b *ir.Body, dims []sym.Expr, a int, m ir.Monoid, e func(ix []*scalar) *scalar) *ir.Buffer {
-	axes := b.Axes(slices.Delete(slices.Clone(dims), a, a+1))
+	axes := b.Axes(without(dims, a))
 	red := b.Axis(dims[a])
 	return b.Reduced(axes, m, []*ir.Axis{red}, e(slices.Insert(ir.Ix(axes), a, red.Ix())))
 }
 
 var (
-	Softmax    = softmax("onnx.Softmax", "exponentials, normalised along an axis", func(e, sum, _ *scalar) *scalar { return e.Div(sum) })
-	LogSoftmax = softmax("onnx.LogSoftmax", "logarithm of softmax", func(_, sum, s *scalar) *scalar { return s.Sub(sum.Log()) })
+	Softmax    = softmax("onnx.Softmax", "exponentials, normalised along an axis", (*exponentials).softmax)
+	LogSoftmax = softmax("onnx.LogSoftmax", "logarithm of softmax", (*exponentials).logSoftmax)
 )
 
 // Hardmax is 1 at the first maximum along an axis, 0 elsewhere.
@@ -327,22 +355,23 @@ var Hardmax = ir.Register(&ir.OpDef{
 	Name: "onnx.Hardmax", Since: since(1, 11, 13), Doc: "1 at the first maximum along an axis, else 0",
 	In: ops(in("input", "T", floats)), Out: ops(in("output", "T", floats)),
 	Attrs:  attrs(attr("axis", -1)),
-	Deduce: sameAs(0),
+	Deduce: keepsShape,
 	Body: func(c *call, b *ir.Body) error {
 		a, err := c.Axis(c.Int("axis"), c.Rank(0))
 		if err != nil {
 			return err
 		}
 		X := b.In(0)
-		axes := b.Axes(slices.Delete(slices.Clone(X.Dims), a, a+1))
+		outer := without(X.Dims, a)
+		axes := b.Axes(outer)
 		red := b.Axis(X.Dims[a])
 		x := b.Load(X, slices.Insert(ir.Ix(axes), a, red.Ix())...)
-		val, at := b.Temp(x.DType, slices.Delete(slices.Clone(X.Dims), a, a+1)...), b.Temp(tensor.I64, slices.Delete(slices.Clone(X.Dims), a, a+1)...)
+		val, at := b.Temp(x.DType, outer...), b.Temp(tensor.I64, outer...)
 		b.Stage(&ir.Stage{Kind: ir.ReduceStage, Outs: []*ir.Buffer{val, at}, Axes: axes, Red: []*ir.Axis{red}, Monoid: ir.ArgMax,
 			Exprs: []*scalar{x, red.Ix()}})
 		out := b.Axes(X.Dims)
 		ix := ir.Ix(out)
-		hit := ir.Load(at, slices.Delete(slices.Clone(ix), a, a+1)...).Eq(ix[a])
+		hit := ir.Load(at, without(ix, a)...).Eq(ix[a])
 		b.Map(b.Out(0), out, ir.Select(hit, x.Const(1), x.Const(0)))
 		return nil
 	},
