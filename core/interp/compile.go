@@ -147,7 +147,7 @@ func node[T any](c *compiler, x *ir.Scalar) lanes[T] {
 	fn, ok := c.scope.nodes[x]
 	if !ok {
 		fn = classOf(x.DType).node(c, x)
-		if typed, ok := fn.(lanes[T]); ok && c.uses[x] > 1 {
+		if typed, ok := fn.(lanes[T]); ok && c.uses[x] > 1 && x.Op != ir.OpLit { // a literal has any number of lanes
 			fn = once(typed)
 		}
 		c.scope.nodes[x] = fn

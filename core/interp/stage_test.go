@@ -423,3 +423,13 @@ func TestSharing(t *testing.T) {
 	}
 	want(t, got[0], list[int32](0, 0))
 }
+
+// A literal serves a node that all lanes have in common and one that they have not.
+func TestSharedLiteral(t *testing.T) {
+	b := newProgram("literal")
+	i := ax(3)
+	two := ir.Lit(tensor.F32, 2)
+	x := ir.Load(b.param("X", tensor.F32, 3), i.Ix())
+	b.stageMap("Y", tensor.F32, []*ir.Axis{i}, ir.Select(x.Lt(two.Neg()), two, x.Add(two)))
+	want(t, run(t, b.done(), list[float32](-3, 0, 1))[0], list[float32](2, 2, 3))
+}

@@ -73,7 +73,8 @@ func axesToInput(version int64) func(*call) ([]*ir.Value, error) {
 }
 
 // legacyBroadcast: before version 7 operand 1 was broadcast on request (broadcast=1),
-// its dims matched with those of operand 0 from axis on.
+// its dims matched with those of operand 0 from axis on. The slopes of a PRelu were those
+// of channels, dim 1.
 func legacyBroadcast(c *call) ([]*ir.Value, error) {
 	if c.version >= 7 {
 		return nil, nil
@@ -81,6 +82,9 @@ func legacyBroadcast(c *call) ([]*ir.Value, error) {
 	on, _ := c.attrs.Get("broadcast").(int64)
 	axis, hasAxis := c.attrs.Get("axis").(int64)
 	c.attrs = c.attrs.Without("broadcast").Without("axis")
+	if c.name == "onnx.PRelu" {
+		on, axis, hasAxis = 1, 1, true
+	}
 	if c.name == "onnx.Gemm" || on == 0 || !hasAxis || len(c.args) < 2 {
 		return nil, nil
 	}
