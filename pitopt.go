@@ -385,3 +385,14 @@ func (m *Model) arguments(inputs map[string]tensor.Value) ([]tensor.Value, error
 	}
 	return args, nil
 }
+
+// Targets lists the targets that this binary has.
+func Targets() []string {
+	var out []string
+	for name, why := range targets {
+		if why == "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}

@@ -55,11 +55,19 @@ type sequence struct {
 	cursor   int // behind the pass of the last entry; -1 before the first
 }
 
-// slot is a step and the name by which entries refer to it: "simplify", "simplify#2".
+// slot is a step, with the number that tells it from others of the same pass.
 type slot struct {
 	pass.Step
-	ref        string
+	number     int
 	configured string // place of the entry that configured it, "" for none
+}
+
+// ref is how entries refer to the slot: "simplify", "simplify#2".
+func (s *slot) ref() string {
+	if s.number == 1 {
+		return s.Pass.Name
+	}
+	return fmt.Sprintf("%s#%d", s.Pass.Name, s.number)
 }
 
 func (s *sequence) append(e PassEntry) error {
@@ -77,7 +85,7 @@ func (s *sequence) change(e PassEntry) error {
 	case e.After != "" || e.Before != "":
 		j := s.find(e.After + e.Before)
 		if j < 0 {
-			return s.absent(e.After+e.Before, e)
+			return s.absent(e.After+e.Before, e.beside)
 		}
 		if e.After != "" {
 			j++
@@ -85,7 +93,7 @@ func (s *sequence) change(e PassEntry) error {
 		s.cursor = j
 		return s.insert(e)
 	case i < 0 && (e.Remove || base != e.Name):
-		return s.absent(e.Name, e)
+		return s.absent(e.Name, e.Where)
 	case e.Remove:
 		s.slots = slices.Delete(s.slots, i, i+1)
 		s.cursor = i
@@ -109,12 +117,18 @@ func (s *sequence) insert(e PassEntry) error {
 	if err != nil {
 		return err
 	}
-	ref := e.Name
-	for n := 2; s.find(ref) >= 0; n++ {
-		ref = fmt.Sprintf("%s#%d", e.Name, n)
+	taken := map[int]bool{}
+	for _, slot := range s.slots {
+		if slot.Pass == p {
+			taken[slot.number] = true
+		}
+	}
+	number := 1
+	for taken[number] {
+		number++
 	}
 	step := pass.Step{Pass: p, Options: opts, Check: e.Check == "each", Where: e.Where}
-	s.slots = slices.Insert(s.slots, s.cursor, &slot{Step: step, ref: ref})
+	s.slots = slices.Insert(s.slots, s.cursor, &slot{Step: step, number: number})
 	s.cursor++
 	return nil
 }
@@ -141,15 +155,15 @@ func (s *sequence) configure(i int, e PassEntry) error {
 // find gives the place of what a name refers to, -1 if that is not there.
 func (s *sequence) find(ref string) int {
 	ref = strings.TrimSuffix(ref, "#1")
-	return slices.IndexFunc(s.slots, func(s *slot) bool { return s.ref == ref })
+	return slices.IndexFunc(s.slots, func(s *slot) bool { return strings.HasPrefix(ref, s.Pass.Name) && s.ref() == ref })
 }
 
-func (s *sequence) absent(ref string, e PassEntry) error {
+func (s *sequence) absent(ref, where string) error {
 	refs := make([]string, len(s.slots))
 	for i, slot := range s.slots {
-		refs[i] = slot.ref
+		refs[i] = slot.ref()
 	}
-	return diag.New(diag.Pipeline, "there is no pass %q in the pipeline", ref).In(e.Where).
+	return diag.New(diag.Pipeline, "there is no pass %q in the pipeline", ref).In(where).
 		Hint("%s", diag.DidYouMean(ref, refs))
 }
 
@@ -218,7 +232,7 @@ func as[T any](want string) func(any) (any, error) {
 		if x, ok := v.(T); ok {
 			return x, nil
 		}
-		return nil, fmt.Errorf("%s is not %s", kindOf(v), want)
+		return nil, diag.New(diag.Pipeline, "%s is not %s", shown(v), want)
 	}
 }
 
@@ -237,12 +251,13 @@ func convert(o pass.Option, v Value) (any, error) {
 			Hint("take the line out")
 	}
 	x, err := k.read(v.Any)
-	if err != nil {
-		return nil, diag.New(diag.Pipeline, "option %q: %v", o.Name, err).In(v.Where).Hint("write %s = %s, for example", o.Name, k.example)
+	if err == nil && o.Kind == pass.Enum && !slices.Contains(o.Values, x.(string)) {
+		err = diag.New(diag.Pipeline, "%s is not known", shown(x)).Hint("%s", diag.DidYouMean(x.(string), o.Values))
 	}
-	if o.Kind == pass.Enum && !slices.Contains(o.Values, x.(string)) {
-		return nil, diag.New(diag.Pipeline, "option %q: %q is none of its values", o.Name, x).In(v.Where).
-			Hint("%s", diag.DidYouMean(x.(string), o.Values))
+	if err != nil {
+		e := diag.As(err, diag.Pipeline).In(v.Where).Hint("write %s = %s, for example", o.Name, k.example)
+		e.Msg = o.Name + " = " + e.Msg
+		return nil, e
 	}
 	return x, nil
 }

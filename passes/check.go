@@ -2,6 +2,7 @@ package passes
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,6 +20,8 @@ const (
 	maxThreads = 4096
 	maxDim     = 1 << 40
 	maxTimeout = 24 * time.Hour
+	maxText    = 4096 // bytes of a name, path or type
+	maxShown   = 64   // bytes of a text in a message
 )
 
 const (
@@ -69,26 +72,34 @@ func (c checker) unknownKey(e *entry, title string, keys []string) error {
 	return err.Hint("%s", diag.DidYouMean(e.key, keys))
 }
 
+// wrong says that a value is not of the type its key wants.
 func (c checker) wrong(key string, v *value, want, example string) error {
-	return c.errorf(v.at, "%q is %s, not %s", key, kindOf(v.any), want).Hint("write %s = %s", key, example)
+	return c.errorf(v.at, "%s = %s is not %s", key, shown(v.any), want).Hint("write %s = %s", key, example)
 }
 
-func kindOf(v any) string {
-	switch v.(type) {
+// about makes an error about a value on its own one about the key that has it.
+func (c checker) about(key string, v *value, err error) error {
+	e := diag.As(err, diag.Pipeline).In(c.place(v.at))
+	e.Msg = key + " = " + e.Msg
+	return e
+}
+
+// shown is a value in a message.
+func shown(v any) string {
+	switch x := v.(type) {
 	case string:
-		return "text"
-	case bool:
-		return "true or false"
-	case int64:
-		return "an integer"
+		if len(x) > maxShown {
+			return strconv.Quote(x[:maxShown]) + "..."
+		}
+		return strconv.Quote(x)
 	case float64:
-		return "a number with a fraction"
-	case date:
-		return "a date or time"
-	case *array, []string:
-		return "a list"
+		return floatText(x)
+	case []string, *array:
+		return "[...]"
+	case *table:
+		return "{...}"
 	}
-	return "a table"
+	return fmt.Sprint(v)
 }
 
 func (c checker) text(key, example string, to *string) field {
@@ -98,7 +109,10 @@ func (c checker) text(key, example string, to *string) field {
 			return c.wrong(key, v, "text in quotes", strconv.Quote(example))
 		}
 		if s == "" {
-			return c.errorf(v.at, "%q is empty", key).Hint("write %s = %q, for example, or leave it out", key, example)
+			return c.errorf(v.at, "%s is empty", key).Hint("write %s = %q, for example", key, example)
+		}
+		if len(s) > maxText {
+			return c.errorf(v.at, "%s has %d bytes, more than %d", key, len(s), maxText).Hint("write a shorter one")
 		}
 		*to = s
 		return nil
@@ -113,7 +127,7 @@ func (c checker) enum(key string, to *string, words ...string) field {
 			return err
 		}
 		if !slices.Contains(words, *to) {
-			return c.errorf(v.at, "%q is no %s", *to, key).Hint("%s", diag.DidYouMean(*to, words))
+			return c.errorf(v.at, "%s = %s is not known", key, shown(*to)).Hint("%s", diag.DidYouMean(*to, words))
 		}
 		return nil
 	}
@@ -138,7 +152,7 @@ func (c checker) integer(key string, lo, hi int64, to *int64) field {
 			return c.wrong(key, v, "an integer", strconv.FormatInt(max(lo, 1), 10))
 		}
 		if n < lo || n > hi {
-			return c.errorf(v.at, "%s = %d is out of range", key, n).Hint("it is %d to %d", lo, hi)
+			return c.errorf(v.at, "%s = %d is out of range", key, n).Hint("take %d to %d", lo, hi)
 		}
 		*to = n
 		return nil
@@ -149,7 +163,7 @@ func (c checker) size(key string, to *int64) field {
 	return field{key, func(v *value) error {
 		n, err := parseSize(v.any)
 		if err != nil {
-			return c.errorf(v.at, "%q: %v", key, err).Hint(`write a size such as "512MiB" or "4GiB"`)
+			return c.about(key, v, err)
 		}
 		*to = n
 		return nil
@@ -159,26 +173,27 @@ func (c checker) size(key string, to *int64) field {
 func (c checker) duration(key string, to *time.Duration) field {
 	return field{key, func(v *value) error {
 		d, err := parseDuration(v.any)
-		if err == nil && (d == 0 || d > maxTimeout) {
-			return c.errorf(v.at, "%s = %q is out of range", key, v.any).Hint("it is more than 0 and at most %dh", int(maxTimeout.Hours()))
-		}
 		if err != nil {
-			return c.errorf(v.at, "%q: %v", key, err).Hint(`write a duration such as "30s" or "2m"`)
+			return c.about(key, v, err)
+		}
+		if d == 0 || d > maxTimeout {
+			return c.errorf(v.at, "%s = %s is out of range", key, shown(v.any)).
+				Hint("take more than 0s and at most %dh", int(maxTimeout.Hours()))
 		}
 		*to = d
 		return nil
 	}}
 }
 
-// table is a field that is a table.
-func (c checker) table(key string, read func(*table) error) field {
+// table is a field that is a table. The example is one of its keys.
+func (c checker) table(key, example string, read func(*table) error) field {
 	return field{key, func(v *value) error {
 		t, ok := v.any.(*table)
 		if a, list := v.any.(*array); list && a.headers {
 			return c.errorf(v.at, "%s is one table, not a list of them", key).Hint("write [%s]", key)
 		}
 		if !ok {
-			return c.wrong(key, v, "a table", "{ ... }")
+			return c.wrong(key, v, "a table", "{ "+example+" }")
 		}
 		return read(t)
 	}}
@@ -189,7 +204,7 @@ func (c checker) list(key string, read func(*table) error) field {
 	return field{key, func(v *value) error {
 		a, ok := v.any.(*array)
 		if !ok {
-			return c.errorf(v.at, "%s is %s, not a list of tables", key, kindOf(v.any)).Hint("write [[%s]]", key)
+			return c.errorf(v.at, "%s is not a list of tables", key).Hint("write [[%s]]", key)
 		}
 		for i, item := range a.items {
 			if i == maxEntries {
@@ -197,7 +212,8 @@ func (c checker) list(key string, read func(*table) error) field {
 			}
 			t, ok := item.any.(*table)
 			if !ok {
-				return c.errorf(item.at, "%s holds %s, not tables alone", key, kindOf(item.any)).Hint("write [[%s]]", key)
+				return c.errorf(item.at, "%s has %s, which is not a table", key, shown(item.any)).
+					Hint("write [[%s]] for each, and its keys below", key)
 			}
 			if err := read(t); err != nil {
 				return err
@@ -230,7 +246,7 @@ func readFileTable(d *document) (*File, error) {
 	err := c.fields(d.root, "the file", nil,
 		field{"version", func(v *value) error {
 			if n, ok := v.any.(int64); ok && n != 1 {
-				return c.errorf(v.at, "version %d of the pipeline file is not known", n).Hint("this pitopt reads version 1")
+				return c.errorf(v.at, "version = %d is not known", n).Hint("this pitopt reads version 1")
 			}
 			return c.integer("version", 1, 1, &version).read(v)
 		}},
@@ -238,9 +254,9 @@ func readFileTable(d *document) (*File, error) {
 			f.extends = d.place(v.at)
 			return c.enum("extends", &f.Extends, "default").read(v)
 		}},
-		c.table("target", func(t *table) error { return c.target(f, t) }),
-		c.table("dims", func(t *table) error { return c.dims(f, t) }),
-		c.table("inputs", func(t *table) error { return c.inputs(f, t) }),
+		c.table("target", `device = "cpu"`, func(t *table) error { return c.target(f, t) }),
+		c.table("dims", "seq = { max = 512 }", func(t *table) error { return c.dims(f, t) }),
+		c.table("inputs", "mask = { padding = true }", func(t *table) error { return c.inputs(f, t) }),
 		c.list("match", func(t *table) error { return c.match(f, t) }),
 		c.list("state", func(t *table) error { return c.state(f, t) }),
 		c.list("plugin", func(t *table) error { return c.plugin(f, t) }),
@@ -269,8 +285,8 @@ func (c checker) target(f *File, t *table) error {
 
 func (c checker) dims(f *File, t *table) error {
 	return c.fields(t, "[dims]", func(e *entry) error {
-		d := Dim{Max: sym.Inf, Multiple: 1}
-		err := c.table(e.key, func(t *table) error {
+		d := Dim{Max: sym.Inf, Multiple: 1, Where: c.place(e.at)}
+		err := c.table(e.key, "max = 512", func(t *table) error {
 			return c.fields(t, "dim "+strconv.Quote(e.key), nil,
 				c.integer("min", 0, maxDim, &d.Min),
 				c.integer("max", 1, maxDim, &d.Max),
@@ -283,7 +299,7 @@ func (c checker) dims(f *File, t *table) error {
 		case e.key == "":
 			return c.errorf(e.at, "a dim without a name").Hint("name a symbol of the model")
 		case d.Min > d.Max:
-			return c.errorf(e.val.at, "dim %q: min %d is above max %d", e.key, d.Min, d.Max).Hint("no size is both")
+			return c.errorf(e.val.at, "dim %q: min %d is above max %d", e.key, d.Min, d.Max).Hint("lower min, or raise max")
 		case d.Max/d.Multiple*d.Multiple < d.Min:
 			return c.errorf(e.val.at, "dim %q: no multiple of %d is in %d to %d", e.key, d.Multiple, d.Min, d.Max).Hint("raise max, or lower min or multiple")
 		}
@@ -294,8 +310,8 @@ func (c checker) dims(f *File, t *table) error {
 
 func (c checker) inputs(f *File, t *table) error {
 	return c.fields(t, "[inputs]", func(e *entry) error {
-		var in Input
-		err := c.table(e.key, func(t *table) error {
+		in := Input{Where: c.place(e.at)}
+		err := c.table(e.key, "padding = true", func(t *table) error {
 			return c.fields(t, "input "+strconv.Quote(e.key), nil, c.boolean("padding", &in.Padding))
 		}).read(e.val)
 		if err == nil && e.key == "" {
@@ -369,7 +385,7 @@ func (c checker) plugin(f *File, t *table) error {
 			c.text("name", "acme", &p.Name),
 			c.text("path", "./acme-passes", &p.Path),
 			c.duration("timeout", &p.Timeout),
-			c.table("sha256", func(t *table) error { return c.sha256(&p, t) }),
+			c.table("sha256", `"linux/amd64" = "..."`, func(t *table) error { return c.sha256(&p, t) }),
 		),
 		need(c, t, "a [[plugin]]", "name", p.Name, `"acme", for example; its passes are then "acme/..."`),
 	)
@@ -377,7 +393,7 @@ func (c checker) plugin(f *File, t *table) error {
 		return err
 	}
 	if !pluginName.MatchString(p.Name) {
-		return c.errorf(t.byKey["name"].val.at, "%q is no name for a plugin", p.Name).Hint(`use lower-case letters and digits, and "-" between them`)
+		return c.errorf(t.byKey["name"].val.at, "%s is no name for a plugin", shown(p.Name)).Hint(`use lower-case letters and digits, and "-" between them`)
 	}
 	if err := need(c, t, "plugin "+strconv.Quote(p.Name), "path", p.Path, `"./acme-passes", for example, relative to this file`); err != nil {
 		return err
@@ -394,7 +410,7 @@ func (c checker) plugin(f *File, t *table) error {
 func (c checker) sha256(p *Plugin, t *table) error {
 	return c.fields(t, "sha256", func(e *entry) error {
 		if !platform.MatchString(e.key) {
-			return c.errorf(e.at, "%q is no platform", e.key).Hint(`write "linux/amd64", with GOOS and GOARCH of the executable`)
+			return c.errorf(e.at, "%s is no platform", shown(e.key)).Hint(`write "linux/amd64", with GOOS and GOARCH of the executable`)
 		}
 		var sum string
 		if err := c.text(e.key, "64 hexadecimal digits", &sum).read(e.val); err != nil {
@@ -409,7 +425,7 @@ func (c checker) sha256(p *Plugin, t *table) error {
 }
 
 func (c checker) pass(f *File, t *table) error {
-	e := PassEntry{Where: c.place(t.at), Options: map[string]Value{}}
+	e := PassEntry{Options: map[string]Value{}}
 	err := cmp.Or(
 		c.fields(t, "[[pass]]", func(o *entry) error { return c.option(&e, o) },
 			c.text("name", "simplify", &e.Name),
@@ -423,11 +439,19 @@ func (c checker) pass(f *File, t *table) error {
 	if err != nil {
 		return err
 	}
-	for _, ref := range []struct{ key, name string }{{"name", e.Name}, {"after", e.After}, {"before", e.Before}} {
-		if ref.name != "" && !passName.MatchString(ref.name) {
-			return c.errorf(t.byKey[ref.key].val.at, "%q is no name of a pass", ref.name).
+	for _, ref := range []struct {
+		key, name string
+		where     *string
+	}{{"name", e.Name, &e.Where}, {"after", e.After, &e.beside}, {"before", e.Before, &e.beside}} {
+		if ref.name == "" {
+			continue
+		}
+		at := t.byKey[ref.key].val.at
+		if !passName.MatchString(ref.name) {
+			return c.errorf(at, "%s is no name of a pass", shown(ref.name)).
 				Hint(`names are like "fold-constants", "acme/strip-dropout", or "simplify#2" for the second of a name`)
 		}
+		*ref.where = c.place(at)
 	}
 	f.Passes = append(f.Passes, e)
 	return nil
@@ -441,7 +465,7 @@ func (c checker) option(e *PassEntry, o *entry) error {
 		v.Any = x
 	case float64:
 		if x-x != 0 {
-			return c.errorf(o.val.at, "%q is not a finite number", o.key).Hint("write a finite one")
+			return c.errorf(o.val.at, "%s = %s is not finite", o.key, shown(x)).Hint("write a number")
 		}
 		v.Any = x
 	case *array:
@@ -449,13 +473,13 @@ func (c checker) option(e *PassEntry, o *entry) error {
 		for _, item := range x.items {
 			s, ok := item.any.(string)
 			if !ok {
-				return c.errorf(item.at, "the list %q holds %s", o.key, kindOf(item.any)).Hint("lists hold text in quotes")
+				return c.errorf(item.at, "the list %s has %s, which is not text", o.key, shown(item.any)).Hint("put quotes around it")
 			}
 			list = append(list, s)
 		}
 		v.Any = list
 	default:
-		return c.errorf(o.val.at, "%q is %s, which no option takes", o.key, kindOf(x)).
+		return c.errorf(o.val.at, "%s = %s is nothing that an option takes", o.key, shown(x)).
 			Hint("options are true or false, numbers, text, or lists of text")
 	}
 	e.Options[o.key] = v

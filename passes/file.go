@@ -48,11 +48,15 @@ var Devices = []string{"auto", "cpu", "cuda", "cuda-emu", "interp"}
 
 // Dim is what is known of a symbolic dim: Min <= dim <= Max, and Multiple divides it.
 // Where nothing is said, Min is 0, Max is sym.Inf, and Multiple is 1.
-type Dim struct{ Min, Max, Multiple int64 }
+type Dim struct {
+	Min, Max, Multiple int64
+	Where              string // FILE:LINE:COL of the entry
+}
 
 // Input is what is known of an input's values.
 type Input struct {
-	Padding bool // the input is a mask: rows it masks are "don't care" in the outputs
+	Padding bool   // the input is a mask: rows it masks are "don't care" in the outputs
+	Where   string // FILE:LINE:COL of the entry
 }
 
 // Match asserts that a value of the model has a type, in the text form of types. It is
@@ -86,7 +90,9 @@ type PassEntry struct {
 	After, Before string // the pass beside which it is put in; at most one is set
 	Check         string // "each", "none", or "" when the entry does not say
 	Options       map[string]Value
-	Where         string // FILE:LINE:COL of the entry
+	Where         string // FILE:LINE:COL of the name
+
+	beside string // place of what After or Before says
 }
 
 // Value is the value of a pass's option. What it means is for the option's kind to say.

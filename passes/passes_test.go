@@ -68,11 +68,11 @@ func TestParseEverything(t *testing.T) {
 		Name: "dir/p.toml", Version: 1, Extends: "default", extends: "dir/p.toml:4:11",
 		Target: Target{Device: "cpu", Memory: 512 << 20, Threads: 2},
 		Dims: map[string]Dim{
-			"batch": {Min: 1, Max: 64, Multiple: 1},
-			"seq":   {Max: 512, Multiple: 8},
-			"a b":   {Max: sym.Inf, Multiple: 1},
+			"batch": {1, 64, 1, "dir/p.toml:10:1"},
+			"seq":   {0, 512, 8, "dir/p.toml:11:1"},
+			"a b":   {0, sym.Inf, 1, "dir/p.toml:12:1"},
 		},
-		Inputs: map[string]Input{"attention_mask": {Padding: true}},
+		Inputs: map[string]Input{"attention_mask": {true, "dir/p.toml:14:1"}},
 		Match:  []Match{{"/encoder/Reshape_3_output_0", "[batch, seq, 768] f32", "dir/p.toml:15:1"}},
 		State:  []State{{"past.0.key", "present.0.key", "past_seq", 4096, "dir/p.toml:18:1"}},
 		Plugins: []Plugin{{
@@ -80,17 +80,17 @@ func TestParseEverything(t *testing.T) {
 			SHA256: map[string]string{"linux/amd64": strings.Repeat("0", 62) + "aa"},
 		}},
 		Passes: []PassEntry{
-			{Name: "fold-constants", Where: "dir/p.toml:28:1", Options: map[string]Value{
+			{Name: "fold-constants", Where: "dir/p.toml:29:8", Options: map[string]Value{
 				"max-bytes": {"1MiB", "dir/p.toml:30:1", "dir/p.toml:30:13"},
 			}},
-			{Name: "acme/strip-dropout", Check: "each", Where: "dir/p.toml:31:1", Options: map[string]Value{
+			{Name: "acme/strip-dropout", Check: "each", Where: "dir/p.toml:32:8", Options: map[string]Value{
 				"ratio": {0.5, "dir/p.toml:34:1", "dir/p.toml:34:9"},
 				"count": {int64(3), "dir/p.toml:35:1", "dir/p.toml:35:9"},
 				"only":  {[]string{"a", "b"}, "dir/p.toml:36:1", "dir/p.toml:36:8"},
 				"deep":  {false, "dir/p.toml:37:1", "dir/p.toml:37:8"},
 			}},
-			{Name: "simplify#2", Remove: true, Options: map[string]Value{}, Where: "dir/p.toml:38:1"},
-			{Name: "simplify", After: "fuse", Options: map[string]Value{}, Where: "dir/p.toml:41:1"},
+			{Name: "simplify#2", Remove: true, Options: map[string]Value{}, Where: "dir/p.toml:39:8"},
+			{Name: "simplify", After: "fuse", Options: map[string]Value{}, Where: "dir/p.toml:42:8", beside: "dir/p.toml:43:9"},
 		},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -124,6 +124,15 @@ func TestParseSpellings(t *testing.T) {
 func meaning(f *File) *File {
 	g := *f
 	g.extends = ""
+	g.Dims, g.Inputs = map[string]Dim{}, map[string]Input{}
+	for name, d := range f.Dims {
+		d.Where = ""
+		g.Dims[name] = d
+	}
+	for name, in := range f.Inputs {
+		in.Where = ""
+		g.Inputs[name] = in
+	}
 	g.Match, g.State, g.Plugins, g.Passes = nil, nil, nil, nil
 	for _, m := range f.Match {
 		m.Where = ""
@@ -138,7 +147,7 @@ func meaning(f *File) *File {
 		g.Plugins = append(g.Plugins, p)
 	}
 	for _, e := range f.Passes {
-		e.Where = ""
+		e.Where, e.beside = "", ""
 		opts := map[string]Value{}
 		for name, v := range e.Options {
 			opts[name] = Value{Any: v.Any}

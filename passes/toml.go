@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,14 +137,14 @@ func (d *document) syntaxError(p *unstable.Parser, err error) error {
 	}
 	at := min(int(p.Range(pe.Highlight).Offset), len(d.src))
 	e := d.errorf(at, "not valid TOML: %s", pe.Message)
-	before := strings.TrimRight(string(d.src[d.lines[d.line(at)-1]:at]), " \t")
-	if at < len(d.src) && strings.HasSuffix(before, "=") && d.src[at] > ' ' {
-		word, _, _ := strings.Cut(string(d.src[at:min(len(d.src), at+40)]), "\n")
-		word, _, _ = strings.Cut(word, "#")
-		return e.Hint("text stands in double quotes: %q", strings.TrimSpace(word))
+	if m := unquoted.FindSubmatch(d.src[d.lines[d.line(at)-1]:]); m != nil {
+		return e.Hint("text stands in double quotes: %q", m[1])
 	}
 	return e.Hint("see https://toml.io/en/v1.0.0")
 }
+
+// unquoted is a line whose value looks like text without quotes, the most common slip.
+var unquoted = regexp.MustCompile(`^[^=#"'\n]*=[ \t]*([\w./-]{1,64})[ \t]*(?:#.*)?(?:\r?\n|$)`)
 
 // treeBuilder puts the expressions of a file, one after the other, into the tree.
 type treeBuilder struct {
@@ -212,6 +213,9 @@ func (b *treeBuilder) keys(n *unstable.Node) ([]keyAt, error) {
 		if len(keys) == maxDepth {
 			return nil, b.errorf(at, "a key of more than %d parts", maxDepth).Hint("no key of a pipeline has more than 3")
 		}
+		if k.Raw.Length > maxText {
+			return nil, b.errorf(at, "a key of %d bytes", k.Raw.Length).Hint("keys have at most %d", maxText)
+		}
 		keys = append(keys, keyAt{string(k.Data), at, at + int(k.Raw.Length)})
 	}
 	return keys, nil
@@ -229,16 +233,16 @@ func (b *treeBuilder) header(keys []keyAt, at int, list bool) (*value, error) {
 		switch v := e.val.any.(type) {
 		case *table:
 			if v.form == inline {
-				return nil, b.twice(k.at, e, "a table in braces is complete")
+				return nil, b.twice(k.at, e, "put all of its keys into the braces")
 			}
 			t = v
 		case *array:
 			if !v.headers {
-				return nil, b.twice(k.at, e, "it is a list in brackets, which is complete")
+				return nil, b.twice(k.at, e, "write [["+k.name+"]] throughout")
 			}
 			t = v.items[len(v.items)-1].any.(*table)
 		default:
-			return nil, b.twice(k.at, e, "it is no table")
+			return nil, b.twice(k.at, e, "keep one of the two")
 		}
 	}
 	k := keys[len(keys)-1]
@@ -253,7 +257,7 @@ func (b *treeBuilder) header(keys []keyAt, at int, list bool) (*value, error) {
 			a.items = append(a.items, v)
 			return v, nil
 		}
-		return nil, b.twice(at, e, "it is no list of [["+k.name+"]]")
+		return nil, b.twice(at, e, "write [["+k.name+"]] throughout")
 	case e == nil:
 		t.add(&entry{k.name, at, v})
 		return v, nil
@@ -263,7 +267,7 @@ func (b *treeBuilder) header(keys []keyAt, at int, list bool) (*value, error) {
 		return e.val, nil
 	}
 	if a, ok := e.val.any.(*array); ok && a.headers {
-		return nil, b.errorf(at, "[%s] after [[%s]]", k.name, k.name).Hint("write [[%s]] each time", k.name)
+		return nil, b.errorf(at, "[%s] after [[%s]]", k.name, k.name).Hint("write [[%s]] throughout", k.name)
 	}
 	return nil, b.twice(at, e, "put its keys together")
 }

@@ -1,8 +1,7 @@
 package passes
 
 import (
-	"fmt"
-	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,46 +19,39 @@ const maxSize = 1 << 50
 
 // parseSize gives the bytes of a size: "64MiB", or an integer of bytes.
 func parseSize(v any) (int64, error) {
+	wrong := func() *diag.Error { return diag.New(diag.Pipeline, "%s is no size", shown(v)) }
+	outOfRange := func() error {
+		return diag.New(diag.Pipeline, "%s is out of range", shown(v)).Hint("sizes are 0B to %dTiB", maxSize>>40)
+	}
 	if n, ok := v.(int64); ok {
 		if n < 0 || n > maxSize {
-			return 0, fmt.Errorf("%d bytes is out of range", n)
+			return 0, outOfRange()
 		}
 		return n, nil
 	}
-	s, ok := v.(string)
-	if !ok {
-		return 0, fmt.Errorf("%s is no size", kindOf(v))
+	s, _ := v.(string)
+	digits := s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
+	unit := s[len(digits):]
+	i := slices.Index(sizeUnits, unit)
+	switch near := diag.Nearest(strings.TrimSpace(unit), sizeUnits); {
+	case i < 0 && digits != "" && near != "":
+		return 0, wrong().Hint("did you mean %q?", digits+near)
+	case i < 0 || digits == "":
+		return 0, wrong().Hint(`write a size such as "512MiB" or "4GiB"`)
 	}
-	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
-	unit := strings.TrimSpace(s[digits:])
-	if digits == 0 || unit == "" {
-		return 0, fmt.Errorf("%q is no size", s)
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n > maxSize/sizeFactors[i] {
+		return 0, outOfRange()
 	}
-	for i, u := range sizeUnits {
-		if s[digits:] != u {
-			continue
-		}
-		n, err := strconv.ParseInt(s[:digits], 10, 64)
-		if err != nil || n > maxSize/sizeFactors[i] {
-			return 0, fmt.Errorf("%q is out of range: sizes end at 1024TiB", s)
-		}
-		return n * sizeFactors[i], nil
-	}
-	if near := diag.Nearest(unit, sizeUnits); near != "" {
-		return 0, fmt.Errorf("%q is no size, %q is", s, s[:digits]+near)
-	}
-	return 0, fmt.Errorf("%q is no size", s)
+	return n * sizeFactors[i], nil
 }
 
 // parseDuration gives a duration that is not negative: "30s", "1m30s".
 func parseDuration(v any) (time.Duration, error) {
-	s, ok := v.(string)
-	if !ok {
-		return 0, fmt.Errorf("%s is no duration", kindOf(v))
-	}
+	s, _ := v.(string)
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 || d == math.MaxInt64 {
-		return 0, fmt.Errorf("%q is no duration", s)
+	if err != nil || d < 0 {
+		return 0, diag.New(diag.Pipeline, "%s is no duration", shown(v)).Hint(`write a duration such as "30s" or "2m"`)
 	}
 	return d, nil
 }

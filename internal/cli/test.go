@@ -1,0 +1,380 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/pitopt/pitopt"
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/frontend/onnx"
+	"github.com/pitopt/pitopt/frontend/onnx/wire"
+)
+
+// testFlags are those of `pitopt test`.
+type testFlags struct {
+	rtol, atol      float64
+	dynamic, shared bool
+	jobs            int
+	timeout         time.Duration
+	check           string
+}
+
+func (a *app) test(args []string) error {
+	fs := a.begin("test", "DIR...", "Runs cases in ONNX's layout (model.onnx, test_data_set_*/input_*.pb and output_*.pb) through the\n"+
+		"pipeline and compares. A folder without model.onnx is searched. What is unsupported counts as failed.\n"+
+		"A tolerance.toml beside a model sets its rtol, atol, mean or cosine.")
+	f := &testFlags{}
+	fs.Float64Var(&f.rtol, "rtol", 1e-3, "relative tolerance")
+	fs.Float64Var(&f.atol, "atol", 1e-7, "absolute tolerance")
+	fs.BoolVar(&f.dynamic, "dynamic", false, "make all dims of graph inputs distinct symbols")
+	fs.BoolVar(&f.shared, "shared", false, "make all dims of graph inputs symbols, equal sizes the same")
+	fs.IntVar(&f.jobs, "j", 1, "`N` cases at the same time")
+	fs.DurationVar(&f.timeout, "timeout", 2*time.Minute, "a case that takes longer fails")
+	fs.StringVar(&f.check, "check", "none", "none or each: compare each pass with the reference interpreter")
+	dirs, err := a.parse(args)
+	if err != nil {
+		return err
+	}
+	if len(dirs) == 0 {
+		return diag.New(diag.Usage, "no folder is given")
+	}
+	if err := oneOf("check", f.check, "none", "each"); err != nil {
+		return err
+	}
+	cases, err := findCases(dirs)
+	if err != nil {
+		return err
+	}
+	return a.runCases(cases, f)
+}
+
+// testCase is a model with its data.
+type testCase struct {
+	name, model string
+	sets        []string
+	skip        string // why it can not be run, printed
+	light       string // a model of the "light" kind: the file of its output
+}
+
+// findCases walks folders down to those that hold a model.onnx.
+func findCases(dirs []string) ([]testCase, error) {
+	var out []testCase
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err != nil {
+			return nil, diag.New(diag.Usage, "%v", err)
+		}
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if !d.IsDir() {
+				if strings.HasPrefix(d.Name(), "light_") && strings.HasSuffix(path, ".onnx") {
+					out = append(out, testCase{name: strings.TrimSuffix(d.Name(), ".onnx"), model: path, light: strings.TrimSuffix(path, ".onnx") + "_output_0.pb"})
+				}
+				return nil
+			}
+			sets, _ := filepath.Glob(filepath.Join(path, "test_data_set_*"))
+			model := filepath.Join(path, "model.onnx")
+			if _, err := os.Stat(model); err != nil {
+				if len(sets) > 0 || isRealCase(path) {
+					out = append(out, testCase{name: filepath.Base(path), skip: "the model is not in the suite: it would have to be downloaded"})
+					return filepath.SkipDir
+				}
+				return nil
+			}
+			sort.Strings(sets)
+			c := testCase{name: filepath.Base(path), model: model, sets: sets}
+			out = append(out, c)
+			return filepath.SkipDir
+		})
+		if err != nil {
+			return nil, diag.New(diag.Usage, "%v", err)
+		}
+	}
+	if len(out) == 0 {
+		return nil, diag.New(diag.Usage, "no model.onnx in %s", strings.Join(dirs, ", "))
+	}
+	return out, nil
+}
+
+// isRealCase recognises the suite's cases that only name a model to download.
+func isRealCase(path string) bool {
+	data, _ := filepath.Glob(filepath.Join(path, "data.json"))
+	return len(data) > 0
+}
+
+type caseResult struct {
+	c    testCase
+	err  error
+	took time.Duration
+	ops  []string
+}
+
+func (a *app) runCases(cases []testCase, f *testFlags) error {
+	results := make([]caseResult, len(cases))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	for range max(1, f.jobs) {
+		wg.Go(func() {
+			for i := range next {
+				start := time.Now()
+				r := caseResult{c: cases[i]}
+				if cases[i].skip == "" {
+					r.ops, r.err = a.runCase(cases[i], f)
+				}
+				r.took = time.Since(start)
+				results[i] = r
+				mu.Lock()
+				if done++; a.terminal() {
+					fmt.Fprintf(a.err, "\r%d of %d", done, len(cases))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range cases {
+		if a.ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	if a.terminal() {
+		fmt.Fprint(a.err, "\r\033[K")
+	}
+	if err := a.ctx.Err(); err != nil {
+		return diag.New(diag.Interrupted, "interrupted")
+	}
+	return a.reportCases(results)
+}
+
+func (a *app) reportCases(results []caseResult) error {
+	passed, failed, skipped := 0, 0, 0
+	for _, r := range results {
+		status := "passed"
+		switch {
+		case r.c.skip != "":
+			status = "skipped"
+			skipped++
+		case r.err != nil:
+			status = "failed"
+			failed++
+		default:
+			passed++
+		}
+		switch {
+		case a.common.json:
+			line := map[string]any{"kind": "case", "name": r.c.name, "status": status, "ms": ms(r.took), "ops": r.ops}
+			if r.err != nil {
+				line["code"], line["message"] = int(diag.CodeOf(r.err)), r.err.Error()
+			}
+			a.emit(line)
+		case r.c.skip != "":
+			fmt.Fprintf(a.out, "SKIP %s: %s\n", r.c.name, r.c.skip)
+		case r.err != nil:
+			fmt.Fprintf(a.out, "FAIL %s: %s\n", r.c.name, firstLine(r.err.Error()))
+		case a.common.verbose:
+			fmt.Fprintf(a.out, "ok   %s %s\n", r.c.name, round(r.took))
+		}
+	}
+	if a.common.json {
+		a.emit(map[string]any{"kind": "total", "passed": passed, "failed": failed, "skipped": skipped})
+	} else {
+		fmt.Fprintf(a.out, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+	}
+	if failed > 0 {
+		return exitCode(diag.Differ)
+	}
+	return nil
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+// runCase runs every data set of a case.
+func (a *app) runCase(c testCase, f *testFlags) (ops []string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	tol, err := tolerance(c, f)
+	if err != nil {
+		return nil, err
+	}
+	opts := a.options()
+	if f.dynamic || f.shared {
+		opts = append(opts, pitopt.EditModel(func(m *wire.Model) { makeDynamic(m, f.shared) }))
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, f.timeout)
+	defer cancel()
+	opts = append(opts, pitopt.WithContext(ctx))
+	w := &watcher{a: a, f: &runFlags{check: f.check, in: &inputFlags{files: map[string]string{}, dims: map[string]int64{}}}}
+	opts = append(opts, pitopt.Observe(pitopt.Observer{Imported: func(m *ir.Module, _ time.Duration) {
+		ops = operators(m)
+	}, Before: w.before, After: w.after}))
+	if f.check == "each" && len(c.sets) > 0 {
+		w.f.in.dir = c.sets[0]
+	}
+	m, err := pitopt.Load(c.model, opts...)
+	if err != nil {
+		return ops, err
+	}
+	defer m.Close()
+	if c.light != "" {
+		return ops, a.runLight(ctx, m, c, tol)
+	}
+	if len(c.sets) == 0 {
+		return ops, diag.New(diag.Run, "there is no test_data_set_* beside the model")
+	}
+	for _, set := range c.sets {
+		inputs := map[string]tensor.Value{}
+		for i, in := range m.Inputs() {
+			v, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("input_%d.pb", i)), in.Type)
+			if err != nil {
+				return ops, err
+			}
+			inputs[in.Name] = v
+		}
+		out, err := m.RunValues(ctx, inputs)
+		if err != nil {
+			return ops, err
+		}
+		for i, o := range m.Outputs() {
+			want, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)), o.Type)
+			if err != nil {
+				return ops, err
+			}
+			if err := tensor.Compare(out[o.Name], want, tol); err != nil {
+				return ops, diag.New(diag.Differ, "%s: output %q: %v", filepath.Base(set), o.Name, err)
+			}
+		}
+	}
+	return ops, nil
+}
+
+// runLight runs a model without data: its inputs are arange(n)/n, as ONNX's own runner
+// makes them.
+func (a *app) runLight(ctx context.Context, m *pitopt.Model, c testCase, tol tensor.Tolerance) error {
+	inputs := map[string]tensor.Value{}
+	for _, in := range m.Inputs() {
+		t, ok := in.Type.(ir.TensorType)
+		shape, static := t.Static()
+		if !ok || !static {
+			return diag.New(diag.Run, "input %q of type %s can not be made up", in.Name, in.Type)
+		}
+		x := tensor.New(t.DType, shape...)
+		for i := range x.Len() {
+			x.SetFloat(i, float64(float32(i)/float32(x.Len())))
+		}
+		inputs[in.Name] = x
+	}
+	out, err := m.RunValues(ctx, inputs)
+	if err != nil {
+		return err
+	}
+	o := m.Outputs()[0]
+	want, err := onnx.ReadValue(c.light, o.Type)
+	if err != nil {
+		return err
+	}
+	if err := tensor.Compare(out[o.Name], want, tol); err != nil {
+		return diag.New(diag.Differ, "output %q: %v", o.Name, err)
+	}
+	return nil
+}
+
+// operators lists the kinds of operators of a module.
+func operators(m *ir.Module) []string {
+	seen := map[string]bool{}
+	for _, f := range m.Funcs {
+		f.Walk(func(s *ir.Stmt) {
+			if s.Op != nil {
+				seen[s.Op.Name] = true
+			}
+		})
+	}
+	out := make([]string, 0, len(seen))
+	for n := range seen {
+		out = append(out, n)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// tolerance is that of the flags, or of a tolerance.toml beside the model.
+func tolerance(c testCase, f *testFlags) (tensor.Tolerance, error) {
+	tol := tensor.Tolerance{RTol: f.rtol, ATol: f.atol}
+	path := filepath.Join(filepath.Dir(c.model), "tolerance.toml")
+	var file struct{ RTol, ATol, Mean, Cosine *float64 }
+	md, err := toml.DecodeFile(path, &file)
+	if os.IsNotExist(err) {
+		return tol, nil
+	}
+	if err != nil {
+		return tol, diag.New(diag.Usage, "%v", err).In(path)
+	}
+	if u := md.Undecoded(); len(u) > 0 {
+		return tol, diag.New(diag.Usage, "unknown key %q", u[0]).In(path).Hint("it can set rtol, atol, mean and cosine")
+	}
+	for _, x := range []struct {
+		from *float64
+		to   *float64
+	}{{file.RTol, &tol.RTol}, {file.ATol, &tol.ATol}, {file.Mean, &tol.Mean}, {file.Cosine, &tol.Cosine}} {
+		if x.from != nil {
+			if math.IsNaN(*x.from) || *x.from < 0 {
+				return tol, diag.New(diag.Usage, "a tolerance of %g", *x.from).In(path)
+			}
+			*x.to = *x.from
+		}
+	}
+	return tol, nil
+}
+
+// makeDynamic makes every dim of the graph's inputs a symbol: each its own, or equal
+// sizes the same. What the model declares of other values no longer holds then.
+func makeDynamic(m *wire.Model, shared bool) {
+	if m.Graph == nil {
+		return
+	}
+	n := 0
+	for _, in := range m.Graph.Inputs {
+		if in.Type == nil || in.Type.Tensor == nil || in.Type.Tensor.Shape == nil {
+			continue
+		}
+		for _, d := range in.Type.Tensor.Shape.Dims {
+			if !d.HasValue {
+				continue
+			}
+			name := fmt.Sprintf("dyn%d", n)
+			n++
+			if shared {
+				name = fmt.Sprintf("size%d", d.Value)
+			}
+			d.HasValue, d.Value, d.Param = false, 0, name
+		}
+	}
+	for _, o := range m.Graph.Outputs {
+		if o.Type != nil && o.Type.Tensor != nil {
+			o.Type.Tensor.Shape = nil
+		}
+	}
+	m.Graph.ValueInfo = nil
+}
