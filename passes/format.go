@@ -1,132 +1,262 @@
 package passes
 
 import (
-	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
 	"strings"
-
-	"github.com/BurntSushi/toml"
-
-	"github.com/pitopt/pitopt/core/diag"
 )
 
-// Format writes a pipeline file in canonical form: one space around =, no space at the
-// ends of lines, one empty line before each table, comments where they were. What it
-// says stays the same; that is checked before the text is given out.
+// lineWidth is how long a line with brackets or braces may get before it is broken up.
+const lineWidth = 100
+
+// Format gives the canonical text of a pipeline file: keys of a table in the order of its
+// documentation, one table of the file under one header, small ones inside in braces,
+// one way to write each value. Comments stay with what they stood at. The text means what
+// src means, and formatting it again changes nothing. A file that Parse refuses is
+// refused with the same error.
 func Format(name string, src []byte) ([]byte, error) {
-	var out []string
-	open := "" // of a multi-line string: its quotes
-	depth := 0 // of a multi-line array
-	for _, line := range strings.Split(strings.ReplaceAll(string(src), "\r\n", "\n"), "\n") {
-		if open != "" || depth > 0 {
-			open, depth = scan(line, open, depth)
-			out = append(out, line)
+	doc, err := parseTOML(name, src)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := readFileTable(doc); err != nil { // and puts the keys in order
+		return nil, err
+	}
+	p := &printer{}
+	if len(doc.head) > 0 {
+		p.lines(doc.head)
+		p.blank()
+	}
+	p.table("", doc.root)
+	if len(doc.foot) > 0 {
+		p.blank()
+		p.lines(doc.foot)
+	}
+	return []byte(p.text.String()), nil
+}
+
+// printer writes a document. What it wrote last decides whether an empty line is due.
+type printer struct {
+	text strings.Builder
+	last written
+}
+
+type written int
+
+const (
+	nothing written = iota
+	someLine
+	headerLine
+	emptyLine
+)
+
+func (p *printer) line(kind written, s string) {
+	p.text.WriteString(s + "\n")
+	p.last = kind
+}
+
+// blank writes an empty line between lines that are no headers.
+func (p *printer) blank() {
+	if p.last == someLine {
+		p.line(emptyLine, "")
+	}
+}
+
+// lines writes comments; "" is an empty line.
+func (p *printer) lines(lines []string) {
+	for _, l := range lines {
+		if l == "" {
+			p.blank()
 			continue
 		}
-		text := strings.TrimSpace(line)
-		switch {
-		case text == "":
-			if len(out) > 0 && out[len(out)-1] != "" {
-				out = append(out, "")
-			}
-			continue
-		case text[0] == '[':
-			out = spaceTable(out)
-		case text[0] != '#':
-			text = spaceEquals(text)
-		}
-		out = append(out, text)
-		open, depth = scan(text, "", 0)
+		p.line(someLine, l)
 	}
-	for len(out) > 0 && out[len(out)-1] == "" {
-		out = out[:len(out)-1]
-	}
-	res := []byte(strings.Join(out, "\n") + "\n")
-	if !sameTOML(src, res) {
-		return nil, diag.New(diag.Pipeline, "can not be written in canonical form without changing what it says").In(name)
-	}
-	return res, nil
 }
 
-// spaceTable makes an empty line before a table, in front of the comments that belong
-// to it.
-func spaceTable(out []string) []string {
-	i := len(out)
-	for i > 0 && strings.HasPrefix(out[i-1], "#") {
-		i--
-	}
-	if i == 0 || out[i-1] == "" {
-		return out
-	}
-	return append(out[:i:i], append([]string{""}, out[i:]...)...)
-}
-
-// spaceEquals puts one space on each side of the first = that is not in a quoted key.
-func spaceEquals(line string) string {
-	quote := byte(0)
-	for i := range len(line) {
-		switch c := line[i]; {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '"' || c == '\''):
-			quote = c
-		case quote == 0 && c == '=':
-			return strings.TrimSpace(line[:i]) + " = " + strings.TrimSpace(line[i+1:])
+// table writes the content of a table: first what stands in it, then what has a header
+// of its own.
+func (p *printer) table(path string, t *table) {
+	isSub := func(e *entry) bool { return ownHeader(path, e) }
+	for _, e := range t.entries {
+		if !isSub(e) {
+			p.entry(path, e)
 		}
 	}
-	return line
+	p.lines(t.tail)
+	for _, e := range t.entries {
+		if isSub(e) {
+			p.sub(path, e)
+		}
+	}
 }
 
-// scan follows a line through strings and brackets: which multi-line string, and how
-// deep a bracket, is open at its end.
-func scan(line, open string, depth int) (string, int) {
-	for i := 0; i < len(line); {
-		rest := line[i:]
-		switch {
-		case open != "":
-			switch {
-			case open[0] == '"' && rest[0] == '\\':
-				i++
-			case strings.HasPrefix(rest, open):
-				i += len(open) - 1
-				open = ""
+// ownHeader says whether an entry is written under a header: tables of the file are,
+// and those inside them that do not fit into braces.
+func ownHeader(path string, e *entry) bool {
+	switch x := e.val.any.(type) {
+	case *table:
+		return path == "" || commented(e.val.any) || len(oneLine(e)) > lineWidth
+	case *array:
+		return len(x.items) > 0 && isTable(x.items[0])
+	}
+	return false
+}
+
+func isTable(v *value) bool { _, ok := v.any.(*table); return ok }
+
+// commented says whether there are comments inside a table or an array.
+func commented(v any) bool {
+	inside := func(v *value) bool { return len(trimBlank(v.lead)) > 0 || v.trail != "" || commented(v.any) }
+	switch x := v.(type) {
+	case *table:
+		return len(x.tail) > 0 || slices.ContainsFunc(x.entries, func(e *entry) bool { return inside(e.val) })
+	case *array:
+		return len(x.tail) > 0 || slices.ContainsFunc(x.items, inside)
+	}
+	return false
+}
+
+func (p *printer) entry(path string, e *entry) {
+	lead := e.val.lead
+	if t, ok := e.val.any.(*table); ok && t.form == header {
+		lead = trimBlank(lead) // the empty line was the header's
+	}
+	p.lines(lead)
+	text := oneLine(e)
+	if a, ok := e.val.any.(*array); ok && (commented(a) || len(text) > lineWidth) {
+		p.line(someLine, keyText(e.key)+" = [")
+		for _, item := range a.items {
+			for _, c := range trimBlank(item.lead) {
+				p.line(someLine, "  "+c)
 			}
-			i++
-		case strings.HasPrefix(rest, `"""`), strings.HasPrefix(rest, "'''"):
-			open = rest[:3]
-			i += 3
-		case rest[0] == '"' || rest[0] == '\'':
-			open = rest[:1]
-			i++
-		case rest[0] == '#':
-			return "", depth
+			p.line(someLine, "  "+withComment(valueText(item.any)+",", item.trail))
+		}
+		for _, c := range a.tail {
+			p.line(someLine, "  "+c)
+		}
+		text = "]"
+	}
+	p.line(someLine, withComment(text, e.val.trail))
+}
+
+// sub writes an entry under a header, or one header for each table of a list.
+func (p *printer) sub(path string, e *entry) {
+	path = strings.TrimPrefix(path+"."+keyText(e.key), ".")
+	a, ok := e.val.any.(*array)
+	if !ok {
+		p.headed(path, "["+path+"]", e.val)
+		return
+	}
+	for i, item := range a.items {
+		if i == 0 { // comments around a list in brackets
+			item.lead = slices.Concat(e.val.lead, nonEmpty(e.val.trail), item.lead)
+		}
+		if t := item.any.(*table); i == len(a.items)-1 {
+			t.tail = slices.Concat(t.tail, a.tail)
+		}
+		p.headed(path, "[["+path+"]]", item)
+	}
+}
+
+func nonEmpty(comment string) []string {
+	if comment == "" {
+		return nil
+	}
+	return []string{comment}
+}
+
+func (p *printer) headed(path, head string, v *value) {
+	t := v.any.(*table)
+	under := func(e *entry) bool { return ownHeader(path, e) }
+	onlySubs := len(t.entries) > 0 && !slices.ContainsFunc(t.entries, func(e *entry) bool { return !under(e) })
+	if onlySubs && head[1] != '[' && len(trimBlank(v.lead)) == 0 && v.trail == "" && len(t.tail) == 0 {
+		p.table(path, t) // the headers inside say it all
+		return
+	}
+	if p.last == someLine || p.last == headerLine {
+		p.line(emptyLine, "")
+	}
+	p.lines(v.lead)
+	p.line(headerLine, withComment(head, v.trail))
+	p.table(path, t)
+}
+
+func withComment(text, comment string) string {
+	if comment == "" {
+		return text
+	}
+	return text + "  " + comment
+}
+
+func oneLine(e *entry) string { return keyText(e.key) + " = " + valueText(e.val.any) }
+
+func valueText(v any) string {
+	switch x := v.(type) {
+	case string:
+		return quote(x)
+	case bool:
+		return strconv.FormatBool(x)
+	case int64:
+		return strconv.FormatInt(x, 10)
+	case float64:
+		return floatText(x)
+	case *array:
+		items := make([]string, len(x.items))
+		for i, item := range x.items {
+			items[i] = valueText(item.any)
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case *table:
+		entries := make([]string, len(x.entries))
+		for i, e := range x.entries {
+			entries[i] = oneLine(e)
+		}
+		if len(entries) == 0 {
+			return "{}"
+		}
+		return "{ " + strings.Join(entries, ", ") + " }"
+	}
+	return string(v.(date))
+}
+
+func floatText(x float64) string {
+	s := strings.ToLower(strconv.FormatFloat(x, 'g', -1, 64))
+	if strings.Trim(s, "-0123456789") == "" {
+		s += ".0" // or it would be an integer
+	}
+	return s
+}
+
+func keyText(key string) string {
+	bare := func(r rune) bool {
+		return r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	}
+	if key != "" && strings.TrimLeftFunc(key, bare) == "" {
+		return key
+	}
+	return quote(key)
+}
+
+// quote writes a TOML basic string.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, `\u%04X`, r)
 		default:
-			switch rest[0] {
-			case '[', '{':
-				depth++
-			case ']', '}':
-				depth--
-			}
-			i++
+			b.WriteRune(r)
 		}
 	}
-	if len(open) == 1 { // a string of one quote ends with its line
-		open = ""
-	}
-	return open, max(depth, 0)
-}
-
-// sameTOML says whether two texts decode to the same document.
-func sameTOML(a, b []byte) bool {
-	var x, y map[string]any
-	if _, err := toml.Decode(string(a), &x); err != nil {
-		return false
-	}
-	if _, err := toml.Decode(string(b), &y); err != nil {
-		return false
-	}
-	var p, q bytes.Buffer
-	if toml.NewEncoder(&p).Encode(x) != nil || toml.NewEncoder(&q).Encode(y) != nil {
-		return false
-	}
-	return p.String() == q.String()
+	b.WriteByte('"')
+	return b.String()
 }

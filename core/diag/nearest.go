@@ -15,7 +15,7 @@ func Nearest(word string, candidates []string) string {
 	if len(word) > maxWord {
 		return ""
 	}
-	best, limit := "", 1+len(word)/3
+	best, limit := "", max(1, (len(word)+1)/3)
 	for _, c := range candidates {
 		if len(c) > maxWord {
 			continue
