@@ -339,7 +339,7 @@ func (b *treeBuilder) value(n *unstable.Node, at, depth int) (*value, error) {
 		v.any = date(text)
 	}
 	if err != nil {
-		return nil, b.errorf(at, "the number %s does not fit 64 bits", text).Hint("write a smaller one")
+		return nil, b.errorf(at, "the number %.64s does not fit 64 bits", text).Hint("write a smaller one")
 	}
 	return v, nil
 }
