@@ -26,9 +26,11 @@ func grainOf(c *call, i, x int) error {
 	if len(d) == 0 || len(d) == 1 && d[0].IsInt(1) {
 		return nil
 	}
-	o, _ := c.Op.Operand(i)
 	a, err := c.Axis(c.Int("axis"), len(of))
 	if err != nil {
+		if len(d) == 1 && c.Syms.Equal(d[0], sym.Const(1)) != sym.False {
+			return nil // one element has no axis; the run tells
+		}
 		return err
 	}
 	want := []sym.Expr{of[a]}
@@ -44,24 +46,29 @@ func grainOf(c *call, i, x int) error {
 		ok = c.Syms.Equal(d[j], want[j]) != sym.False || len(d) == 1 && c.Int("block_size") == 0 && c.Syms.Equal(d[j], sym.Const(1)) != sym.False
 	}
 	if !ok {
+		o, _ := c.Op.Operand(i)
 		return c.Errorf("operand %d (%s) has shape %s, it takes a scalar or %s", i, o.Name, ir.ShapeString(d), ir.ShapeString(want))
 	}
 	return nil
 }
 
-// grain is the index of a scale or zero point at index ix of x.
-func grain(c *call, p, x *ir.Buffer, ix []*scalar) []*scalar {
+// loadGrain reads operand i, a scale or zero point, at index ix of operand 0.
+func loadGrain(c *call, b *ir.Body, i int, ix []*scalar) (*scalar, error) {
+	p := b.In(i)
 	if len(p.Dims) == 0 || len(p.Dims) == 1 && p.Dims[0].IsInt(1) {
-		return zeros(len(p.Dims))
+		return b.Load(p, zeros(len(p.Dims))...), nil
 	}
-	a, _ := c.Axis(c.Int("axis"), len(ix)) // deduction has checked it
+	a, err := c.Axis(c.Int("axis"), len(ix))
+	if err != nil {
+		return nil, ir.ErrDynamic // deduction let it pass: it may be one element
+	}
 	block := c.Int("block_size")
 	if block == 0 {
-		return []*scalar{ir.Bcast(ix[a], p.Dims[0], x.Dims[a])}
+		return b.Load(p, ir.Bcast(ix[a], p.Dims[0], c.Dims(0)[a])), nil
 	}
 	at := slices.Clone(ix)
 	at[a] = ix[a].FloorDiv(ir.IntLit(block))
-	return at
+	return b.Load(p, at...), nil
 }
 
 func zeros(n int) []*scalar {
@@ -123,10 +130,10 @@ var QuantizeLinear = ir.Register(&ir.OpDef{
 		return grainOf(c, 1, 0)
 	},
 	Body: func(c *call, b *ir.Body) error {
-		X, S, Y := b.In(0), b.In(1), b.Out(0)
+		X, Y := b.In(0), b.Out(0)
 		def := tensor.F32
-		if slices.Contains(scales, S.DType) {
-			def = S.DType
+		if slices.Contains(scales, c.DType(1)) {
+			def = c.DType(1)
 		}
 		precision, err := dtypeAttr(c, "precision", floats, def)
 		if err != nil {
@@ -134,13 +141,19 @@ var QuantizeLinear = ir.Register(&ir.OpDef{
 		}
 		axes := b.Axes(Y.Dims)
 		ix := ir.Ix(axes)
-		wide := precision.Compute()
-		quotient := ir.Load(X, ix...).To(precision).To(wide).Div(ir.Load(S, grain(c, S, X, ix)...).To(precision).To(wide))
+		rounded := func(x *scalar) *scalar { return x.To(precision).To(precision.Compute()) }
+		scale, err := loadGrain(c, b, 1, ix)
+		if err != nil {
+			return err
+		}
 		var zero *scalar
 		if c.Has(2) {
-			zero = b.Load(b.In(2), grain(c, b.In(2), X, ix)...)
+			if zero, err = loadGrain(c, b, 2, ix); err != nil {
+				return err
+			}
 		}
-		b.Map(Y, axes, quantize(quotient.To(precision).To(wide), zero, Y.DType, castOpts(c)))
+		quotient := rounded(b.Load(X, ix...)).Div(rounded(scale))
+		b.Map(Y, axes, quantize(rounded(quotient), zero, Y.DType, castOpts(c)))
 		return nil
 	},
 })
@@ -183,15 +196,21 @@ var DequantizeLinear = ir.Register(&ir.OpDef{
 		return grainOf(c, 1, 0)
 	},
 	Body: func(c *call, b *ir.Body) error {
-		X, Y := b.In(0), b.Out(0)
-		axes := b.Axes(Y.Dims)
+		axes := b.Axes(b.Out(0).Dims)
 		ix := ir.Ix(axes)
-		f32 := func(i int) *scalar { return ir.Load(b.In(i), grain(c, b.In(i), X, ix)...).To(tensor.F32) }
-		x := ir.Load(X, ix...).To(tensor.F32)
+		x := ir.Load(b.In(0), ix...).To(tensor.F32)
 		if c.Has(2) {
-			x = x.Sub(f32(2))
+			zero, err := loadGrain(c, b, 2, ix)
+			if err != nil {
+				return err
+			}
+			x = x.Sub(zero.To(tensor.F32))
 		}
-		b.Map(Y, axes, x.Mul(f32(1)))
+		scale, err := loadGrain(c, b, 1, ix)
+		if err != nil {
+			return err
+		}
+		b.Map(b.Out(0), axes, x.Mul(scale))
 		return nil
 	},
 })
