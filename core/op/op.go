@@ -174,7 +174,31 @@ func broadcastDim(ctx *sym.Context, a, b sym.Expr) sym.Expr {
 	if n, ok := b.Int(); ok && n != 1 {
 		return b
 	}
-	return ctx.Simplify(sym.Broadcast(a, b))
+	if swallows(ctx, b, a) {
+		return b
+	}
+	if swallows(ctx, a, b) {
+		return a
+	}
+	e := ctx.Simplify(sym.Broadcast(a, b))
+	if len(e.String()) > maxBroadcast { // nested ones grow with every operator; the run tells what it is
+		return ctx.Fresh("u")
+	}
+	return e
+}
+
+// maxBroadcast is the length of a broadcast dim's text above which it is not carried on.
+const maxBroadcast = 80
+
+// swallows says that a broadcast of dims a and s, where it is legal, is s: a is at most s,
+// so that of two that differ a is the 1, unless s is 1 and a is 0.
+func swallows(ctx *sym.Context, s, a sym.Expr) bool {
+	name, ok := s.Symbol()
+	if !ok || ctx.LE(a, s) != sym.True {
+		return false
+	}
+	at1 := a.Subst(func(n string) (sym.Expr, bool) { return sym.Const(1), n == name })
+	return ctx.LE(sym.Const(1), at1) == sym.True
 }
 
 func shapesString(shapes [][]sym.Expr) string {
