@@ -231,7 +231,8 @@ func need[T comparable](c checker, t *table, title, key string, got T, example s
 	return c.errorf(t.at, "%s without %s", title, key).Hint("add %s = %s", key, example)
 }
 
-func readFileTable(d *document) (*File, error) {
+// checkFile gives what a document says, or the first thing that is wrong with it.
+func checkFile(d *document) (*File, error) {
 	c := checker{d}
 	f := &File{
 		Name:   d.name,

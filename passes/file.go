@@ -149,7 +149,7 @@ func Parse(name string, src []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readFileTable(doc)
+	return checkFile(doc)
 }
 
 // PluginPath is where the executable of a plugin is, in a form that is never looked up in

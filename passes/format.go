@@ -20,7 +20,7 @@ func Format(name string, src []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := readFileTable(doc); err != nil { // and puts the keys in order
+	if _, err := checkFile(doc); err != nil { // and puts the keys in order
 		return nil, err
 	}
 	p := &printer{}
@@ -80,7 +80,7 @@ func (p *printer) table(path string, t *table) {
 	isSub := func(e *entry) bool { return ownHeader(path, e) }
 	for _, e := range t.entries {
 		if !isSub(e) {
-			p.entry(path, e)
+			p.entry(e)
 		}
 	}
 	p.lines(t.tail)
@@ -117,7 +117,7 @@ func commented(v any) bool {
 	return false
 }
 
-func (p *printer) entry(path string, e *entry) {
+func (p *printer) entry(e *entry) {
 	lead := e.val.lead
 	if t, ok := e.val.any.(*table); ok && t.form == header {
 		lead = trimBlank(lead) // the empty line was the header's

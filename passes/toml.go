@@ -111,13 +111,11 @@ func parseTOML(name string, src []byte) (*document, error) {
 
 // place gives FILE:LINE:COL of an offset; columns count bytes from 1, as Go's tools do.
 func (d *document) place(at int) string {
-	line, found := slices.BinarySearch(d.lines, at)
-	if found {
-		line++
-	}
+	line := d.line(at)
 	return fmt.Sprintf("%s:%d:%d", d.name, line, at-d.lines[line-1]+1)
 }
 
+// line gives the line of an offset, from 1.
 func (d *document) line(at int) int {
 	line, found := slices.BinarySearch(d.lines, at)
 	if found {
