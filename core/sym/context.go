@@ -352,7 +352,7 @@ func (c *Context) termQuotient(e Expr, d term) (Expr, bool) {
 		if coef%d.coef != 0 {
 			return Expr{}, false
 		}
-		out = append(out, term{coef / d.coef, m})
+		out = append(out, newTerm(coef/d.coef, m))
 	}
 	return collect(out), true
 }
@@ -364,6 +364,11 @@ func (c *Context) Equal(a, b Expr) Truth {
 	}
 	if a.Equal(b) {
 		return True
+	}
+	if x, ok := a.Int(); ok {
+		if y, ok := b.Int(); ok && x != y {
+			return False
+		}
 	}
 	d := c.Simplify(a.Sub(b))
 	if n, ok := d.Int(); ok {

@@ -13,6 +13,7 @@ import (
 	"math/bits"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -29,6 +30,7 @@ type poly struct {
 type term struct {
 	coef int64
 	mono mono
+	key  string // of mono
 }
 
 // mono is a product of atoms, sorted by key, repeated for powers. Empty is 1.
@@ -75,17 +77,21 @@ func Const(v int64) Expr {
 // Var is the symbol of a name.
 func Var(name string) Expr { return ofAtom(&atom{kind: symbolAtom, name: name, key: "s" + name}) }
 
-func ofAtom(a *atom) Expr { return fromTerms([]term{{1, mono{a}}}) }
+func ofAtom(a *atom) Expr { return fromTerms([]term{newTerm(1, mono{a})}) }
 
 func badExpr(err error) Expr { return Expr{&poly{bad: err, key: "!" + err.Error()}} }
 
 func (m mono) key() string {
 	var b strings.Builder
 	for _, a := range m {
-		fmt.Fprintf(&b, "%d:%s", len(a.key), a.key)
+		b.WriteString(strconv.Itoa(len(a.key)))
+		b.WriteByte(':')
+		b.WriteString(a.key)
 	}
 	return b.String()
 }
+
+func newTerm(coef int64, m mono) term { return term{coef, m, m.key()} }
 
 // fromTerms makes an expression of sorted terms.
 func fromTerms(ts []term) Expr {
@@ -94,47 +100,40 @@ func fromTerms(ts []term) Expr {
 	}
 	var b strings.Builder
 	for _, t := range ts {
-		fmt.Fprintf(&b, "%d*%s+", t.coef, t.mono.key())
+		b.WriteString(strconv.FormatInt(t.coef, 10))
+		b.WriteByte('*')
+		b.WriteString(t.key)
+		b.WriteByte('+')
 	}
 	return Expr{&poly{terms: ts, key: b.String()}}
 }
 
-// collect adds up terms of one monomial and sorts.
+// collect adds up terms of one monomial and sorts, in the slice it is given.
 func collect(ts []term) Expr {
 	if len(ts) > maxTerms {
 		return badExpr(errTooLarge)
 	}
-	type keyed struct {
-		k string
-		t term
-	}
-	ks := make([]keyed, len(ts))
-	for i, t := range ts {
-		ks[i] = keyed{t.mono.key(), t}
-	}
-	sort.SliceStable(ks, func(i, j int) bool {
-		a, b := ks[i], ks[j]
-		if len(a.t.mono) != len(b.t.mono) { // higher degree first, the constant last
-			return len(a.t.mono) > len(b.t.mono)
+	slices.SortStableFunc(ts, func(a, b term) int {
+		if len(a.mono) != len(b.mono) { // higher degree first, the constant last
+			return len(b.mono) - len(a.mono)
 		}
-		return a.k < b.k
+		return strings.Compare(a.key, b.key)
 	})
-	var out []term
-	last := ""
-	for _, k := range ks {
-		if len(out) > 0 && last == k.k {
-			c, ok := addOK(out[len(out)-1].coef, k.t.coef)
+	out := ts[:0]
+	for _, t := range ts {
+		n := len(out)
+		if n > 0 && out[n-1].key == t.key {
+			c, ok := addOK(out[n-1].coef, t.coef)
 			if !ok {
 				return badExpr(errOverflow)
 			}
-			out[len(out)-1].coef = c
-		} else {
-			if n := len(out); n > 0 && out[n-1].coef == 0 {
-				out = out[:n-1]
-			}
-			out = append(out, k.t)
+			out[n-1].coef = c
+			continue
 		}
-		last = k.k
+		if n > 0 && out[n-1].coef == 0 {
+			out = out[:n-1]
+		}
+		out = append(out, t)
 	}
 	if n := len(out); n > 0 && out[n-1].coef == 0 {
 		out = out[:n-1]
@@ -245,7 +244,7 @@ func (e Expr) Mul(f Expr) Expr {
 			}
 			m := append(slices.Clone(a.mono), b.mono...)
 			sort.SliceStable(m, func(i, j int) bool { return m[i].key < m[j].key })
-			out = append(out, term{c, m})
+			out = append(out, newTerm(c, m))
 		}
 	}
 	return collect(out)
@@ -317,10 +316,10 @@ func (e Expr) splitMultiples(d int64) (q, r Expr) {
 	var qs, rs []term
 	for _, t := range e.terms() {
 		if c := floorDiv(t.coef, d); c != 0 {
-			qs = append(qs, term{c, t.mono})
+			qs = append(qs, term{c, t.mono, t.key})
 		}
 		if c := floorMod(t.coef, d); c != 0 {
-			rs = append(rs, term{c, t.mono})
+			rs = append(rs, term{c, t.mono, t.key})
 		}
 	}
 	return fromTerms(qs), fromTerms(rs)
