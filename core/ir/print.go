@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,6 +70,9 @@ func (w *programWriter) name(b *Buffer) string {
 func (w *programWriter) ax(a *Axis) string {
 	if w.axis != nil {
 		return w.axis(a)
+	}
+	if _, ok := tensor.ParseDType(a.Name); ok { // would read as a literal of that type
+		return strconv.Quote(a.Name)
 	}
 	return QuoteName(a.Name)
 }
@@ -140,11 +144,11 @@ func (w *programWriter) stage(s *Stage, result map[*Buffer]bool) {
 		return strings.Join(parts, ", ")
 	}
 	fmt.Fprintf(w, "[%s]", loops(s.Axes))
-	if !result[s.Out()] || s.Kind == ScatterStage {
+	if slices.ContainsFunc(s.Outs, func(b *Buffer) bool { return !result[b] }) {
 		types := make([]string, len(s.Outs))
 		for i, b := range s.Outs {
 			types[i] = b.DType.String()
-			if s.Kind == ScatterStage && !result[b] {
+			if s.Kind == ScatterStage || !SameDims(b.Dims, extents(s.Axes)) {
 				types[i] = w.dims(b.Dims) + " " + types[i]
 			}
 		}
@@ -212,8 +216,7 @@ func (w *programWriter) scalar(x *Scalar) string {
 
 // literal writes a scalar constant: an i64 as a number, anything else with its type.
 func literal(t *tensor.Tensor) string {
-	s := t.Format(-1)
-	v := s[strings.IndexByte(s, '{')+1 : len(s)-1]
+	v := string(t.AppendText(nil, 0))
 	if t.DType() == tensor.I64 {
 		return v
 	}
