@@ -57,8 +57,8 @@ func plan(m *ir.Module, f *ir.Func) {
 					continue
 				}
 				// Whole bytes: sub-byte types are rounded up to their Bits/8 per element.
-				bytes := t.Size().Mul(sym.Const(int64(max(t.DType.Bits(), 8) / 8)))
-				st := take(m.Syms, stores, bytes)
+				bytes := m.Syms.Simplify(t.Size().Mul(sym.Const(int64(max(t.DType.Bits(), 8) / 8))))
+				st := take(stores, bytes)
 				if st == nil {
 					st = &storage{bytes: bytes, value: &ir.Value{Name: "", Type: ir.Storage}}
 					alloc := &ir.Stmt{Kind: ir.OpStmt, Op: m.Lookup(ir.AllocName), Results: []*ir.Value{st.value}, Attrs: ir.MakeAttrs("bytes", bytes.String())}
@@ -83,10 +83,11 @@ func plan(m *ir.Module, f *ir.Func) {
 	f.Stmts = out
 }
 
-// take finds a free storage of provably the same size.
-func take(ctx *sym.Context, stores []*storage, bytes sym.Expr) *storage {
+// take finds a free storage of the same size: equal once both are simplified by what is
+// known of symbols.
+func take(stores []*storage, bytes sym.Expr) *storage {
 	for _, st := range stores {
-		if st.free && ctx.Equal(st.bytes, bytes) == sym.True {
+		if st.free && st.bytes.Equal(bytes) {
 			return st
 		}
 	}
