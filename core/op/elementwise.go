@@ -242,18 +242,20 @@ var (
 // Clip bounds x; either bound may be left out. Where they cross the upper one wins.
 var Clip = ir.Register(&ir.OpDef{
 	Name: "onnx.Clip", Since: since(1, 6, 11, 12, 13), Doc: "x bounded by min and max",
-	In:     ops(in("input", "T", numeric), opt("min", "T", numeric), opt("max", "T", numeric)),
-	Out:    ops(in("output", "T", numeric)),
-	Deduce: sameAs(0),
+	In:  ops(in("input", "T", numeric), opt("min", "T", numeric), opt("max", "T", numeric)),
+	Out: ops(in("output", "T", numeric)),
+	Deduce: func(c *ir.Call) error {
+		c.SetOut(0, c.DType(0), c.Dims(0)...)
+		return single(c, 1, 2)
+	},
 	Body: func(c *ir.Call, b *ir.Body) error {
 		axes := b.Axes(b.Out(0).Dims)
 		x := b.Load(b.In(0), ir.Ix(axes)...)
-		bound := func(i int) *ir.Scalar { return b.Load(b.In(i), zeros(c.Rank(i))...) }
 		if c.Has(1) {
-			x = x.Max(bound(1))
+			x = x.Max(loadSingle(b, 1))
 		}
 		if c.Has(2) {
-			x = x.Min(bound(2))
+			x = x.Min(loadSingle(b, 2))
 		}
 		b.Map(b.Out(0), axes, x)
 		return nil

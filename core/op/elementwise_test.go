@@ -56,6 +56,7 @@ func TestFunctions(t *testing.T) {
 	check(t, "IsNaN", nil, list(as(tensor.F8E4M3FN, f32(nan, 1), 2)), tensor.Of([]bool{true, false}))
 	check(t, "Clip", nil, list(f32(-1, 5, nan), tensor.Scalar[float32](0), tensor.Scalar[float32](3)), f32(0, 3, nan))
 	check(t, "Clip", nil, list(ints(-1, 5), nil, tensor.Scalar[int64](3)), ints(-1, 3))
+	refuse(t, "Clip", nil, list(f32(1), f32(1, 2)), "takes one element")
 	check(t, "Clip", nil, list(f32(1), tensor.Scalar[float32](4), tensor.Scalar[float32](3)), f32(3))
 }
 

@@ -24,12 +24,11 @@ var Trilu = ir.Register(&ir.OpDef{
 	In: ops(in("input", "T", anyTensor), opt("k", "", i64s)), Out: ops(in("output", "T", anyTensor)),
 	Attrs: attrs(attr("upper", 1)),
 	Deduce: func(c *call) error {
-		_, _, _, err := matrixDims(c)
-		c.SetOut(0, c.DType(0), c.Dims(0)...)
-		if c.Has(1) && c.Syms.Equal(c.Tensor(1).Size(), sym.Const(1)) == sym.False {
-			return c.Errorf("k has shape %s, it takes one element", ir.ShapeString(c.Dims(1)))
+		if _, _, _, err := matrixDims(c); err != nil {
+			return err
 		}
-		return err
+		c.SetOut(0, c.DType(0), c.Dims(0)...)
+		return single(c, 1)
 	},
 	Body: func(c *call, b *ir.Body) error {
 		axes := b.Axes(b.Out(0).Dims)
@@ -39,7 +38,7 @@ var Trilu = ir.Register(&ir.OpDef{
 			if k, ok := c.Ints(1); ok && len(k) == 1 {
 				row = row.Add(ir.SymVal(k[0]))
 			} else {
-				row = row.Add(b.LoadIx(b.In(1), zeros(c.Rank(1))...))
+				row = row.Add(loadSingle(b, 1))
 			}
 		}
 		keep := col.Le(row)

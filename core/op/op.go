@@ -158,6 +158,30 @@ func broadcastsTo(c *ir.Call, i int, dims []sym.Expr) error {
 	return nil
 }
 
+// single checks that operands, where they are there, have one element, of any rank: some
+// exporters give [1] for a scalar.
+func single(c *ir.Call, operands ...int) error {
+	for _, i := range operands {
+		if c.Has(i) && c.Syms.Equal(c.Tensor(i).Size(), sym.Const(1)) == sym.False {
+			o, _ := c.Op.Operand(i)
+			return c.Errorf("operand %d (%s) has shape %s, it takes one element", i, o.Name, ir.ShapeString(c.Dims(i)))
+		}
+	}
+	return nil
+}
+
+// loadSingle reads operand i, of one element.
+func loadSingle(b *ir.Body, i int) *ir.Scalar { return b.Load(b.In(i), origin(len(b.In(i).Dims))...) }
+
+// origin is the first index of a tensor of rank n.
+func origin(n int) []*ir.Scalar {
+	ix := make([]*ir.Scalar, n)
+	for i := range ix {
+		ix[i] = ir.IntLit(0)
+	}
+	return ix
+}
+
 func canBroadcast(ctx *sym.Context, a, b sym.Expr) bool {
 	one := sym.Const(1)
 	return ctx.Equal(a, b) != sym.False || ctx.Equal(a, one) != sym.False || ctx.Equal(b, one) != sym.False

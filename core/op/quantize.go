@@ -56,7 +56,7 @@ func grainOf(c *call, i, x int) error {
 func loadGrain(c *call, b *ir.Body, i int, ix []*scalar) (*scalar, error) {
 	p := b.In(i)
 	if len(p.Dims) == 0 || len(p.Dims) == 1 && p.Dims[0].IsInt(1) {
-		return b.Load(p, zeros(len(p.Dims))...), nil
+		return loadSingle(b, i), nil
 	}
 	a, err := c.Axis(c.Int("axis"), len(ix))
 	if err != nil {
@@ -69,14 +69,6 @@ func loadGrain(c *call, b *ir.Body, i int, ix []*scalar) (*scalar, error) {
 	at := slices.Clone(ix)
 	at[a] = ix[a].FloorDiv(ir.IntLit(block))
 	return b.Load(p, at...), nil
-}
-
-func zeros(n int) []*scalar {
-	ix := make([]*scalar, n)
-	for i := range ix {
-		ix[i] = ir.IntLit(0)
-	}
-	return ix
 }
 
 // quantize is q/scale rounded, plus the zero point, in element type d: x is q/scale in
@@ -286,7 +278,7 @@ func (s side) check(c *call) error {
 // of reads a zero point or scale at index ix of the operand.
 func (s side) of(b *ir.Body, i int, ix []*scalar) *scalar {
 	p, x := b.In(i), b.In(s.at)
-	at := zeros(len(p.Dims))
+	at := origin(len(p.Dims))
 	for j := range at {
 		d := len(ix) - len(at) + j
 		if len(at) == 1 {
@@ -333,7 +325,8 @@ var MatMulInteger = ir.Register(&ir.OpDef{
 	},
 })
 
-// QLinearMatMul multiplies quantized matrices and quantizes the product.
+// QLinearMatMul multiplies quantized matrices and quantizes the product, with one scale
+// and zero point.
 var QLinearMatMul = ir.Register(&ir.OpDef{
 	Name: "onnx.QLinearMatMul", Since: since(10, 21), Doc: "matrix product of quantized tensors, quantized",
 	In: ops(in("a", "T1", quantized8), in("a_scale", "TS", scales), in("a_zero_point", "T1", quantized8),
@@ -344,22 +337,11 @@ var QLinearMatMul = ir.Register(&ir.OpDef{
 		if err := deduceMatMul(0, 3, func(c *call) tensor.DType { return c.DType(7) })(c); err != nil {
 			return err
 		}
-		for _, i := range []int{6, 7} {
-			if d := c.Dims(i); len(d) > 0 && c.Syms.Equal(sym.Prod(d...), sym.Const(1)) == sym.False {
-				o, _ := c.Op.Operand(i)
-				return c.Unsupported("%s of shape %s, it takes one element", o.Name, ir.ShapeString(d))
-			}
-		}
-		return errors.Join(leftSide(0, 2, 1).check(c), rightSide(3, 5, 4).check(c))
+		return errors.Join(leftSide(0, 2, 1).check(c), rightSide(3, 5, 4).check(c), single(c, 6, 7))
 	},
 	Body: func(c *call, b *ir.Body) error {
 		if c.DType(0).IsInt() != c.DType(3).IsInt() {
 			return c.Unsupported("%s times %s", c.DType(0), c.DType(3))
-		}
-		for _, i := range []int{6, 7} {
-			if c.Syms.Equal(sym.Prod(c.Dims(i)...), sym.Const(1)) != sym.True {
-				return ir.ErrDynamic
-			}
 		}
 		left, right := leftSide(0, 2, 1), rightSide(3, 5, 4)
 		p := newProduct(b, 0, 3)
@@ -367,8 +349,8 @@ var QLinearMatMul = ir.Register(&ir.OpDef{
 		p = newProduct(b, 0, 3)
 		p.x[len(p.x)-1], p.y[max(len(p.y)-2, 0)] = ir.IntLit(0), ir.IntLit(0) // nothing left to sum over
 		acc := ir.Load(sum, ir.Ix(p.axes)...).To(tensor.F32)
-		scale := left.of(b, 1, p.x).Mul(right.of(b, 4, p.y)).Div(b.Load(b.In(6), zeros(c.Rank(6))...))
-		zero := b.Load(b.In(7), zeros(c.Rank(7))...)
+		scale := left.of(b, 1, p.x).Mul(right.of(b, 4, p.y)).Div(loadSingle(b, 6))
+		zero := loadSingle(b, 7)
 		b.Map(b.Out(0), p.axes, quantize(acc.Mul(scale), zero, c.DType(7), tensor.CastOpts{}))
 		return nil
 	},

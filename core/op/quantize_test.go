@@ -68,5 +68,5 @@ func TestQLinearMatMul(t *testing.T) {
 	y := func(v ...uint8) *tensor.Tensor { return tensor.Of(v, 2, 2) }
 	check(t, "QLinearMatMul", nil, list(a, one, zero, b, one, zero, f32(2), tensor.Of([]uint8{1})), y(3, 5, 7, 9)) // 2.5, 3.5, 5.5, 7.5
 	check(t, "QLinearMatMul", nil, list(a, f32(1, 100), tensor.Of([]uint8{0, 1}), b, f32(1, 10), zero, one, zero), y(5, 70, 255, 255))
-	refuse(t, "QLinearMatMul", nil, list(a, one, zero, b, one, zero, f32(1, 2), zero), "y_scale of shape [2]")
+	refuse(t, "QLinearMatMul", nil, list(a, one, zero, b, one, zero, f32(1, 2), zero), "(y_scale) has shape [2], it takes one element")
 }

@@ -171,15 +171,13 @@ var Dropout = ir.Register(&ir.OpDef{
 	Deduce: func(c *call) error {
 		c.SetOut(0, c.DType(0), c.Dims(0)...)
 		c.SetOut(1, tensor.Bool, c.Dims(0)...)
-		return nil
+		return single(c, 1, 2)
 	},
 	Body: func(c *call, b *ir.Body) error {
 		if c.Has(2) {
 			switch training := c.Const(2); {
 			case training == nil:
 				return ir.ErrDynamic
-			case training.Len() != 1:
-				return c.Errorf("training_mode has %d elements, it takes one", training.Len())
 			case training.Bool(0):
 				return ir.ErrNoProgram
 			}
@@ -198,9 +196,6 @@ var Dropout = ir.Register(&ir.OpDef{
 	Kernel: func(k *ir.KernelCall) ([]tensor.Value, error) {
 		x, ratio := k.Arg(0), 0.5
 		if t := k.Arg(1); t != nil {
-			if t.Len() != 1 {
-				return nil, k.Errorf("ratio has %d elements, it takes one", t.Len())
-			}
 			ratio = t.Float(0)
 		}
 		if !(ratio >= 0 && ratio < 1) {

@@ -21,13 +21,13 @@ var TopK = ir.Register(&ir.OpDef{
 		if err != nil {
 			return err
 		}
+		if err := single(c, 1); err != nil {
+			return err
+		}
 		dims := slices.Clone(c.Dims(0))
 		if k, ok := c.Ints(1); !ok {
 			dims[a] = c.Fresh(&dims[a])
 		} else {
-			if len(k) != 1 {
-				return c.Errorf("K has %d elements, it takes one", len(k))
-			}
 			if c.Syms.LE(k[0], dims[a]) == sym.False || c.Syms.LE(sym.Const(0), k[0]) == sym.False {
 				return c.Errorf("%s of the %s elements along axis %d", k[0], dims[a], a)
 			}
