@@ -2,656 +2,491 @@ package sym
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
-	"sort"
 )
-
-// Truth is the answer of a proof.
-type Truth int8
-
-// Unknown is a normal answer: the prover is sound, not complete.
-const (
-	Unknown Truth = iota
-	True
-	False
-)
-
-func (t Truth) String() string { return [...]string{"unknown", "true", "false"}[t] }
-
-// Inf is no upper bound.
-const Inf = math.MaxInt64
 
 // Context is what is known of symbols. A nil Context and the zero value know only that
-// symbols are at least 0. It may be read concurrently, not written.
+// symbols are at least 0. It may be read concurrently, not written. What would
+// contradict is refused with an error and changes nothing.
 type Context struct {
-	facts  map[string]*fact
-	eqs    [][2]Expr
-	les    [][2]Expr
-	subst  map[string]Expr // symbols that an equality solves
-	used   map[string]bool
-	counts map[string]int
+	// What was said.
+	facts map[string]fact
+	eqs   [][2]Expr
+	les   [][2]Expr
+
+	// What follows, in the form that proofs use.
+	solved map[string]Expr     // symbols by equalities; none of them occurs in an expression here
+	zeros  []zero              // equalities that solve no symbol
+	nonneg []Expr              // what is at least 0
+	ranges map[string]interval // of symbols, where narrower than what facts say
+
+	used map[string]bool // names that Fresh does not give; true if it gave them
+	next map[string]int  // what Fresh counts, by prefix
 }
 
+// fact is what SetRange and SetMultiple said of a symbol.
 type fact struct {
-	lo, hi int64
-	mult   int64
+	interval
+	multiple int64
 }
+
+var defaultFact = fact{naturals, 1}
 
 // NewContext is an empty set of constraints.
 func NewContext() *Context { return &Context{} }
 
-// Clone is a copy to which more can be added.
+// Clone is a copy that can be added to on its own.
 func (c *Context) Clone() *Context {
 	if c == nil {
 		return NewContext()
 	}
-	n := &Context{eqs: slices.Clone(c.eqs), les: slices.Clone(c.les), facts: map[string]*fact{}, subst: map[string]Expr{}, used: map[string]bool{}, counts: map[string]int{}}
-	for k, v := range c.facts {
-		f := *v
-		n.facts[k] = &f
+	return &Context{
+		facts: maps.Clone(c.facts), eqs: slices.Clip(c.eqs), les: slices.Clip(c.les),
+		solved: maps.Clone(c.solved), zeros: slices.Clip(c.zeros), nonneg: slices.Clip(c.nonneg),
+		ranges: maps.Clone(c.ranges), used: maps.Clone(c.used), next: maps.Clone(c.next),
 	}
-	for k, v := range c.subst {
-		n.subst[k] = v
-	}
-	for k := range c.used {
-		n.used[k] = true
-	}
-	for k, v := range c.counts {
-		n.counts[k] = v
-	}
-	return n
 }
 
-func (c *Context) fact(name string) *fact {
-	if c.facts == nil {
-		c.facts = map[string]*fact{}
+// update makes a change to a copy, which becomes the context if nothing contradicts.
+// The error says what was to be made true.
+func (c *Context) update(change func(*Context) error, format string, args ...any) error {
+	n := c.Clone()
+	err := change(n)
+	if err == nil {
+		err = n.propagate()
 	}
-	c.Reserve(name)
-	f := c.facts[name]
-	if f == nil {
-		f = &fact{0, Inf, 1}
-		c.facts[name] = f
+	if err != nil {
+		return fmt.Errorf("%s contradicts what is known: %w", fmt.Sprintf(format, args...), err)
 	}
-	return f
-}
-
-// SetRange bounds a symbol: lo <= name <= hi, together with what was known.
-func (c *Context) SetRange(name string, lo, hi int64) error {
-	f := c.fact(name)
-	f.lo, f.hi = max(f.lo, lo), min(f.hi, hi)
-	if f.lo > f.hi {
-		return fmt.Errorf("symbol %q: nothing is in [%d, %d]", name, f.lo, f.hi)
-	}
+	*c = *n
 	return nil
 }
 
-// SetMultiple says that a symbol is a multiple of k > 0.
+// set adds to a map that may not be there yet.
+func set[V any](m *map[string]V, key string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = v
+}
+
+func (c *Context) fact(name string) fact {
+	if c != nil {
+		if f, ok := c.facts[name]; ok {
+			return f
+		}
+	}
+	return defaultFact
+}
+
+// SetRange says lo <= name <= hi, beside what is known; Inf is no upper bound. A
+// negative lo is heard only as the first thing said of a symbol: it makes it one that
+// may be negative.
+func (c *Context) SetRange(name string, lo, hi int64) error {
+	return c.update(func(c *Context) error {
+		f := c.fact(name)
+		if lo < 0 && !slices.Contains(c.Symbols(), name) {
+			f.interval = everything
+		}
+		if f.interval = f.and(interval{lo, hi}); f.empty() {
+			return fmt.Errorf("symbol %q: no number is from %d to %d", name, f.lo, f.hi)
+		}
+		return c.setFact(name, f)
+	}, "symbol %q in [%d, %d]", name, lo, hi)
+}
+
+// SetMultiple says that a symbol is a multiple of k > 0, beside what is known.
 func (c *Context) SetMultiple(name string, k int64) error {
 	if k < 1 {
-		return fmt.Errorf("symbol %q: multiple of %d", name, k)
+		return fmt.Errorf("symbol %q: a multiple of %d is asked for, want one of 1 or more", name, k)
 	}
+	return c.update(func(c *Context) error { return c.setMultiple(name, k) }, "symbol %q a multiple of %d", name, k)
+}
+
+func (c *Context) setMultiple(name string, k int64) error {
 	f := c.fact(name)
-	m, ok := mulOK(f.mult/gcd(f.mult, k), k)
+	m, ok := mulInt64(f.multiple/int64(gcd(uint64(f.multiple), uint64(k))), k)
 	if !ok {
-		return fmt.Errorf("symbol %q: multiple of both %d and %d overflows", name, f.mult, k)
+		return fmt.Errorf("symbol %q: multiples of both %d and %d do not fit 64 bits", name, f.multiple, k)
 	}
-	f.mult = m
+	f.multiple = m
+	return c.setFact(name, f)
+}
+
+// setFact records what was said of a symbol, and what it means for the expression that
+// an equality put in its place.
+func (c *Context) setFact(name string, f fact) error {
+	set(&c.facts, name, f)
+	c.Reserve(name)
+	if e, ok := c.solved[name]; ok {
+		return c.transfer(f, e)
+	}
+	return c.narrow(name, f.interval)
+}
+
+// transfer records that e has the properties of a symbol that it takes the place of.
+func (c *Context) transfer(f fact, e Expr) error {
+	if f.multiple > 1 {
+		d := c.cancelPositive(e.Mod(Const(f.multiple)))
+		if name, k, ok := divisibility(d); !ok {
+			c.addZero(d)
+		} else if err := c.setMultiple(name, k); err != nil {
+			return err
+		}
+	}
+	if !isInf(f.lo) {
+		c.addNonNegative(e.Sub(Const(f.lo)))
+	}
+	if !isInf(f.hi) {
+		c.addNonNegative(Const(f.hi).Sub(e))
+	}
+	if r := f.and(c.rangeOf(e)); r.empty() {
+		return fmt.Errorf("%s can not be from %d to %d", e, f.lo, f.hi)
+	}
 	return nil
 }
+
+// narrow makes the range of a symbol smaller, with ends that are multiples.
+func (c *Context) narrow(name string, r interval) error {
+	k := c.fact(name).multiple
+	r = r.and(c.symbolRange(name))
+	if k > 1 && !isInf(r.lo) {
+		r.lo = mulEnd(-floorDiv(-r.lo, k), k)
+	}
+	if k > 1 && !isInf(r.hi) {
+		r.hi = mulEnd(floorDiv(r.hi, k), k)
+	}
+	if r.empty() {
+		return fmt.Errorf("symbol %q: no number that is a multiple of %d fits its bounds", name, k)
+	}
+	set(&c.ranges, name, r)
+	return nil
+}
+
+// symbolRange is the narrowest known range of a symbol. It is the ranges of a context.
+func (c *Context) symbolRange(name string) interval {
+	if c != nil {
+		if r, ok := c.ranges[name]; ok {
+			return r
+		}
+	}
+	return c.fact(name).interval
+}
+
+func (c *Context) rangeOf(e Expr) interval { return ranges(c.symbolRange).of(e) }
 
 // AssumeEqual adds a = b.
 func (c *Context) AssumeEqual(a, b Expr) error {
+	if err := firstErr(a, b); err != nil {
+		return err
+	}
 	switch c.Equal(a, b) {
 	case True:
 		return nil
 	case False:
-		return fmt.Errorf("%s can not be %s", a, b)
+		return fmt.Errorf("%s = %s contradicts what is known: the sides differ", a, b)
 	}
-	c.eqs = append(c.eqs, [2]Expr{a, b})
-	a, b = c.apply(a), c.apply(b)
-	if c.subst == nil {
-		c.subst = map[string]Expr{}
+	return c.update(func(c *Context) error {
+		c.eqs = append(c.eqs, [2]Expr{a, b})
+		c.reserveAll(a, b)
+		d := c.cancelPositive(c.Simplify(a.Sub(b)))
+		if name, k, ok := divisibility(d); ok {
+			return c.setMultiple(name, k)
+		}
+		if t, ok := c.solvable(d); ok {
+			return c.solve(t.mono[0].name, d.Sub(t.expr()).scale(-t.coef))
+		}
+		c.addZero(d)
+		return nil
+	}, "%s = %s", a, b)
+}
+
+// divisibility recognises name mod k = 0.
+func divisibility(d Expr) (name string, k int64, ok bool) {
+	if ts := d.terms(); len(ts) == 1 && len(ts[0].mono) == 1 && ts[0].mono[0].kind == modAtom {
+		a := ts[0].mono[0]
+		name, isSymbol := a.args[0].Symbol()
+		k, isConst := a.args[1].Int()
+		return name, k, isSymbol && isConst && k > 0
 	}
-	d := a.Sub(b)
-	for _, t := range d.terms() { // solve for a symbol that occurs once, with coefficient 1 or -1
+	return "", 0, false
+}
+
+// cancelPositive divides d by its common factors that are not 0, for d = 0 or d >= 0.
+func (c *Context) cancelPositive(d Expr) Expr {
+	ts := d.terms()
+	if len(ts) == 0 {
+		return d
+	}
+	for _, a := range slices.Clone(ts[0].mono) {
+		if r := ranges(c.symbolRange).ofAtom(a); r.lo <= 0 {
+			continue
+		}
+		if out, ok := divMono(ts, mono{a}); ok {
+			ts = out
+		}
+	}
+	if g := commonFactor(ts); g > 1 {
+		return divTerms(ts, g)
+	}
+	return collect(slices.Clone(ts))
+}
+
+// divMono divides every term by a monomial, if it divides all.
+func divMono(ts []term, m mono) ([]term, bool) {
+	out := make([]term, len(ts))
+	for i, t := range ts {
+		q, ok := t.mono.over(m)
+		if !ok {
+			return nil, false
+		}
+		out[i] = term{t.coef, q}
+	}
+	return out, true
+}
+
+// maxSolution bounds what takes the place of a symbol, so that substitution does not
+// blow expressions up.
+const maxSolution = 64
+
+// blowsUp says whether e is too large to stand for a symbol.
+func blowsUp(e Expr) bool { return e.Err() != nil || e.p != nil && e.p.size > maxSolution }
+
+// solvable picks a term s or -s of d, with s a symbol that is nowhere else in d: rather
+// one that Fresh made, then one whose solution subtracts nothing, then the last by name.
+func (c *Context) solvable(d Expr) (best term, ok bool) {
+	if d.p == nil || blowsUp(d) {
+		return term{}, false
+	}
+	bestRank := -1
+	for _, t := range d.terms() {
 		if len(t.mono) != 1 || t.mono[0].kind != symbolAtom || t.coef != 1 && t.coef != -1 {
 			continue
 		}
 		name := t.mono[0].name
-		rest := d.Sub(fromTerms([]term{t}))
+		rest := d.Sub(t.expr())
 		if rest.Uses(name) {
 			continue
 		}
-		if t.coef == 1 {
-			rest = rest.Neg()
+		rank := 0
+		if c.used[name] {
+			rank += 2
 		}
-		lo, hi := c.Bounds(rest)
-		if err := c.SetRange(name, max(lo, 0), hi); err != nil {
-			return err
+		if !slices.ContainsFunc(rest.terms(), func(u term) bool { return u.coef < 0 == (t.coef < 0) }) {
+			rank++
 		}
-		for k, v := range c.subst {
-			c.subst[k] = v.Subst(func(s string) (Expr, bool) { return rest, s == name })
+		if rank >= bestRank {
+			best, bestRank = t, rank
 		}
-		c.subst[name] = rest
-		return nil
 	}
-	return nil
+	return best, bestRank >= 0
+}
+
+// solve puts e in the place of a symbol everywhere.
+func (c *Context) solve(name string, e Expr) error {
+	put := func(x Expr) Expr {
+		return x.Subst(func(s string) (Expr, bool) { return e, s == name })
+	}
+	solved := map[string]Expr{name: e}
+	for s, x := range c.solved {
+		if solved[s] = put(x); blowsUp(solved[s]) {
+			c.addZero(Var(name).Sub(e))
+			return nil
+		}
+	}
+	c.solved = solved
+	f := fact{c.symbolRange(name), c.fact(name).multiple}
+	zeros, nonneg := c.zeros, c.nonneg
+	c.zeros, c.nonneg = nil, nil
+	for _, z := range zeros {
+		c.addZero(put(z.e))
+	}
+	for _, g := range nonneg {
+		c.addNonNegative(put(g))
+	}
+	return c.transfer(f, e)
+}
+
+// zero is an equality e = 0 as a rule that rewrites its largest term. Sizes add up under
+// multiplication, so rewriting ends.
+type zero struct {
+	e     Expr
+	large term
+}
+
+func (m mono) size() int {
+	n := 0
+	for _, a := range m {
+		n += a.size
+	}
+	return n
+}
+
+// addZero records e = 0.
+func (c *Context) addZero(e Expr) {
+	if e.p == nil || e.p.bad != nil || slices.ContainsFunc(c.zeros, func(z zero) bool { return z.e.Equal(e) }) {
+		return
+	}
+	z := zero{e, e.terms()[0]}
+	for _, t := range e.terms() {
+		if t.mono.size() > z.large.mono.size() {
+			z.large = t
+		}
+	}
+	c.zeros = append(c.zeros, z)
+}
+
+// addNonNegative records e >= 0.
+func (c *Context) addNonNegative(e Expr) {
+	if e.Err() == nil && c.rangeOf(e).lo < 0 && !slices.ContainsFunc(c.nonneg, e.Equal) {
+		c.nonneg = append(c.nonneg, e)
+	}
 }
 
 // AssumeLE adds a <= b.
 func (c *Context) AssumeLE(a, b Expr) error {
-	if c.LT(b, a) == True {
-		return fmt.Errorf("%s can not be at most %s", a, b)
+	if err := firstErr(a, b); err != nil {
+		return err
 	}
-	c.les = append(c.les, [2]Expr{a, b})
-	if s, ok := a.Symbol(); ok {
-		if _, hi := c.Bounds(b); hi < Inf {
-			return c.SetRange(s, 0, hi)
+	switch c.LE(a, b) {
+	case True:
+		return nil
+	case False:
+		return fmt.Errorf("%s <= %s contradicts what is known: the left side is larger", a, b)
+	}
+	return c.update(func(c *Context) error {
+		c.les = append(c.les, [2]Expr{a, b})
+		c.reserveAll(a, b)
+		c.addNonNegative(c.cancelPositive(c.Simplify(b.Sub(a))))
+		return nil
+	}, "%s <= %s", a, b)
+}
+
+// propagate narrows the ranges of symbols by the constraints that they are in.
+func (c *Context) propagate() error {
+	const rounds = 4
+	for range rounds {
+		before := maps.Clone(c.ranges)
+		for _, g := range c.nonneg {
+			if err := c.narrowBy(g); err != nil {
+				return err
+			}
 		}
-		c.fact(s)
+		for _, z := range c.zeros {
+			if err := c.narrowBy(z.e); err != nil {
+				return err
+			}
+			if err := c.narrowBy(z.e.Neg()); err != nil {
+				return err
+			}
+		}
+		if maps.Equal(before, c.ranges) {
+			break
+		}
+	}
+	return nil
+}
+
+// narrowBy uses g >= 0 for each symbol s in a term k*s: it gives k*s >= -rest.
+func (c *Context) narrowBy(g Expr) error {
+	if g.Err() != nil || c.rangeOf(g).hi < 0 {
+		return fmt.Errorf("%s can not be at least 0", g)
+	}
+	for _, t := range g.terms() {
+		if len(t.mono) != 1 || t.mono[0].kind != symbolAtom {
+			continue
+		}
+		name := t.mono[0].name
+		rest := g.Sub(t.expr())
+		most := c.rangeOf(rest).hi
+		if isInf(most) || rest.Uses(name) {
+			continue
+		}
+		r := everything
+		if t.coef > 0 {
+			r.lo = -floorDiv(most, t.coef)
+		} else if t.coef != math.MinInt64 {
+			r.hi = floorDiv(most, -t.coef)
+		}
+		if err := c.narrow(name, r); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // Reserve marks a name as used, so that Fresh does not give it.
 func (c *Context) Reserve(name string) {
-	if c.used == nil {
-		c.used = map[string]bool{}
+	if _, ok := c.used[name]; !ok {
+		set(&c.used, name, false)
 	}
-	c.used[name] = true
 }
 
-// Fresh is a symbol that was not used before: prefix0, prefix1, ...
-func (c *Context) Fresh(prefix string) Expr {
-	if c.counts == nil {
-		c.counts = map[string]int{}
-	}
-	for {
-		name := fmt.Sprintf("%s%d", prefix, c.counts[prefix])
-		c.counts[prefix]++
-		if !c.used[name] {
+func (c *Context) reserveAll(list ...Expr) {
+	for _, e := range list {
+		for _, name := range e.Symbols() {
 			c.Reserve(name)
+		}
+	}
+}
+
+// Fresh is a symbol that was not used before: prefix0, prefix1 and so on. Names that
+// stand in constraints or were reserved are used.
+func (c *Context) Fresh(prefix string) Expr {
+	for {
+		n := c.next[prefix]
+		set(&c.next, prefix, n+1)
+		name := fmt.Sprintf("%s%d", prefix, n)
+		if _, ok := c.used[name]; !ok {
+			set(&c.used, name, true)
 			return Var(name)
 		}
 	}
 }
 
-// Symbols gives every symbol with a range or multiple of its own, sorted.
+// Symbols gives every symbol with a constraint, sorted.
 func (c *Context) Symbols() []string {
 	if c == nil {
 		return nil
 	}
-	out := make([]string, 0, len(c.facts))
+	all := map[string]bool{}
 	for s := range c.facts {
-		out = append(out, s)
+		all[s] = true
 	}
-	sort.Strings(out)
-	return out
+	for _, pair := range slices.Concat(c.eqs, c.les) {
+		for _, e := range pair {
+			for _, s := range e.Symbols() {
+				all[s] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
-// Range gives the bounds of a symbol.
+// Range gives the bounds that SetRange gave a symbol, 0 and Inf by default. What the
+// other constraints imply is in Bounds.
 func (c *Context) Range(name string) (lo, hi int64) {
-	if c != nil {
-		if f := c.facts[name]; f != nil {
-			return f.lo, f.hi
-		}
-	}
-	return 0, Inf
+	f := c.fact(name)
+	return f.lo, f.hi
 }
 
-// Multiple gives the number that a symbol is known to be a multiple of.
-func (c *Context) Multiple(name string) int64 {
-	if c != nil {
-		if f := c.facts[name]; f != nil {
-			return f.mult
-		}
-	}
-	return 1
-}
+// Multiple gives the number that a symbol is known to be a multiple of, 1 by default.
+func (c *Context) Multiple(name string) int64 { return c.fact(name).multiple }
 
-// Equalities gives the pairs that were assumed equal.
+// Equalities gives the pairs that were assumed equal, in order.
 func (c *Context) Equalities() [][2]Expr {
 	if c == nil {
 		return nil
 	}
-	return c.eqs
+	return slices.Clone(c.eqs)
 }
 
-// LEs gives the pairs of which the first was assumed at most the second.
+// LEs gives the pairs of which the first was assumed at most the second, in order.
 func (c *Context) LEs() [][2]Expr {
 	if c == nil {
 		return nil
 	}
-	return c.les
-}
-
-// apply puts what equalities say in the place of symbols.
-func (c *Context) apply(e Expr) Expr {
-	if c == nil || len(c.subst) == 0 {
-		return e
-	}
-	return e.Subst(func(s string) (Expr, bool) { x, ok := c.subst[s]; return x, ok })
-}
-
-// Simplify rewrites e by what is known: equalities, minima and maxima that bounds
-// decide, divisions that come out even.
-func (c *Context) Simplify(e Expr) Expr { return c.simplify(c.apply(e), 0) }
-
-func (c *Context) simplify(e Expr, depth int) Expr {
-	if e.p == nil || e.p.bad != nil || depth > 20 {
-		return e
-	}
-	changed := false
-	var out Expr
-	for _, t := range e.p.terms {
-		x := Const(t.coef)
-		for _, a := range t.mono {
-			y := c.simplifyAtom(a, depth)
-			if b, ok := y.loneAtom(); !ok || b.key != a.key {
-				changed = true
-			}
-			x = x.Mul(y)
-		}
-		out = out.Add(x)
-	}
-	if !changed {
-		return e
-	}
-	return c.simplify(out, depth+1)
-}
-
-func (c *Context) simplifyAtom(a *atom, depth int) Expr {
-	if a.kind == symbolAtom {
-		if lo, hi := c.Range(a.name); lo == hi {
-			return Const(lo)
-		}
-		return ofAtom(a)
-	}
-	args := make([]Expr, len(a.args))
-	for i, x := range a.args {
-		args[i] = c.simplify(x, depth+1)
-	}
-	switch a.kind {
-	case minAtom, maxAtom:
-		var keep []Expr
-		for i, x := range args {
-			drop := false
-			for j, y := range args {
-				if i == j || drop {
-					continue
-				}
-				le := c.nonNegative(y.Sub(x)) // x <= y
-				if a.kind == minAtom {
-					le = c.nonNegative(x.Sub(y))
-				}
-				// of two that are equal the first one stays
-				drop = le && (j < i || !c.sameBoth(x, y))
-			}
-			if !drop {
-				keep = append(keep, x)
-			}
-		}
-		if len(keep) > 0 {
-			args = keep
-		}
-		return extreme(a.kind, args...)
-	}
-	if q, ok := c.exactQuotient(args[0], args[1]); ok {
-		if a.kind == modAtom {
-			return Expr{}
-		}
-		return q
-	}
-	lo, hi := c.Bounds(args[0])
-	dlo, _ := c.Bounds(args[1])
-	if lo >= 0 && dlo > 0 && (hi < dlo || c.nonNegative(args[1].Sub(args[0]).Sub(Const(1)))) { // 0 <= e < d
-		if a.kind == modAtom {
-			return args[0]
-		}
-		return Expr{}
-	}
-	return build(a.kind, args)
-}
-
-func (c *Context) sameBoth(x, y Expr) bool {
-	return c.nonNegative(x.Sub(y)) && c.nonNegative(y.Sub(x))
-}
-
-// exactQuotient gives e/d where every term divides and d is known to be positive.
-func (c *Context) exactQuotient(e, d Expr) (Expr, bool) {
-	if lo, _ := c.Bounds(d); lo <= 0 {
-		return Expr{}, false
-	}
-	if len(d.terms()) == 1 {
-		return c.termQuotient(e, d.terms()[0])
-	}
-	// e = k*d for a monomial k: compare leading terms
-	if len(e.terms()) == 0 {
-		return Expr{}, true
-	}
-	k, ok := c.termQuotient(fromTerms(e.terms()[:1]), d.terms()[0])
-	if ok && k.Mul(d).Equal(e) {
-		return k, true
-	}
-	return Expr{}, false
-}
-
-func (c *Context) termQuotient(e Expr, d term) (Expr, bool) {
-	var out []term
-	for _, t := range e.terms() {
-		m := slices.Clone(t.mono)
-		for _, a := range d.mono {
-			i := slices.IndexFunc(m, func(b *atom) bool { return b.key == a.key })
-			if i < 0 {
-				return Expr{}, false
-			}
-			m = slices.Delete(m, i, i+1)
-		}
-		coef := t.coef
-		if coef%d.coef != 0 {
-			return Expr{}, false
-		}
-		out = append(out, newTerm(coef/d.coef, m))
-	}
-	return collect(out), true
-}
-
-// Equal says whether a and b are equal for all values that the constraints allow.
-func (c *Context) Equal(a, b Expr) Truth {
-	if a.bad() != nil || b.bad() != nil {
-		return Unknown
-	}
-	if a.Equal(b) {
-		return True
-	}
-	if x, ok := a.Int(); ok {
-		if y, ok := b.Int(); ok && x != y {
-			return False
-		}
-	}
-	d := c.Simplify(a.Sub(b))
-	if n, ok := d.Int(); ok {
-		if n == 0 {
-			return True
-		}
-		return False
-	}
-	lo, hi := c.Bounds(d)
-	if lo > 0 || hi < 0 {
-		return False
-	}
-	if c.nonNegative(d.Sub(Const(1))) || c.nonNegative(d.Neg().Sub(Const(1))) {
-		return False
-	}
-	if c.zeroByProducts(d) {
-		return True
-	}
-	if r, ok := c.byCases(d, func(v int64) bool { return v == 0 }); ok {
-		return r
-	}
-	return Unknown
-}
-
-// zeroByProducts uses equalities that solve no symbol: d is 0 when it is a multiple
-// of the difference of two sides.
-func (c *Context) zeroByProducts(d Expr) bool {
-	if c == nil {
-		return false
-	}
-	for _, eq := range c.eqs {
-		diff := c.Simplify(eq[0].Sub(eq[1]))
-		for _, t := range d.terms() {
-			for _, u := range diff.terms() {
-				if len(u.mono) == 0 {
-					continue
-				}
-				if k, ok := c.termQuotient(fromTerms([]term{t}), u); ok && d.Sub(k.Mul(diff)).p == nil {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// LE says whether a <= b.
-func (c *Context) LE(a, b Expr) Truth {
-	d := c.Simplify(b.Sub(a))
-	if d.bad() != nil {
-		return Unknown
-	}
-	if c.nonNegative(d) {
-		return True
-	}
-	if c.nonNegative(d.Neg().Sub(Const(1))) {
-		return False
-	}
-	if r, ok := c.byCases(d, func(v int64) bool { return v >= 0 }); ok {
-		return r
-	}
-	return Unknown
-}
-
-// LT says whether a < b.
-func (c *Context) LT(a, b Expr) Truth { return c.LE(a.Add(Const(1)), b) }
-
-// nonNegative proves d >= 0 by bounds, after adding assumed inequalities.
-func (c *Context) nonNegative(d Expr) bool {
-	if lo, _ := c.Bounds(d); lo >= 0 && d.bad() == nil {
-		return true
-	}
-	if c != nil {
-		for _, le := range c.les {
-			rest := d.Sub(le[1].Sub(le[0]))
-			if lo, _ := c.Bounds(rest); lo >= 0 && rest.bad() == nil {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// Divides says whether d divides e.
-func (c *Context) Divides(d, e Expr) Truth {
-	d, e = c.Simplify(d), c.Simplify(e)
-	if e.IsInt(0) || d.IsInt(1) {
-		return True
-	}
-	if m, ok := d.Int(); ok && m != 0 {
-		if n, ok := e.Int(); ok {
-			if n%m == 0 {
-				return True
-			}
-			return False
-		}
-		all := true
-		for _, t := range e.terms() {
-			g := t.coef
-			for _, a := range t.mono {
-				if a.kind == symbolAtom {
-					if p, ok := mulOK(g, c.Multiple(a.name)); ok {
-						g = p
-					}
-				}
-			}
-			all = all && g%m == 0
-		}
-		if all {
-			return True
-		}
-	}
-	if _, ok := c.exactQuotient(e, d); ok {
-		return True
-	}
-	return Unknown
-}
-
-// byCases tries all values of the symbols of d where they are few.
-func (c *Context) byCases(d Expr, holds func(int64) bool) (Truth, bool) {
-	names := d.Symbols()
-	total := int64(1)
-	for _, s := range names {
-		lo, hi := c.Range(s)
-		if hi == Inf || hi-lo > 512 {
-			return Unknown, false
-		}
-		if total *= hi - lo + 1; total > 512 {
-			return Unknown, false
-		}
-	}
-	if len(names) == 0 {
-		return Unknown, false
-	}
-	vals := map[string]int64{}
-	yes, no := 0, 0
-	var try func(i int) bool
-	try = func(i int) bool {
-		if i < len(names) {
-			lo, hi := c.Range(names[i])
-			for v := lo; v <= hi; v++ {
-				if v%c.Multiple(names[i]) != 0 {
-					continue
-				}
-				vals[names[i]] = v
-				if !try(i + 1) {
-					return false
-				}
-			}
-			return true
-		}
-		v, err := d.Eval(func(s string) (int64, bool) { n, ok := vals[s]; return n, ok })
-		if err != nil {
-			return false
-		}
-		if holds(v) {
-			yes++
-		} else {
-			no++
-		}
-		return true
-	}
-	switch ok := try(0); {
-	case !ok || yes > 0 && no > 0:
-		return Unknown, false
-	case no == 0 && yes > 0:
-		return True, true
-	case yes == 0 && no > 0:
-		return False, true
-	}
-	return Unknown, false
-}
-
-// Bounds gives an interval that e lies in; math.MinInt64 and Inf are none.
-func (c *Context) Bounds(e Expr) (lo, hi int64) {
-	if e.bad() != nil {
-		return math.MinInt64, Inf
-	}
-	for _, t := range e.terms() {
-		l, h := int64(1), int64(1)
-		for i := 0; i < len(t.mono); {
-			n := 1 // an even power is not negative
-			for i+n < len(t.mono) && t.mono[i+n].key == t.mono[i].key {
-				n++
-			}
-			al, ah := c.atomBounds(t.mono[i])
-			for range n {
-				l, h = mulBounds(l, h, al, ah)
-			}
-			if n == len(t.mono) && n%2 == 0 {
-				l = max(l, 0)
-			}
-			i += n
-		}
-		l, h = mulBounds(l, h, t.coef, t.coef)
-		lo, hi = satAdd(lo, l), satAdd(hi, h)
-	}
-	return lo, hi
-}
-
-func satAdd(a, b int64) int64 {
-	switch {
-	case a == Inf || b == Inf:
-		return Inf
-	case a == math.MinInt64 || b == math.MinInt64:
-		return math.MinInt64
-	}
-	if s, ok := addOK(a, b); ok {
-		return s
-	}
-	if a > 0 {
-		return Inf
-	}
-	return math.MinInt64
-}
-
-func satMul(a, b int64) int64 {
-	if a == 0 || b == 0 {
-		return 0
-	}
-	inf := func(x int64) bool { return x == Inf || x == math.MinInt64 }
-	if !inf(a) && !inf(b) {
-		if p, ok := mulOK(a, b); ok {
-			return p
-		}
-	}
-	if (a < 0) == (b < 0) {
-		return Inf
-	}
-	return math.MinInt64
-}
-
-func mulBounds(al, ah, bl, bh int64) (int64, int64) {
-	p := [4]int64{satMul(al, bl), satMul(al, bh), satMul(ah, bl), satMul(ah, bh)}
-	return slices.Min(p[:]), slices.Max(p[:])
-}
-
-func (c *Context) atomBounds(a *atom) (lo, hi int64) {
-	switch a.kind {
-	case symbolAtom:
-		return c.Range(a.name)
-	case minAtom, maxAtom:
-		lo, hi = c.Bounds(a.args[0])
-		for _, x := range a.args[1:] {
-			l, h := c.Bounds(x)
-			if a.kind == minAtom {
-				lo, hi = min(lo, l), min(hi, h)
-			} else {
-				lo, hi = max(lo, l), max(hi, h)
-			}
-		}
-		return lo, hi
-	}
-	nl, nh := c.Bounds(a.args[0])
-	dl, dh := c.Bounds(a.args[1])
-	if dl <= 0 {
-		return math.MinInt64, Inf
-	}
-	if a.kind == modAtom {
-		hi = Inf
-		if dh != Inf {
-			hi = dh - 1
-		}
-		if nl >= 0 {
-			hi = min(hi, nh)
-		}
-		return 0, hi
-	}
-	div := func(n, d int64) int64 {
-		if n == Inf || n == math.MinInt64 {
-			return n
-		}
-		return floorDiv(n, d)
-	}
-	// the quotient is monotone in n; in d towards 0
-	q := []int64{div(nl, dl), div(nh, dl)}
-	if dh == Inf {
-		q = append(q, 0, -1)
-		if nl >= 0 {
-			q = q[:3]
-		}
-	} else {
-		q = append(q, div(nl, dh), div(nh, dh))
-	}
-	return slices.Min(q), slices.Max(q)
+	return slices.Clone(c.les)
 }

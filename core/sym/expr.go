@@ -3,37 +3,38 @@
 // remainders, minima and maxima, kept in a normal form; a Context holds what is known
 // of the symbols and proves facts from it, soundly and incompletely.
 //
-// Symbols are sizes: unless a Context says more they are known to be at least 0.
+// Arithmetic is that of the integers: where a result does not fit int64, evaluation is
+// an error and never a wrong number. Division rounds down and the remainder has the
+// sign of the divisor, as in Python. Rewriting keeps the value of an expression
+// wherever it has one; where it has none (a division by 0, an overflow on the way),
+// the rewritten expression may have one.
 package sym
 
 import (
 	"errors"
-	"fmt"
-	"math"
-	"math/bits"
 	"slices"
-	"sort"
-	"strconv"
 	"strings"
 )
 
 // Expr is an immutable integer expression in normal form. The zero value is 0.
+// Equality with == is not equality of expressions; use Equal.
 type Expr struct{ p *poly }
 
-// poly is a sum of terms, sorted by monomial, no coefficient 0. A nil poly is 0.
+// poly is a sum of terms in the order of compareMono, none with coefficient 0 and no
+// two with the same monomial. A nil poly is 0.
 type poly struct {
 	terms []term
-	key   string
-	bad   error // arithmetic on constants overflowed, or it grew too large: Eval gives this
+	shape
+	bad error // why there is no value; then there are no terms
 }
 
+// term is coef times a product of atoms.
 type term struct {
 	coef int64
 	mono mono
-	key  string // of mono
 }
 
-// mono is a product of atoms, sorted by key, repeated for powers. Empty is 1.
+// mono is a product of atoms in order, repeated for powers. The empty product is 1.
 type mono []*atom
 
 type atomKind uint8
@@ -46,23 +47,30 @@ const (
 	maxAtom
 )
 
-// atom is a symbol or a function of expressions.
+// atom is a symbol or a function of expressions that no rule of the normal form
+// takes apart.
 type atom struct {
 	kind atomKind
 	name string // of a symbol
-	args []Expr
-	key  string
+	args []Expr // two for divisions, two or more for minima and maxima
+	shape
 }
 
-// Limits on the size of an expression; beyond them it is an error when evaluated.
+// shape is the extent of an expression as a tree.
+type shape struct{ size, depth int }
+
+// Limits of an expression. Beyond them it has no value, so that no input makes the
+// algebra slow: every algorithm here is polynomial in these.
 const (
 	maxTerms  = 4096
 	maxDegree = 64
+	maxDepth  = 100
+	maxSize   = 1 << 15
 )
 
 var (
 	errOverflow = errors.New("integer overflow in a symbolic expression")
-	errTooLarge = errors.New("symbolic expression too large")
+	errTooLarge = errors.New("symbolic expression is too large")
 	errDivZero  = errors.New("division by zero in a symbolic expression")
 )
 
@@ -71,96 +79,67 @@ func Const(v int64) Expr {
 	if v == 0 {
 		return Expr{}
 	}
-	return fromTerms([]term{{coef: v}})
+	return Expr{&poly{terms: []term{{coef: v}}, shape: shape{1, 0}}}
 }
 
-// Var is the symbol of a name.
-func Var(name string) Expr { return ofAtom(&atom{kind: symbolAtom, name: name, key: "s" + name}) }
+// Var is the symbol of a name. Unless a Context says otherwise it is at least 0.
+func Var(name string) Expr { return ofAtom(&atom{kind: symbolAtom, name: name, shape: shape{1, 0}}) }
 
-func ofAtom(a *atom) Expr { return fromTerms([]term{newTerm(1, mono{a})}) }
+// invalid has no value, and nothing made of it has.
+func invalid(err error) Expr { return Expr{&poly{bad: err}} }
 
-func badExpr(err error) Expr { return Expr{&poly{bad: err, key: "!" + err.Error()}} }
+func ofAtom(a *atom) Expr { return fromTerms([]term{{1, mono{a}}}) }
 
-func (m mono) key() string {
-	var b strings.Builder
-	for _, a := range m {
-		b.WriteString(strconv.Itoa(len(a.key)))
-		b.WriteByte(':')
-		b.WriteString(a.key)
+func newAtom(kind atomKind, args ...Expr) Expr {
+	a := &atom{kind: kind, args: args, shape: shape{1, 1}}
+	for _, x := range args {
+		if x.p != nil {
+			a.size += x.p.size
+			a.depth = max(a.depth, x.p.depth+1)
+		}
 	}
-	return b.String()
+	return ofAtom(a)
 }
 
-func newTerm(coef int64, m mono) term { return term{coef, m, m.key()} }
-
-// fromTerms makes an expression of sorted terms.
+// fromTerms makes an expression of terms that are in order and distinct.
 func fromTerms(ts []term) Expr {
 	if len(ts) == 0 {
 		return Expr{}
 	}
-	var b strings.Builder
+	p := &poly{terms: ts}
 	for _, t := range ts {
-		b.WriteString(strconv.FormatInt(t.coef, 10))
-		b.WriteByte('*')
-		b.WriteString(t.key)
-		b.WriteByte('+')
+		p.size++
+		for _, a := range t.mono {
+			p.size += a.size
+			p.depth = max(p.depth, a.depth)
+		}
 	}
-	return Expr{&poly{terms: ts, key: b.String()}}
+	if len(ts) > maxTerms || p.size > maxSize || p.depth > maxDepth {
+		return invalid(errTooLarge)
+	}
+	return Expr{p}
 }
 
-// collect adds up terms of one monomial and sorts, in the slice it is given.
+// collect makes an expression of terms in any order; it owns the slice.
 func collect(ts []term) Expr {
-	if len(ts) > maxTerms {
-		return badExpr(errTooLarge)
-	}
-	slices.SortStableFunc(ts, func(a, b term) int {
-		if len(a.mono) != len(b.mono) { // higher degree first, the constant last
-			return len(b.mono) - len(a.mono)
-		}
-		return strings.Compare(a.key, b.key)
-	})
+	slices.SortFunc(ts, func(a, b term) int { return compareMono(a.mono, b.mono) })
 	out := ts[:0]
-	for _, t := range ts {
-		n := len(out)
-		if n > 0 && out[n-1].key == t.key {
-			c, ok := addOK(out[n-1].coef, t.coef)
-			if !ok {
-				return badExpr(errOverflow)
-			}
-			out[n-1].coef = c
-			continue
+	for i := 0; i < len(ts); {
+		var sum wide
+		j := i
+		for ; j < len(ts) && compareMono(ts[i].mono, ts[j].mono) == 0; j++ {
+			sum.add(ts[j].coef)
 		}
-		if n > 0 && out[n-1].coef == 0 {
-			out = out[:n-1]
+		c, ok := sum.int64()
+		if !ok {
+			return invalid(errOverflow)
 		}
-		out = append(out, t)
-	}
-	if n := len(out); n > 0 && out[n-1].coef == 0 {
-		out = out[:n-1]
+		if c != 0 {
+			out = append(out, term{c, ts[i].mono})
+		}
+		i = j
 	}
 	return fromTerms(out)
-}
-
-func mulOK(a, b int64) (int64, bool) {
-	if a == 0 || b == 0 {
-		return 0, true
-	}
-	neg := (a < 0) != (b < 0)
-	hi, lo := bits.Mul64(abs(a), abs(b))
-	if hi != 0 || lo > 1<<63 || lo == 1<<63 && !neg {
-		return 0, false
-	}
-	if neg {
-		return -int64(lo), true
-	}
-	return int64(lo), true
-}
-
-func abs(a int64) uint64 {
-	if a < 0 {
-		return uint64(-a)
-	}
-	return uint64(a)
 }
 
 func (e Expr) terms() []term {
@@ -170,20 +149,34 @@ func (e Expr) terms() []term {
 	return e.p.terms
 }
 
-func (e Expr) bad() error {
+// Err says why the expression has no value whatever its symbols are, nil if it may
+// have one.
+func (e Expr) Err() error {
 	if e.p == nil {
 		return nil
 	}
 	return e.p.bad
 }
 
-// Sum adds up.
-func Sum(list ...Expr) Expr {
-	var out Expr
+func firstErr(list ...Expr) error {
 	for _, e := range list {
-		out = out.Add(e)
+		if err := e.Err(); err != nil {
+			return err
+		}
 	}
-	return out
+	return nil
+}
+
+// Sum adds up; of nothing it is 0.
+func Sum(list ...Expr) Expr {
+	if err := firstErr(list...); err != nil {
+		return invalid(err)
+	}
+	var ts []term
+	for _, e := range list {
+		ts = append(ts, e.terms()...)
+	}
+	return collect(ts)
 }
 
 // Prod multiplies; of nothing it is 1.
@@ -197,263 +190,166 @@ func Prod(list ...Expr) Expr {
 
 // Add is e + f.
 func (e Expr) Add(f Expr) Expr {
-	if err := firstBad(e, f); err != nil {
-		return badExpr(err)
-	}
-	if e.p == nil {
+	switch {
+	case e.p == nil:
 		return f
-	}
-	if f.p == nil {
+	case f.p == nil:
 		return e
 	}
-	return collect(append(slices.Clone(e.terms()), f.terms()...))
+	return Sum(e, f)
 }
-
-func firstBad(list ...Expr) error {
-	for _, e := range list {
-		if err := e.bad(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Neg is -e.
-func (e Expr) Neg() Expr { return Const(-1).Mul(e) }
 
 // Sub is e - f.
 func (e Expr) Sub(f Expr) Expr { return e.Add(f.Neg()) }
 
+// Neg is -e.
+func (e Expr) Neg() Expr { return e.scale(-1) }
+
+// scale is c*e for c not 0.
+func (e Expr) scale(c int64) Expr {
+	if e.p == nil || e.p.bad != nil || c == 1 {
+		return e
+	}
+	ts := make([]term, len(e.p.terms))
+	for i, t := range e.p.terms {
+		p, ok := mulInt64(t.coef, c)
+		if !ok {
+			return invalid(errOverflow)
+		}
+		ts[i] = term{p, t.mono}
+	}
+	return Expr{&poly{terms: ts, shape: e.p.shape}}
+}
+
 // Mul is e * f.
 func (e Expr) Mul(f Expr) Expr {
-	if err := firstBad(e, f); err != nil {
-		return badExpr(err)
+	if err := firstErr(e, f); err != nil {
+		return invalid(err)
+	}
+	if c, ok := f.Int(); ok && c != 0 {
+		return e.scale(c)
+	}
+	if c, ok := e.Int(); ok && c != 0 {
+		return f.scale(c)
 	}
 	if len(e.terms())*len(f.terms()) > maxTerms {
-		return badExpr(errTooLarge)
+		return invalid(errTooLarge)
 	}
-	var out []term
+	ts := make([]term, 0, len(e.terms())*len(f.terms()))
 	for _, a := range e.terms() {
 		for _, b := range f.terms() {
-			c, ok := mulOK(a.coef, b.coef)
+			c, ok := mulInt64(a.coef, b.coef)
 			if !ok {
-				return badExpr(errOverflow)
+				return invalid(errOverflow)
 			}
 			if len(a.mono)+len(b.mono) > maxDegree {
-				return badExpr(errTooLarge)
+				return invalid(errTooLarge)
 			}
-			m := append(slices.Clone(a.mono), b.mono...)
-			sort.SliceStable(m, func(i, j int) bool { return m[i].key < m[j].key })
-			out = append(out, newTerm(c, m))
+			ts = append(ts, term{c, a.mono.times(b.mono)})
 		}
 	}
-	return collect(out)
+	return collect(ts)
 }
 
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b != 0 && (a < 0) != (b < 0) {
-		q--
+func (m mono) times(n mono) mono {
+	if len(m) == 0 {
+		return n
 	}
-	return q
+	out := append(slices.Clone(m), n...)
+	slices.SortFunc(out, compareAtom)
+	return out
 }
 
-func floorMod(a, b int64) int64 { return a - floorDiv(a, b)*b }
-
-// FloorDiv is e / f rounded down. By 0 it is an error when evaluated.
-func (e Expr) FloorDiv(f Expr) Expr {
-	if err := firstBad(e, f); err != nil {
-		return badExpr(err)
+// over is the monomial m/n if n divides m.
+func (m mono) over(n mono) (mono, bool) {
+	if len(n) > len(m) {
+		return nil, false
 	}
-	d, isConst := f.Int()
-	if isConst {
-		if d == 0 {
-			return badExpr(errDivZero)
+	out := make(mono, 0, len(m)-len(n))
+	for _, a := range m {
+		if len(n) > 0 && compareAtom(a, n[0]) == 0 {
+			n = n[1:]
+		} else {
+			out = append(out, a)
 		}
-		if n, ok := e.Int(); ok {
-			if n == math.MinInt64 && d == -1 {
-				return badExpr(errOverflow)
-			}
-			return Const(floorDiv(n, d))
-		}
-		if d == 1 {
-			return e
-		}
-		if d < 0 {
-			if d == math.MinInt64 {
-				return ofAtom(newAtom(floorDivAtom, e, f))
-			}
-			return e.Neg().FloorDiv(Const(-d))
-		}
-		whole, rest := e.splitMultiples(d)
-		if rest.p == nil {
-			return whole
-		}
-		if _, ok := rest.Int(); ok { // in [0, d)
-			return whole
-		}
-		// (a//b)//d = a//(b*d) for positive constants
-		if a, ok := rest.loneAtom(); ok && a.kind == floorDivAtom {
-			if b, ok := a.args[1].Int(); ok && b > 0 {
-				if bd, ok := mulOK(b, d); ok {
-					return whole.Add(a.args[0].FloorDiv(Const(bd)))
-				}
-			}
-		}
-		// a common factor of the rest and the divisor cancels
-		if g := rest.content(); g > 1 {
-			if g = gcd(g, d); g > 1 {
-				return whole.Add(rest.divExact(g).FloorDiv(Const(d / g)))
-			}
-		}
-		return whole.Add(ofAtom(newAtom(floorDivAtom, rest, f)))
 	}
-	return ofAtom(newAtom(floorDivAtom, e, f))
+	return out, len(n) == 0
 }
 
-// splitMultiples gives q and r with e = d*q + r, where r has coefficients in [0, d).
-func (e Expr) splitMultiples(d int64) (q, r Expr) {
-	var qs, rs []term
-	for _, t := range e.terms() {
-		if c := floorDiv(t.coef, d); c != 0 {
-			qs = append(qs, term{c, t.mono, t.key})
-		}
-		if c := floorMod(t.coef, d); c != 0 {
-			rs = append(rs, term{c, t.mono, t.key})
-		}
+// over is the term t/u if u divides t.
+func (t term) over(u term) (term, bool) {
+	if u.coef == 0 || t.coef%u.coef != 0 || u.coef == -1 && t.coef == -t.coef {
+		return term{}, false
 	}
-	return fromTerms(qs), fromTerms(rs)
+	m, ok := t.mono.over(u.mono)
+	return term{t.coef / u.coef, m}, ok
 }
 
-// content is the greatest common divisor of the coefficients.
-func (e Expr) content() int64 {
-	g := int64(0)
-	for _, t := range e.terms() {
-		if t.coef == math.MinInt64 {
+func (t term) expr() Expr { return fromTerms([]term{t}) }
+
+// compareExpr orders expressions; 0 means the same normal form.
+func compareExpr(e, f Expr) int {
+	if e.p == f.p {
+		return 0
+	}
+	if x, y := e.Err(), f.Err(); x != nil || y != nil {
+		return strings.Compare(errText(x), errText(y))
+	}
+	return compareTerms(e.terms(), f.terms())
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func compareTerms(a, b []term) int {
+	for i := range min(len(a), len(b)) {
+		if c := compareMono(a[i].mono, b[i].mono); c != 0 {
+			return c
+		}
+		if a[i].coef != b[i].coef {
+			if a[i].coef < b[i].coef {
+				return -1
+			}
 			return 1
 		}
-		g = gcd(g, int64(abs(t.coef)))
 	}
-	return g
+	return len(b) - len(a) // more terms first, so that 0 comes last
 }
 
-func (e Expr) divExact(g int64) Expr {
-	ts := slices.Clone(e.terms())
-	for i := range ts {
-		ts[i].coef /= g
+// compareMono puts higher degrees first and the constant last.
+func compareMono(m, n mono) int {
+	if len(m) != len(n) {
+		return len(n) - len(m)
 	}
-	return fromTerms(ts)
-}
-
-func gcd(a, b int64) int64 {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
-}
-
-// loneAtom gives the atom that e is, if it is just one with coefficient 1.
-func (e Expr) loneAtom() (*atom, bool) {
-	ts := e.terms()
-	if len(ts) == 1 && ts[0].coef == 1 && len(ts[0].mono) == 1 {
-		return ts[0].mono[0], true
-	}
-	return nil, false
-}
-
-func newAtom(kind atomKind, args ...Expr) *atom {
-	var b strings.Builder
-	b.WriteByte("sdmnx"[kind])
-	for _, a := range args {
-		fmt.Fprintf(&b, "(%s)", a.Key())
-	}
-	return &atom{kind: kind, args: args, key: b.String()}
-}
-
-// CeilDiv is e / f rounded up.
-func (e Expr) CeilDiv(f Expr) Expr { return e.Neg().FloorDiv(f).Neg() }
-
-// Mod is e - f*floor(e/f): it has the sign of f.
-func (e Expr) Mod(f Expr) Expr {
-	if err := firstBad(e, f); err != nil {
-		return badExpr(err)
-	}
-	if d, ok := f.Int(); ok {
-		if d == 0 {
-			return badExpr(errDivZero)
-		}
-		if n, ok := e.Int(); ok {
-			return Const(floorMod(n, d))
-		}
-		if d == 1 || d == -1 {
-			return Expr{}
-		}
-		if d > 0 {
-			_, r := e.splitMultiples(d)
-			if n, ok := r.Int(); ok {
-				return Const(n)
-			}
-			e = r
+	for i := range m {
+		if c := compareAtom(m[i], n[i]); c != 0 {
+			return c
 		}
 	}
-	return ofAtom(newAtom(modAtom, e, f))
+	return 0
 }
 
-// Min is the smaller one.
-func (e Expr) Min(f Expr) Expr { return extreme(minAtom, e, f) }
-
-// Max is the larger one.
-func (e Expr) Max(f Expr) Expr { return extreme(maxAtom, e, f) }
-
-// extreme flattens, sorts and drops operands that a constant distance decides.
-func extreme(kind atomKind, list ...Expr) Expr {
-	if err := firstBad(list...); err != nil {
-		return badExpr(err)
-	}
-	var flat []Expr
-	for _, e := range list {
-		if a, ok := e.loneAtom(); ok && a.kind == kind {
-			flat = append(flat, a.args...)
-		} else {
-			flat = append(flat, e)
-		}
-	}
-	var keep []Expr
-next:
-	for _, e := range flat {
-		for i, k := range keep {
-			if d, ok := e.Sub(k).Int(); ok {
-				if kind == minAtom && d < 0 || kind == maxAtom && d > 0 {
-					keep[i] = e
-				}
-				continue next
-			}
-		}
-		keep = append(keep, e)
-	}
-	if len(keep) == 1 {
-		return keep[0]
-	}
-	sort.SliceStable(keep, func(i, j int) bool { return keep[i].Key() < keep[j].Key() })
-	return ofAtom(newAtom(kind, keep...))
-}
-
-// Broadcast is the dim that broadcasting dims a and b gives, for every pair that may
-// be broadcast: equal ones, and 1 with any, 0 included.
-func Broadcast(a, b Expr) Expr {
+func compareAtom(a, b *atom) int {
 	switch {
-	case a.Equal(b), b.IsInt(1):
-		return a
-	case a.IsInt(1):
-		return b
+	case a == b:
+		return 0
+	case a.kind != b.kind:
+		return int(a.kind) - int(b.kind)
+	case a.kind == symbolAtom:
+		return strings.Compare(a.name, b.name)
+	case len(a.args) != len(b.args):
+		return len(a.args) - len(b.args)
 	}
-	if n, ok := a.Int(); ok && n != 1 {
-		return a
+	for i := range a.args {
+		if c := compareExpr(a.args[i], b.args[i]); c != 0 {
+			return c
+		}
 	}
-	if n, ok := b.Int(); ok && n != 1 {
-		return b
-	}
-	return a.Max(b).Mul(extreme(minAtom, Const(1), a, b))
+	return 0
 }
 
 // Int gives the value of a constant.
@@ -461,8 +357,8 @@ func (e Expr) Int() (int64, bool) {
 	if e.p == nil {
 		return 0, true
 	}
-	if e.p.bad == nil && len(e.p.terms) == 1 && len(e.p.terms[0].mono) == 0 {
-		return e.p.terms[0].coef, true
+	if ts := e.p.terms; len(ts) == 1 && len(ts[0].mono) == 0 {
+		return ts[0].coef, true
 	}
 	return 0, false
 }
@@ -470,86 +366,131 @@ func (e Expr) Int() (int64, bool) {
 // IsInt says whether e is the constant v.
 func (e Expr) IsInt(v int64) bool { n, ok := e.Int(); return ok && n == v }
 
-// Symbol gives the name when e is just one symbol.
+// Symbol gives the name if e is just one symbol.
 func (e Expr) Symbol() (string, bool) {
-	if a, ok := e.loneAtom(); ok && a.kind == symbolAtom {
+	if a := e.loneAtom(); a != nil && a.kind == symbolAtom {
 		return a.name, true
 	}
 	return "", false
 }
 
-func (e Expr) eachAtom(f func(*atom)) {
+// loneAtom is the atom that e is, nil if e is not one atom with coefficient 1.
+func (e Expr) loneAtom() *atom {
+	if ts := e.terms(); len(ts) == 1 && ts[0].coef == 1 && len(ts[0].mono) == 1 {
+		return ts[0].mono[0]
+	}
+	return nil
+}
+
+// splitConst gives the terms of e without the constant, and the constant.
+func (e Expr) splitConst() ([]term, int64) {
+	ts := e.terms()
+	if n := len(ts); n > 0 && len(ts[n-1].mono) == 0 {
+		return ts[:n-1], ts[n-1].coef
+	}
+	return ts, 0
+}
+
+// eachAtom visits every atom, those in arguments of others after these, until f says
+// false.
+func (e Expr) eachAtom(f func(*atom) bool) bool {
 	for _, t := range e.terms() {
 		for _, a := range t.mono {
-			f(a)
-			for _, arg := range a.args {
-				arg.eachAtom(f)
+			if !f(a) {
+				return false
+			}
+			for _, x := range a.args {
+				if !x.eachAtom(f) {
+					return false
+				}
 			}
 		}
 	}
+	return true
 }
 
 // Symbols gives the names of all symbols, sorted, each once.
 func (e Expr) Symbols() []string {
 	var out []string
-	e.eachAtom(func(a *atom) {
+	e.eachAtom(func(a *atom) bool {
 		if a.kind == symbolAtom {
 			out = append(out, a.name)
 		}
+		return true
 	})
-	sort.Strings(out)
+	slices.Sort(out)
 	return slices.Compact(out)
 }
 
 // Uses says whether e mentions a symbol.
 func (e Expr) Uses(name string) bool {
-	found := false
-	e.eachAtom(func(a *atom) { found = found || a.kind == symbolAtom && a.name == name })
-	return found
+	return !e.eachAtom(func(a *atom) bool { return a.kind != symbolAtom || a.name != name })
 }
 
-// Key is equal for two expressions just when Equal says so.
-func (e Expr) Key() string {
-	if e.p == nil {
-		return ""
-	}
-	return e.p.key
+// Equal says whether two expressions have the same normal form. Two expressions
+// without value are equal when they lack it for the same reason.
+func (e Expr) Equal(f Expr) bool { return compareExpr(e, f) == 0 }
+
+// Key is the same for two expressions just when Equal says so.
+func (e Expr) Key() string { return e.String() }
+
+// Subst puts expressions in the place of symbols, all at once.
+func (e Expr) Subst(get func(name string) (Expr, bool)) Expr {
+	return e.replace(func(a *atom) (Expr, bool) {
+		if a.kind == symbolAtom {
+			return get(a.name)
+		}
+		return Expr{}, false
+	})
 }
 
-// Equal says whether two expressions have the same normal form.
-func (e Expr) Equal(f Expr) bool { return e.p == f.p || e.Key() == f.Key() }
-
-// Subst puts expressions in the place of symbols.
-func (e Expr) Subst(get func(string) (Expr, bool)) Expr {
+// replace puts expressions in the place of atoms, outermost first.
+func (e Expr) replace(get func(*atom) (Expr, bool)) Expr {
 	if e.p == nil || e.p.bad != nil {
 		return e
 	}
-	var out Expr
+	var same []term // the terms that stay
+	var rest []Expr
 	for _, t := range e.p.terms {
-		x := Const(t.coef)
+		out, changed := Const(t.coef), false
+		kept := make(mono, 0, len(t.mono))
 		for _, a := range t.mono {
-			x = x.Mul(a.subst(get))
+			x, ok := get(a)
+			if !ok && a.kind != symbolAtom {
+				x, ok = a.mapArgs(func(y Expr) Expr { return y.replace(get) })
+			}
+			if ok {
+				out, changed = out.Mul(x), true
+			} else {
+				kept = append(kept, a)
+			}
 		}
-		out = out.Add(x)
+		if !changed {
+			same = append(same, t)
+		} else {
+			rest = append(rest, out.Mul(fromTerms([]term{{1, kept}})))
+		}
 	}
-	return out
+	if rest == nil {
+		return e
+	}
+	return Sum(append(rest, fromTerms(same))...)
 }
 
-func (a *atom) subst(get func(string) (Expr, bool)) Expr {
-	if a.kind == symbolAtom {
-		if e, ok := get(a.name); ok {
-			return e
-		}
-		return ofAtom(a)
-	}
-	args := make([]Expr, len(a.args))
+// mapArgs applies the atom's function to changed arguments, if f changes one.
+func (a *atom) mapArgs(f func(Expr) Expr) (Expr, bool) {
+	args, changed := make([]Expr, len(a.args)), false
 	for i, x := range a.args {
-		args[i] = x.Subst(get)
+		args[i] = f(x)
+		changed = changed || args[i].p != x.p
 	}
-	return build(a.kind, args)
+	if !changed {
+		return Expr{}, false
+	}
+	return build(a.kind, args), true
 }
 
-// build applies an atom's function anew.
+// build applies the function of an atom kind.
 func build(kind atomKind, args []Expr) Expr {
 	switch kind {
 	case floorDivAtom:
@@ -557,102 +498,5 @@ func build(kind atomKind, args []Expr) Expr {
 	case modAtom:
 		return args[0].Mod(args[1])
 	}
-	return extreme(kind, args...)
-}
-
-// Eval computes e. Overflow, division by zero and a symbol without value are errors.
-func (e Expr) Eval(lookup func(string) (int64, bool)) (int64, error) {
-	if e.p == nil {
-		return 0, nil
-	}
-	if e.p.bad != nil {
-		return 0, e.p.bad
-	}
-	sum := int64(0)
-	for _, t := range e.p.terms {
-		v := t.coef
-		for _, a := range t.mono {
-			n, err := a.eval(lookup)
-			if err != nil {
-				return 0, err
-			}
-			var ok bool
-			if v, ok = mulOK(v, n); !ok {
-				return 0, errOverflow
-			}
-		}
-		var ok bool
-		if sum, ok = addOK(sum, v); !ok {
-			return 0, errOverflow
-		}
-	}
-	return sum, nil
-}
-
-func addOK(a, b int64) (int64, bool) {
-	c := a + b
-	if a > 0 && b > 0 && c < 0 || a < 0 && b < 0 && c >= 0 {
-		return 0, false
-	}
-	return c, true
-}
-
-func (a *atom) eval(lookup func(string) (int64, bool)) (int64, error) {
-	if a.kind == symbolAtom {
-		if v, ok := lookup(a.name); ok {
-			return v, nil
-		}
-		return 0, fmt.Errorf("symbol %q has no value", a.name)
-	}
-	v, err := a.args[0].Eval(lookup)
-	if err != nil {
-		return 0, err
-	}
-	for _, arg := range a.args[1:] {
-		w, err := arg.Eval(lookup)
-		if err != nil {
-			return 0, err
-		}
-		switch a.kind {
-		case minAtom:
-			v = min(v, w)
-		case maxAtom:
-			v = max(v, w)
-		default:
-			switch {
-			case w == 0:
-				return 0, errDivZero
-			case w == -1 && v == math.MinInt64:
-				return 0, errOverflow
-			case a.kind == floorDivAtom:
-				v = floorDiv(v, w)
-			default:
-				v = floorMod(v, w)
-			}
-		}
-	}
-	return v, nil
-}
-
-// Code is an expression with symbols resolved to slots, for evaluation without look-ups.
-type Code struct {
-	e     Expr
-	slots map[string]int
-}
-
-// Compile resolves symbols to slots.
-func (e Expr) Compile(slot func(string) int) *Code {
-	c := &Code{e: e, slots: map[string]int{}}
-	for _, s := range e.Symbols() {
-		c.slots[s] = slot(s)
-	}
-	return c
-}
-
-// Eval computes the expression over slots.
-func (c *Code) Eval(slots []int64) (int64, error) {
-	if n, ok := c.e.Int(); ok {
-		return n, nil
-	}
-	return c.e.Eval(func(s string) (int64, bool) { return slots[c.slots[s]], true })
+	return extreme(kind, args)
 }
