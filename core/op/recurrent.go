@@ -239,9 +239,9 @@ func expandRecurrent(cell cell) func(*ir.Call, *ir.Builder, []*ir.Value) ([]*ir.
 			out = append(out, b.Op("onnx.Concat", f, "axis", 0))
 		}
 		if c.Flag("layout") {
-			out[0] = b.Op("onnx.Transpose", out[:1], "perm", []int{2, 0, 1, 3})
+			out[0] = b.Op("onnx.Transpose", []*ir.Value{out[0]}, "perm", []int{2, 0, 1, 3})
 			for i := range finals {
-				out[1+i] = b.Op("onnx.Transpose", out[1+i:2+i], "perm", []int{1, 0, 2})
+				out[1+i] = b.Op("onnx.Transpose", []*ir.Value{out[1+i]}, "perm", []int{1, 0, 2})
 			}
 		}
 		return out, nil
