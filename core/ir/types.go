@@ -120,6 +120,9 @@ func (t TensorType) Rank() int {
 	return len(t.Dims)
 }
 
+// nothingKnown: the result of an operator that is not there, of any kind.
+func (t TensorType) nothingKnown() bool { return t.Unranked && t.DType == tensor.Invalid }
+
 // Size is the number of elements, the product of the dims.
 func (t TensorType) Size() sym.Expr { return sym.Prod(t.Dims...) }
 
@@ -216,13 +219,18 @@ func MapDims(t Type, f func(sym.Expr) sym.Expr) Type {
 
 // Join is the most exact type that both types are: dims that differ become what
 // fresh gives; other ranks make it unranked. It fails where element types or
-// kinds of value differ.
+// kinds of value differ. A type of which nothing is known may be any kind of value.
 func Join(a, b Type, fresh func() sym.Expr) (Type, bool) {
+	if t, ok := b.(TensorType); ok && t.nothingKnown() {
+		if _, ok := a.(TensorType); !ok {
+			return b, true
+		}
+	}
 	switch a := a.(type) {
 	case TensorType:
 		b, ok := b.(TensorType)
 		if !ok {
-			return nil, false
+			return a, a.nothingKnown()
 		}
 		d := a.DType
 		if d == tensor.Invalid {

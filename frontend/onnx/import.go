@@ -7,7 +7,6 @@ import (
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	_ "github.com/pitopt/pitopt/core/op" // the operators
-	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
 )
@@ -18,14 +17,28 @@ const (
 	MaxOpset     = 28
 )
 
+// Bounds on what a small file may unfold to: functions are inlined at each call, and
+// the body of a loop is read again until its types are settled.
+const (
+	maxNodes = 2_000_000
+	maxCalls = 100 // functions inside each other
+	maxNotes = 100
+)
+
 // Note is something about a model that the user should know and that is no error.
 type Note struct{ Node, Msg string }
 
 // Import turns a model into a module. Weights are not copied: constants view the file,
-// which must stay open. Operators that are not there are in the module as stand-ins;
-// Unsupported lists them.
+// which must stay open. Every operator comes out in the form of its newest version.
+// Operators that are not there are in the module as stand-ins; Unsupported lists them.
+//
+// An input that has an initializer is a constant. What a model declares of inner values
+// and of outputs is compared with what follows from the operators, and where it differs
+// that is a note.
 func Import(f *wire.File) (*ir.Module, []Note, error) {
-	im := &importer{file: f, model: f.Model, functions: map[string]*wire.Function{}, opsets: map[string]int64{}, consts: map[*wire.Tensor]*ir.Value{}}
+	im := &importer{file: f, model: f.Model, functions: map[string]*wire.Function{}, opsets: map[string]int64{},
+		tensors: map[*wire.Tensor]*tensor.Tensor{}, consts: map[*wire.Tensor]*ir.Value{}, sparse: map[*wire.SparseTensor]*ir.Value{},
+		modern: map[*wire.Node]bool{}, noted: map[Note]bool{}}
 	m, err := im.run()
 	if err != nil {
 		return nil, nil, diag.As(err, diag.Malformed).In(f.Path)
@@ -51,36 +64,70 @@ type importer struct {
 	model     *wire.Model
 	m         *ir.Module
 	b         *ir.Builder
-	functions map[string]*wire.Function // by domain:name:overload
+	functions map[string]*wire.Function // by functionKey
 	opsets    map[string]int64
+	tensors   map[*wire.Tensor]*tensor.Tensor
 	consts    map[*wire.Tensor]*ir.Value
+	sparse    map[*wire.SparseTensor]*ir.Value
+	modern    map[*wire.Node]bool // made by adapters, in the newest form
+	dense     int64               // bytes that sparse tensors took so far
+	nodes     int                 // imported so far
+	calls     []string
 	notes     []Note
-	calls     []string // model-local functions that are being inlined
+	noted     map[Note]bool
 }
 
 // scope maps names of a graph to values; a subgraph sees the scopes around it.
 type scope struct {
-	outer *scope
-	vals  map[string]*ir.Value
-	attrs map[string]*wire.Attribute // of a function's call, for references to them
-	local map[string]int64           // operator sets of a function, nil: the model's
+	outer    *scope
+	vals     map[string]*ir.Value  // nil: an optional input that the caller left out
+	used     map[string]bool       // names that something in the graph reads
+	declared map[string]*wire.Type // value_info
+	call     *inlined
 }
 
-func (s *scope) get(name string) *ir.Value {
+// inlined is the call of a model-local function whose body is being imported; its zero
+// value stands for the model itself.
+type inlined struct {
+	path   string // in front of names from the body
+	attrs  map[string]given
+	opsets map[string]int64
+}
+
+// given is an attribute of a call, and the scope that a graph in it sees.
+type given struct {
+	*wire.Attribute
+	sc *scope
+}
+
+func newScope(outer *scope, call *inlined) *scope {
+	return &scope{outer: outer, vals: map[string]*ir.Value{}, call: call}
+}
+
+// lookup finds a name; ok is also true for an input that was left out, which is nil.
+func (s *scope) lookup(name string) (v *ir.Value, ok bool) {
 	for ; s != nil; s = s.outer {
-		if v := s.vals[name]; v != nil {
-			return v
+		if v, ok := s.vals[name]; ok {
+			return v, true
 		}
 	}
-	return nil
+	return nil, false
 }
 
-func (s *scope) child() *scope {
-	return &scope{outer: s, vals: map[string]*ir.Value{}, attrs: s.attrs, local: s.local}
-}
+func (s *scope) has(name string) bool { _, ok := s.lookup(name); return ok }
 
 func (im *importer) note(node, format string, args ...any) {
-	im.notes = append(im.notes, Note{node, fmt.Sprintf(format, args...)})
+	n := Note{node, fmt.Sprintf(format, args...)}
+	if im.noted[n] {
+		return
+	}
+	im.noted[n] = true
+	switch {
+	case len(im.notes) < maxNotes:
+		im.notes = append(im.notes, n)
+	case len(im.notes) == maxNotes:
+		im.notes = append(im.notes, Note{Msg: "there is more of this kind"})
+	}
 }
 
 func domainOf(d string) string {
@@ -99,20 +146,8 @@ func (im *importer) run() (*ir.Module, error) {
 		return nil, diag.New(diag.Unsupported, "unsupported IR version %d", model.IRVersion).Hint("versions %d to %d are read", MinIR, MaxIR)
 	}
 	im.m = ir.NewModule(model.Graph.Name)
-	im.m.Meta = ir.Meta{Producer: model.ProducerName, ProducerVersion: model.ProducerVersion, Domain: model.Domain, Doc: model.Doc, IRVersion: model.IRVersion}
-	for _, p := range model.MetadataProps {
-		im.m.Meta.Props = append(im.m.Meta.Props, [2]string{p.Key, p.Value})
-	}
-	for _, o := range model.OpsetImport {
-		d := domainOf(o.Domain)
-		im.opsets[d] = o.Version
-		im.m.Meta.Opsets = append(im.m.Meta.Opsets, ir.Opset{Domain: d, Version: o.Version})
-		if d == "" && (o.Version < 1 || o.Version > MaxOpset) {
-			return nil, diag.New(diag.Unsupported, "unsupported operator set %d of ai.onnx", o.Version).Hint("sets 1 to %d are read", MaxOpset)
-		}
-	}
-	if _, ok := im.opsets[""]; !ok {
-		im.opsets[""] = 1
+	if err := im.meta(); err != nil {
+		return nil, err
 	}
 	for _, fn := range model.Functions {
 		key := functionKey(fn.Domain, fn.Name, fn.Overload)
@@ -124,7 +159,7 @@ func (im *importer) run() (*ir.Module, error) {
 	main := &ir.Func{Name: "main"}
 	im.m.Funcs = []*ir.Func{main}
 	im.b = ir.NewBuilder(im.m, main)
-	sc := &scope{vals: map[string]*ir.Value{}}
+	sc := newScope(nil, &inlined{})
 	if err := im.inputs(model.Graph, sc); err != nil {
 		return nil, err
 	}
@@ -133,27 +168,38 @@ func (im *importer) run() (*ir.Module, error) {
 		return nil, err
 	}
 	for i, o := range model.Graph.Outputs {
-		im.compareDeclared(o, results[i])
+		im.compareDeclared(o.Name, o.Type, results[i])
+		main.ResultNames = append(main.ResultNames, o.Name)
 	}
 	im.b.Return(results...)
-	main.ResultNames = names(model.Graph.Outputs)
 	return im.m, nil
 }
 
-func names(list []*wire.ValueInfo) []string {
-	out := make([]string, len(list))
-	for i, v := range list {
-		out[i] = v.Name
+func (im *importer) meta() error {
+	model := im.model
+	im.m.Meta = ir.Meta{Producer: model.ProducerName, ProducerVersion: model.ProducerVersion, Domain: model.Domain, Doc: model.Doc, IRVersion: model.IRVersion}
+	for _, p := range model.MetadataProps {
+		im.m.Meta.Props = append(im.m.Meta.Props, [2]string{p.Key, p.Value})
 	}
-	return out
+	for _, o := range model.OpsetImport {
+		d := domainOf(o.Domain)
+		im.opsets[d] = o.Version
+		im.m.Meta.Opsets = append(im.m.Meta.Opsets, ir.Opset{Domain: d, Version: o.Version})
+		if d == "" && (o.Version < 1 || o.Version > MaxOpset) {
+			return diag.New(diag.Unsupported, "unsupported operator set %d of ai.onnx", o.Version).Hint("sets 1 to %d are read", MaxOpset)
+		}
+	}
+	if _, ok := im.opsets[""]; !ok {
+		im.opsets[""] = 1
+	}
+	if len(model.TrainingInfo) > 0 {
+		im.note("", "the model says how it is trained, which is left out")
+	}
+	return nil
 }
 
-func functionKey(domain, name, overload string) string {
-	return domainOf(domain) + "\x00" + name + "\x00" + overload
-}
-
-// inputs makes the parameters of @main. An input that has an initializer is a constant:
-// before IR version 4 all initializers had to be listed as inputs.
+// inputs makes the parameters of @main. Before IR version 4 all initializers had to be
+// listed as inputs; since then one that is listed is a default.
 func (im *importer) inputs(g *wire.Graph, sc *scope) error {
 	initial := map[string]bool{}
 	for _, t := range g.Initializers {
@@ -164,151 +210,33 @@ func (im *importer) inputs(g *wire.Graph, sc *scope) error {
 			initial[t.Values.Name] = true
 		}
 	}
-	solvable := im.solvableSymbols(g, initial)
+	var own []*wire.ValueInfo
+	defaults := 0
 	for i, in := range g.Inputs {
-		if initial[in.Name] {
-			if im.model.IRVersion >= 4 {
-				im.note(in.Name, "input has a default value, which is used")
-			}
-			continue
-		}
-		if in.Name == "" {
+		switch {
+		case in.Name == "":
 			return diag.New(diag.Malformed, "input %d has no name", i)
+		case initial[in.Name]:
+			defaults++
+		default:
+			own = append(own, in)
 		}
-		if sc.vals[in.Name] != nil {
+	}
+	if defaults > 0 && im.model.IRVersion >= 4 {
+		im.note("", "%d inputs have defaults (initializers), which are taken as constants", defaults)
+	}
+	rule := im.inputDims(own)
+	for _, in := range own {
+		if sc.has(in.Name) {
 			return diag.New(diag.Malformed, "two inputs have the name %q", in.Name)
 		}
-		t, err := im.valueType(in.Type, in.Name, solvable)
+		t, err := im.valueType(in.Type, in.Name, rule)
 		if err != nil {
 			return err
 		}
 		sc.vals[in.Name] = im.b.Param(in.Name, t)
 	}
 	return nil
-}
-
-// solvableSymbols finds the symbols that inputs can give a value: those that are a dim
-// of their own, or that a dim is linear in.
-func (im *importer) solvableSymbols(g *wire.Graph, initial map[string]bool) map[string]bool {
-	bare := map[string]bool{}
-	var dims []sym.Expr
-	for _, in := range g.Inputs {
-		if initial[in.Name] || in.Type == nil || in.Type.Tensor == nil || in.Type.Tensor.Shape == nil {
-			continue
-		}
-		for _, d := range in.Type.Tensor.Shape.Dims {
-			if d.HasValue || d.Param == "" {
-				continue
-			}
-			e := sym.ParseDim(d.Param)
-			if s, ok := e.Symbol(); ok {
-				bare[s] = true
-			} else {
-				dims = append(dims, e)
-			}
-			for _, s := range e.Symbols() {
-				im.m.Syms.Reserve(s)
-			}
-		}
-	}
-	for again := true; again; {
-		again = false
-		for _, e := range dims {
-			var open []string
-			for _, s := range e.Symbols() {
-				if !bare[s] {
-					open = append(open, s)
-				}
-			}
-			if len(open) == 1 && linearIn(e, open[0]) {
-				bare[open[0]] = true
-				again = true
-			}
-		}
-	}
-	return bare
-}
-
-// linearIn says whether e changes by the same amount with every step of s, whatever
-// the other symbols are.
-func linearIn(e sym.Expr, s string) bool {
-	at := func(n int64) sym.Expr {
-		return e.Subst(func(name string) (sym.Expr, bool) { return sym.Const(n), name == s })
-	}
-	k, ok := at(1).Sub(at(0)).Int()
-	return ok && k != 0 && e.Equal(at(0).Add(sym.Var(s).Mul(sym.Const(k))))
-}
-
-// valueType reads a type. Unnamed dims become fresh symbols; so do expressions that
-// nothing can give a value, when solvable says what can be solved.
-func (im *importer) valueType(t *wire.Type, name string, solvable map[string]bool) (ir.Type, error) {
-	switch {
-	case t == nil:
-		return nil, diag.New(diag.Malformed, "%q has no type", name)
-	case t.Tensor != nil:
-		d, ok := tensor.DTypeFromONNX(t.Tensor.ElemType)
-		if !ok {
-			return nil, diag.New(diag.Malformed, "%q has element type %d, which is none of ONNX's", name, t.Tensor.ElemType)
-		}
-		if t.Tensor.Shape == nil {
-			return ir.UnrankedOf(d), nil
-		}
-		dims := make([]sym.Expr, len(t.Tensor.Shape.Dims))
-		for i, dim := range t.Tensor.Shape.Dims {
-			switch {
-			case dim.HasValue && dim.Value >= 0:
-				dims[i] = sym.Const(dim.Value)
-				continue
-			case dim.HasValue:
-				im.note(name, "dim %d is %d, taken as unknown", i, dim.Value)
-			case dim.Param != "":
-				e := sym.ParseDim(dim.Param)
-				ok := true
-				for _, s := range e.Symbols() {
-					ok = ok && (solvable == nil || solvable[s])
-				}
-				if ok {
-					dims[i] = e
-					continue
-				}
-				im.note(name, "dim %d is %s, from which no symbol follows; taken as unknown", i, e)
-			}
-			dims[i] = im.m.Syms.Fresh("d")
-		}
-		return ir.TensorOf(d, dims...), nil
-	case t.Sequence != nil:
-		e, err := im.valueType(t.Sequence.Elem, name, map[string]bool{})
-		return ir.SequenceType{Elem: e}, err
-	case t.Optional != nil:
-		e, err := im.valueType(t.Optional.Elem, name, map[string]bool{})
-		return ir.OptionalType{Elem: e}, err
-	case t.Map != nil:
-		return ir.OpaqueType{Name: "map"}, nil
-	case t.SparseTensor != nil:
-		return nil, diag.New(diag.Unsupported, "unsupported: %q is a sparse tensor at run time", name)
-	}
-	return nil, diag.New(diag.Malformed, "%q has no type", name)
-}
-
-// compareDeclared warns where a graph's output is declared other than it is.
-func (im *importer) compareDeclared(o *wire.ValueInfo, v *ir.Value) {
-	if o.Type == nil || o.Type.Tensor == nil || o.Type.Tensor.Shape == nil {
-		return
-	}
-	t, ok := v.Tensor()
-	if !ok || t.Unranked {
-		return
-	}
-	declared := o.Type.Tensor.Shape.Dims
-	if len(declared) != len(t.Dims) {
-		im.note(o.Name, "the model declares rank %d, it has type %s", len(declared), t)
-		return
-	}
-	for i, d := range declared {
-		if d.HasValue && d.Value >= 0 && im.m.Syms.Equal(t.Dims[i], sym.Const(d.Value)) == sym.False {
-			im.note(o.Name, "the model declares dim %d as %d, it is %s", i, d.Value, t.Dims[i])
-		}
-	}
 }
 
 // body imports initializers and nodes of a graph and gives its outputs.
@@ -318,31 +246,59 @@ func (im *importer) body(g *wire.Graph, sc *scope) ([]*ir.Value, error) {
 		if err != nil {
 			return nil, err
 		}
+		if was := sc.vals[t.Name]; was != nil && was.Const != nil {
+			im.note(t.Name, "there are two initializers of this name; the last one is taken")
+		}
 		sc.vals[t.Name] = v
 	}
 	for _, s := range g.SparseInitializers {
-		t, err := im.sparse(s)
+		v, err := im.sparseConstant(s, "")
 		if err != nil {
 			return nil, err
 		}
-		sc.vals[s.Values.Name] = im.m.AddConst(s.Values.Name, t, nil)
+		sc.vals[s.Values.Name] = v
 	}
-	nodes, err := wire.Order(g, func(name string) bool { return sc.get(name) != nil })
-	if err != nil {
+	sc.declared = map[string]*wire.Type{}
+	for _, info := range g.ValueInfo {
+		sc.declared[info.Name] = info.Type
+	}
+	outputs := make([]string, len(g.Outputs))
+	for i, o := range g.Outputs {
+		outputs[i] = o.Name
+	}
+	if err := im.nodesOf(g, outputs, sc); err != nil {
 		return nil, err
 	}
-	for _, n := range nodes {
-		if err := im.node(n, sc); err != nil {
-			return nil, diag.As(err, diag.Malformed).At(nodeName(n), n.OpType)
-		}
-	}
-	out := make([]*ir.Value, len(g.Outputs))
-	for i, o := range g.Outputs {
-		if out[i] = sc.get(o.Name); out[i] == nil {
-			return nil, diag.New(diag.Malformed, "output %q of graph %q is not defined", o.Name, g.Name)
+	out := make([]*ir.Value, len(outputs))
+	for i, name := range outputs {
+		if out[i], _ = sc.lookup(name); out[i] == nil {
+			return nil, diag.New(diag.Malformed, "output %q of graph %q is not defined", name, g.Name)
 		}
 	}
 	return out, nil
+}
+
+// nodesOf imports the nodes of a graph or of a function's body.
+func (im *importer) nodesOf(g *wire.Graph, outputs []string, sc *scope) error {
+	nodes, err := wire.Order(g, sc.has)
+	if err != nil {
+		return err
+	}
+	sc.used = map[string]bool{}
+	for _, name := range outputs {
+		sc.used[name] = true
+	}
+	for _, n := range nodes {
+		for _, name := range wire.Uses(n) {
+			sc.used[name] = true
+		}
+	}
+	for _, n := range nodes {
+		if err := im.node(n, sc); err != nil {
+			return diag.As(err, diag.Malformed).At(sc.call.path+nodeName(n), n.OpType)
+		}
+	}
+	return nil
 }
 
 func nodeName(n *wire.Node) string {
@@ -354,89 +310,17 @@ func nodeName(n *wire.Node) string {
 			return o
 		}
 	}
-	return ""
+	return n.OpType
 }
 
-// constant is a tensor of the file as an operand; the same tensor is one constant.
-func (im *importer) constant(t *wire.Tensor, name string) (*ir.Value, error) {
-	if v := im.consts[t]; v != nil {
-		return v, nil
+// version is the operator set that a node is of.
+func (im *importer) version(n *wire.Node, sc *scope) int64 {
+	if im.modern[n] {
+		return MaxOpset
 	}
-	x, err := t.Tensor(im.file)
-	if err != nil {
-		return nil, err
-	}
-	var src *ir.Source
-	if b := x.Bytes(); len(b) > 0 {
-		if file, off, ok := im.file.Source(b); ok {
-			src = &ir.Source{File: file, Offset: off, Length: int64(len(b))}
-		}
-	}
-	v := im.m.AddConst(name, x, src)
-	im.consts[t] = v
-	return v, nil
-}
-
-// maxDense bounds what a sparse constant may take when it is made dense, in elements.
-const maxDense = 1 << 28
-
-// sparse makes a dense tensor of a sparse one: indices are positions in row-major
-// order [nnz], or index tuples [nnz, rank].
-func (im *importer) sparse(s *wire.SparseTensor) (*tensor.Tensor, error) {
-	if s.Values == nil || s.Indices == nil {
-		return nil, diag.New(diag.Malformed, "a sparse tensor lacks values or indices")
-	}
-	v, err := s.Values.Tensor(im.file)
-	if err != nil {
-		return nil, err
-	}
-	ix, err := s.Indices.Tensor(im.file)
-	if err != nil {
-		return nil, err
-	}
-	if n, ok := tensor.Count(s.Dims); !ok || n > maxDense {
-		return nil, s.Values.Errorf("sparse tensor of shape %v is too large", s.Dims)
-	}
-	nnz, rank := v.Len(), int64(len(s.Dims))
-	tuple := ix.Rank() == 2
-	if ix.DType() != tensor.I64 || !tuple && ix.Len() != nnz || tuple && (ix.Shape()[0] != nnz || ix.Shape()[1] != rank) {
-		return nil, s.Values.Errorf("indices of shape %v for %d values of a sparse tensor of shape %v", ix.Shape(), nnz, s.Dims)
-	}
-	out := tensor.New(v.DType(), s.Dims...)
-	for i := range nnz {
-		flat := int64(0)
-		if !tuple {
-			flat = ix.Int(i)
-		} else {
-			for d := range rank {
-				p := ix.Int(i*rank + d)
-				if p < 0 || p >= s.Dims[d] {
-					return nil, s.Values.Errorf("index %d of a dim of %d in a sparse tensor", p, s.Dims[d])
-				}
-				flat = flat*s.Dims[d] + p
-			}
-		}
-		if flat < 0 || flat >= out.Len() {
-			return nil, s.Values.Errorf("index %d in a sparse tensor of %d elements", flat, out.Len())
-		}
-		tensor.CopyElem(out, flat, v, i)
-	}
-	return out, nil
-}
-
-// opName is the operator's name with its namespace.
-func opName(domain, op string) string {
-	if d := domainOf(domain); d != "" {
-		return d + "." + op
-	}
-	return "onnx." + op
-}
-
-func (im *importer) version(sc *scope, domain string) int64 {
-	if sc.local != nil {
-		if v, ok := sc.local[domain]; ok {
-			return v
-		}
+	domain := domainOf(n.Domain)
+	if v, ok := sc.call.opsets[domain]; ok {
+		return v
 	}
 	if v, ok := im.opsets[domain]; ok {
 		return v
@@ -445,12 +329,16 @@ func (im *importer) version(sc *scope, domain string) int64 {
 }
 
 func (im *importer) node(n *wire.Node, sc *scope) error {
+	if im.nodes++; im.nodes > maxNodes {
+		return diag.New(diag.Malformed, "the model unfolds to more than %d nodes", maxNodes)
+	}
 	args := make([]*ir.Value, len(n.Inputs))
 	for i, name := range n.Inputs {
 		if name == "" {
 			continue
 		}
-		if args[i] = sc.get(name); args[i] == nil {
+		var ok bool
+		if args[i], ok = sc.lookup(name); !ok {
 			return diag.New(diag.Malformed, "input %q is not defined", name)
 		}
 	}
@@ -460,16 +348,19 @@ func (im *importer) node(n *wire.Node, sc *scope) error {
 	if fn := im.functions[functionKey(n.Domain, n.OpType, n.Overload)]; fn != nil {
 		return im.inline(fn, n, args, sc)
 	}
-	im.b.Node(nodeName(n))
+	im.b.Node(sc.call.path + nodeName(n))
 	attrs, err := im.attributes(n, sc)
 	if err != nil {
 		return err
 	}
-	c := &call{im: im, node: n, name: opName(n.Domain, n.OpType), version: im.version(sc, domainOf(n.Domain)), args: args, attrs: attrs.plain, graphs: attrs.graphs, sc: sc}
+	var results []*ir.Value
 	if n.OpType == "Constant" && domainOf(n.Domain) == "" {
-		return c.constant(attrs)
+		results, err = im.constantNode(n, attrs)
+	} else {
+		c := &call{im: im, node: n, sc: sc, name: opName(n.Domain, n.OpType), version: im.version(n, sc),
+			args: args, attrs: attrs.plain, graphs: attrs.graphs}
+		results, err = c.emit()
 	}
-	results, err := c.emit()
 	if err != nil {
 		return err
 	}
@@ -477,112 +368,23 @@ func (im *importer) node(n *wire.Node, sc *scope) error {
 		if name == "" || i >= len(results) || results[i] == nil {
 			continue
 		}
-		if sc.vals[name] != nil {
-			return diag.New(diag.Malformed, "%q is defined twice", name)
+		if err := im.define(sc, name, results[i]); err != nil {
+			return err
 		}
-		if results[i].Name == "" && results[i].Const == nil && results[i].Def != nil {
-			im.b.Rename(results[i], name)
+		if results[i].Name == "" {
+			im.b.Rename(results[i], sc.call.path+name)
 		}
-		sc.vals[name] = results[i]
+		if t := sc.declared[name]; t != nil {
+			im.compareDeclared(name, t, results[i])
+		}
 	}
 	return nil
 }
 
-// inline puts a model-local function's body in the place of its call.
-func (im *importer) inline(fn *wire.Function, n *wire.Node, args []*ir.Value, sc *scope) error {
-	key := functionKey(fn.Domain, fn.Name, fn.Overload)
-	for _, k := range im.calls {
-		if k == key {
-			return diag.New(diag.Malformed, "function %s calls itself", fn.Name)
-		}
+func (im *importer) define(sc *scope, name string, v *ir.Value) error {
+	if _, ok := sc.vals[name]; ok {
+		return diag.New(diag.Malformed, "%q is defined twice", name)
 	}
-	if len(args) > len(fn.Inputs) || len(n.Outputs) > len(fn.Outputs) {
-		return diag.New(diag.Malformed, "function %s is called with %d inputs and %d outputs, it has %d and %d", fn.Name, len(args), len(n.Outputs), len(fn.Inputs), len(fn.Outputs))
-	}
-	im.calls = append(im.calls, key)
-	defer func() { im.calls = im.calls[:len(im.calls)-1] }()
-	in := &scope{vals: map[string]*ir.Value{}, attrs: map[string]*wire.Attribute{}, local: map[string]int64{}}
-	for _, o := range fn.OpsetImport {
-		in.local[domainOf(o.Domain)] = o.Version
-	}
-	absent := map[string]bool{}
-	for i, name := range fn.Inputs {
-		if i < len(args) && args[i] != nil {
-			in.vals[name] = args[i]
-		} else {
-			absent[name] = true
-		}
-	}
-	for _, a := range fn.AttributeProtos {
-		in.attrs[a.Name] = a
-	}
-	for _, a := range n.Attributes {
-		if a.RefAttrName != "" { // passed on from a function around this one
-			if outer := sc.attrs[a.RefAttrName]; outer != nil {
-				in.attrs[a.Name] = outer
-			}
-			continue
-		}
-		in.attrs[a.Name] = a
-	}
-	g := &wire.Graph{Nodes: fn.Nodes, Name: fn.Name}
-	nodes, err := wire.Order(g, func(name string) bool { return in.get(name) != nil || absent[name] })
-	if err != nil {
-		return err
-	}
-	for _, x := range nodes {
-		if len(absent) > 0 { // an operand that was left out is left out inside too
-			y := *x
-			y.Inputs = append([]string(nil), x.Inputs...)
-			for i, name := range y.Inputs {
-				if absent[name] {
-					y.Inputs[i] = ""
-				}
-			}
-			x = &y
-		}
-		if err := im.node(x, in); err != nil {
-			return diag.As(err, diag.Malformed).At(nodeName(n)+"/"+nodeName(x), x.OpType)
-		}
-	}
-	for i, name := range n.Outputs {
-		if name == "" {
-			continue
-		}
-		v := in.get(fn.Outputs[i])
-		if v == nil {
-			return diag.New(diag.Malformed, "output %q of function %s is not defined", fn.Outputs[i], fn.Name)
-		}
-		sc.vals[name] = v
-	}
+	sc.vals[name] = v
 	return nil
-}
-
-// graph imports a subgraph as a region.
-func (im *importer) graph(g *wire.Graph, sc *scope, params func(i int, declared ir.Type) ir.Type) (*ir.Block, error) {
-	var err error
-	r := im.b.Region(func() []*ir.Value {
-		in := sc.child()
-		for i, p := range g.Inputs {
-			var t ir.Type = ir.UnrankedOf(tensor.Invalid)
-			if p.Type != nil && (p.Type.Tensor != nil || p.Type.Sequence != nil || p.Type.Optional != nil) {
-				if t, err = im.regionType(p); err != nil {
-					return nil
-				}
-			}
-			if params != nil {
-				t = params(i, t)
-			}
-			in.vals[p.Name] = im.b.Param(p.Name, t)
-		}
-		var results []*ir.Value
-		results, err = im.body(g, in)
-		return results
-	})
-	return r, err
-}
-
-// regionType is the declared type of a subgraph's input. Its symbols are its own.
-func (im *importer) regionType(p *wire.ValueInfo) (ir.Type, error) {
-	return im.valueType(p.Type, p.Name, map[string]bool{})
 }

@@ -1,68 +1,72 @@
 package onnx
 
 import (
-	"errors"
-	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
-	"strings"
 	"testing"
 
-	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
 )
 
-func TestExplore(t *testing.T) {
-	dir := os.Getenv("PITOPT_SUITE")
-	unknown := map[string]int{}
-	errs := []string{}
-	n, ok := 0, 0
-	filepath.Walk(dir, func(p string, info os.FileInfo, err error) error {
-		if err != nil || !strings.HasSuffix(p, ".onnx") {
-			return nil
+// eachModel calls f for every model below the folder that an environment variable names.
+func eachModel(t *testing.T, variable string, f func(t *testing.T, file *wire.File)) {
+	dir := os.Getenv(variable)
+	if dir == "" {
+		t.Skipf("%s is not set: it names a folder of models", variable)
+	}
+	n := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".onnx" {
+			return err
 		}
 		n++
-		func() {
-			defer func() {
-				if r := recover(); r != nil {
-					errs = append(errs, fmt.Sprintf("PANIC %s: %v", p, r))
-				}
-			}()
-			f, err := wire.Open(p, wire.Limits{})
-			if err != nil {
-				errs = append(errs, err.Error())
-				return
-			}
-			defer f.Close()
-			m, _, err := Import(f)
-			if err != nil {
-				var e *diag.Error
-				errors.As(err, &e)
-				errs = append(errs, fmt.Sprintf("%d %v", e.Code, err))
-				return
-			}
-			u := Unsupported(m)
-			for _, s := range u {
-				unknown[fmt.Sprintf("%s-%d", s.Op.Name, s.Op.Since[0])]++
-			}
-			if len(u) == 0 {
-				ok++
-			}
-			if err := ir.Verify(m); err != nil {
-				errs = append(errs, "VERIFY "+p+": "+err.Error())
-			}
-		}()
+		file, err := wire.Open(path, wire.Limits{})
+		if err != nil {
+			t.Errorf("%v", err)
+			return nil
+		}
+		defer file.Close()
+		f(t, file)
 		return nil
 	})
-	for _, e := range errs {
-		fmt.Println(strings.ReplaceAll(e, dir, ""))
+	if err != nil || n == 0 {
+		t.Errorf("%d models below %s: %v", n, dir, err)
 	}
-	var k []string
-	for u, c := range unknown {
-		k = append(k, fmt.Sprintf("%s:%d", u, c))
-	}
-	sort.Strings(k)
-	fmt.Println(n, "models", ok, "fully", len(errs), "errors; unknown:", k)
+}
+
+// Every case of the suite imports, with stand-ins for what is not there.
+func TestSuiteImports(t *testing.T) {
+	eachModel(t, "PITOPT_SUITE", func(t *testing.T, file *wire.File) {
+		m, _, err := Import(file)
+		if err != nil {
+			t.Errorf("%v", err)
+		} else if err := ir.Verify(m); err != nil {
+			t.Errorf("%s: %v", file.Path, err)
+		}
+	})
+}
+
+// Real models import fully, say nothing that contradicts what is found, and weights
+// stay where they are.
+func TestModelsImport(t *testing.T) {
+	eachModel(t, "PITOPT_MODELS", func(t *testing.T, file *wire.File) {
+		m, notes, err := Import(file)
+		if err != nil {
+			t.Errorf("%v", err)
+			return
+		}
+		for _, s := range Unsupported(m) {
+			t.Errorf("%s: %v", file.Path, ir.UnsupportedError(s))
+		}
+		for _, n := range notes {
+			t.Logf("%s: %s: %s", file.Path, n.Node, n.Msg)
+		}
+		for _, c := range m.Consts {
+			if c.Source == nil && c.Tensor.Len() > 1<<16 {
+				t.Errorf("%s: the %d elements of %s were copied", file.Path, c.Tensor.Len(), c.Name)
+			}
+		}
+	})
 }

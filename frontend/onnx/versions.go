@@ -3,48 +3,101 @@ package onnx
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// Passes see one version of every operator, the newest. An adapter turns older forms
-// into it: it changes the call, and is done; or it adds other statements and gives
-// the results itself. Versions that only allow more element types need none.
-var adapters = map[string]func(*call) ([]*ir.Value, error){}
+// schema is one version of an operator.
+type schema struct {
+	version int64
+	in      int    // the most inputs it takes
+	attrs   string // attributes that versions before it do not have
+}
+
+const many = math.MaxInt32
+
+// adapter brings forms of an operator from before a version into the form that the
+// operator has since then, which is the one that passes see. It changes the call; or it
+// adds other statements and gives the results itself. Versions that only allow more
+// element types, or more operands and attributes whose absence means what it always
+// meant, need none.
+type adapter struct {
+	below int64
+	adapt func(*call) ([]*ir.Value, error)
+}
+
+// never is a version that no form has: the operator's name is history.
+const never = math.MaxInt64
+
+var adapters = map[string]adapter{}
 
 func init() {
-	adapt := func(f func(*call) ([]*ir.Value, error), names ...string) {
+	add := func(below int64, adapt func(*call) ([]*ir.Value, error), names ...string) {
 		for _, n := range names {
-			adapters["onnx."+n] = f
+			if !strings.Contains(n, ".") {
+				n = "onnx." + n
+			}
+			adapters[n] = adapter{below, adapt}
 		}
 	}
-	adapt(axesToInput(13), "Squeeze", "Unsqueeze", "ReduceSum")
-	adapt(axesToInput(18), "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare")
-	adapt(legacyBroadcast, "Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less", "PRelu", "Gemm")
-	adapt(legacySoftmax, "Softmax", "LogSoftmax", "Hardmax")
-	adapt(legacySlice, "Slice")
-	adapt(legacySplit, "Split")
-	adapt(legacyPad, "Pad")
-	adapt(legacyClip, "Clip")
-	adapt(legacyTopK, "TopK")
-	adapt(legacyDropout, "Dropout")
-	adapt(legacyBatchNorm, "BatchNormalization")
-	adapt(legacyCast, "Cast")
-	adapt(legacyReshape, "Reshape")
-	adapt(legacyResize, "Resize")
-	adapt(upsample, "Upsample")
-	adapt(legacyConcat, "Concat")
-	adapt(legacyTile, "Tile")
-	adapt(legacyGroupNorm, "GroupNormalization")
-	adapt(legacyScan, "Scan")
-	adapt(legacySelu, "Selu")
-	adapt(legacyRecurrent, "RNN", "GRU", "LSTM")
-	adapt(scatter, "Scatter")
+	// Attributes that became operands.
+	add(13, axesToInput, "Squeeze", "Unsqueeze", "ReduceSum")
+	add(18, axesToInput, "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare")
+	add(5, legacyReshape, "Reshape")
+	add(10, legacySlice, "Slice")
+	add(10, legacyTopK, "TopK")
+	add(11, legacyPad, "Pad")
+	add(11, legacyClip, "Clip")
+	add(18, legacySplit, "Split")
+	add(20, legacyDFT, "DFT")
+	// Attributes with another kind, spelling or default.
+	add(2, legacyNorm, "LpPool", "GlobalLpPool")
+	add(4, legacyConcat, "Concat")
+	add(6, legacyCast, "Cast")
+	add(6, legacySelu, "Selu")
+	add(7, legacyRecurrent, "RNN", "GRU", "LSTM")
+	add(16, legacyRoiAlign, "RoiAlign")
+	add(20, legacyGridSample, "GridSample")
+	add(2, legacyLabels, "ai.onnx.ml.LabelEncoder")
+	// Another meaning.
+	add(7, legacyBroadcast, "Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less", "Gemm")
+	add(7, legacySlopes, "PRelu")
+	add(13, legacySoftmax, "Softmax", "LogSoftmax", "Hardmax")
+	add(6, legacyTile, "Tile")
+	add(12, legacyDropout, "Dropout")
+	add(14, legacyBatchNorm, "BatchNormalization")
+	add(21, legacyGroupNorm, "GroupNormalization")
+	add(9, legacyScan, "Scan")
+	add(11, legacyResize, "Resize")
+	add(never, upsample, "Upsample")
+	add(never, scatter, "Scatter")
 }
 
 func (c *call) ints(name string) ([]int64, bool) { v, ok := c.attrs.Get(name).([]int64); return v, ok }
+
+func (c *call) int(name string, otherwise int64) int64 {
+	if v, ok := c.attrs.Get(name).(int64); ok {
+		return v
+	}
+	return otherwise
+}
+
+// drop takes attributes away.
+func (c *call) drop(names ...string) {
+	for _, n := range names {
+		c.attrs = c.attrs.Without(n)
+	}
+}
+
+// rename renames an attribute's value.
+func (c *call) respell(name string, spelling map[string]string) {
+	if s, ok := c.attrs.Get(name).(string); ok && spelling[s] != "" {
+		c.attrs = c.attrs.With(name, spelling[s])
+	}
+}
 
 // input sets operand i, leaving those between out.
 func (c *call) input(i int, v *ir.Value) {
@@ -54,107 +107,73 @@ func (c *call) input(i int, v *ir.Value) {
 	c.args[i] = v
 }
 
+// takes checks the number of operands of an old form.
+func (c *call) takes(n int) error {
+	if len(c.args) < n || slices.Contains(c.args[:n], nil) {
+		return diag.New(diag.Malformed, "%d operands, version %d takes %d", len(c.args), c.version, n)
+	}
+	return nil
+}
+
 // toInput turns an integer list attribute into operand i.
 func (c *call) toInput(i int, name string) {
 	if v, ok := c.ints(name); ok {
 		c.input(i, c.im.b.Ints(v...))
 	}
-	c.attrs = c.attrs.Without(name)
+	c.drop(name)
 }
 
-// axesToInput: before a version the axes were an attribute.
-func axesToInput(version int64) func(*call) ([]*ir.Value, error) {
-	return func(c *call) ([]*ir.Value, error) {
-		if c.version < version {
-			c.toInput(1, "axes")
+// op adds another operator in front of, or behind, the call.
+func (c *call) op(name string, args []*ir.Value, attrs ...any) *ir.Value {
+	return c.im.b.Op("onnx."+name, args, attrs...)
+}
+
+// dtype is the element type of operand 0.
+func (c *call) dtype() tensor.DType {
+	if len(c.args) > 0 && c.args[0] != nil {
+		if t, ok := c.args[0].Tensor(); ok {
+			return t.DType
 		}
-		return nil, nil
 	}
+	return tensor.Invalid
 }
 
-// legacyBroadcast: before version 7 operand 1 was broadcast on request (broadcast=1),
-// its dims matched with those of operand 0 from axis on. The slopes of a PRelu were those
-// of channels, dim 1.
-func legacyBroadcast(c *call) ([]*ir.Value, error) {
-	if c.version >= 7 {
-		return nil, nil
+// scalar is a constant of operand 0's element type.
+func (c *call) scalar(v float64) *ir.Value {
+	d := c.dtype()
+	if d == tensor.Invalid {
+		d = tensor.F32
 	}
-	on, _ := c.attrs.Get("broadcast").(int64)
-	axis, hasAxis := c.attrs.Get("axis").(int64)
-	c.attrs = c.attrs.Without("broadcast").Without("axis")
-	if c.name == "onnx.PRelu" {
-		on, axis, hasAxis = 1, 1, true
-	}
-	if c.name == "onnx.Gemm" || on == 0 || !hasAxis || len(c.args) < 2 {
-		return nil, nil
-	}
-	x, ok := c.args[0].Tensor()
-	y, ok2 := c.args[1].Tensor()
-	if !ok || !ok2 || x.Unranked || y.Unranked {
-		return nil, diag.New(diag.Unsupported, "unsupported broadcast along axis %d of tensors of unknown rank", axis)
-	}
-	if axis < 0 {
-		axis += int64(x.Rank())
-	}
-	var tail []int64
-	for i := int(axis) + y.Rank(); i < x.Rank(); i++ {
-		tail = append(tail, int64(y.Rank()+len(tail)))
-	}
-	if len(tail) > 0 {
-		c.args = slices.Clone(c.args)
-		c.args[1] = c.op("onnx.Unsqueeze", []*ir.Value{c.args[1], c.im.b.Ints(tail...)})
-	}
+	x := tensor.New(d)
+	x.SetFloat(0, v)
+	return c.im.b.Const(x)
+}
+
+func axesToInput(c *call) ([]*ir.Value, error) {
+	c.toInput(1, "axes")
 	return nil, nil
 }
 
-// legacySoftmax: before version 13 the operand was taken as a matrix, dims before axis
-// by dims from it on (axis 1 by default). Over the last axis that is the same.
-func legacySoftmax(c *call) ([]*ir.Value, error) {
-	if c.version >= 13 {
-		return nil, nil
-	}
-	axis, ok := c.attrs.Get("axis").(int64)
-	if !ok {
-		axis = 1
-	}
-	t, isTensor := c.args[0].Tensor()
-	if !isTensor || t.Unranked {
-		return nil, diag.New(diag.Unsupported, "unsupported: version %d on a tensor of unknown rank", c.version)
-	}
-	if axis < 0 {
-		axis += int64(t.Rank())
-	}
-	if axis == int64(t.Rank())-1 {
-		c.attrs = c.attrs.With("axis", int64(-1))
-		return nil, nil
-	}
-	x := c.args[0]
-	flat := c.op("onnx.Flatten", []*ir.Value{x}, "axis", axis)
-	y := c.op(c.name, []*ir.Value{flat}, "axis", int64(-1))
-	shape := c.op("onnx.Shape", []*ir.Value{x})
-	return []*ir.Value{c.op("onnx.Reshape", []*ir.Value{y, shape}, "allowzero", 1)}, c.im.b.Err()
+func legacyReshape(c *call) ([]*ir.Value, error) {
+	c.toInput(1, "shape")
+	return nil, nil
 }
 
 func legacySlice(c *call) ([]*ir.Value, error) {
-	if c.version < 10 {
-		c.toInput(1, "starts")
-		c.toInput(2, "ends")
-		c.toInput(3, "axes")
-	}
+	c.toInput(1, "starts")
+	c.toInput(2, "ends")
+	c.toInput(3, "axes")
 	return nil, nil
 }
 
-func legacySplit(c *call) ([]*ir.Value, error) {
-	if c.version < 13 {
-		c.toInput(1, "split")
-	}
+func legacyTopK(c *call) ([]*ir.Value, error) {
+	c.input(1, c.im.b.Ints(c.int("k", 0)))
+	c.drop("k")
 	return nil, nil
 }
 
+// legacyPad: version 1 had another name for the pads.
 func legacyPad(c *call) ([]*ir.Value, error) {
-	if c.version >= 11 {
-		return nil, nil
-	}
 	if c.version == 1 {
 		c.toInput(1, "paddings")
 	}
@@ -162,212 +181,111 @@ func legacyPad(c *call) ([]*ir.Value, error) {
 	if v, ok := c.attrs.Get("value").(float64); ok {
 		c.input(2, c.scalar(v))
 	}
-	c.attrs = c.attrs.Without("value")
+	c.drop("value")
 	return nil, nil
 }
 
-// scalar is a constant of operand 0's element type.
-func (c *call) scalar(v float64) *ir.Value {
-	d := tensor.F32
-	if t, ok := c.args[0].Tensor(); ok && t.DType != tensor.Invalid {
-		d = t.DType
-	}
-	x := tensor.New(d)
-	x.SetFloat(0, v)
-	return c.im.b.Const(x)
-}
-
+// legacyClip: version 6 bounds by the largest finite f32 where nothing is said, so that
+// it also clips infinities.
 func legacyClip(c *call) ([]*ir.Value, error) {
-	if c.version >= 11 {
-		return nil, nil
-	}
 	for i, name := range []string{"min", "max"} {
-		if v, ok := c.attrs.Get(name).(float64); ok && math.Abs(v) < math.MaxFloat32 {
+		v, ok := c.attrs.Get(name).(float64)
+		if !ok && c.version >= 6 {
+			v, ok = []float64{-math.MaxFloat32, math.MaxFloat32}[i], true
+		}
+		if ok {
 			c.input(1+i, c.scalar(v))
 		}
-		c.attrs = c.attrs.Without(name)
+		c.drop(name)
 	}
 	return nil, nil
 }
 
-func legacyTopK(c *call) ([]*ir.Value, error) {
-	if c.version < 10 {
-		k, _ := c.attrs.Get("k").(int64)
-		c.attrs = c.attrs.Without("k")
-		c.input(1, c.im.b.Ints(k))
+// legacySplit: before version 13 the sizes could be an attribute; before 18 the number
+// of outputs was not said beside the outputs themselves.
+func legacySplit(c *call) ([]*ir.Value, error) {
+	c.toInput(1, "split")
+	if len(c.args) < 2 {
+		c.attrs = c.attrs.With("num_outputs", int64(len(c.node.Outputs)))
 	}
 	return nil, nil
 }
 
-// legacyDropout: before version 12 an operator at inference, its ratio an attribute.
-func legacyDropout(c *call) ([]*ir.Value, error) {
-	if c.version < 12 {
-		c.attrs = c.attrs.Without("ratio").Without("is_test")
-	}
+func legacyDFT(c *call) ([]*ir.Value, error) {
+	c.input(2, c.im.b.Const(tensor.Scalar(c.int("axis", 1))))
+	c.drop("axis")
 	return nil, nil
 }
 
-// legacyBatchNorm: before version 14 inference alone; before 9 statistics could be per
-// activation (spatial=0).
-func legacyBatchNorm(c *call) ([]*ir.Value, error) {
-	if c.version >= 14 {
-		return nil, nil
-	}
-	if s, ok := c.attrs.Get("spatial").(int64); ok && s == 0 {
-		return nil, diag.New(diag.Unsupported, "unsupported: version %d with spatial=0", c.version)
-	}
-	c.attrs = c.attrs.Without("spatial").Without("is_test")
-	if c.results() > 1 {
-		return nil, diag.New(diag.Unsupported, "unsupported: version %d in training mode", c.version)
-	}
-	return nil, nil
-}
-
-// legacyCast: in version 1 the type was a name.
-func legacyCast(c *call) ([]*ir.Value, error) {
-	if s, ok := c.attrs.Get("to").(string); ok {
-		names := map[string]tensor.DType{"FLOAT": tensor.F32, "DOUBLE": tensor.F64, "FLOAT16": tensor.F16, "INT8": tensor.I8, "INT16": tensor.I16,
-			"INT32": tensor.I32, "INT64": tensor.I64, "UINT8": tensor.U8, "UINT16": tensor.U16, "UINT32": tensor.U32, "UINT64": tensor.U64, "BOOL": tensor.Bool}
-		d, ok := names[s]
-		if !ok {
-			return nil, diag.New(diag.Malformed, "attribute \"to\" is %q, which is no element type", s)
+// legacyNorm: the order of the norm was a float.
+func legacyNorm(c *call) ([]*ir.Value, error) {
+	if p, ok := c.attrs.Get("p").(float64); ok {
+		if p != math.Trunc(p) {
+			return nil, diag.New(diag.Unsupported, "unsupported: version %d with p = %g", c.version, p)
 		}
-		c.attrs = c.attrs.With("to", int64(d.ONNX()))
+		c.attrs = c.attrs.With("p", int64(p))
 	}
 	return nil, nil
-}
-
-func legacyReshape(c *call) ([]*ir.Value, error) {
-	if c.version < 5 {
-		c.toInput(1, "shape")
-	}
-	return nil, nil
-}
-
-// legacyResize: version 10 had scales as operand 1 and one rule of coordinates.
-func legacyResize(c *call) ([]*ir.Value, error) {
-	if c.version >= 11 {
-		return nil, nil
-	}
-	if len(c.args) != 2 {
-		return nil, diag.New(diag.Malformed, "%d inputs, it takes 2", len(c.args))
-	}
-	c.asymmetric(c.args[1])
-	return nil, nil
-}
-
-// asymmetric makes the call the Resize that old ones were.
-func (c *call) asymmetric(scales *ir.Value) {
-	c.name = "onnx.Resize"
-	c.version = since(c.name, MaxOpset)
-	c.args = []*ir.Value{c.args[0], nil, scales}
-	c.attrs = c.attrs.With("coordinate_transformation_mode", "asymmetric").With("nearest_mode", "floor")
-	if m, _ := c.attrs.Get("mode").(string); m == "bilinear" {
-		c.attrs = c.attrs.With("mode", "linear")
-	}
-}
-
-// upsample is an old Resize.
-func upsample(c *call) ([]*ir.Value, error) {
-	var scales *ir.Value
-	switch {
-	case c.version >= 9:
-		if len(c.args) != 2 {
-			return nil, diag.New(diag.Malformed, "%d inputs, it takes 2", len(c.args))
-		}
-		scales = c.args[1]
-	case c.version >= 7:
-		list, _ := c.attrs.Get("scales").([]float64)
-		scales = c.floats(list)
-	default:
-		h, _ := c.attrs.Get("height_scale").(float64)
-		w, _ := c.attrs.Get("width_scale").(float64)
-		scales = c.floats([]float64{1, 1, h, w})
-	}
-	c.attrs = c.attrs.Without("scales").Without("height_scale").Without("width_scale")
-	c.asymmetric(scales)
-	return nil, nil
-}
-
-func (c *call) floats(list []float64) *ir.Value {
-	out := make([]float32, len(list))
-	for i, v := range list {
-		out[i] = float32(v)
-	}
-	return c.im.b.Const(tensor.Of(out, int64(len(out))))
 }
 
 func legacyConcat(c *call) ([]*ir.Value, error) {
-	if c.version < 4 && c.attrs.Get("axis") == nil {
-		c.attrs = c.attrs.With("axis", int64(1))
-	}
+	c.attrs = c.attrs.With("axis", c.int("axis", 1))
 	return nil, nil
 }
 
-func legacyTile(c *call) ([]*ir.Value, error) {
-	if c.version < 6 {
-		return nil, diag.New(diag.Unsupported, "unsupported operator version: Tile 1")
+// legacyCast: the type was a name.
+func legacyCast(c *call) ([]*ir.Value, error) {
+	names := map[string]tensor.DType{"FLOAT": tensor.F32, "DOUBLE": tensor.F64, "FLOAT16": tensor.F16, "INT8": tensor.I8, "INT16": tensor.I16,
+		"INT32": tensor.I32, "INT64": tensor.I64, "UINT8": tensor.U8, "UINT16": tensor.U16, "UINT32": tensor.U32, "UINT64": tensor.U64, "BOOL": tensor.Bool}
+	s, _ := c.attrs.Get("to").(string)
+	d, ok := names[s]
+	if !ok {
+		return nil, diag.New(diag.Malformed, "attribute \"to\" is %q, which is no element type", s)
 	}
+	c.attrs = c.attrs.With("to", int64(d.ONNX()))
 	return nil, nil
 }
 
-// legacyGroupNorm: in version 18 scale and bias were per group; each is repeated for
-// the channels of its group.
-func legacyGroupNorm(c *call) ([]*ir.Value, error) {
-	if c.version >= 21 {
-		return nil, nil
-	}
-	t, ok := c.args[0].Tensor()
-	if !ok || t.Rank() < 2 || len(c.args) < 3 {
-		return nil, diag.New(diag.Unsupported, "unsupported: version 18 on a tensor of unknown rank")
-	}
-	channels, ok := t.Dims[1].Int()
-	groups, _ := c.attrs.Get("num_groups").(int64)
-	if !ok || groups < 1 || channels%groups != 0 {
-		return nil, diag.New(diag.Unsupported, "unsupported: version 18 with %s channels in %d groups", t.Dims[1], groups)
-	}
-	c.args = slices.Clone(c.args)
-	for i := 1; i <= 2; i++ {
-		col := c.op("onnx.Unsqueeze", []*ir.Value{c.args[i], c.im.b.Ints(1)})
-		wide := c.op("onnx.Expand", []*ir.Value{col, c.im.b.Ints(groups, channels/groups)})
-		c.args[i] = c.op("onnx.Reshape", []*ir.Value{wide, c.im.b.Ints(-1)})
-	}
-	c.version = 21
-	return nil, c.im.b.Err()
-}
-
-// legacyScan: version 8 scanned each example of a batch by itself.
-func legacyScan(c *call) ([]*ir.Value, error) {
-	if c.version < 9 {
-		return c.unknown()
-	}
-	return nil, nil
-}
-
-// legacySelu: version 1 had other defaults.
+// legacySelu: other defaults.
 func legacySelu(c *call) ([]*ir.Value, error) {
-	if c.version < 6 {
-		if c.attrs.Get("alpha") == nil {
-			c.attrs = c.attrs.With("alpha", float64(float32(1.6732)))
-		}
-		if c.attrs.Get("gamma") == nil {
-			c.attrs = c.attrs.With("gamma", float64(float32(1.0507)))
+	for name, v := range map[string]float32{"alpha": 1.6732, "gamma": 1.0507} {
+		if c.attrs.Get(name) == nil {
+			c.attrs = c.attrs.With(name, float64(v))
 		}
 	}
 	return nil, nil
 }
 
-// legacyRecurrent: before version 7 an attribute told whether Y is wanted, which the
-// node's outputs tell too.
+// legacyRecurrent: an attribute told whether Y is wanted, which the node's outputs tell
+// too.
 func legacyRecurrent(c *call) ([]*ir.Value, error) {
-	if c.version < 7 {
-		c.attrs = c.attrs.Without("output_sequence")
-	}
+	c.drop("output_sequence")
 	return nil, nil
 }
 
-// scatter was renamed ScatterElements.
-func scatter(c *call) ([]*ir.Value, error) {
-	c.name, c.version = "onnx.ScatterElements", 11
+// legacyRoiAlign: there was one rule of coordinates, now the default is another.
+func legacyRoiAlign(c *call) ([]*ir.Value, error) {
+	c.attrs = c.attrs.With("coordinate_transformation_mode", "output_half_pixel")
+	return nil, nil
+}
+
+func legacyGridSample(c *call) ([]*ir.Value, error) {
+	c.respell("mode", map[string]string{"bilinear": "linear", "bicubic": "cubic"})
+	return nil, nil
+}
+
+// legacyLabels: one list, whose positions are the integers.
+func legacyLabels(c *call) ([]*ir.Value, error) {
+	labels, _ := c.attrs.Get("classes_strings").([]string)
+	c.drop("classes_strings")
+	numbers := make([]int64, len(labels))
+	for i := range numbers {
+		numbers[i] = int64(i)
+	}
+	if c.dtype() == tensor.String {
+		c.attrs = c.attrs.With("keys_strings", labels).With("values_int64s", numbers)
+	} else {
+		c.attrs = c.attrs.With("keys_int64s", numbers).With("values_strings", labels)
+	}
 	return nil, nil
 }

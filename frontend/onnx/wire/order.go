@@ -45,7 +45,7 @@ func Order(g *Graph, outer func(string) bool) ([]*Node, error) {
 		if state[start] == done {
 			continue
 		}
-		stack := []frame{{start, usesOf(g.Nodes[start])}}
+		stack := []frame{{start, Uses(g.Nodes[start])}}
 		state[start] = open
 		for len(stack) > 0 {
 			top := &stack[len(stack)-1]
@@ -77,7 +77,7 @@ func Order(g *Graph, outer func(string) bool) ([]*Node, error) {
 				return nil, diag.New(diag.Malformed, "graph %q has a cycle through %s", g.Name, strings.Join(names, ", "))
 			case state[i] == 0:
 				state[i] = open
-				stack = append(stack, frame{i, usesOf(g.Nodes[i])})
+				stack = append(stack, frame{i, Uses(g.Nodes[i])})
 			}
 		}
 	}
@@ -96,9 +96,9 @@ func placeOf(n *Node) string {
 	return n.OpType
 }
 
-// usesOf lists the names a node reads: its inputs, and what its subgraphs take from
+// Uses lists the names a node reads: its inputs, and what its subgraphs take from
 // around them.
-func usesOf(n *Node) []string {
+func Uses(n *Node) []string {
 	var out []string
 	for _, in := range n.Inputs {
 		if in != "" {
@@ -141,7 +141,7 @@ func captures(g *Graph) []string {
 		}
 	}
 	for _, n := range g.Nodes {
-		for _, name := range usesOf(n) {
+		for _, name := range Uses(n) {
 			add(name)
 		}
 	}
