@@ -217,8 +217,11 @@ func (w *programWriter) scalar(x *Scalar) string {
 // literal writes a scalar constant: an i64 as a number, anything else with its type.
 func literal(t *tensor.Tensor) string {
 	v := string(t.AppendText(nil, 0))
-	if t.DType() == tensor.I64 {
+	switch {
+	case t.DType() == tensor.I64:
 		return v
+	case t.DType().IsComplex(): // in braces, or it would look like a cast
+		v = "{" + v + "}"
 	}
 	return t.DType().String() + " " + v
 }
