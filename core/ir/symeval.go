@@ -39,7 +39,7 @@ func (e *symEval) stage(s *Stage) bool {
 		return false
 	}
 	size, ok := sym.Prod(s.Out().Dims...).Int()
-	if !ok || size > MaxKnown {
+	if !ok || size < 0 || size > MaxKnown {
 		return false
 	}
 	out := make([]sym.Expr, 0, size)

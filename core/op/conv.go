@@ -1,6 +1,8 @@
 package op
 
 import (
+	"errors"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -175,6 +177,9 @@ func convWindow(c *ir.Call, wi int) (*window, error) {
 	return windowOf(c, x[2:], k[2:])
 }
 
+// biased says whether a convolution has a bias: Conv alone has three operands.
+func biased(c *ir.Call) bool { return len(c.Op.In) == 3 && c.Has(2) }
+
 func deduceConv(dtype func(*ir.Call) tensor.DType) func(*ir.Call) error {
 	return func(c *ir.Call) error { return deduceConvOf(c, dtype(c), 1) }
 }
@@ -185,6 +190,9 @@ func deduceConvOf(c *ir.Call, d tensor.DType, wi int) error {
 		return err
 	}
 	c.SetOut(0, d, append([]sym.Expr{c.Dims(0)[0], c.Dims(wi)[0]}, w.out...)...)
+	if biased(c) {
+		return perChannel(c, c.Dims(1)[0], 2)
+	}
 	return nil
 }
 
@@ -214,10 +222,10 @@ func convBodyOf(c *ir.Call, b *ir.Body, wi int, loader func(x, w *ir.Buffer) (lx
 	x := loadX(append([]*ir.Scalar{axes[0].Ix(), group}, ix...)...)
 	x = guarded(inside, x, x.Const(0))
 	w := loadW(append([]*ir.Scalar{axes[1].Ix()}, ir.Ix(red)...)...)
-	if bi := 2; wi == 1 && c.Has(bi) && c.Tensor(bi).Rank() == 1 && len(c.Op.In) == 3 {
+	if biased(c) {
 		acc := b.Reduced(axes, ir.Sum, red, x.Mul(w))
 		out := b.Axes(Y.Dims)
-		b.Map(Y, out, ir.Load(acc, ir.Ix(out)...).Add(b.Load(b.In(bi), out[1].Ix())))
+		b.Map(Y, out, ir.Load(acc, ir.Ix(out)...).Add(b.Load(b.In(2), out[1].Ix())))
 		return nil
 	}
 	b.Reduce(Y, axes, ir.Sum, red, x.Mul(w))
@@ -227,10 +235,15 @@ func convBodyOf(c *ir.Call, b *ir.Body, wi int, loader func(x, w *ir.Buffer) (lx
 // ConvInteger is a convolution of 8-bit integers, less their zero points, into i32.
 var ConvInteger = ir.Register(&ir.OpDef{
 	Name: "onnx.ConvInteger", Since: since(10), Doc: "convolution of 8-bit integers into i32",
-	In:     ops(in("x", "T1", bytes8), in("w", "T2", bytes8), opt("x_zero_point", "T1", bytes8), opt("w_zero_point", "T2", bytes8)),
-	Out:    ops(in("y", "", []tensor.DType{tensor.I32})),
-	Attrs:  convAttrs,
-	Deduce: deduceConv(func(*ir.Call) tensor.DType { return tensor.I32 }),
+	In:    ops(in("x", "T1", bytes8), in("w", "T2", bytes8), opt("x_zero_point", "T1", bytes8), opt("w_zero_point", "T2", bytes8)),
+	Out:   ops(in("y", "", []tensor.DType{tensor.I32})),
+	Attrs: convAttrs,
+	Deduce: func(c *ir.Call) error {
+		if err := deduceConvOf(c, tensor.I32, 1); err != nil || !c.Has(3) {
+			return errors.Join(err, single(c, 2))
+		}
+		return errors.Join(single(c, 2), broadcastsTo(c, 3, c.Dims(1)[:1]))
+	},
 	Body: func(c *ir.Call, b *ir.Body) error {
 		return convBody(c, b, func(x, w *ir.Buffer) (func(...*ir.Scalar) *ir.Scalar, func(...*ir.Scalar) *ir.Scalar) {
 			return func(ix ...*ir.Scalar) *ir.Scalar { return lessZero(c, b, x, 2, nil, ix) },
@@ -249,12 +262,9 @@ func lessZero(c *ir.Call, b *ir.Body, buf *ir.Buffer, zi int, row *ir.Scalar, ix
 		return x
 	}
 	z := b.In(zi)
-	var at []*ir.Scalar
-	if len(z.Dims) > 0 {
-		at = []*ir.Scalar{ir.IntLit(0)}
-		if row != nil {
-			at[0] = ir.Bcast(row, z.Dims[0], buf.Dims[0])
-		}
+	at := origin(len(z.Dims))
+	if row != nil && len(at) > 0 {
+		at[0] = ir.Bcast(row, z.Dims[0], buf.Dims[0])
 	}
 	return x.Sub(ir.Load(z, at...).To(tensor.I32))
 }
@@ -274,6 +284,9 @@ var ConvTranspose = ir.Register(&ir.OpDef{
 		}
 		f := c.Dims(1)[1].Mul(sym.Const(c.Int("group")))
 		c.SetOut(0, c.DType(0), append([]sym.Expr{c.Dims(0)[0], f}, w.out...)...)
+		if c.Has(2) {
+			return perChannel(c, f, 2)
+		}
 		return nil
 	},
 	Body: func(c *ir.Call, b *ir.Body) error {

@@ -231,17 +231,27 @@ var ScatterND = ir.Register(&ir.OpDef{
 // write_indices holds for each batch; in mode circular positions wrap around.
 var TensorScatter = ir.Register(&ir.OpDef{
 	Name: "onnx.TensorScatter", Since: since(24), Doc: "writes new entries into a cache",
-	In:     ops(in("past_cache", "T", anyTensor), in("update", "T", anyTensor), opt("write_indices", "", i64s)),
-	Out:    ops(in("present_cache", "T", anyTensor)),
-	Attrs:  attrs(attr("axis", -2), attr("mode", "linear")),
-	Deduce: sameAs(0),
-	Body: func(c *ir.Call, b *ir.Body) error {
+	In:    ops(in("past_cache", "T", anyTensor), in("update", "T", anyTensor), opt("write_indices", "", i64s)),
+	Out:   ops(in("present_cache", "T", anyTensor)),
+	Attrs: attrs(attr("axis", -2), attr("mode", "linear")),
+	Deduce: func(c *ir.Call) error {
 		a, err := c.Axis(c.Int("axis"), c.Rank(0))
 		if err != nil {
 			return err
 		}
 		if c.Rank(1) != c.Rank(0) || a == 0 {
 			return c.Errorf("an update of rank %d, a cache of rank %d, axis %d; the ranks must agree and axis 0 is the batch", c.Rank(1), c.Rank(0), a)
+		}
+		if i := c.Dims(2); c.Has(2) && (len(i) != 1 || c.Syms.Equal(i[0], c.Dims(1)[0]) == sym.False) {
+			return c.Errorf("write_indices of shape %s for a batch of %s", ir.ShapeString(i), c.Dims(1)[0])
+		}
+		c.SetOut(0, c.DType(0), c.Dims(0)...)
+		return nil
+	},
+	Body: func(c *ir.Call, b *ir.Body) error {
+		a, err := c.Axis(c.Int("axis"), c.Rank(0))
+		if err != nil {
+			return err
 		}
 		axes := b.Axes(c.Dims(1))
 		at := ir.Ix(axes)
@@ -270,6 +280,12 @@ var OneHot = ir.Register(&ir.OpDef{
 	Deduce: func(c *ir.Call) error {
 		a, err := c.Axis(c.Int("axis"), c.Rank(0)+1)
 		if err != nil {
+			return err
+		}
+		if v := c.Dims(2); len(v) != 1 || c.Syms.Equal(v[0], sym.Const(2)) == sym.False {
+			return c.Errorf("values of shape %s, it takes the off value and the on value", ir.ShapeString(v))
+		}
+		if err := single(c, 1); err != nil {
 			return err
 		}
 		depth := oneHotDepth(c)

@@ -229,6 +229,11 @@ var Expand = ir.Register(&ir.OpDef{
 			}
 			return nil
 		}
+		for i, d := range shape {
+			if _, hi := c.Syms.Bounds(d); hi < 0 {
+				return c.Errorf("dim %d of the shape is %s", i, d)
+			}
+		}
 		dims, err := broadcastDims(c, c.Dims(0), shape)
 		if err != nil {
 			return err

@@ -171,6 +171,9 @@ var MaxUnpool = ir.Register(&ir.OpDef{
 		if n < 1 || len(k) != n {
 			return c.Errorf("kernel_shape %v for an operand of rank %d", k, len(d))
 		}
+		if c.Rank(1) != len(d) {
+			return c.Errorf("indices of shape %s for elements of shape %s", ir.ShapeString(c.Dims(1)), ir.ShapeString(d))
+		}
 		if c.Has(2) {
 			shape, ok := c.Ints(2)
 			if ok && len(shape) != len(d) {
@@ -192,6 +195,9 @@ var MaxUnpool = ir.Register(&ir.OpDef{
 		pads := c.IntList("pads")
 		if pads == nil {
 			pads = make([]int64, 2*n)
+		}
+		if len(pads) != 2*n {
+			return c.Errorf("%d pads for %d spatial dims", len(pads), n)
 		}
 		out := append([]sym.Expr(nil), d[:2]...)
 		for i := range n {
