@@ -134,11 +134,12 @@ func (s *Stage) AllAxes() []*Axis {
 
 // Walk visits every node of the stage's expressions, indices included.
 func (s *Stage) Walk(f func(*Scalar) bool) {
+	seen := map[*Scalar]bool{}
 	for _, e := range s.Exprs {
-		e.Walk(f)
+		e.walk(f, seen)
 	}
 	for _, e := range s.Index {
-		e.Walk(f)
+		e.walk(f, seen)
 	}
 }
 
@@ -310,10 +311,11 @@ func (p *Program) Clone(bind func(string) (sym.Expr, bool)) *Program {
 
 // Rewrite rewrites every expression of the stage, indices included.
 func (s *Stage) Rewrite(f func(*Scalar) *Scalar) {
+	done := map[*Scalar]*Scalar{}
 	each := func(list []*Scalar) []*Scalar {
 		var out []*Scalar
 		for _, e := range list {
-			out = append(out, e.Rewrite(f))
+			out = append(out, e.rewrite(f, done))
 		}
 		return out
 	}

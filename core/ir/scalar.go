@@ -333,31 +333,43 @@ func foldInt(op ScalarOp, x, y *Scalar) *Scalar {
 	return Binary(op, x, y)
 }
 
-// Walk visits x and everything below it, parents first, until f returns false.
-func (x *Scalar) Walk(f func(*Scalar) bool) {
+// Walk visits x and everything below it, parents first, each node once however often it
+// is used; below a node for which f returns false it does not go.
+func (x *Scalar) Walk(f func(*Scalar) bool) { x.walk(f, map[*Scalar]bool{}) }
+
+func (x *Scalar) walk(f func(*Scalar) bool, seen map[*Scalar]bool) {
+	if seen[x] {
+		return
+	}
+	seen[x] = true
 	if f(x) {
 		for _, a := range x.Args {
-			a.Walk(f)
+			a.walk(f, seen)
 		}
 	}
 }
 
 // Rewrite replaces nodes bottom-up: f gets each node with its operands already
-// replaced, and gives what stands in its place.
-func (x *Scalar) Rewrite(f func(*Scalar) *Scalar) *Scalar {
-	args := x.Args
+// replaced, and gives what stands in its place. A node that is used several times is
+// replaced once, and stays shared.
+func (x *Scalar) Rewrite(f func(*Scalar) *Scalar) *Scalar { return x.rewrite(f, map[*Scalar]*Scalar{}) }
+
+func (x *Scalar) rewrite(f func(*Scalar) *Scalar, done map[*Scalar]*Scalar) *Scalar {
+	if r, ok := done[x]; ok {
+		return r
+	}
+	n := x
 	for i, a := range x.Args {
-		if r := a.Rewrite(f); r != a {
-			if &args[0] == &x.Args[0] {
-				args = append([]*Scalar(nil), x.Args...)
+		if r := a.rewrite(f, done); r != a {
+			if n == x {
+				c := *x
+				c.Args = append([]*Scalar(nil), x.Args...)
+				n = &c
 			}
-			args[i] = r
+			n.Args[i] = r
 		}
 	}
-	if len(args) > 0 && &args[0] != &x.Args[0] {
-		y := *x
-		y.Args = args
-		x = &y
-	}
-	return f(x)
+	r := f(n)
+	done[x] = r
+	return r
 }

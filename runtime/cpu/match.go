@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"maps"
+
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -179,18 +181,20 @@ func bordersOnly(s *interp.Stage, cond, load *ir.Scalar) bool {
 		return bordersOnly(s, cond.Args[0], load) && bordersOnly(s, cond.Args[1], load)
 	case ir.OpGe:
 		z, ok := cond.Args[1].AsInt()
-		return ok && z == 0 && isIndex(cond.Args[0], load.Args) >= 0
+		return ok && z == 0 && indexOf(s, cond.Args[0], load.Args) >= 0
 	case ir.OpLt:
-		i := isIndex(cond.Args[0], load.Args)
+		i := indexOf(s, cond.Args[0], load.Args)
 		bound, ok := linearOf(s, cond.Args[1])
 		return i >= 0 && ok && len(bound.k) == 0 && bound.c == s.Buffer(load.Buf).Shape()[i]
 	}
 	return false
 }
 
-func isIndex(x *ir.Scalar, index []*ir.Scalar) int {
+// indexOf finds the index of a load that is always x.
+func indexOf(s *interp.Stage, x *ir.Scalar, index []*ir.Scalar) int {
+	want, ok := linearOf(s, x)
 	for i, ix := range index {
-		if ix == x {
+		if f, ok2 := linearOf(s, ix); ok && ok2 && f.c == want.c && maps.Equal(f.k, want.k) {
 			return i
 		}
 	}
