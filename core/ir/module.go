@@ -28,6 +28,7 @@ type Meta struct {
 	IRVersion                              int64
 	Opsets                                 []Opset
 	Props                                  [][2]string
+	Outputs                                []Type // the declared types of @main's results
 }
 
 // Opset is an operator set that a model imports.

@@ -1,89 +1,202 @@
 package onnx
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
-	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
 )
 
-// baseOpset is the operator set that modules are written in, unless they use operators
-// that came later: it has every operator in the form that pitopt keeps.
-const baseOpset = 21
+// What a protobuf message can hold, and how much of weights may lie in the model before
+// they go into a file of their own, in bytes.
+const (
+	maxMessage  = 1<<31 - 1
+	maxEmbedded = 1 << 30
+)
 
-// irVersions tells which IR version came with an operator set.
-func irVersion(opset int64) int64 {
-	switch {
-	case opset <= 22:
-		return 10
-	case opset == 23:
-		return 11
-	case opset == 24:
-		return 12
+// Export writes a module as ONNX, equal in meaning: its function @main as the graph,
+// constants as initializers, regions as subgraphs, dims that are expressions as the text
+// of a dim_param. The operator set is that of the model it came from, or a later one
+// where an operator's form needs it. Type assertions are left out. Tensor programs,
+// kernels and steps of a machine can not be said in ONNX; a module with them is an
+// error, but for programs that compute nothing but dims.
+func Export(m *ir.Module) ([]byte, error) {
+	x, model, err := export(m)
+	if err != nil {
+		return nil, err
 	}
-	return 13
+	if n := x.weights(); n > maxMessage {
+		return nil, diag.New(diag.Unsupported, "the weights take %d bytes, a message of ONNX holds %d", n, maxMessage).
+			Hint("write to a file; weights then lie beside it")
+	}
+	return wire.Encode(model), nil
 }
 
-// Export writes a module as ONNX, equal in meaning. Tensor programs, kernels and steps
-// of the machine can not be said in ONNX: a module that has them is an error that says
-// which pass to leave out.
-func Export(m *ir.Module) ([]byte, error) {
-	f := m.Main()
-	if f == nil || len(m.Funcs) != 1 {
-		return nil, diag.New(diag.Unsupported, "only modules of one function can be written as ONNX")
+// ExportFile writes a module as Export does, to a file that appears whole or not at
+// all. Weights of more than 1 GiB go into a file beside it, path.data.
+func ExportFile(path string, m *ir.Module) error {
+	x, model, err := export(m)
+	if err != nil {
+		return err
 	}
-	x := &exporter{m: m, names: map[*ir.Value]string{}, taken: map[string]bool{}, domains: map[string]int64{"": baseOpset}}
-	for i, r := range f.Results {
-		x.taken[f.ResultName(i)] = true
-		if x.names[r] == "" && r.Const == nil && r.Def != nil {
-			x.names[r] = f.ResultName(i)
+	if x.weights() > maxEmbedded {
+		if err := x.external(path + ".data"); err != nil {
+			return err
 		}
 	}
-	g := &wire.Graph{Name: m.Name}
-	if g.Name == "" {
-		g.Name = "main"
+	if err := renameio.WriteFile(path, wire.Encode(model), 0o666); err != nil {
+		return diag.New(diag.Run, "%v", err)
+	}
+	return nil
+}
+
+// External data start at pages, so that a reader can map them; small tensors stay in
+// the model.
+const (
+	pageSize  = 4096
+	smallData = 1024
+)
+
+// external moves the initializers' data into a file.
+func (x *exporter) external(path string) error {
+	f, err := renameio.NewPendingFile(path)
+	if err != nil {
+		return diag.New(diag.Run, "%v", err)
+	}
+	defer f.Cleanup()
+	offset := int64(0)
+	for _, t := range x.main.Initializers {
+		if len(t.RawData) < smallData {
+			continue
+		}
+		if pad := -offset & (pageSize - 1); pad > 0 {
+			if _, err := f.Write(make([]byte, pad)); err != nil {
+				return diag.New(diag.Run, "%v", err)
+			}
+			offset += pad
+		}
+		if _, err := io.Copy(f, bytes.NewReader(t.RawData)); err != nil {
+			return diag.New(diag.Run, "%v", err)
+		}
+		t.DataLocation = 1
+		t.ExternalData = []*wire.StringEntry{
+			{Key: "location", Value: filepath.Base(path)},
+			{Key: "offset", Value: fmt.Sprint(offset)},
+			{Key: "length", Value: fmt.Sprint(len(t.RawData))},
+		}
+		offset += int64(len(t.RawData))
+		t.RawData, t.HasRaw = nil, false
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return diag.New(diag.Run, "%v", err)
+	}
+	return nil
+}
+
+// weights is how many bytes the initializers take.
+func (x *exporter) weights() int64 {
+	n := int64(0)
+	for _, t := range x.main.Initializers {
+		n += int64(len(t.RawData))
+		for _, s := range t.StringData {
+			n += int64(len(s))
+		}
+	}
+	return n
+}
+
+// exporter builds the graph. ONNX wants names to be unique in the whole model, regions
+// included.
+type exporter struct {
+	m       *ir.Module
+	main    *wire.Graph
+	g       *wire.Graph // the graph that nodes are added to
+	names   map[*ir.Value]string
+	taken   map[string]bool // names of values
+	nodes   map[string]bool // names of nodes
+	ints    map[int64]string
+	sizes   map[string]sizeOf // of the symbols that are visible
+	opsets  map[string]int64
+	strange *diag.Error // a type that can not be said
+}
+
+func export(m *ir.Module) (*exporter, *wire.Model, error) {
+	f := m.Main()
+	if f == nil {
+		return nil, nil, diag.New(diag.Unsupported, "the module has no function @main")
+	}
+	if list := Unsupported(m); len(list) > 0 {
+		return nil, nil, ir.UnsupportedError(list[0])
+	}
+	x := &exporter{m: m, main: &wire.Graph{Name: m.Name}, names: map[*ir.Value]string{}, taken: map[string]bool{}, nodes: map[string]bool{},
+		ints: map[int64]string{}, sizes: map[string]sizeOf{}, opsets: map[string]int64{"": baseOpset}}
+	x.g = x.main
+	if x.g.Name == "" {
+		x.g.Name = "main"
+	}
+	for _, o := range m.Meta.Opsets {
+		if o.Domain == "" {
+			x.opsets[""] = max(baseOpset, o.Version)
+		}
 	}
 	for _, p := range f.Params {
-		g.Inputs = append(g.Inputs, &wire.ValueInfo{Name: x.name(p), Type: typeProto(p.Type)})
+		x.g.Inputs = append(x.g.Inputs, x.info(x.name(p), p.Type))
+		x.see(p)
 	}
-	for _, c := range m.Consts {
-		g.Initializers = append(g.Initializers, wire.NewTensor(x.name(c.Value()), c.Tensor))
+	for i, r := range f.Results {
+		if x.names[r] == "" && r.Def != nil && !x.taken[f.ResultName(i)] {
+			x.names[r] = f.ResultName(i)
+		}
+		x.taken[f.ResultName(i)] = true
 	}
-	if err := x.block(g, &f.Block); err != nil {
-		return nil, err
+	if err := x.block(&f.Block); err != nil {
+		return nil, nil, err
 	}
 	for i, r := range f.Results {
 		want := f.ResultName(i)
 		if got := x.name(r); got != want { // an input, a constant, or a value under another name too
-			g.Nodes = append(g.Nodes, &wire.Node{OpType: "Identity", Inputs: []string{got}, Outputs: []string{want}})
+			x.add("Identity", want, got)
 		}
-		g.Outputs = append(g.Outputs, &wire.ValueInfo{Name: want, Type: typeProto(r.Type)})
+		x.g.Outputs = append(x.g.Outputs, x.info(want, x.outputType(i, r)))
 	}
-	out := &wire.Model{IRVersion: irVersion(x.domains[""]), ProducerName: "pitopt", Domain: m.Meta.Domain, Doc: m.Meta.Doc, Graph: g}
-	for d, v := range x.domains {
+	if x.strange != nil {
+		return nil, nil, x.strange
+	}
+	return x, x.model(), nil
+}
+
+func (x *exporter) model() *wire.Model {
+	out := &wire.Model{IRVersion: irVersion(x.opsets[""]), ProducerName: "pitopt", Domain: x.m.Meta.Domain, Doc: x.m.Meta.Doc, Graph: x.main}
+	for d, v := range x.opsets {
 		out.OpsetImport = append(out.OpsetImport, &wire.OperatorSet{Domain: d, Version: v})
 	}
-	sort.Slice(out.OpsetImport, func(i, j int) bool { return out.OpsetImport[i].Domain < out.OpsetImport[j].Domain })
-	for _, p := range m.Meta.Props {
+	slices.SortFunc(out.OpsetImport, func(a, b *wire.OperatorSet) int { return strings.Compare(a.Domain, b.Domain) })
+	for _, p := range x.m.Meta.Props {
 		out.MetadataProps = append(out.MetadataProps, &wire.StringEntry{Key: p[0], Value: p[1]})
 	}
-	return wire.Encode(out), nil
+	return out
 }
 
-type exporter struct {
-	m       *ir.Module
-	names   map[*ir.Value]string
-	taken   map[string]bool
-	domains map[string]int64
+// unique makes a name that is not taken, and takes it.
+func unique(taken map[string]bool, base string) string {
+	name := base
+	for i := 1; taken[name]; i++ {
+		name = fmt.Sprintf("%s_%d", base, i)
+	}
+	taken[name] = true
+	return name
 }
 
-// name gives a value's name, unique in the whole model: subgraphs may not shadow.
+// name gives a value's name; a constant becomes an initializer when it is first used.
 func (x *exporter) name(v *ir.Value) string {
 	if n := x.names[v]; n != "" {
 		return n
@@ -92,103 +205,138 @@ func (x *exporter) name(v *ir.Value) string {
 	if base == "" {
 		base = "v"
 	}
-	n := base
-	for i := 1; x.taken[n]; i++ {
-		n = fmt.Sprintf("%s_%d", base, i)
-	}
-	x.taken[n] = true
+	n := unique(x.taken, base)
 	x.names[v] = n
+	if v.Const != nil {
+		x.main.Initializers = append(x.main.Initializers, wire.NewTensor(n, v.Const.Tensor))
+		x.needsType(v.Const.Tensor.DType())
+	}
 	return n
 }
 
-func (x *exporter) block(g *wire.Graph, b *ir.Block) error {
+// add adds a node of one output by name.
+func (x *exporter) add(op, output string, inputs ...string) *wire.Node {
+	n := &wire.Node{OpType: op, Inputs: inputs, Outputs: []string{output}}
+	x.g.Nodes = append(x.g.Nodes, n)
+	return n
+}
+
+func (x *exporter) block(b *ir.Block) error {
 	for _, s := range b.Stmts {
-		n, err := x.stmt(s)
+		var err error
+		switch s.Kind {
+		case ir.CallStmt:
+			err = x.dims(s)
+		case ir.CastStmt:
+			if from := x.name(s.Args[0]); x.names[s.Results[0]] != "" {
+				x.add("Identity", x.names[s.Results[0]], from)
+			} else {
+				x.names[s.Results[0]] = from
+			}
+		default:
+			err = x.operator(s)
+		}
 		if err != nil {
 			return err
 		}
-		if n != nil {
-			g.Nodes = append(g.Nodes, n)
+		for _, r := range s.Results {
+			if r != nil {
+				x.see(r)
+			}
 		}
 	}
 	return nil
 }
 
-func (x *exporter) stmt(s *ir.Stmt) (*wire.Node, error) {
-	n := &wire.Node{Name: s.Node}
-	for _, a := range s.Args {
-		if a == nil {
-			n.Inputs = append(n.Inputs, "")
-		} else {
-			n.Inputs = append(n.Inputs, x.name(a))
-		}
-	}
-	for _, r := range s.Results {
-		if r == nil {
-			n.Outputs = append(n.Outputs, "")
-		} else {
-			n.Outputs = append(n.Outputs, x.name(r))
-		}
-	}
-	if s.Kind == ir.CastStmt { // a check, which ONNX does not have
-		n.OpType = "Identity"
-		return n, nil
-	}
-	if s.Kind == ir.CallStmt || strings.HasPrefix(s.Op.Name, "vm.") {
-		return nil, diag.New(diag.Unsupported, "ONNX can not say %s", s.OpName()).At(s.Place(), s.OpName()).
-			Hint("write ONNX before legalize: a pipeline of fold-constants, deduce and simplify alone")
-	}
+// cannotSay is the error about what ONNX has no words for.
+func cannotSay(s *ir.Stmt, why string) error {
+	return diag.New(diag.Unsupported, "ONNX can not say %s%s", s.OpName(), why).At(s.Place(), s.OpName()).
+		Hint("write ONNX earlier: with a pipeline that has neither legalize nor what follows it")
+}
+
+func (x *exporter) operator(s *ir.Stmt) error {
 	i := strings.LastIndexByte(s.Op.Name, '.')
-	n.Domain, n.OpType = s.Op.Name[:i], s.Op.Name[i+1:]
+	if i < 0 || strings.HasPrefix(s.Op.Name, "vm.") || strings.HasPrefix(s.Op.Name, "pit.") {
+		return cannotSay(s, "")
+	}
+	n := &wire.Node{Domain: s.Op.Name[:i], OpType: s.Op.Name[i+1:]}
 	if n.Domain == "onnx" {
 		n.Domain = ""
 	}
-	if first := slices.Min(append(s.Op.Since, 1<<30)); n.Domain == "" {
-		if first < 1<<30 {
-			x.domains[""] = max(x.domains[""], first)
+	if s.Node != "" {
+		n.Name = unique(x.nodes, s.Node)
+	}
+	x.needs(s, n.Domain)
+	for _, a := range s.Args {
+		name := ""
+		if a != nil {
+			name = x.name(a)
 		}
-	} else if x.domains[n.Domain] == 0 {
-		x.domains[n.Domain] = 1
-		for _, o := range x.m.Meta.Opsets {
-			if o.Domain == n.Domain {
-				x.domains[n.Domain] = o.Version
-			}
-		}
+		n.Inputs = append(n.Inputs, name)
 	}
 	for _, a := range s.Attrs {
-		p, err := attributeProto(a)
+		p, err := x.attribute(a)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		n.Attributes = append(n.Attributes, p)
 	}
 	for i, r := range s.Regions {
-		g := &wire.Graph{Name: s.Op.Regions[i]}
-		for _, p := range r.Params {
-			g.Inputs = append(g.Inputs, &wire.ValueInfo{Name: x.name(p), Type: typeProto(p.Type)})
-		}
-		if err := x.block(g, r); err != nil {
-			return nil, err
-		}
-		seen := map[string]bool{}
-		for _, v := range r.Results {
-			name := x.name(v)
-			if v.Def == nil || seen[name] || !definedIn(r, v) { // a subgraph gives what it computes
-				own := x.name(&ir.Value{Name: name + "_out"})
-				g.Nodes = append(g.Nodes, &wire.Node{OpType: "Identity", Inputs: []string{name}, Outputs: []string{own}})
-				name = own
-			}
-			seen[name] = true
-			g.Outputs = append(g.Outputs, &wire.ValueInfo{Name: name, Type: typeProto(v.Type)})
+		g, err := x.region(s.Op.Regions[i], r)
+		if err != nil {
+			return err
 		}
 		n.Attributes = append(n.Attributes, &wire.Attribute{Name: s.Op.Regions[i], Type: wire.AttrGraph, G: g})
 	}
-	return n, nil
+	for _, r := range s.Results {
+		name := ""
+		if r != nil {
+			name = x.name(r)
+			x.needsTypeOf(r.Type)
+		}
+		n.Outputs = append(n.Outputs, name)
+	}
+	x.g.Nodes = append(x.g.Nodes, n)
+	return nil
 }
 
-func definedIn(b *ir.Block, v *ir.Value) bool { return slices.Contains(b.Stmts, v.Def) }
+// region writes a subgraph. A subgraph gives what it computes itself, each value once.
+func (x *exporter) region(name string, b *ir.Block) (*wire.Graph, error) {
+	outer, sizes := x.g, x.sizes
+	x.g, x.sizes = &wire.Graph{Name: name}, map[string]sizeOf{}
+	defer func() { x.g, x.sizes = outer, sizes }()
+	for s, at := range sizes {
+		x.sizes[s] = at
+	}
+	own := map[string]bool{}
+	for _, p := range b.Params {
+		n := x.name(p)
+		own[n] = true
+		x.g.Inputs = append(x.g.Inputs, x.info(n, p.Type))
+		x.see(p)
+	}
+	if err := x.block(b); err != nil {
+		return nil, err
+	}
+	for _, n := range x.g.Nodes {
+		for _, o := range n.Outputs {
+			own[o] = true
+		}
+	}
+	for _, r := range b.Results {
+		n := x.name(r)
+		if !own[n] {
+			inner := unique(x.taken, n+"_out")
+			x.add("Identity", inner, n)
+			n = inner
+		}
+		own[n] = false
+		x.g.Outputs = append(x.g.Outputs, x.info(n, r.Type))
+	}
+	return x.g, nil
+}
 
-func attributeProto(a ir.Attr) (*wire.Attribute, error) {
+func (x *exporter) attribute(a ir.Attr) (*wire.Attribute, error) {
 	p := &wire.Attribute{Name: a.Name}
 	switch v := a.Value.(type) {
 	case int64:
@@ -211,40 +359,11 @@ func attributeProto(a ir.Attr) (*wire.Attribute, error) {
 		}
 	case *tensor.Tensor:
 		p.Type, p.T = wire.AttrTensor, wire.NewTensor("", v)
+		x.needsType(v.DType())
 	case ir.Type:
-		p.Type, p.TP = wire.AttrTypeProto, typeProto(v)
+		p.Type, p.TP = wire.AttrTypeProto, x.typ(v, a.Name)
 	default:
 		return nil, diag.New(diag.Unsupported, "ONNX has no attribute of type %T", v)
 	}
 	return p, nil
-}
-
-// typeProto writes a type; dims that are expressions become the text of their dim_param.
-func typeProto(t ir.Type) *wire.Type {
-	switch t := t.(type) {
-	case ir.TensorType:
-		p := &wire.TensorType{ElemType: t.DType.ONNX()}
-		if !t.Unranked {
-			p.Shape = &wire.Shape{}
-			for _, d := range t.Dims {
-				p.Shape.Dims = append(p.Shape.Dims, dimProto(d))
-			}
-		}
-		return &wire.Type{Tensor: p}
-	case ir.SequenceType:
-		return &wire.Type{Sequence: &wire.ElemType{Elem: typeProto(t.Elem)}}
-	case ir.OptionalType:
-		return &wire.Type{Optional: &wire.ElemType{Elem: typeProto(t.Elem)}}
-	}
-	return &wire.Type{}
-}
-
-func dimProto(d sym.Expr) *wire.Dim {
-	if n, ok := d.Int(); ok {
-		return &wire.Dim{HasValue: true, Value: n}
-	}
-	if s, ok := d.Symbol(); ok {
-		return &wire.Dim{Param: s}
-	}
-	return &wire.Dim{Param: d.String()}
 }

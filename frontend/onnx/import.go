@@ -169,6 +169,7 @@ func (im *importer) run() (*ir.Module, error) {
 	}
 	for i, o := range model.Graph.Outputs {
 		im.compareDeclared(o.Name, o.Type, results[i])
+		im.declare(o)
 		main.ResultNames = append(main.ResultNames, o.Name)
 	}
 	im.b.Return(results...)

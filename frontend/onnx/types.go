@@ -162,6 +162,15 @@ func (im *importer) compareDeclared(name string, declared *wire.Type, v *ir.Valu
 	}
 }
 
+// declare keeps the declared type of an output for who writes the model again.
+func (im *importer) declare(o *wire.ValueInfo) {
+	t, err := im.valueType(o.Type, o.Name, func(string, int, sym.Expr) bool { return true })
+	if err != nil {
+		t = ir.UnrankedOf(tensor.Invalid)
+	}
+	im.m.Meta.Outputs = append(im.m.Meta.Outputs, t)
+}
+
 // ofUnknown is what is believed of the result of an operator that is not there: the
 // declared element type and rank. Dims are fresh, for nothing checks them.
 func (im *importer) ofUnknown(declared *wire.Type, name string) ir.Type {
