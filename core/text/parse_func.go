@@ -1,6 +1,7 @@
 package text
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -204,16 +205,16 @@ func (p *parser) attrs() ir.Attrs {
 	}
 	var list ir.Attrs
 	p.list("}", func() {
-		at, name := p.here(), p.name()
+		name := p.name()
 		p.expect("=")
-		v := p.attr()
-		if p.err == nil && list.Get(name) != nil {
-			p.failAt(at, "attribute %s is given twice", name)
-		}
-		if p.err == nil {
-			list = list.With(name, v)
-		}
+		list = append(list, ir.Attr{Name: name, Value: p.attr()})
 	})
+	slices.SortStableFunc(list, func(a, b ir.Attr) int { return strings.Compare(a.Name, b.Name) })
+	for i := 1; i < len(list); i++ {
+		if list[i].Name == list[i-1].Name {
+			p.failAt(start, "attribute %s is given twice", list[i].Name)
+		}
+	}
 	return list
 }
 

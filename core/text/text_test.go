@@ -1,6 +1,7 @@
 package text_test
 
 import (
+	_ "embed"
 	"errors"
 	"strings"
 	"testing"
@@ -12,52 +13,9 @@ import (
 )
 
 // everything uses every construct of the form, and is written as Print writes it.
-const everything = `module "every \"thing\"" {
-  dims batch in [1, 64], heads, n in [0, 512] multiple 8, "odd name" in [2, *], seq
-  where 64*heads == 768, n <= batch*seq
-  meta producer = "trainer", producer_version = "1.2", domain = "org", doc = "two\nlines", ir_version = 10, opset "" = 21, opset "com.x" = 1, prop "k" = "v"
-
-  const @w: [2, 2] f32 = {1, 0x7fc00001, -inf, nan}
-  const @"a/b": [] str = {"caf\xe9 \"q\""}
-  const @c: [2] c64 = {(1, -0), (0.1, inf)}
-  const @h: [3] f8e4m3fn = {0.5, 448, nan}
-  const @none: [0, 4] bool = {}
-  const @q: [3] i4 = {-8, 7, 0}
-
-  func @main(%x: [batch, 2] f32, %"in.": seq([seq] f32), %any: [*] ?, %cond: [] bool) -> ("y": [batch, 2] f32, "unused": [2, 2] f32) {
-    %0: [batch, 2] f32 = onnx.MatMul(%x, @w) @ "MatMul_0"
-    %1: [batch, 2] f32, _ = unknown 3 "my.op-x"(%0, _, %any) {f = 0.1f, fs = [1.0, 1e-05f, -inf, 0.3333333333333333], i = -3, is = [1, 2], none = ints[], nothing = floats[], nowhere = strings[], s = "a\"b", ss = ["x", ""], "t/u" = f32[2] {1.5, nan}, ty = type optional([n, 2*batch] i64), u = u8[] {7}}
-    %store: storage = vm.alloc() {bytes = "batch * 8"}
-    %2: [batch, 2] f32 = call @double[batch](%0) in %store @ "double"
-    %3: [batch, 2] f32, %4: [batch] i64 = call kernel @cpu.top[batch](%2) in %store, _
-    %5: [4, 2] f32 = match_cast(%2)
-    %6: [batch, 2] f32 = onnx.If(%cond) { ()
-      %7: [batch, 2] f32 = onnx.Relu(%x)
-      yield %7
-    } { ()
-      yield %x
-    } @ "If_3"
-    %8: [batch, 2] f32 = call @helper(%6)
-    vm.release(%0, %3)
-    return %8, @w
-  }
-
-  func @helper(%x: [m, 2] f32) -> ([m, 2] f32) {
-    return %x
-  }
-
-  kernel @cpu.top = @top {lanes = 8, tiles = [4, 4]}
-
-  program @double[m](X: [m, 2] f32) -> (Y: [m, 2] f32) {
-    Y[i < m, j < 2] = (X[i, j] * f32 2)
-  }
-
-  program @top[m](X: [m, 2] f32) -> (V: [m, 2] f32, I: [m] i64) {
-    best, I[i < m] f32, i64 = argmax(j < 2) X[i, j], j
-    V[i < m, j < 2] = X[i, j]
-  }
-}
-`
+//
+//go:embed testdata/everything.pit
+var everything string
 
 func parse(t *testing.T, src string) *ir.Module {
 	t.Helper()
