@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/sym"
@@ -374,7 +375,8 @@ func (b *Builder) OpN(n int, name string, args []*Value, attrs Attrs, regions ..
 		b.Fail(diag.New(diag.Unsupported, "unsupported operator %s", name))
 		return results
 	}
-	b.Add(&Stmt{Kind: OpStmt, Op: def, Args: args, Results: results, Attrs: attrs, Regions: regions})
+	// The statement has slices of its own: callers go on working with theirs.
+	b.Add(&Stmt{Kind: OpStmt, Op: def, Args: slices.Clone(args), Results: slices.Clone(results), Attrs: attrs, Regions: regions})
 	return results
 }
 

@@ -192,6 +192,7 @@ func (c *call) translate() ([]*ir.Value, error) {
 		if err := c.im.b.Err(); err != nil {
 			return nil, err
 		}
+		c.version = max(c.version, since(c.name, a.below))
 	}
 	def := c.im.m.Lookup(c.name)
 	if def == nil || schemas[c.name] != nil && !slices.Contains(def.Since, c.version) {
