@@ -1,0 +1,302 @@
+package host_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	_ "github.com/pitopt/pitopt/core/op"
+	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/core/target"
+	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/core/text"
+	"github.com/pitopt/pitopt/plugins/host"
+)
+
+// binary is the faulty plugin, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "faulty")
+	if err == nil {
+		binary = filepath.Join(dir, "faulty")
+		var out []byte
+		if out, err = exec.Command("go", "build", "-o", binary, "./testdata/faulty").CombinedOutput(); err != nil {
+			err = fmt.Errorf("%v\n%s", err, out)
+		}
+	}
+	code := 1
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// named is the plugin under the name of a fault.
+func named(t *testing.T, fault string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), fault)
+	if err := os.Link(binary, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func open(t *testing.T, cfg host.Config) *host.Plugin {
+	t.Helper()
+	p, err := host.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func module(t *testing.T, src string, lookup func(string) *ir.OpDef) *ir.Module {
+	t.Helper()
+	m, err := text.Parse("test", []byte(src), lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ir.Verify(m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+const relu = `module "m" {
+  dims n in [1, 8]
+  const @w: [2] f32 = {1, 2}
+  func @main(%x: [n, 2] f32) -> ("y": [n, 2] f32) {
+    %0: [n, 2] f32 = onnx.Add(%x, @w)
+    %1: [n, 2] f32 = onnx.Relu(%0) @ "relu"
+    return %1
+  }
+}
+`
+
+// run runs a pass as a pass manager does.
+func run(ctx context.Context, p *host.Plugin, i int, m *ir.Module, options map[string]any) (notes []string, err error) {
+	mg := &pass.Manager{Target: target.Interp(), Note: func(name, msg string) { notes = append(notes, name+": "+msg) }}
+	err = mg.Run(ctx, m, []pass.Step{{Pass: p.Passes()[i], Options: options}})
+	return notes, err
+}
+
+func TestGood(t *testing.T) {
+	sum := sha256.New()
+	data, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum.Write(data)
+	p := open(t, host.Config{Name: "acme", Path: named(t, "good"), SHA256: map[string]string{runtime.GOOS + "/" + runtime.GOARCH: hex.EncodeToString(sum.Sum(nil))}})
+	if p.Version() != "faulty 0.1" {
+		t.Errorf("version %q", p.Version())
+	}
+	work := p.Passes()[0]
+	if work.Name != "acme/work" || work.Before[0].Pass != "acme/rest" || work.After[0].Pass != "deduce" || work.Options[1].Default != time.Second {
+		t.Errorf("pass %+v", work)
+	}
+	m := module(t, relu, nil)
+	// A constant in a file, one in the arena, one in the message.
+	file := filepath.Join(t.TempDir(), "weights")
+	weights := bytes.Repeat([]byte{1, 2, 3, 4}, 4096)
+	if err := os.WriteFile(file, append([]byte("head"), weights...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inFile, _ := tensor.FromBytes(tensor.F32, []int64{4096}, weights)
+	m.AddConst("file", inFile, &ir.Source{File: file, Offset: 4, Length: int64(len(weights))})
+	m.AddConst("arena", tensor.Of(make([]float32, 5000), 5000), nil)
+	arena := &m.Consts[2].Tensor.Bytes()[0]
+	before := text.String(m)
+	notes, err := run(t.Context(), p, 0, m, map[string]any{"times": int64(3), "words": []string{"a", "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "acme/work: times 3, wait 1s, words [a b], target interp"; len(notes) != 1 || notes[0] != want {
+		t.Errorf("notes %q", notes)
+	}
+	if len(m.Consts) != 4 || m.Consts[3].Name != "big" || tensor.Data[float32](m.Consts[3].Tensor)[7] != 42 {
+		t.Fatalf("the new constant did not arrive: %d constants", len(m.Consts))
+	}
+	if &m.Consts[1].Tensor.Bytes()[0] != &inFile.Bytes()[0] || &m.Consts[2].Tensor.Bytes()[0] != arena {
+		t.Error("constants that were there already are copies now")
+	}
+	m.Consts = m.Consts[:3]
+	if after := text.String(m); after != before {
+		t.Errorf("got\n%s\nwant\n%s", after, before)
+	}
+	if _, err := run(t.Context(), p, 1, m, nil); err != nil {
+		t.Error("a second run:", err)
+	}
+}
+
+func TestOperator(t *testing.T) {
+	p := open(t, host.Config{Name: "acme", Path: named(t, "good")})
+	const src = `module {
+  dims n in [1, 8]
+  func @main(%x: [n] f32) -> ("y": [n] f32) {
+    %0: [n] f32 = acme.Twice(%x)
+    return %0
+  }
+}
+`
+	m := module(t, src, p.Lookup)
+	if _, err := run(t.Context(), p, 1, m, nil); err != nil {
+		t.Fatal(err)
+	}
+	out, err := interp.Run(t.Context(), m, []tensor.Value{tensor.Of([]float32{1, 2, 3}, 3)}, interp.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tensor.Data[float32](out[0].(*tensor.Tensor)); fmt.Sprint(got) != "[2 4 6]" {
+		t.Errorf("got %v", got)
+	}
+	bad := strings.Replace(src, "%x: [n] f32", "%x: [n] f64", 1)
+	if m, err := text.Parse("bad", []byte(bad), p.Lookup); err == nil && ir.Verify(m) == nil {
+		t.Error("an operand of another element type is taken")
+	}
+}
+
+func TestFaults(t *testing.T) {
+	const platform = runtime.GOOS + "/" + runtime.GOARCH
+	for _, c := range []struct {
+		fault   string
+		sums    map[string]string
+		timeout time.Duration
+		code    diag.Code
+		want    []string
+	}{
+		{"missing", nil, 0, diag.Plugin, []string{"there is no file", "build the plugin"}},
+		{"folder", nil, 0, diag.Plugin, []string{"is no file"}},
+		{"plain", nil, 0, diag.Plugin, []string{"is not executable", "chmod"}},
+		{"rubbish", nil, 0, diag.Plugin, []string{"cannot be started"}},
+		{"good", map[string]string{platform: strings.Repeat("0", 64)}, 0, diag.Plugin, []string{"the sha256 of", "the pipeline wants 0000"}},
+		{"good", map[string]string{"plan9/mips": strings.Repeat("0", 64)}, 0, diag.Plugin, []string{"no sha256 for " + platform, "add"}},
+		{"exit", nil, 0, diag.Plugin, []string{"ended at its start (exit status 3)", "no licence found"}},
+		{"stdout", nil, 0, diag.Plugin, []string{`"Welcome!"`, "no handshake", "sdk.Serve"}},
+		{"version", nil, 0, diag.Plugin, []string{"speaks version 9", "speaks version 1", "newer pitopt"}},
+		{"silent", nil, time.Second, diag.Plugin, []string{"within 1s"}},
+		{"crash", nil, 0, diag.Plugin, []string{"died during Run (exit status 7)", "out of luck", "acme/work", "report"}},
+		{"goroutine", nil, 0, diag.Plugin, []string{"died during Run", "far from the pass"}},
+		{"panic", nil, 0, diag.Plugin, []string{"panicked: in the pass", "testdata/faulty"}},
+		{"hang", nil, time.Second, diag.Plugin, []string{"no answer to Run within 1s", "counting to infinity", "timeout"}},
+		{"invalid", nil, 0, diag.Plugin, []string{"gave back an invalid module"}},
+		{"torn", nil, 0, diag.Plugin, []string{"the pass left an invalid module"}},
+		{"fails", nil, 0, diag.Unsupported, []string{`node "node_1" (Relu)`, "acme/work", "cannot do this; do without"}},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), c.fault)
+			var err error
+			switch c.fault {
+			case "missing":
+			case "folder":
+				err = os.Mkdir(path, 0o700)
+			case "plain":
+				err = os.WriteFile(path, []byte("x"), 0o600)
+			case "rubbish":
+				err = os.WriteFile(path, []byte("\x00\x01"), 0o700)
+			default:
+				path = named(t, c.fault)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := module(t, relu, nil)
+			before := text.String(m)
+			p, err := host.Open(t.Context(), host.Config{Name: "acme", Path: path, SHA256: c.sums, Timeout: c.timeout, Where: "p.toml:3:1"})
+			if err == nil {
+				_, err = run(t.Context(), p, 0, m, nil)
+				p.Close()
+				gone(t, p.PID())
+			}
+			var e *diag.Error
+			if !errors.As(err, &e) || e.Code != c.code || e.Way == "" || !strings.Contains(e.Error(), `plugin "acme"`) {
+				t.Fatalf("error %v", err)
+			}
+			for _, w := range c.want {
+				if !strings.Contains(e.Error(), w) {
+					t.Errorf("the error lacks %q: %v", w, e)
+				}
+			}
+			if text.String(m) != before {
+				t.Error("the module has changed")
+			}
+		})
+	}
+}
+
+// gone fails when a process is still there.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Logf("process %d: whether it is gone is looked up on Linux only", pid)
+		return
+	}
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
+		t.Errorf("process %d is still there", pid)
+	}
+}
+
+// TestGroup looks for what a plugin has started itself.
+func TestGroup(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("processes are looked up in /proc")
+	}
+	p := open(t, host.Config{Name: "acme", Path: named(t, "child")})
+	inGroup := func() (n int) {
+		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+		for _, name := range stats {
+			b, _ := os.ReadFile(name)
+			fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+			if len(fields) > 2 && fields[0] != "Z" && fields[2] == fmt.Sprint(p.PID()) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := inGroup(); n != 2 {
+		t.Fatalf("%d processes, want the plugin and its child", n)
+	}
+	start := time.Now()
+	p.Close()
+	for inGroup() > 0 {
+		if time.Since(start) > 5*time.Second {
+			t.Fatal("a process is still there")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	p := open(t, host.Config{Name: "acme", Path: named(t, "hang")})
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(200*time.Millisecond, cancel)
+	if _, err := run(ctx, p, 0, module(t, relu, nil), nil); diag.CodeOf(err) != diag.Interrupted {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestTwoPlugins(t *testing.T) {
+	path := named(t, "good")
+	_, err := host.OpenAll(t.Context(), []host.Config{{Name: "a", Path: path}, {Name: "b", Path: path}})
+	if diag.CodeOf(err) != diag.Plugin || !strings.Contains(err.Error(), "acme.Twice") {
+		t.Errorf("error %v", err)
+	}
+}
