@@ -141,7 +141,16 @@ func load(f *wire.File, list []Option) (m *Model, err error) {
 	if m.target, err = chooseTarget(o.target, o.pipeline.Target.Device); err != nil {
 		return nil, err
 	}
-	steps, err := o.pipeline.Assemble(o.registry)
+	plugins, err := OpenPlugins(o.ctx, o.pipeline)
+	if err != nil {
+		return nil, err
+	}
+	defer plugins.Close()
+	registry, err := plugins.Registry(o.registry)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := o.pipeline.Assemble(registry)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +158,7 @@ func load(f *wire.File, list []Option) (m *Model, err error) {
 		o.dynamic(f.Model)
 	}
 	start := time.Now()
-	if m.module, m.notes, err = onnx.Import(f); err != nil {
+	if m.module, m.notes, err = onnx.Import(f, plugins.ops()...); err != nil {
 		return nil, err
 	}
 	if u := onnx.Unsupported(m.module); len(u) > 0 {

@@ -34,9 +34,10 @@ type Note struct{ Node, Msg string }
 //
 // An input that has an initializer is a constant. What a model declares of inner values
 // and of outputs is compared with what follows from the operators, and where it differs
-// that is a note.
-func Import(f *wire.File) (*ir.Module, []Note, error) {
-	im := &importer{file: f, model: f.Model, functions: map[string]*wire.Function{}, opsets: map[string]int64{},
+// that is a note. Operators beside those that are registered come as ops, and the module
+// keeps them.
+func Import(f *wire.File, ops ...*ir.OpDef) (*ir.Module, []Note, error) {
+	im := &importer{file: f, ops: ops, model: f.Model, functions: map[string]*wire.Function{}, opsets: map[string]int64{},
 		tensors: map[*wire.Tensor]*tensor.Tensor{}, consts: map[*wire.Tensor]*ir.Value{}, sparse: map[*wire.SparseTensor]*ir.Value{},
 		modern: map[*wire.Node]bool{}, noted: map[Note]bool{}}
 	m, err := im.run()
@@ -62,6 +63,7 @@ func Unsupported(m *ir.Module) []*ir.Stmt {
 type importer struct {
 	file      *wire.File
 	model     *wire.Model
+	ops       []*ir.OpDef
 	m         *ir.Module
 	b         *ir.Builder
 	functions map[string]*wire.Function // by functionKey
@@ -146,6 +148,12 @@ func (im *importer) run() (*ir.Module, error) {
 		return nil, diag.New(diag.Unsupported, "unsupported IR version %d", model.IRVersion).Hint("versions %d to %d are read", MinIR, MaxIR)
 	}
 	im.m = ir.NewModule(model.Graph.Name)
+	if len(im.ops) > 0 {
+		im.m.Ops = map[string]*ir.OpDef{}
+		for _, op := range im.ops {
+			im.m.Ops[op.Name] = op
+		}
+	}
 	if err := im.meta(); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/passes"
-	"github.com/pitopt/pitopt/passes/builtin"
 )
 
 // passes lists the passes, or tells all about one.
@@ -25,7 +24,11 @@ func (a *app) passes(args []string) error {
 	if err != nil {
 		return err
 	}
-	r := builtin.Registry()
+	r, done, err := a.registry()
+	if err != nil {
+		return err
+	}
+	defer done()
 	list := r.Passes()
 	if len(rest) > 0 {
 		name, err := one(rest, "pass")
@@ -47,8 +50,7 @@ func (a *app) passes(args []string) error {
 			}
 			a.emit(map[string]any{"kind": "pass", "name": p.Name, "doc": p.Doc, "options": opts, "after": orders(p.After), "before": orders(p.Before)})
 		case len(rest) == 0:
-			doc, _, _ := strings.Cut(p.Doc, ". ")
-			fmt.Fprintf(a.out, "%-16s %s\n", p.Name, strings.TrimSuffix(doc, "."))
+			fmt.Fprintf(a.out, "%-16s %s\n", p.Name, firstSentence(p.Doc))
 		default:
 			fmt.Fprintf(a.out, "%s\n\n%s\n", p.Name, p.Doc)
 			for _, o := range p.Options {
