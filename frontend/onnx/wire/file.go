@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -15,14 +16,15 @@ import (
 )
 
 // File is a model file, mapped into memory. What was decoded from it views the mapping
-// and must not be used after Close.
+// and must not be used after Close. The file must not be made shorter meanwhile: reading
+// what is gone ends the program. Its methods may be called at the same time.
 type File struct {
 	Path  string
 	Model *Model
 
 	data  []byte
 	mu    sync.Mutex
-	maps  map[string]*mapping // external data files
+	maps  map[string]*mapping // external data files, by path
 	unmap func() error
 }
 
@@ -31,9 +33,14 @@ type mapping struct {
 	unmap func() error
 }
 
-// Open maps a model and decodes its structure; tensors are not touched.
+// Open maps a model and decodes its structure; the values of tensors are not touched.
 func Open(name string, lim Limits) (*File, error) {
-	data, unmap, err := mapFile(name)
+	file, err := openRegular(name, os.Stat, os.Open)
+	if err != nil {
+		return nil, openError(name, err)
+	}
+	defer file.Close()
+	data, unmap, err := mapOpen(file)
 	if err != nil {
 		return nil, openError(name, err)
 	}
@@ -49,11 +56,27 @@ func openError(name string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return diag.New(diag.Malformed, "there is no such file").In(name).Hint("check the path")
 	}
-	return diag.New(diag.Malformed, "can not be read: %v", err).In(name)
+	return diag.New(diag.Malformed, "can not be read: %v", err).In(name).Hint("a model is a regular file that you may read")
 }
 
-// FromBytes is a file that is in memory already. External data are looked for beside
-// path, where that is not empty.
+// openRegular opens a file that is none of the special ones. It looks before it opens,
+// for opening a pipe waits for a writer.
+func openRegular(name string, stat func(string) (fs.FileInfo, error), open func(string) (*os.File, error)) (*os.File, error) {
+	st, err := stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
+	if size := st.Size(); size != int64(int(size)) {
+		return nil, fmt.Errorf("%d bytes do not fit the memory of this machine", size)
+	}
+	return open(name)
+}
+
+// FromBytes is a file that is in memory already; b must stay as it is while the file is
+// used. External data are looked for beside path, where that is not empty.
 func FromBytes(path string, b []byte, lim Limits) (*File, error) {
 	m, err := Decode(b, lim)
 	if err != nil {
@@ -62,7 +85,7 @@ func FromBytes(path string, b []byte, lim Limits) (*File, error) {
 	return &File{Path: path, Model: m, data: b}, nil
 }
 
-// Close unmaps the file and its external data.
+// Close unmaps the file and its external data. It may be called again.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -78,8 +101,8 @@ func (f *File) Close() error {
 	return errors.Join(errs...)
 }
 
-// Source tells where bytes that view the file lie: the file's path and the offset.
-// ok is false for bytes that are not of this file.
+// Source tells where bytes that view the file or its external data lie: the path and the
+// offset. ok is false for other bytes.
 func (f *File) Source(b []byte) (file string, offset int64, ok bool) {
 	if off, ok := within(f.data, b); ok {
 		return f.Path, off, true
@@ -94,11 +117,32 @@ func (f *File) Source(b []byte) (file string, offset int64, ok bool) {
 	return "", 0, false
 }
 
-// external gives the external data of a tensor: a range of a file beside the model.
-func (f *File) external(t *Tensor, want int64) ([]byte, error) {
+// within gives the offset of b in outer, if that is where it lies.
+func within(outer, b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > len(outer) {
+		return 0, false
+	}
+	off := uintptr(unsafe.Pointer(&b[0])) - uintptr(unsafe.Pointer(&outer[0]))
+	return int64(off), off <= uintptr(len(outer)-len(b))
+}
+
+// External gives the external data of a tensor as a view: a range of a file in the
+// model's folder or below. An absolute path, one that leaves the folder, be it through a
+// symbolic link, and a file that has a second name (hard link) are refused: a model from
+// somewhere must not read what it pleases. So is a range that is not in the file or does
+// not have the size of the tensor.
+func (f *File) External(t *Tensor) ([]byte, error) {
+	_, _, size, err := t.size()
+	if err != nil {
+		return nil, err
+	}
+	return f.external(t, size)
+}
+
+// external is External for a tensor of so many bytes; f may be nil.
+func (f *File) external(t *Tensor, size int64) ([]byte, error) {
 	var location string
-	var offset int64
-	length := want
+	offset, length := int64(0), size
 	for _, e := range t.ExternalData {
 		var err error
 		switch e.Key {
@@ -110,57 +154,61 @@ func (f *File) external(t *Tensor, want int64) ([]byte, error) {
 			length, err = strconv.ParseInt(e.Value, 10, 64)
 		}
 		if err != nil || offset < 0 || length < 0 {
-			return nil, t.Errorf("its external data have %s %q", e.Key, e.Value)
+			return nil, t.Errorf("its external data have %s %q", e.Key, e.Value).Hint("it is a count of bytes")
 		}
 	}
-	if length != want {
-		return nil, t.Errorf("its external data have %d bytes, shape %v takes %d", length, t.Dims, want)
+	if length != size {
+		return nil, t.Errorf("its external data have %d bytes, shape %v takes %d", length, t.Dims, size).Hint("export the model again")
 	}
 	local := path.Clean(strings.ReplaceAll(location, "\\", "/"))
-	if location == "" || !filepath.IsLocal(filepath.FromSlash(local)) {
+	switch {
+	case location == "":
+		return nil, t.Errorf("its external data have no location").Hint("export the model again")
+	case !filepath.IsLocal(filepath.FromSlash(local)):
 		return nil, t.Errorf("its external data lie at %q, which is not in the model's folder", location).
-			Hint("external data must be files beside the model")
+			Hint("put the file beside the model and export it with that name")
+	case f == nil || f.Path == "":
+		return nil, t.Errorf("its external data lie at %q, and there is no folder in which to look", location).Hint("open the model from its file")
 	}
-	data, err := f.mapExternal(local)
+	data, err := f.mapExternal(filepath.FromSlash(local))
 	if err != nil {
-		return nil, t.Errorf("its external data %q: %v", location, err)
+		return nil, t.Errorf("its external data %q: %v", location, err).
+			Hint("the file must be a regular one of its own in %q", filepath.Dir(f.Path))
 	}
 	if offset > int64(len(data)) || length > int64(len(data))-offset {
-		return nil, t.Errorf("its external data are bytes %d to %d of %q, which has %d", offset, offset+length, location, len(data))
+		return nil, t.Errorf("its external data are %d bytes from byte %d of %q, which has %d", length, offset, location, len(data)).
+			Hint("the file is cut short, or of another model")
 	}
 	return data[offset : offset+length : offset+length], nil
 }
 
-// mapExternal maps a file of the model's folder, once. A link that leads out of the
-// folder, and a file with a second name elsewhere, are refused: they may be anything.
+// mapExternal maps a file of the model's folder, once.
 func (f *File) mapExternal(local string) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	name := filepath.Join(filepath.Dir(f.Path), filepath.FromSlash(local))
+	dir := filepath.Dir(f.Path)
+	name := filepath.Join(dir, local)
 	if m := f.maps[name]; m != nil {
 		return m.data, nil
 	}
-	root, err := os.OpenRoot(filepath.Dir(f.Path))
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	file, err := root.Open(filepath.FromSlash(local)) // refuses links that lead out
+	file, err := openRegular(local, root.Stat, root.Open) // root refuses links that lead out
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	st, err := file.Stat()
+	n, err := links(file)
 	if err != nil {
 		return nil, err
 	}
-	if !st.Mode().IsRegular() {
-		return nil, errors.New("it is no regular file")
-	}
-	if n := links(st); n > 1 {
+	if n > 1 {
 		return nil, errors.New("it has a second name (hard link), which may lie outside the model's folder; copy it")
 	}
-	data, unmap, err := mapOpen(file, st.Size())
+	data, unmap, err := mapOpen(file)
 	if err != nil {
 		return nil, err
 	}
@@ -169,13 +217,4 @@ func (f *File) mapExternal(local string) ([]byte, error) {
 	}
 	f.maps[name] = &mapping{data, unmap}
 	return data, nil
-}
-
-// within gives the offset of b in outer, if that is where it lies.
-func within(outer, b []byte) (int64, bool) {
-	if len(outer) == 0 || len(b) == 0 {
-		return 0, false
-	}
-	off := uintptr(unsafe.Pointer(&b[0])) - uintptr(unsafe.Pointer(&outer[0]))
-	return int64(off), off <= uintptr(len(outer)-len(b))
 }

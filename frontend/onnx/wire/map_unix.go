@@ -3,36 +3,22 @@
 package wire
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-func mapFile(name string) ([]byte, func() error, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
+// mapOpen maps a whole open file, read-only. The mapping outlives the file.
+func mapOpen(f *os.File) ([]byte, func() error, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, nil, err
 	}
-	if !st.Mode().IsRegular() {
-		return nil, nil, errors.New("it is no regular file")
+	if st.Size() == 0 {
+		return nil, func() error { return nil }, nil
 	}
-	return mapOpen(f, st.Size())
-}
-
-// mapOpen maps a whole open file, read-only.
-func mapOpen(f *os.File, size int64) ([]byte, func() error, error) {
-	if size == 0 {
-		return []byte{}, func() error { return nil }, nil
-	}
-	b, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_PRIVATE)
+	b, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,9 +26,13 @@ func mapOpen(f *os.File, size int64) ([]byte, func() error, error) {
 }
 
 // links is the number of names a file has.
-func links(st fs.FileInfo) uint64 {
-	if s, ok := st.Sys().(*syscall.Stat_t); ok {
-		return uint64(s.Nlink)
+func links(f *os.File) (uint64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
 	}
-	return 1
+	if s, ok := st.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Nlink), nil
+	}
+	return 1, nil
 }

@@ -7,29 +7,26 @@ import (
 	"github.com/pitopt/pitopt/core/diag"
 )
 
-// Order gives the nodes of a graph so that every value is defined before it is used.
-// Graphs that are sorted already come out as they are. outer says which names are
-// visible from around the graph. A name that is defined twice, or nowhere, and a cycle
-// are errors.
+// Order gives the nodes of a graph so that every value is defined before it is used, as
+// ONNX asks for and not every exporter does. Graphs that are sorted already come out as
+// they are. outer says which names are visible from around the graph. A name that is
+// defined twice, or nowhere, and a cycle are errors; an initializer may be an input too.
 func Order(g *Graph, outer func(string) bool) ([]*Node, error) {
-	def := map[string]int{}
+	def := map[string]int{} // the node that defines a name
+	local := starts(g)
 	for i, n := range g.Nodes {
 		for _, o := range n.Outputs {
 			if o == "" {
 				continue
 			}
 			if j, ok := def[o]; ok {
-				return nil, diag.New(diag.Malformed, "nodes %d and %d of graph %q both define %q", j, i, g.Name, o)
+				return nil, diag.New(diag.Malformed, "%q is defined twice in graph %q: by node %q too", o, g.Name, g.Nodes[j].Place()).At(n.Place(), n.OpType)
+			}
+			if what := local[o]; what != "" {
+				return nil, diag.New(diag.Malformed, "%q is defined twice in graph %q: it is an %s too", o, g.Name, what).At(n.Place(), n.OpType)
 			}
 			def[o] = i
 		}
-	}
-	local := map[string]bool{}
-	for _, in := range g.Inputs {
-		local[in.Name] = true
-	}
-	for _, t := range g.Initializers {
-		local[t.Name] = true
 	}
 	out := make([]*Node, 0, len(g.Nodes))
 	const (
@@ -60,21 +57,19 @@ func Order(g *Graph, outer func(string) bool) ([]*Node, error) {
 			i, ok := def[name]
 			switch {
 			case !ok:
-				if !local[name] && !outer(name) {
+				if local[name] == "" && !outer(name) {
 					n := g.Nodes[top.node]
-					return nil, diag.New(diag.Malformed, "%q is used and not defined", name).At(placeOf(n), n.OpType)
+					return nil, undefined(name, def, local).At(n.Place(), n.OpType)
 				}
 			case state[i] == open:
 				var names []string
 				for _, f := range stack {
 					if len(names) > 0 || f.node == i {
-						names = append(names, fmt.Sprintf("%q", placeOf(g.Nodes[f.node])))
+						names = append(names, fmt.Sprintf("%q", g.Nodes[f.node].Place()))
 					}
 				}
-				if len(names) > 6 {
-					names = append(names[:6], "...")
-				}
-				return nil, diag.New(diag.Malformed, "graph %q has a cycle through %s", g.Name, strings.Join(names, ", "))
+				return nil, diag.New(diag.Malformed, "graph %q has a cycle through %s", g.Name, someOf(names, ", ")).
+					Hint("no order of these nodes can run; whatever wrote the file is at fault")
 			case state[i] == 0:
 				state[i] = open
 				stack = append(stack, frame{i, Uses(g.Nodes[i])})
@@ -84,7 +79,60 @@ func Order(g *Graph, outer func(string) bool) ([]*Node, error) {
 	return out, nil
 }
 
-func placeOf(n *Node) string {
+// someOf joins the first few of a list.
+func someOf(list []string, sep string) string {
+	if len(list) > 6 {
+		list = append(list[:6:6], "...")
+	}
+	return strings.Join(list, sep)
+}
+
+// undefined is the error about a name that nothing defines.
+func undefined(name string, def map[string]int, local map[string]string) *diag.Error {
+	var names []string
+	for n := range def {
+		names = append(names, n)
+	}
+	for n := range local {
+		names = append(names, n)
+	}
+	e := diag.New(diag.Malformed, "%q is used and not defined", name)
+	if near := diag.Nearest(name, names); near != "" {
+		return e.Hint("did you mean %q?", near)
+	}
+	return e.Hint("the model lacks a node, an input or an initializer of that name")
+}
+
+// starts tells what each name is that a graph has before its nodes run.
+func starts(g *Graph) map[string]string {
+	out := map[string]string{}
+	for _, in := range g.Inputs {
+		out[in.Name] = "input"
+	}
+	for _, t := range g.Initializers {
+		out[t.Name] = "initializer"
+	}
+	for _, t := range g.SparseInitializers {
+		if t.Values != nil {
+			out[t.Values.Name] = "initializer"
+		}
+	}
+	return out
+}
+
+// defines tells what each name is that a graph defines.
+func defines(g *Graph) map[string]string {
+	out := starts(g)
+	for _, n := range g.Nodes {
+		for _, o := range n.Outputs {
+			out[o] = "output"
+		}
+	}
+	return out
+}
+
+// Place is what errors call a node: its name, else its first output, else its operator.
+func (n *Node) Place() string {
 	if n.Name != "" {
 		return n.Name
 	}
@@ -105,38 +153,18 @@ func Uses(n *Node) []string {
 			out = append(out, in)
 		}
 	}
-	for _, a := range n.Attributes {
-		if a.G != nil {
-			out = append(out, captures(a.G)...)
-		}
-		for _, g := range a.Graphs {
-			out = append(out, captures(g)...)
-		}
+	for _, g := range n.graphs() {
+		out = append(out, captures(g)...)
 	}
 	return out
 }
 
+// captures lists the names that a subgraph reads and does not define.
 func captures(g *Graph) []string {
-	local := map[string]bool{}
-	for _, in := range g.Inputs {
-		local[in.Name] = true
-	}
-	for _, t := range g.Initializers {
-		local[t.Name] = true
-	}
-	for _, t := range g.SparseInitializers {
-		if t.Values != nil {
-			local[t.Values.Name] = true
-		}
-	}
-	for _, n := range g.Nodes {
-		for _, o := range n.Outputs {
-			local[o] = true
-		}
-	}
+	local := defines(g)
 	var out []string
 	add := func(name string) {
-		if name != "" && !local[name] {
+		if name != "" && local[name] == "" {
 			out = append(out, name)
 		}
 	}

@@ -1,25 +1,29 @@
 // Package wire reads and writes ONNX's protobuf format: zero-copy, over a mapped file,
 // with limits checked before anything is allocated. Field numbers are those of
-// onnx.proto and onnx-data.proto of onnx 1.22.
+// onnx-ml.proto and onnx-data.proto of onnx 1.22 (IR version 13).
 //
-// A decoded message keeps the bytes it came from. Encode writes a message that was
-// not touched as those bytes, so what was read is written back byte for byte, unknown
-// fields and odd encodings included. Whoever changes a decoded message calls Touch on
-// it and on every message around it; it is then written field by field, in the order
-// of field numbers, unknown fields last.
+// Bulk data of a decoded message (bytes, and the typed fields of tensors) view the input
+// and are valid as long as it is: for a File until Close. Names are copied, for they
+// outlive the file in errors and symbols.
+//
+// A decoded message keeps the bytes it came from. Encode compares every message with
+// what its bytes say and writes the same bytes where nothing differs, so that what was
+// read is written back byte for byte: odd field order, long varints, unpacked lists and
+// unknown fields included. What was changed or made anew is written field by field, in
+// the order of field numbers, unknown fields last. Nobody has to say what they changed.
+//
+// As in proto2, the zero of a field and its absence are one in the structs, save where a
+// Has flag tells them apart; a rewritten message leaves zeros out.
 package wire
 
-// Message is what every message has: its bytes as read, and fields that this version
-// does not know.
+// Message is what every message has: its bytes as read, nil for a new one, and fields
+// that this version does not know.
 type Message struct {
 	raw     []byte
 	Unknown []byte
 }
 
-// Touch says that the message was changed.
-func (m *Message) Touch() { m.raw = nil }
-
-func (m *Message) message() *Message { return m }
+func (m *Message) base() *Message { return m }
 
 // Model is ModelProto.
 type Model struct {
@@ -35,7 +39,7 @@ type Model struct {
 	MetadataProps   []*StringEntry
 	TrainingInfo    []*TrainingInfo
 	Functions       []*Function
-	Configuration   []*Opaque
+	Configuration   []*DeviceConfiguration
 }
 
 // OperatorSet is OperatorSetIdProto.
@@ -70,7 +74,7 @@ type Graph struct {
 	Inputs             []*ValueInfo
 	Outputs            []*ValueInfo
 	ValueInfo          []*ValueInfo
-	Quantization       []*Opaque
+	Quantization       []*TensorAnnotation
 	SparseInitializers []*SparseTensor
 	MetadataProps      []*StringEntry
 }
@@ -86,7 +90,7 @@ type Node struct {
 	Domain          string
 	Overload        string
 	MetadataProps   []*StringEntry
-	Devices         []*Opaque
+	Devices         []*NodeDevices
 }
 
 // AttributeType is AttributeProto.AttributeType.
@@ -148,9 +152,9 @@ type Type struct {
 	Message
 	Tensor       *TensorType
 	Sequence     *ElemType
-	Map          *Opaque
+	Map          *MapType
 	Denotation   string
-	Opaque       *Opaque
+	Opaque       *OpaqueType
 	SparseTensor *TensorType
 	Optional     *ElemType
 }
@@ -166,6 +170,19 @@ type TensorType struct {
 type ElemType struct {
 	Message
 	Elem *Type
+}
+
+// MapType is TypeProto.Map.
+type MapType struct {
+	Message
+	KeyType int32
+	Value   *Type
+}
+
+// OpaqueType is TypeProto.Opaque.
+type OpaqueType struct {
+	Message
+	Domain, Name string
 }
 
 // Shape is TensorShapeProto.
@@ -189,7 +206,7 @@ type Tensor struct {
 	Message
 	Dims          []int64
 	DataType      int32
-	Segment       *Opaque
+	Segment       *Segment
 	FloatData     []byte // packed little-endian f32
 	Int32Data     []byte // packed varints
 	StringData    [][]byte
@@ -203,6 +220,12 @@ type Tensor struct {
 	ExternalData  []*StringEntry
 	DataLocation  int32 // 1: external
 	MetadataProps []*StringEntry
+}
+
+// Segment is TensorProto.Segment.
+type Segment struct {
+	Message
+	Begin, End int64
 }
 
 // SparseTensor is SparseTensorProto.
@@ -229,10 +252,6 @@ type Function struct {
 	MetadataProps   []*StringEntry
 }
 
-// Opaque is a message that pitopt keeps and does not look into: map and opaque types,
-// quantization annotations, device configurations.
-type Opaque struct{ Message }
-
 // Sequence is SequenceProto of onnx-data.proto.
 type Sequence struct {
 	Message
@@ -241,7 +260,7 @@ type Sequence struct {
 	Tensors   []*Tensor
 	Sparse    []*SparseTensor
 	Sequences []*Sequence
-	Maps      []*Opaque
+	Maps      []*Map
 	Optionals []*Optional
 }
 
@@ -253,6 +272,16 @@ type Optional struct {
 	Tensor   *Tensor
 	Sparse   *SparseTensor
 	Sequence *Sequence
-	Map      *Opaque
+	Map      *Map
 	Optional *Optional
+}
+
+// Map is MapProto of onnx-data.proto.
+type Map struct {
+	Message
+	Name       string
+	KeyType    int32
+	Keys       []int64
+	StringKeys [][]byte
+	Values     *Sequence
 }
