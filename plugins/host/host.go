@@ -51,6 +51,7 @@ type Plugin struct {
 	version string
 	client  *goplugin.Client
 	proc    *process
+	dir     string // of its socket
 	stderr  *tail
 	rpc     protocol.PassesClient
 	passes  []*pass.Pass
@@ -70,11 +71,11 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	}
 	p := &Plugin{cfg: cfg, stderr: &tail{}, ops: map[string]*ir.OpDef{}}
 	p.lookup = p.Lookup
-	if err := p.start(); err != nil {
-		p.Close()
-		return nil, err
+	err := p.start(ctx)
+	if err == nil {
+		err = p.describe(ctx)
 	}
-	if err := p.describe(ctx); err != nil {
+	if err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -157,6 +158,9 @@ func (p *Plugin) Close() {
 	if p.proc != nil {
 		_ = p.proc.Kill(context.Background())
 	}
+	if p.dir != "" {
+		_ = os.RemoveAll(p.dir)
+	}
 }
 
 func (p *Plugin) errorf(format string, args ...any) *diag.Error {
@@ -169,9 +173,7 @@ const settle = 50 * time.Millisecond
 
 // said adds what the plugin wrote last to an error.
 func (p *Plugin) said(e *diag.Error) *diag.Error {
-	if p.proc != nil {
-		p.proc.state(settle)
-	}
+	p.proc.state(settle)
 	if s := p.stderr.String(); s != "" {
 		e.Msg += "; the last it wrote:\n" + s + "\n"
 	}
@@ -213,13 +215,20 @@ func (p *Plugin) command() (cmd *exec.Cmd, copied io.Closer, err error) {
 	return nil, nil, err
 }
 
-func (p *Plugin) start() error {
+func (p *Plugin) start(ctx context.Context) error {
 	cmd, copied, err := p.command()
 	if err != nil {
 		return err
 	}
 	defer copied.Close()
 	cmd.Env = environment()
+	if p.proc, err = newProcess(cmd); err != nil {
+		return p.errorf("%v", err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = p.proc.Kill(ctx) })()
+	if p.dir, err = os.MkdirTemp("", "pitopt-plugin"); err != nil {
+		return p.errorf("%v", err)
+	}
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake,
 		Plugins:          goplugin.PluginSet{protocol.ServiceName: &protocol.Service{}},
@@ -234,11 +243,14 @@ func (p *Plugin) start() error {
 		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(protocol.MaxMessage), grpc.MaxCallSendMsgSize(protocol.MaxMessage))},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
 			cmd.Env = append(cmd.Env, spec.Env...)
-			p.proc, err = newProcess(cmd)
-			return p.proc, err
+			return p.proc, nil
 		},
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.dir},
 	})
 	conn, err := p.client.Client()
+	if ctx.Err() != nil {
+		return diag.New(diag.Interrupted, "interrupted: %v", ctx.Err())
+	}
 	if err != nil {
 		return p.startError(err)
 	}
@@ -261,7 +273,7 @@ func (p *Plugin) startError(err error) error {
 		}
 		return p.errorf("it speaks version %s of the plugin protocol, this pitopt speaks version %d", v[1], protocol.Version).Hint("%s", hint)
 	}
-	if p.proc == nil || p.proc.cmd.Process == nil {
+	if p.proc.ID() == "" {
 		return p.errorf("cannot be started: %v", err).Hint("check that %s is an executable for %s/%s", p.cfg.Path, runtime.GOOS, runtime.GOARCH)
 	}
 	state := p.proc.state(time.Second)

@@ -30,6 +30,15 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv("PITOPT_TEST_HOST"); path != "" {
+		p, err := host.Open(context.Background(), host.Config{Name: "acme", Path: path})
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(p.PID())
+		time.Sleep(time.Hour)
+	}
 	dir, err := os.MkdirTemp("", "faulty")
 	if err == nil {
 		binary = filepath.Join(dir, "faulty")
@@ -39,10 +48,17 @@ func TestMain(m *testing.M) {
 		}
 	}
 	code := 1
+	tmp := filepath.Join(dir, "tmp")
+	_ = os.Mkdir(tmp, 0o700)
+	_ = os.Setenv("TMPDIR", tmp)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	} else {
 		code = m.Run()
+		if left, _ := filepath.Glob(filepath.Join(tmp, "*plugin*")); len(left) > 1 { // one is that of the host that was killed
+			fmt.Fprintln(os.Stderr, "left behind:", left)
+			code = 1
+		}
 	}
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
@@ -281,6 +297,48 @@ func TestGroup(t *testing.T) {
 			t.Fatal("a process is still there")
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// TestHostKilled kills a host so that it can not clean up; its plugin ends all the same.
+func TestHostKilled(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ends a child with its parent")
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "PITOPT_TEST_HOST="+named(t, "good"))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	_, err = fmt.Fscan(out, &pid)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		if time.Since(start) > 5*time.Second {
+			t.Fatalf("process %d is still there", pid)
+		}
+	}
+}
+
+func TestInterruptedStart(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(200*time.Millisecond, cancel)
+	start := time.Now()
+	_, err := host.Open(ctx, host.Config{Name: "acme", Path: named(t, "silent")})
+	if diag.CodeOf(err) != diag.Interrupted || time.Since(start) > 10*time.Second {
+		t.Errorf("error %v after %v", err, time.Since(start))
 	}
 }
 

@@ -21,6 +21,9 @@ type process struct {
 	ended          chan struct{} // closed when the process has been waited for
 	wait           sync.Once
 	err            error
+
+	mu     sync.Mutex
+	killed bool
 }
 
 func newProcess(cmd *exec.Cmd) (p *process, err error) {
@@ -38,7 +41,15 @@ func newProcess(cmd *exec.Cmd) (p *process, err error) {
 // with the thread that started it, that must be none that the caller locked.
 func (p *process) Start(context.Context) error {
 	done := make(chan error)
-	go func() { done <- p.cmd.Start() }()
+	go func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.killed {
+			done <- os.ErrProcessDone
+			return
+		}
+		done <- p.cmd.Start()
+	}()
 	return <-done
 }
 
@@ -52,7 +63,11 @@ func (p *process) Wait(context.Context) error {
 	return p.err
 }
 
+// Kill ends the process group; what has not started yet will not.
 func (p *process) Kill(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.killed = true
 	if p.cmd.Process == nil {
 		return nil
 	}

@@ -101,21 +101,24 @@ type Received struct {
 
 // ReceiveRequest reads the module of a request. Its constants view mapped memory that
 // Close gives back.
-func ReceiveRequest(req *RunRequest, lookup func(string) *ir.OpDef) (r *Received, err error) {
-	r = &Received{maps: map[string][]byte{}}
-	defer func() {
-		if err != nil {
-			_ = r.Close()
-		}
-	}()
+func ReceiveRequest(req *RunRequest, lookup func(string) *ir.OpDef) (*Received, error) {
+	r := &Received{maps: map[string][]byte{}}
+	if err := r.read(req, lookup); err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Received) read(req *RunRequest, lookup func(string) *ir.OpDef) (err error) {
 	if a := req.GetArena(); len(a.GetLengths()) > 0 {
 		all, err := r.mapped(a.GetPath())
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, n := range a.GetLengths() {
 			if n < 0 || n > int64(len(all)) {
-				return nil, fmt.Errorf("the arena is shorter than the request says")
+				return fmt.Errorf("the arena is shorter than the request says")
 			}
 			r.arena, all = append(r.arena, all[:n:n]), all[n:]
 		}
@@ -130,7 +133,7 @@ func ReceiveRequest(req *RunRequest, lookup func(string) *ir.OpDef) (r *Received
 		}
 		return all[src.Offset : src.Offset+src.Length : src.Offset+src.Length], nil
 	}})
-	return r, err
+	return err
 }
 
 func (r *Received) mapped(path string) ([]byte, error) {
