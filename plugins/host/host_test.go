@@ -163,9 +163,7 @@ func TestGood(t *testing.T) {
 	}
 }
 
-func TestOperator(t *testing.T) {
-	p := open(t, host.Config{Name: "acme", Path: named(t, "good")})
-	const src = `module {
+const twice = `module {
   dims n in [1, 8]
   func @main(%x: [n] f32) -> ("y": [n] f32) {
     %0: [n] f32 = acme.Twice(%x)
@@ -173,7 +171,10 @@ func TestOperator(t *testing.T) {
   }
 }
 `
-	m := module(t, src, p.Lookup)
+
+func TestOperator(t *testing.T) {
+	p := open(t, host.Config{Name: "acme", Path: named(t, "good")})
+	m := module(t, twice, p.Lookup)
 	if _, err := run(t.Context(), p, 1, m, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +185,7 @@ func TestOperator(t *testing.T) {
 	if got := tensor.Data[float32](out[0].(*tensor.Tensor)); fmt.Sprint(got) != "[2 4 6]" {
 		t.Errorf("got %v", got)
 	}
-	bad := strings.Replace(src, "%x: [n] f32", "%x: [n] f64", 1)
+	bad := strings.Replace(twice, "%x: [n] f32", "%x: [n] f64", 1)
 	if m, err := text.Parse("bad", []byte(bad), p.Lookup); err == nil && ir.Verify(m) == nil {
 		t.Error("an operand of another element type is taken")
 	}
@@ -355,6 +356,15 @@ func TestTwoPlugins(t *testing.T) {
 	path := named(t, "good")
 	_, err := host.OpenAll(t.Context(), []host.Config{{Name: "a", Path: path}, {Name: "b", Path: path}})
 	if diag.CodeOf(err) != diag.Plugin || !strings.Contains(err.Error(), "acme.Twice") {
-		t.Errorf("error %v", err)
+		t.Errorf("two of one operator: %v", err)
+	}
+	list, err := host.OpenAll(t.Context(), []host.Config{{Name: "a", Path: path}, {Name: "b", Path: named(t, "other")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.CloseAll(list)
+	m := module(t, twice, list[0].Lookup)
+	if _, err := run(t.Context(), list[1], 1, m, nil); err != nil {
+		t.Errorf("a pass over a module with an operator of another plugin: %v", err)
 	}
 }

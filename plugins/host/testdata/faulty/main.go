@@ -1,5 +1,6 @@
 // Faulty is a plugin with the fault that its file name says, for the tests of package
-// host. As "good" it has none.
+// host. As "good" it has none; as "other"
+// neither, and its operator has another name.
 package main
 
 import (
@@ -36,6 +37,10 @@ func main() {
 			panic(err)
 		}
 	}
+	domain := "acme"
+	if fault == "other" {
+		domain = "other"
+	}
 	sdk.Serve(sdk.Plugin{Name: "faulty", Version: "0.1", Passes: []*pass.Pass{{
 		Name: "work",
 		Doc:  "Does what the file name says.",
@@ -52,7 +57,7 @@ func main() {
 		Doc:  "Does nothing.",
 		Run:  func(*pass.Context, *ir.Module) error { return nil },
 	}}, Ops: []sdk.Op{{
-		Name:    "acme.Twice",
+		Name:    domain + ".Twice",
 		Doc:     "its operand twice",
 		Program: `program @twice[n](X: [n] f32) -> (Y: [n] f32) { Y[i < n] = (X[i] * f32 2) }`,
 	}}})
