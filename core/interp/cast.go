@@ -65,7 +65,9 @@ func floatOf(c *compiler, x *ir.Scalar) lanes[float64] {
 	case n.ints == nil:
 		return n.floats
 	case x.Args[0].DType == tensor.U64:
-		return map1(c, n.ints, func(v int64) float64 { return float64(uint64(v)) })
+		return map1(c, n.ints, func(v int64) float64 { return tensor.UintToFloat(x.DType, uint64(v)) })
+	case x.Args[0].DType == tensor.I64:
+		return map1(c, n.ints, func(v int64) float64 { return tensor.IntToFloat(x.DType, v) })
 	default:
 		return converted[float64](c, n.ints)
 	}

@@ -13,12 +13,11 @@ import (
 
 // window is what a windowed operator does along each spatial dim.
 type window struct {
-	kernel             []sym.Expr
-	stride, dilation   []int64
-	begin, end         []sym.Expr // pads
-	in, out            []sym.Expr // spatial sizes
-	ceil               bool
-	countPad, ceilOver bool
+	kernel           []sym.Expr
+	stride, dilation []int64
+	begin, end       []sym.Expr // pads
+	in, out          []sym.Expr // spatial sizes
+	ceil             bool
 }
 
 // windowOf reads the attributes that all windowed operators share. spatial are the

@@ -24,9 +24,7 @@ var (
 	numeric    = slices.Concat(ints, floats)
 	indices    = []tensor.DType{tensor.I32, tensor.I64}
 	bools      = []tensor.DType{tensor.Bool}
-	strings_   = []tensor.DType{tensor.String}
 	i64s       = []tensor.DType{tensor.I64}
-	complexes  = []tensor.DType{tensor.C64, tensor.C128}
 	anyTensor  = tensor.DTypes()
 	signedNums = slices.Concat(signed, floats)
 )

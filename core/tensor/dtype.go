@@ -49,7 +49,13 @@ var dtypes = [numDTypes]struct {
 	I2: {"i2", 2, 26}, U2: {"u2", 2, 25}, Bool: {"bool", 8, 9}, String: {"str", 0, 8}, C64: {"c64", 64, 14}, C128: {"c128", 128, 15},
 }
 
-func (d DType) String() string { return dtypes[d].name }
+// String is the name of the type in texts: f32, i64, f8e4m3fn, str.
+func (d DType) String() string {
+	if d >= numDTypes {
+		d = Invalid
+	}
+	return dtypes[d].name
+}
 
 // Bits is the size of an element; 0 for strings.
 func (d DType) Bits() int { return dtypes[d].bits }
@@ -59,7 +65,7 @@ func (d DType) ONNX() int32 { return dtypes[d].onnx }
 
 // ParseDType finds a type by the name String gives.
 func ParseDType(name string) (DType, bool) {
-	for _, d := range DTypes() {
+	for d := F32; d < numDTypes; d++ {
 		if dtypes[d].name == name {
 			return d, true
 		}
@@ -69,7 +75,7 @@ func ParseDType(name string) (DType, bool) {
 
 // DTypeFromONNX finds a type by its number in TensorProto.DataType.
 func DTypeFromONNX(n int32) (DType, bool) {
-	for _, d := range DTypes() {
+	for d := F32; d < numDTypes; d++ {
 		if dtypes[d].onnx == n {
 			return d, true
 		}
@@ -121,8 +127,8 @@ func (d DType) Compute() DType {
 	return d
 }
 
-// ByteLen is the size of a dense array of n elements, sub-byte ones packed; false
-// when that overflows.
+// ByteLen is the size of a dense array of n elements, sub-byte ones packed and rounded
+// up to a byte, strings not counted; false when n is negative or the size overflows.
 func (d DType) ByteLen(n int64) (int64, bool) {
 	bits := int64(d.Bits())
 	if n < 0 || bits > 0 && n > (1<<62)/bits {

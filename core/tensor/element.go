@@ -45,7 +45,8 @@ func (t *Tensor) setBits(i int64, b uint64) {
 }
 
 // Int gives element i as an int64: integers exactly (u64 by its bits), truth values as
-// 0 or 1, floats truncated.
+// 0 or 1, floats truncated as TruncateTo has it, of complex numbers the real part. Strings
+// are not numbers: they need Convert, which can say so.
 func (t *Tensor) Int(i int64) int64 {
 	d := t.dtype
 	switch {
@@ -61,30 +62,15 @@ func (t *Tensor) Int(i int64) int64 {
 			return 1
 		}
 		return 0
-	case d == String:
-		n, _ := strconv.ParseInt(t.strs[i], 10, 64)
-		return n
 	}
-	return truncate(t.Float(i))
-}
-
-// truncate rounds towards zero; NaN becomes 0 and what does not fit the nearest bound.
-func truncate(v float64) int64 {
-	switch {
-	case v != v:
-		return 0
-	case v >= 0x1p63:
-		return math.MaxInt64
-	case v < -0x1p63:
-		return math.MinInt64
-	}
-	return int64(v)
+	return TruncateTo(I64, t.Float(i))
 }
 
 // Uint is Int for unsigned elements.
 func (t *Tensor) Uint(i int64) uint64 { return uint64(t.Int(i)) }
 
-// Float gives element i as a float64; exact but for large 64-bit integers.
+// Float gives element i as a float64: exact but for integers beyond 2^53, which round to
+// nearest. Of complex numbers it is the real part; of a string that is no number, NaN.
 func (t *Tensor) Float(i int64) float64 {
 	switch d := t.dtype; {
 	case d == F32:
@@ -92,13 +78,17 @@ func (t *Tensor) Float(i int64) float64 {
 	case d == F64:
 		return math.Float64frombits(t.bitsOf(i))
 	case d.IsFloat():
-		return formats[d].decode(uint16(t.bitsOf(i)))
+		return decodeSmall(d, uint16(t.bitsOf(i)))
 	case d == U64:
 		return float64(t.Uint(i))
 	case d.IsComplex():
 		return real(t.Complex(i))
 	case d == String:
-		return parseFloat(t.strs[i])
+		v, err := parseNumber(t.strs[i], F64)
+		if err != nil {
+			return math.NaN()
+		}
+		return v
 	}
 	return float64(t.Int(i))
 }
@@ -114,7 +104,7 @@ func (t *Tensor) Complex(i int64) complex128 {
 	return complex(t.Float(i), 0)
 }
 
-// Bool says whether element i is not zero.
+// Bool says whether element i is not zero, or not the empty string.
 func (t *Tensor) Bool(i int64) bool {
 	switch {
 	case t.dtype == Bool:
@@ -137,7 +127,8 @@ func (t *Tensor) Str(i int64) string {
 	return t.elem(i)
 }
 
-// SetInt stores an integer: wrapped into integer types, rounded into floats.
+// SetInt stores an integer: wrapped into integer types, rounded once into floats, as text
+// into strings.
 func (t *Tensor) SetInt(i int64, v int64) {
 	switch {
 	case t.dtype.IsInt():
@@ -147,11 +138,12 @@ func (t *Tensor) SetInt(i int64, v int64) {
 	case t.dtype == String:
 		t.strs[i] = strconv.FormatInt(v, 10)
 	default:
-		t.SetFloat(i, float64(v))
+		t.SetFloat(i, IntToFloat(t.dtype, v))
 	}
 }
 
-// SetFloat stores a float rounded to nearest even; into integers it truncates.
+// SetFloat stores a float rounded to nearest even, as Convert does without options; into
+// integers it truncates.
 func (t *Tensor) SetFloat(i int64, v float64) { t.setFloat(i, v, CastOpts{}) }
 
 func (t *Tensor) setFloat(i int64, v float64, o CastOpts) {
@@ -161,21 +153,15 @@ func (t *Tensor) setFloat(i int64, v float64, o CastOpts) {
 	case d == F64:
 		le.PutUint64(t.data[8*i:], math.Float64bits(v))
 	case d.IsFloat():
-		t.setBits(i, uint64(formats[d].encode(v, d, o)))
+		t.setBits(i, uint64(encodeSmall(d, v, o)))
 	case d == Bool:
 		t.SetBool(i, v != 0)
 	case d.IsComplex():
 		t.SetComplex(i, complex(v, 0))
-	case d == U64 && v >= 0x1p63:
-		u := uint64(math.MaxUint64)
-		if v < 0x1p64 {
-			u = uint64(v)
-		}
-		t.setBits(i, u)
 	case d == String:
-		t.strs[i] = formatFloat(v, 64)
+		t.strs[i] = formatNumber(v, F64)
 	default:
-		t.SetInt(i, truncate(v))
+		t.setBits(i, uint64(TruncateTo(d, v)))
 	}
 }
 
@@ -206,7 +192,7 @@ func (t *Tensor) SetBool(i int64, v bool) {
 	}
 }
 
-// SetStr stores a string.
+// SetStr stores a string in a string tensor.
 func (t *Tensor) SetStr(i int64, s string) { t.strs[i] = s }
 
 // CopyElem copies element j of src to element i of dst, of the same element type.

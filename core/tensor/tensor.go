@@ -3,6 +3,7 @@ package tensor
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"unsafe"
@@ -21,9 +22,11 @@ func (*Tensor) isValue()   {}
 func (*Sequence) isValue() {}
 func (*Optional) isValue() {}
 
-// Tensor is a dense tensor in row-major order over somebody's memory, little-endian.
-// Elements of less than a byte are packed, the first one in the lowest bits. Strings
-// lie in a slice of their own.
+// Tensor is a dense tensor in row-major order over somebody's memory, little-endian as
+// the machines that this package runs on. Elements of less than a byte are packed, the
+// first one in the lowest bits. Strings lie in a slice of their own.
+//
+// Several goroutines may read a tensor at a time.
 type Tensor struct {
 	dtype DType
 	shape []int64
@@ -63,6 +66,10 @@ func Count(shape []int64) (int64, bool) {
 // align is the alignment of storage that New makes: a cache line, and the widest vector.
 const align = 64
 
+// maxBytes bounds what Make allocates. A shape from outside can ask for more than any
+// machine has, and Go ends the process where an allocation fails.
+const maxBytes = min(1<<40, math.MaxInt-align)
+
 func alloc(n int64) []byte {
 	if n == 0 {
 		return []byte{}
@@ -72,12 +79,33 @@ func alloc(n int64) []byte {
 	return b[off : int64(off)+n : int64(off)+n]
 }
 
-// Make makes a tensor of zeros after checking its size.
-func Make(d DType, shape []int64) (*Tensor, error) {
+// sizeOf gives the number of elements of a tensor and the bytes they take.
+func sizeOf(d DType, shape []int64) (n, size int64, err error) {
+	if d == Invalid || d >= numDTypes {
+		return 0, 0, fmt.Errorf("a tensor of shape %v has no element type", shape)
+	}
+	for _, dim := range shape {
+		if dim < 0 {
+			return 0, 0, fmt.Errorf("shape %v has the negative dim %d", shape, dim)
+		}
+	}
 	n, ok := Count(shape)
 	size, ok2 := d.ByteLen(n)
-	if !ok || !ok2 || d == String && n > 1<<40 {
-		return nil, fmt.Errorf("a tensor of shape %v has no size that can be", shape)
+	if !ok || !ok2 {
+		return 0, 0, fmt.Errorf("a %s tensor of shape %v is larger than 2^62 bits", d, shape)
+	}
+	return n, size, nil
+}
+
+// Make makes a tensor of zeros, or empty strings. A negative dim and more than 2^40
+// bytes are errors; a memory budget is the caller's concern.
+func Make(d DType, shape []int64) (*Tensor, error) {
+	n, size, err := sizeOf(d, shape)
+	if err != nil {
+		return nil, err
+	}
+	if size > maxBytes || d == String && n > maxBytes/int64(unsafe.Sizeof("")) {
+		return nil, fmt.Errorf("a %s tensor of shape %v does not fit memory", d, shape)
 	}
 	t := &Tensor{dtype: d, shape: slices.Clone(shape), len: n}
 	if d == String {
@@ -97,15 +125,29 @@ func New(d DType, shape ...int64) *Tensor {
 	return t
 }
 
-// FromBytes makes a tensor over memory, whose length must be what the shape needs.
+// FromBytes makes a tensor over memory, whose length must be what the shape needs. The
+// memory may lie at any address. It is not copied, unless a machine that faults on
+// unaligned loads needs it; every byte of a bool tensor must be 0 or 1.
 func FromBytes(d DType, shape []int64, b []byte) (*Tensor, error) {
-	n, ok := Count(shape)
-	size, ok2 := d.ByteLen(n)
-	if !ok || !ok2 || d == String || d == Invalid || size != int64(len(b)) {
+	n, size, err := sizeOf(d, shape)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%d bytes do not hold a tensor: %w", len(b), err)
+	case d == String:
+		return nil, fmt.Errorf("strings are no array of bytes; use FromStrings")
+	case size != int64(len(b)):
 		return nil, fmt.Errorf("%d bytes do not hold a %s tensor of shape %v, which takes %d", len(b), d, shape, size)
+	}
+	if !unalignedLoads && len(b) > 0 && uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
+		b = append(alloc(size)[:0], b...)
 	}
 	return &Tensor{dtype: d, shape: slices.Clone(shape), len: n, data: b}, nil
 }
+
+// unalignedLoads says that the machine loads words from any address. Weights in a model
+// file lie at odd addresses as a rule, and are not to be copied for that.
+const unalignedLoads = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64" || runtime.GOARCH == "386" ||
+	runtime.GOARCH == "ppc64le" || runtime.GOARCH == "wasm"
 
 // FromStrings makes a tensor over a slice of strings.
 func FromStrings(shape []int64, s []string) (*Tensor, error) {
@@ -175,11 +217,12 @@ func Scalar[T Elem](v T) *Tensor {
 	return t
 }
 
-// Data views the elements without copying. T must be the element type; uint16 also
-// views f16 and bf16, uint8 every type of a byte or less. It panics otherwise.
+// Data views the elements without copying: what is written to the slice is in the
+// tensor. T must be the element type; uint16 also views f16 and bf16, uint8 every type
+// of a byte or less (its length is then that of the packed bytes). It panics otherwise.
 func Data[T Elem](t *Tensor) []T {
 	want := dtypeOf[T]()
-	ok := want == t.dtype || want == U16 && (t.dtype == F16 || t.dtype == BF16) || want == U8 && t.dtype.Bits() <= 8 && t.dtype != String
+	ok := want == t.dtype || want == U16 && (t.dtype == F16 || t.dtype == BF16) || want == U8 && t.dtype != String && t.dtype.Bits() <= 8
 	if !ok {
 		panic(fmt.Sprintf("tensor: a %s tensor viewed as %s", t.dtype, want))
 	}
@@ -189,9 +232,6 @@ func Data[T Elem](t *Tensor) []T {
 	n := uintptr(len(t.data)) / unsafe.Sizeof(*new(T))
 	if n == 0 {
 		return []T{}
-	}
-	if uintptr(unsafe.Pointer(&t.data[0]))%unsafe.Alignof(*new(T)) != 0 { // a file may place data anywhere
-		t.data = slices.Clone(t.data)
 	}
 	return unsafe.Slice((*T)(unsafe.Pointer(&t.data[0])), n)
 }
@@ -232,7 +272,7 @@ func (t *Tensor) Clone() *Tensor {
 	return c
 }
 
-// At is the row-major position of an index.
+// At is the row-major position of an index, which has as many parts as there are dims.
 func (t *Tensor) At(idx ...int64) int64 {
 	flat := int64(0)
 	for i, n := range t.shape {
@@ -244,9 +284,7 @@ func (t *Tensor) At(idx ...int64) int64 {
 // Ints gives all elements of an integer tensor.
 func Ints(t *Tensor) []int64 {
 	out := make([]int64, t.len)
-	for i := range out {
-		out[i] = t.Int(int64(i))
-	}
+	loadInts(t, 0, out)
 	return out
 }
 
@@ -284,8 +322,6 @@ func (t *Tensor) elem(i int64) string {
 		return fmt.Sprint(t.Int(i))
 	case t.dtype.IsComplex():
 		return fmt.Sprint(t.Complex(i))
-	case t.dtype == F64:
-		return fmt.Sprint(t.Float(i))
 	}
-	return fmt.Sprint(float32(t.Float(i)))
+	return formatShort(t.Float(i), t.dtype)
 }

@@ -44,15 +44,19 @@ func (t *Tensor) AppendText(b []byte, i int64) []byte {
 		return appendF32(b, uint32(t.bitsOf(i)))
 	}
 	raw := t.bitsOf(i)
-	v := formats[d].decode(uint16(raw))
-	if uint64(formats[d].encode(v, d, CastOpts{})) != raw { // one of several NaNs
-		return appendBits(b, raw)
+	v := decodeSmall(d, uint16(raw))
+	if v != v && raw != uint64(encodeSmall(d, math.NaN(), textCast)) {
+		return appendBits(b, raw) // one of several NaNs
 	}
-	if v != v {
-		return append(b, "nan"...)
+	if v-v != 0 {
+		return appendSpecial(b, v)
 	}
-	return appendF32(b, math.Float32bits(float32(v)))
+	return strconv.AppendFloat(b, v, 'g', -1, 32)
 }
+
+// textCast is how decimal numbers become small floats: what lies between two rounds to the
+// nearer one, and infinities stay what they are.
+var textCast = CastOpts{NoSaturate: true, RoundMode: "nearest"}
 
 func appendBits(b []byte, raw uint64) []byte {
 	return strconv.AppendUint(append(b, "0x"...), raw, 16)
@@ -144,8 +148,11 @@ func (t *Tensor) SetText(i int64, s string) error {
 		raw, err = floatBits(s, d.Bits())
 	default:
 		var v float64
-		if v, err = strconv.ParseFloat(s, 32); err == nil {
-			raw = uint64(formats[d].encode(v, d, CastOpts{}))
+		if v, err = strconv.ParseFloat(s, 64); err == nil {
+			raw = uint64(encodeSmall(d, v, textCast))
+			if outOfRange(d, v) {
+				err = strconv.ErrRange
+			}
 		}
 	}
 	if err != nil {
@@ -153,6 +160,16 @@ func (t *Tensor) SetText(i int64, s string) error {
 	}
 	t.setBits(i, raw)
 	return nil
+}
+
+// outOfRange says whether a finite v lies beyond the values of a float of at most 16 bits.
+func outOfRange(d DType, v float64) bool {
+	if d == F4E2M1 {
+		return math.Abs(v) >= 7 // halfway from 6 to what would be next
+	}
+	r := RoundTo(d, v, CastOpts{NoSaturate: true})
+	finite, stays := v-v == 0, r-r == 0
+	return finite && !stays && v != 0
 }
 
 func (t *Tensor) setComplexText(i int64, s string) error {
