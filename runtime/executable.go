@@ -20,12 +20,11 @@ type Options struct {
 // Executable is a module ready to run on a device. It is loaded once and called with any
 // sizes that its symbols allow, from any number of goroutines.
 type Executable struct {
-	m      *ir.Module
-	dev    Device
-	opts   Options
-	pool   Pool
-	consts map[*ir.Value]tensor.Value
-	funcs  map[*ir.Func]*code
+	m     *ir.Module
+	dev   Device
+	opts  Options
+	pool  Pool
+	funcs map[*ir.Func]*code
 
 	mu        sync.Mutex
 	instances map[instanceKey]*ir.Instance

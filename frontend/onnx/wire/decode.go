@@ -16,7 +16,7 @@ type Limits struct {
 	Nodes  int   // nodes in all graphs and functions; default 1 million
 	Depth  int   // nesting of messages, three to a subgraph; default 200
 	Rank   int   // dims of a tensor or of a shape; default 1024
-	Memory int64 // bytes of structs, names and lists; default 16 MiB and 32 for each byte of the file, 1 GiB at most
+	Memory int64 // bytes of structs, names and lists; default 4 MiB and 32 for each byte of the file, 1 GiB at most
 }
 
 func (l Limits) orDefault(size int) Limits {
@@ -30,7 +30,7 @@ func (l Limits) orDefault(size int) Limits {
 		l.Rank = 1024
 	}
 	if l.Memory == 0 {
-		l.Memory = min(16<<20+32*int64(size), 1<<30)
+		l.Memory = min(4<<20+32*int64(size), 1<<30)
 	}
 	return l
 }
@@ -154,11 +154,14 @@ func (d *decoder) value(num number, typ protowire.Type, b []byte) (value []byte,
 	return b[:size:size], size, nil
 }
 
+var wireTypes = map[protowire.Type]string{protowire.VarintType: "varint", protowire.Fixed32Type: "32 bits",
+	protowire.Fixed64Type: "64 bits", protowire.BytesType: "bytes"}
+
 // want checks the wire type of a field and takes bytes from the budget, before the caller
 // allocates them.
 func (d *decoder) want(typ, want protowire.Type, bytes int64) error {
 	if typ != want {
-		return d.errorf("wire type %d where %d is right", typ, want)
+		return d.errorf("wire type %d (%s) where %d (%s) is right", typ, wireTypes[typ], want, wireTypes[want])
 	}
 	return d.charge(bytes)
 }
@@ -186,14 +189,25 @@ func (d *decoder) varints(typ protowire.Type, b []byte) (int, error) {
 	return count, nil
 }
 
-// gather adds a piece to a packed list; the first one is not copied.
-func (d *decoder) gather(p *[]byte, typ, want protowire.Type, b []byte) error {
+// gather adds a piece to a packed list whose elements have so many bytes, or at least as
+// many; the first piece is not copied.
+func (d *decoder) gather(p *[]byte, typ, element protowire.Type, size int, b []byte) error {
+	cost := 0
+	if all := len(*p) + len(b); len(*p) > 0 && all > cap(*p) {
+		cost = all
+	}
+	if err := d.want(elementOr(typ, element), element, int64(cost)); err != nil {
+		return err
+	}
+	if len(b)%size != 0 {
+		return d.errorf("%d bytes can not hold numbers of %d bytes each", len(b), size)
+	}
 	if len(*p) == 0 {
 		*p = b
-		return d.want(typ, want, 0)
+	} else {
+		*p = append(*p, b...)
 	}
-	*p = append(*p, b...)
-	return d.want(typ, want, int64(len(b)))
+	return nil
 }
 
 // errorf is an error about the field being read: it tells the byte, the field, and the

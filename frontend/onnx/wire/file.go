@@ -172,8 +172,11 @@ func (f *File) external(t *Tensor, size int64) ([]byte, error) {
 	}
 	data, err := f.mapExternal(filepath.FromSlash(local))
 	if err != nil {
+		if p, ok := errors.AsType[*fs.PathError](err); ok {
+			err = p.Err
+		}
 		return nil, t.Errorf("its external data %q: %v", location, err).
-			Hint("the file must be a regular one of its own in %q", filepath.Dir(f.Path))
+			Hint("put the file itself, or a copy, into %q", filepath.Dir(f.Path))
 	}
 	if offset > int64(len(data)) || length > int64(len(data))-offset {
 		return nil, t.Errorf("its external data are %d bytes from byte %d of %q, which has %d", length, offset, location, len(data)).
@@ -206,7 +209,7 @@ func (f *File) mapExternal(local string) ([]byte, error) {
 		return nil, err
 	}
 	if n > 1 {
-		return nil, errors.New("it has a second name (hard link), which may lie outside the model's folder; copy it")
+		return nil, errors.New("it has a second name (hard link), which may lie outside the model's folder")
 	}
 	data, unmap, err := mapOpen(file)
 	if err != nil {

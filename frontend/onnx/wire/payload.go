@@ -55,6 +55,9 @@ func (t *Tensor) size() (d tensor.DType, elems, size int64, err error) {
 	return d, elems, size, nil
 }
 
+// torn is the way out where shape and values do not fit each other.
+const torn = "the file is damaged, or was not written whole; export it again"
+
 // The fields that values can lie in.
 const (
 	floatData  = "float_data"
@@ -112,7 +115,7 @@ func (t *Tensor) source(d tensor.DType, elems int64) (string, error) {
 	case len(held) == 1:
 		return "", t.Errorf("values of type %s lie in %s", d, held[0]).Hint("they belong in %s", right)
 	case elems > 0:
-		return "", t.Errorf("it has no values; shape %v of %s takes %d elements", t.Dims, d, elems)
+		return "", t.Errorf("it has no values; shape %v of %s takes %d elements", t.Dims, d, elems).Hint(torn)
 	}
 	return right, nil
 }
@@ -179,7 +182,7 @@ func (t *Tensor) local(d tensor.DType, elems, size int64) ([]byte, error) {
 		return t.unpack(t.Int32Data, field, d, elems, d.Bits())
 	}
 	if int64(len(b)) != size {
-		return nil, t.Errorf("%s has %d bytes, shape %v of %s takes %d", field, len(b), t.Dims, d, size)
+		return nil, t.Errorf("%s has %d bytes, shape %v of %s takes %d", field, len(b), t.Dims, d, size).Hint(torn)
 	}
 	return b, nil
 }
@@ -193,7 +196,7 @@ func (t *Tensor) unpack(b []byte, field string, d tensor.DType, n int64, bits in
 		}
 	}
 	if count != n {
-		return nil, t.Errorf("%s has %d integers, shape %v of %s takes %d", field, count, t.Dims, d, n)
+		return nil, t.Errorf("%s has %d integers, shape %v of %s takes %d", field, count, t.Dims, d, n).Hint(torn)
 	}
 	out := make([]byte, 0, n*int64(bits)/8)
 	for i := int64(0); len(b) > 0; i++ {
@@ -250,7 +253,7 @@ func (t *Tensor) Strings() ([]string, error) {
 		return nil, err
 	}
 	if int64(len(t.StringData)) != elems {
-		return nil, t.Errorf("%s has %d strings, shape %v takes %d", stringData, len(t.StringData), t.Dims, elems)
+		return nil, t.Errorf("%s has %d strings, shape %v takes %d", stringData, len(t.StringData), t.Dims, elems).Hint(torn)
 	}
 	out := make([]string, elems)
 	for i, b := range t.StringData {

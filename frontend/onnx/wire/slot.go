@@ -167,7 +167,7 @@ func (s floats) read(d *decoder, typ protowire.Type, b []byte) error {
 		return err
 	}
 	if len(b)%4 != 0 {
-		return d.errorf("a list of f32 can not have %d bytes", len(b))
+		return d.errorf("%d bytes can not hold numbers of 4 bytes each", len(b))
 	}
 	*s.p = slices.Grow(*s.p, len(b)/4)
 	for ; len(b) > 0; b = b[4:] {
@@ -228,17 +228,11 @@ type (
 )
 
 func (s packed32) read(d *decoder, typ protowire.Type, b []byte) error {
-	if len(b)%4 != 0 {
-		return d.errorf("a list of f32 can not have %d bytes", len(b))
-	}
-	return d.gather(s.p, elementOr(typ, protowire.Fixed32Type), protowire.Fixed32Type, b)
+	return d.gather(s.p, typ, protowire.Fixed32Type, 4, b)
 }
 
 func (s packed64) read(d *decoder, typ protowire.Type, b []byte) error {
-	if len(b)%8 != 0 {
-		return d.errorf("a list of f64 can not have %d bytes", len(b))
-	}
-	return d.gather(s.p, elementOr(typ, protowire.Fixed64Type), protowire.Fixed64Type, b)
+	return d.gather(s.p, typ, protowire.Fixed64Type, 8, b)
 }
 
 // The varints themselves are looked at when the tensor is read: they may be many.
@@ -246,7 +240,7 @@ func (s packedVarints) read(d *decoder, typ protowire.Type, b []byte) error {
 	if len(b) > 0 && b[len(b)-1] >= 0x80 {
 		return d.errorf("a list of integers ends within one")
 	}
-	return d.gather(s.p, elementOr(typ, protowire.VarintType), protowire.VarintType, b)
+	return d.gather(s.p, typ, protowire.VarintType, 1, b)
 }
 
 func (s packed32) empty() bool      { return len(*s.p) == 0 }
