@@ -221,20 +221,14 @@ func (c *compiler) takeApart(x *ir.Scalar) form {
 
 // bcast is the index along a dim that is 1, or the extent of what indexes it.
 func (c *compiler) bcast(x *ir.Scalar) form {
-	dim, ix := c.eval(x.Sym), c.formOf(x.Args[0])
-	if dim == 1 {
-		return form{}
+	dim, extent := c.formOf(x.Args[1]).c, c.formOf(x.Args[2]).c
+	switch {
+	case dim == extent:
+		return c.formOf(x.Args[0])
+	case dim != 1:
+		c.fail("the shapes do not broadcast: a dim is %d where %d is wanted, and only a dim of 1 is repeated", dim, extent)
 	}
-	want := dim
-	if x.Args[0].Op == ir.OpAxis {
-		want = c.extent[c.axisIndex[x.Args[0].Axis]]
-	} else if s := c.span(ix); s.known() && dim > 0 && s.hi >= dim {
-		want = s.hi + 1
-	}
-	if want != dim {
-		c.fail("the shapes do not broadcast: a dim is %d where %d is wanted, and only a dim of 1 is repeated", dim, want)
-	}
-	return ix
+	return form{}
 }
 
 // divide gives floor(f/by) and the remainder, by > 0.

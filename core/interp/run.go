@@ -138,7 +138,7 @@ func (x *machine) lastUsesOf(b *ir.Block) [][]*ir.Value {
 		own(p, 0)
 	}
 	for i, s := range b.Stmts {
-		eachUse(s, func(v *ir.Value) {
+		s.EachUse(func(v *ir.Value) {
 			if _, ok := at[v]; ok {
 				at[v] = i
 			}
@@ -158,23 +158,6 @@ func (x *machine) lastUsesOf(b *ir.Block) [][]*ir.Value {
 	}
 	x.lastUses[b] = out
 	return out
-}
-
-// eachUse visits the operands of a statement and of what its regions hold.
-func eachUse(s *ir.Stmt, f func(*ir.Value)) {
-	for _, a := range s.Args {
-		if a != nil {
-			f(a)
-		}
-	}
-	for _, r := range s.Regions {
-		for _, t := range r.Stmts {
-			eachUse(t, f)
-		}
-		for _, v := range r.Results {
-			f(v)
-		}
-	}
 }
 
 // stmt runs a statement and binds its results. What panics in it is its failure.

@@ -255,6 +255,24 @@ func (s *Stmt) Place() string {
 	return ""
 }
 
+// EachUse visits the operands of a statement and of what its regions hold, and what the
+// regions give. A value may be visited more than once; left-out operands are not.
+func (s *Stmt) EachUse(visit func(*Value)) {
+	for _, a := range s.Args {
+		if a != nil {
+			visit(a)
+		}
+	}
+	for _, r := range s.Regions {
+		for _, t := range r.Stmts {
+			t.EachUse(visit)
+		}
+		for _, v := range r.Results {
+			visit(v)
+		}
+	}
+}
+
 // Effect is what a statement does beside computing its results; a call or a region
 // has the strongest effect of what is inside.
 func (s *Stmt) Effect() Effect {

@@ -196,8 +196,6 @@ func (w *programWriter) scalar(x *Scalar) string {
 		return "{" + w.expr(x.Sym) + "}"
 	case OpLoad:
 		return w.name(x.Buf) + "[" + w.list(x.Args) + "]"
-	case OpBcast:
-		return "bcast(" + w.scalar(x.Args[0]) + ", {" + w.expr(x.Sym) + "})"
 	case OpCast:
 		opts := ""
 		if x.Cast.NoSaturate {

@@ -213,7 +213,7 @@ func (p *Program) symsOf() []string {
 			add(a.Extent)
 		}
 		s.Walk(func(x *Scalar) bool {
-			if x.Op == OpSym || x.Op == OpBcast {
+			if x.Op == OpSym {
 				add(x.Sym)
 			}
 			return true
@@ -286,21 +286,18 @@ func (p *Program) Clone(bind func(string) (sym.Expr, bool)) *Program {
 		}
 		n.Rewrite(func(x *Scalar) *Scalar {
 			switch x.Op {
-			case OpAxis, OpLoad, OpSym, OpBcast:
+			case OpAxis:
+				return axes[x.Axis].Ix()
+			case OpLoad:
 				y := *x
-				switch x.Op {
-				case OpAxis:
-					y.Axis = axes[x.Axis]
-				case OpLoad:
-					y.Buf = buffer(x.Buf)
-				case OpSym:
-					return SymVal(expr(x.Sym))
-				case OpBcast:
-					if y.Sym = expr(x.Sym); y.Sym.IsInt(1) {
-						return IntLit(0)
-					}
-				}
+				y.Buf = buffer(x.Buf)
 				return &y
+			case OpSym:
+				return SymVal(expr(x.Sym))
+			case OpBcast:
+				dim, _ := x.Args[1].Symbolic()
+				extent, _ := x.Args[2].Symbolic()
+				return Bcast(x.Args[0], dim, extent)
 			}
 			return x
 		})

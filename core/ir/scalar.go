@@ -17,7 +17,7 @@ const (
 	OpAxis                  // the position along Axis, i64
 	OpSym                   // the value of Sym, i64
 	OpLoad                  // Buf[Args...], Args are i64
-	OpBcast                 // Args[0], or 0 where Sym is 1: the index along a broadcast dim of extent Sym
+	OpBcast                 // Args[0], or 0 where Args[1] is 1 and Args[2] is not: see Bcast
 	OpGuard                 // Args[0] ? Args[1] : Args[2]; Args[1] is not evaluated where Args[0] is false
 	OpCast                  // Args[0] converted to DType as ONNX Cast does, under CastOpts
 
@@ -113,9 +113,9 @@ func (o ScalarOp) Arity() int {
 		return 0
 	case o == OpLoad:
 		return -1
-	case o == OpGuard || o == OpSelect:
+	case o == OpBcast || o == OpGuard || o == OpSelect:
 		return 3
-	case o == OpBcast || o == OpCast || o >= OpNeg && o <= OpIsNaN || o == OpNot || o == OpReal || o == OpImag:
+	case o == OpCast || o >= OpNeg && o <= OpIsNaN || o == OpNot || o == OpReal || o == OpImag:
 		return 1
 	}
 	return 2
@@ -133,7 +133,7 @@ type Scalar struct {
 
 	Lit  *tensor.Tensor  // OpLit: rank 0
 	Axis *Axis           // OpAxis
-	Sym  sym.Expr        // OpSym, OpBcast
+	Sym  sym.Expr        // OpSym
 	Buf  *Buffer         // OpLoad
 	Cast tensor.CastOpts // OpCast
 }
@@ -199,8 +199,9 @@ func Load(buf *Buffer, index ...*Scalar) *Scalar {
 	return &Scalar{Op: OpLoad, DType: buf.DType, Buf: buf, Args: index}
 }
 
-// Bcast is ix, or 0 where dim is 1: how an operand of extent dim is read along an
-// axis that it may be broadcast over. Dims that decide it fold it.
+// Bcast is ix, or 0 where dim is 1 and extent is not: how an operand of extent dim is read
+// where ix runs over a dim of that extent, over which it may be broadcast. A run in which
+// dim is neither 1 nor the extent ends with an error. Dims that decide it fold it.
 func Bcast(ix *Scalar, dim, extent sym.Expr) *Scalar {
 	if dim.IsInt(1) {
 		return IntLit(0)
@@ -208,7 +209,16 @@ func Bcast(ix *Scalar, dim, extent sym.Expr) *Scalar {
 	if n, ok := dim.Int(); dim.Equal(extent) || ok && n != 1 {
 		return ix
 	}
-	return &Scalar{Op: OpBcast, DType: tensor.I64, Args: []*Scalar{ix}, Sym: dim}
+	return &Scalar{Op: OpBcast, DType: tensor.I64, Args: []*Scalar{ix, SymVal(dim), SymVal(extent)}}
+}
+
+// Symbolic gives the value of a node that is a symbolic integer or an i64 literal.
+func (x *Scalar) Symbolic() (sym.Expr, bool) {
+	if x.Op == OpSym {
+		return x.Sym, true
+	}
+	n, ok := x.AsInt()
+	return sym.Const(n), ok
 }
 
 // Guard is load where cond holds; elsewhere els, and load is not evaluated.

@@ -142,7 +142,8 @@ func (e *symEval) eval(x *Scalar) (sym.Expr, bool) {
 	case OpSym:
 		return x.Sym, true
 	case OpBcast:
-		switch one, ok := truth(e.ctx.Equal(x.Sym, sym.Const(1))); {
+		dim, _ := x.Args[1].Symbolic()
+		switch one, ok := truth(e.ctx.Equal(dim, sym.Const(1))); {
 		case !ok:
 			return none, false
 		case one.IsInt(1):

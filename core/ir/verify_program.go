@@ -210,10 +210,9 @@ func (v *programVerifier) scalar(s *Stage, x *Scalar, axes map[*Axis]bool) error
 			return err
 		}
 	case x.Op == OpBcast:
-		ok = x.DType == tensor.I64 && arg(0) == tensor.I64
-		if err := v.expr(x.Sym); err != nil {
-			return err
-		}
+		_, dim := x.Args[1].Symbolic()
+		_, extent := x.Args[2].Symbolic()
+		ok = x.DType == tensor.I64 && arg(0) == tensor.I64 && dim && extent
 	case x.Op == OpLoad:
 		if !v.params[x.Buf] && !v.written[x.Buf] {
 			return v.fail("program-buffers", "%s is read before it is written", x.Buf.Name)

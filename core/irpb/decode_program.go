@@ -123,7 +123,7 @@ func (r *stageReader) scalar(x *Scalar) *ir.Scalar {
 		}
 	case ir.OpAxis:
 		out.Axis = at(r.decoder, "axis", r.axes, x.GetAxis())
-	case ir.OpSym, ir.OpBcast:
+	case ir.OpSym:
 		out.Sym = r.expr(x.GetSymbolic())
 	case ir.OpLoad:
 		out.Buf = at(r.decoder, "buffer", r.bufs, x.GetBuffer())

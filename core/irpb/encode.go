@@ -345,7 +345,7 @@ func (q *programEncoder) scalar(s *Stage, x *ir.Scalar) uint32 {
 		out.Literal = q.tensor(x.Lit, nil)
 	case ir.OpAxis:
 		out.Axis = q.axis(x.Axis)
-	case ir.OpSym, ir.OpBcast:
+	case ir.OpSym:
 		out.Symbolic = x.Sym.String()
 	case ir.OpLoad:
 		out.Buffer = q.buffer(x.Buf)

@@ -2151,7 +2151,7 @@ type Scalar struct {
 	Args          []uint32               `protobuf:"varint,3,rep,packed,name=args,proto3" json:"args,omitempty"`                        // nodes
 	Literal       *Tensor                `protobuf:"bytes,4,opt,name=literal,proto3" json:"literal,omitempty"`                          // lit
 	Axis          uint32                 `protobuf:"varint,5,opt,name=axis,proto3" json:"axis,omitempty"`                               // axis: index into axes, then reduced
-	Symbolic      string                 `protobuf:"bytes,6,opt,name=symbolic,proto3" json:"symbolic,omitempty"`                        // sym, bcast
+	Symbolic      string                 `protobuf:"bytes,6,opt,name=symbolic,proto3" json:"symbolic,omitempty"`                        // sym
 	Buffer        uint32                 `protobuf:"varint,7,opt,name=buffer,proto3" json:"buffer,omitempty"`                           // load
 	NoSaturate    bool                   `protobuf:"varint,8,opt,name=no_saturate,json=noSaturate,proto3" json:"no_saturate,omitempty"` // cast
 	RoundMode     string                 `protobuf:"bytes,9,opt,name=round_mode,json=roundMode,proto3" json:"round_mode,omitempty"`     // cast

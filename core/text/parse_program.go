@@ -327,16 +327,6 @@ func (q *programParser) cast(d tensor.DType, depth int) *ir.Scalar {
 }
 
 func (q *programParser) operation(at int, name string, depth int) *ir.Scalar {
-	if name == "bcast" {
-		q.expect("(")
-		x := &ir.Scalar{Op: ir.OpBcast, DType: tensor.I64, Args: []*ir.Scalar{q.scalar(depth + 1)}}
-		q.expect(",")
-		q.expect("{")
-		x.Sym = q.expr()
-		q.expect("}")
-		q.expect(")")
-		return x
-	}
 	op, ok := ir.ScalarOpByName(name)
 	if !ok || op.Arity() < 1 || op == ir.OpCast {
 		q.failAt(at, "there is no operation %s", name)
@@ -349,6 +339,8 @@ func (q *programParser) operation(at int, name string, depth int) *ir.Scalar {
 	switch {
 	case q.err != nil:
 		return ir.IntLit(0)
+	case op == ir.OpBcast:
+		return &ir.Scalar{Op: op, DType: tensor.I64, Args: args}
 	case op == ir.OpGuard:
 		return ir.Guard(args[0], args[1], args[2])
 	case op == ir.OpSelect:

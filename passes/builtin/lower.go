@@ -38,24 +38,13 @@ func release(m *ir.Module, b *ir.Block) {
 				last[v] = i
 			}
 		}
-		use := func(v *ir.Value) {
-			if v != nil && own[v] {
+		s.EachUse(func(v *ir.Value) {
+			if own[v] {
 				last[v] = i
 			}
-		}
-		for _, a := range s.Args {
-			use(a)
-		}
+		})
 		for _, r := range s.Regions {
 			release(m, r)
-			r.Walk(func(inner *ir.Stmt) {
-				for _, a := range inner.Args {
-					use(a)
-				}
-			})
-			for _, v := range r.Results {
-				use(v)
-			}
 		}
 	}
 	for _, v := range b.Results {

@@ -142,30 +142,14 @@ func lastUses(b *ir.Block, root map[*ir.Value]*ir.Value) map[*ir.Value]int {
 		if _, ok := s.Callee.(*ir.Func); ok {
 			mayKeep = true
 		}
-		use := func(v *ir.Value) {
-			if v == nil {
-				return
-			}
+		s.EachUse(func(v *ir.Value) {
 			v = get(v)
 			if mayKeep {
 				last[v] = len(b.Stmts)
 			} else {
 				last[v] = max(last[v], i)
 			}
-		}
-		for _, a := range s.Args {
-			use(a)
-		}
-		for _, r := range s.Regions {
-			r.Walk(func(inner *ir.Stmt) {
-				for _, a := range inner.Args {
-					use(a)
-				}
-			})
-			for _, v := range r.Results {
-				use(v)
-			}
-		}
+		})
 	}
 	for _, v := range b.Results {
 		last[get(v)] = len(b.Stmts)

@@ -120,25 +120,18 @@ func follow(d *ir.Deducer, s *ir.Stmt) error {
 // uses counts how often each value is read, by statements and as a result of a block.
 func uses(m *ir.Module) map[*ir.Value]int {
 	n := map[*ir.Value]int{}
-	var block func(b *ir.Block)
-	block = func(b *ir.Block) {
-		for _, s := range b.Stmts {
-			for _, a := range s.Args {
-				n[a]++
-			}
-			for _, a := range s.Into {
-				n[a]++
-			}
-			for _, r := range s.Regions {
-				block(r)
-			}
+	for _, f := range m.Funcs {
+		for _, s := range f.Stmts {
+			s.EachUse(func(v *ir.Value) { n[v]++ })
 		}
-		for _, v := range b.Results {
+		f.Walk(func(s *ir.Stmt) {
+			for _, v := range s.Into {
+				n[v]++
+			}
+		})
+		for _, v := range f.Results {
 			n[v]++
 		}
-	}
-	for _, f := range m.Funcs {
-		block(&f.Block)
 	}
 	return n
 }
@@ -195,20 +188,14 @@ func removeDead(m *ir.Module) {
 					called[k.Program] = true
 				}
 			}
-			mark := func(v *ir.Value) {
-				if v != nil && v.Const != nil {
+		})
+		for _, s := range f.Stmts {
+			s.EachUse(func(v *ir.Value) {
+				if v.Const != nil {
 					read[v.Const] = true
 				}
-			}
-			for _, a := range s.Args {
-				mark(a)
-			}
-			for _, r := range s.Regions {
-				for _, v := range r.Results {
-					mark(v)
-				}
-			}
-		})
+			})
+		}
 	}
 	m.Programs = filter(m.Programs, func(p *ir.Program) bool { return called[p] })
 	m.Kernels = filter(m.Kernels, func(k *ir.Kernel) bool { return called[k] })

@@ -217,19 +217,12 @@ func linearOf(s *interp.Stage, x *ir.Scalar) (linear, bool) {
 	case ir.OpAxis:
 		return linear{k: map[*ir.Axis]int64{x.Axis: 1}}, true
 	case ir.OpBcast:
-		n, err := x.Sym.Eval(s.Symbol)
-		if err != nil {
-			return linear{}, false
-		}
-		ax := x.Args[0]
-		if ax.Op != ir.OpAxis {
-			return linear{}, false
-		}
-		e, err := ax.Axis.Extent.Eval(s.Symbol)
+		dim, ok := linearOf(s, x.Args[1])
+		extent, ok2 := linearOf(s, x.Args[2])
 		switch {
-		case err == nil && n == e:
-			return linearOf(s, ax)
-		case n == 1:
+		case ok && ok2 && dim.c == extent.c:
+			return linearOf(s, x.Args[0])
+		case ok && dim.c == 1:
 			return linear{}, true
 		}
 		return linear{}, false // shapes that do not broadcast: the closures say so
