@@ -132,9 +132,10 @@ func broadcastDims(c *ir.Call, shapes ...[]sym.Expr) ([]sym.Expr, error) {
 			if !canBroadcast(c.Syms, d, s[j]) {
 				return nil, c.Errorf("shapes %s do not broadcast: dims %s and %s", shapesString(shapes), d, s[j])
 			}
-			if d = broadcastDim(c.Syms, d, s[j]); d.IsInt(1) {
-				continue
-			}
+			d = broadcastDim(c.Syms, d, s[j])
+		}
+		if len(d.String()) > maxBroadcast && !isDimOf(shapes, d) {
+			d = c.Syms.Fresh("u") // nested ones grow with every operator; the run tells what it is
 		}
 		out[i] = d
 	}
@@ -189,6 +190,12 @@ func broadcastDim(ctx *sym.Context, a, b sym.Expr) sym.Expr {
 	if ctx.Equal(a, b) == sym.True {
 		return a
 	}
+	if a.IsInt(1) {
+		return b
+	}
+	if b.IsInt(1) {
+		return a
+	}
 	// A constant other than 1 decides: the other one is the same or 1.
 	if n, ok := a.Int(); ok && n != 1 {
 		return a
@@ -202,11 +209,17 @@ func broadcastDim(ctx *sym.Context, a, b sym.Expr) sym.Expr {
 	if swallows(ctx, a, b) {
 		return a
 	}
-	e := ctx.Simplify(sym.Broadcast(a, b))
-	if len(e.String()) > maxBroadcast { // nested ones grow with every operator; the run tells what it is
-		return ctx.Fresh("u")
+	return ctx.Simplify(sym.Broadcast(a, b))
+}
+
+// isDimOf says whether d is written like this in one of the shapes.
+func isDimOf(shapes [][]sym.Expr, d sym.Expr) bool {
+	for _, s := range shapes {
+		if slices.ContainsFunc(s, d.Equal) {
+			return true
+		}
 	}
-	return e
+	return false
 }
 
 // maxBroadcast is the length of a broadcast dim's text above which it is not carried on.
