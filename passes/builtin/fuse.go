@@ -3,6 +3,7 @@ package builtin
 import (
 	"fmt"
 
+	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/sym"
@@ -82,38 +83,49 @@ func fuseBlock(m *ir.Module, b *ir.Block, n map[*ir.Value]int, limit int) bool {
 	return changed
 }
 
-// worthFusing says whether a producer should become part of its reader. A map is, where
-// each of its points is read at one point of a stage alone, or where it is cheap and
-// its reader is maps. A reduction is, where the reader is maps: they are its epilogue.
+// worthFusing says whether a producer should become part of its reader, by their kinds.
+// What is at most injective is written into a reader that reads each of its points once,
+// or, where it is cheap, into one that is at most injective itself. A reduction or
+// contraction takes readers that are at most injective as its epilogue, where they read
+// its result at bare axes.
 func worthFusing(producer, consumer *ir.Program, param *ir.Buffer, limit int) bool {
-	if len(producer.Stages)+len(consumer.Stages) > limit || len(producer.Params)+len(consumer.Params) > 16 {
+	if len(producer.Stages)+len(consumer.Stages) > limit || len(producer.Params)+len(consumer.Params) > maxFusedParams {
 		return false
 	}
-	last := producer.Stages[len(producer.Stages)-1]
-	if last.Kind == ir.ScatterStage || last.Kind == ir.ScanStage {
+	reader := analysis.ProgramKind(consumer)
+	switch kind := analysis.ProgramKind(producer); {
+	case kind == analysis.Opaque:
 		return false
-	}
-	mapsOnly := true
-	for _, s := range consumer.Stages {
-		mapsOnly = mapsOnly && s.Kind == ir.MapStage
-	}
-	if len(producer.Stages) == 1 && last.Kind == ir.MapStage {
-		size := 0
-		costly := false
-		last.Exprs[0].Walk(func(x *ir.Scalar) bool {
-			size++
-			costly = costly || x.Op >= ir.OpDiv && x.Op <= ir.OpAtan2 && x.Op != ir.OpMin && x.Op != ir.OpMax || x.Op >= ir.OpSqrt && x.Op <= ir.OpErf
-			return true
-		})
-		if size*consumer.CountLoads(param) > 200 {
+	case kind <= analysis.Injective && len(producer.Stages) == 1:
+		size, costly := cost(producer.Stages[0].Exprs[0])
+		if size*consumer.CountLoads(param) > maxInlined {
 			return false
 		}
-		if readOnce(consumer, param) {
-			return true
-		}
-		return mapsOnly && !costly && size <= 16
+		return readOnce(consumer, param) || reader <= analysis.Injective && !costly && size <= cheap
 	}
-	return mapsOnly && bareReads(consumer, param)
+	return reader <= analysis.Injective && bareReads(consumer, param)
+}
+
+// Bounds of what is fused, in nodes of expressions and in operands.
+const (
+	maxFusedParams = 16
+	maxInlined     = 200 // of one producer, over all places that read it
+	cheap          = 16  // what may be computed more than once
+)
+
+// cost is the number of nodes of an expression, and whether it has divisions or
+// transcendental functions among them.
+func cost(e *ir.Scalar) (size int, costly bool) {
+	e.Walk(func(x *ir.Scalar) bool {
+		size++
+		switch {
+		case x.Op == ir.OpMin || x.Op == ir.OpMax:
+		case x.Op >= ir.OpDiv && x.Op <= ir.OpAtan2, x.Op >= ir.OpSqrt && x.Op <= ir.OpErf:
+			costly = true
+		}
+		return true
+	})
+	return size, costly
 }
 
 // readOnce says whether every stage that reads param reads each point at most once: with

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 )
@@ -26,39 +27,24 @@ var Lower = &pass.Pass{
 }
 
 func release(m *ir.Module, b *ir.Block) {
-	last := map[*ir.Value]int{}
-	own := map[*ir.Value]bool{}
-	for i, s := range b.Stmts {
+	last := analysis.LastUses(b)
+	ends := map[int][]*ir.Value{}
+	for i, s := range b.Stmts { // in order of definition, so that the text is the same each time
 		if s.Op != nil && s.Op.Name == ir.ReleaseName {
 			return // lowered already
 		}
-		for _, v := range s.Results {
-			if v != nil && !ir.SameType(v.Type, ir.Storage) {
-				own[v] = true
-				last[v] = i
-			}
-		}
-		s.EachUse(func(v *ir.Value) {
-			if own[v] {
-				last[v] = i
-			}
-		})
 		for _, r := range s.Regions {
 			release(m, r)
 		}
-	}
-	for _, v := range b.Results {
-		delete(last, v)
-	}
-	ends := map[int][]*ir.Value{}
-	for _, s := range b.Stmts { // in order of definition, so that the text is the same each time
 		for _, v := range s.Results {
-			if v == nil {
+			if v == nil || ir.SameType(v.Type, ir.Storage) {
 				continue
 			}
-			if at, ok := last[v]; ok {
-				ends[at] = append(ends[at], v)
+			at, read := last[v]
+			if !read {
+				at = i
 			}
+			ends[at] = append(ends[at], v)
 		}
 	}
 	out := make([]*ir.Stmt, 0, len(b.Stmts))

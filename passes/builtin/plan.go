@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/sym"
@@ -35,7 +36,7 @@ type storage struct {
 }
 
 func plan(m *ir.Module, f *ir.Func) {
-	root := aliases(&f.Block)
+	root := analysis.Aliases(&f.Block)
 	last := lastUses(&f.Block, root)
 	escapes := map[*ir.Value]bool{}
 	for _, r := range f.Results {
@@ -92,38 +93,6 @@ func take(stores []*storage, bytes sym.Expr) *storage {
 		}
 	}
 	return nil
-}
-
-// aliases maps every value to the one whose memory it shares: a view's or a cast's
-// operand. A result of any other operator may hand an operand on, so it counts as an
-// alias of none and its operands are taken to live as long as it does: see lastUses.
-func aliases(b *ir.Block) map[*ir.Value]*ir.Value {
-	root := map[*ir.Value]*ir.Value{}
-	get := func(v *ir.Value) *ir.Value {
-		if r := root[v]; r != nil {
-			return r
-		}
-		return v
-	}
-	b.Walk(func(s *ir.Stmt) {
-		for _, v := range s.Results {
-			if v != nil {
-				root[v] = v
-			}
-		}
-		if (s.Kind == ir.CastStmt || s.Op != nil && s.Op.View) && s.Results[0] != nil && s.Args[0] != nil {
-			root[s.Results[0]] = get(s.Args[0])
-		}
-	})
-	for _, p := range b.Params {
-		root[p] = p
-	}
-	for _, r := range b.Results {
-		if root[r] == nil {
-			root[r] = r
-		}
-	}
-	return root
 }
 
 // lastUses gives the statement of the block after which no one reads a value's memory.
