@@ -102,8 +102,8 @@ func (e *Env) Bind(t Type, v tensor.Value, who string) error {
 	case OpaqueType: // what it is only its maker knows
 	case OptionalType:
 		x, ok := v.(*tensor.Optional)
-		if !ok {
-			return diag.New(diag.Run, "%s is no optional, its type is %s", who, t)
+		if !ok { // it is what such an optional holds
+			return NewEnv(e).Bind(t.Elem, v, who)
 		}
 		if x.Elem != nil {
 			return NewEnv(e).Bind(t.Elem, x.Elem, who)

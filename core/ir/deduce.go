@@ -37,13 +37,11 @@ func (d *Deducer) Params(params []*Value) {
 }
 
 func (d *Deducer) see(t Type) {
-	if t != nil {
-		EachDim(t, func(e sym.Expr) {
-			for _, s := range e.Symbols() {
-				d.bound[s] = true
-			}
-		})
-	}
+	EachOwnDim(t, func(e sym.Expr) {
+		for _, s := range e.Symbols() {
+			d.bound[s] = true
+		}
+	})
 }
 
 // Bound says whether a symbol is visible at this point.
@@ -162,7 +160,7 @@ func (d *Deducer) Stmt(s *Stmt) error {
 	d.latest = map[string]bool{}
 	for _, r := range s.Results {
 		if r != nil {
-			EachDim(r.Type, func(e sym.Expr) {
+			EachOwnDim(r.Type, func(e sym.Expr) {
 				for _, name := range e.Symbols() {
 					d.latest[name] = !d.bound[name]
 				}

@@ -30,7 +30,8 @@ type TensorType struct {
 // SequenceType is an ONNX sequence: a list of values of one element type.
 type SequenceType struct{ Elem Type }
 
-// OptionalType is an ONNX optional: an element, or none.
+// OptionalType is an ONNX optional: an element, or none. An element by itself counts as an
+// optional that holds it: a loop may start from an optional and go on with what it held.
 type OptionalType struct{ Elem Type }
 
 // OpaqueType is a type that only a runtime looks into, such as "storage".
@@ -200,6 +201,15 @@ func EachDim(t Type, f func(sym.Expr)) {
 	}
 }
 
+// EachOwnDim calls f for every dim of a tensor. What a sequence or an optional holds has
+// sizes of its own: a symbol there that nothing else binds stands for another size in
+// each element, and is not visible outside.
+func EachOwnDim(t Type, f func(sym.Expr)) {
+	if t, ok := t.(TensorType); ok {
+		EachDim(t, f)
+	}
+}
+
 // MapDims gives t with every dim replaced by what f makes of it.
 func MapDims(t Type, f func(sym.Expr) sym.Expr) Type {
 	switch t := t.(type) {
@@ -221,6 +231,11 @@ func MapDims(t Type, f func(sym.Expr) sym.Expr) Type {
 // fresh gives; other ranks make it unranked. It fails where element types or
 // kinds of value differ. A type of which nothing is known may be any kind of value.
 func Join(a, b Type, fresh func() sym.Expr) (Type, bool) {
+	if o, ok := b.(OptionalType); ok {
+		if _, ok := a.(OptionalType); !ok {
+			b, a = a, o
+		}
+	}
 	if t, ok := b.(TensorType); ok && t.nothingKnown() {
 		if _, ok := a.(TensorType); !ok {
 			return b, true
@@ -255,10 +270,12 @@ func Join(a, b Type, fresh func() sym.Expr) (Type, bool) {
 			}
 		}
 	case OptionalType:
-		if b, ok := b.(OptionalType); ok {
-			if e, ok := Join(a.Elem, b.Elem, fresh); ok {
-				return OptionalType{e}, true
-			}
+		elem := b
+		if o, ok := b.(OptionalType); ok {
+			elem = o.Elem
+		}
+		if e, ok := Join(a.Elem, elem, fresh); ok {
+			return OptionalType{e}, true
 		}
 	case OpaqueType:
 		if a == b {

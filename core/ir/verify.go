@@ -190,7 +190,7 @@ func (v *verifier) use(x *Value, s *Stmt) error {
 }
 
 func (v *verifier) bind(t Type) {
-	EachDim(t, func(e sym.Expr) {
+	EachOwnDim(t, func(e sym.Expr) {
 		for _, s := range e.Symbols() {
 			v.syms[s] = true
 		}
@@ -299,7 +299,7 @@ func clone[K comparable](m map[K]bool) map[K]bool {
 
 func (v *verifier) seesSymbols(s *Stmt, t Type) error {
 	var bad string
-	EachDim(t, func(e sym.Expr) {
+	EachOwnDim(t, func(e sym.Expr) {
 		for _, n := range e.Symbols() {
 			if !v.syms[n] {
 				bad = n
@@ -433,8 +433,10 @@ func compatible(ctx *sym.Context, a, b Type) bool {
 		b, ok := b.(SequenceType)
 		return ok && compatible(ctx, a.Elem, b.Elem)
 	case OptionalType:
-		b, ok := b.(OptionalType)
-		return ok && compatible(ctx, a.Elem, b.Elem)
+		if b, ok := b.(OptionalType); ok {
+			return compatible(ctx, a.Elem, b.Elem)
+		}
+		return compatible(ctx, a.Elem, b)
 	}
 	return SameType(a, b)
 }

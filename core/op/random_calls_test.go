@@ -35,17 +35,20 @@ type randomCall struct {
 	r     *rand.Rand
 	op    *ir.OpDef
 	types []ir.Type
-	args  []*tensor.Tensor // nil: left out
+	args  []tensor.Value // nil: left out
 	attrs ir.Attrs
 }
 
 func (c randomCall) String() string {
 	s := c.op.Name
 	for i, x := range c.args {
-		if x == nil {
+		switch x := x.(type) {
+		case nil:
 			s += " -"
-		} else {
+		case *tensor.Tensor:
 			s += fmt.Sprintf(" %s%v:%s", x.DType(), x.Shape(), c.types[i])
+		default:
+			s += fmt.Sprintf(" %v", c.types[i])
 		}
 	}
 	return fmt.Sprint(s, c.attrs)
@@ -63,6 +66,11 @@ func (c *randomCall) draw() {
 		o, _ := c.op.Operand(i)
 		if o.Optional && c.r.IntN(3) == 0 {
 			c.args, c.types = append(c.args, nil), append(c.types, nil)
+			continue
+		}
+		if o.Types == nil && c.r.IntN(5) > 0 { // any kind of value
+			v := c.held()
+			c.args, c.types = append(c.args, v), append(c.types, ir.TypeOf(v))
 			continue
 		}
 		d := tensor.F32
@@ -96,6 +104,22 @@ func (c *randomCall) draw() {
 			c.attrs = c.attrs.With(a.Name, v)
 		}
 	}
+}
+
+// held draws a sequence or an optional.
+func (c *randomCall) held() tensor.Value {
+	s := &tensor.Sequence{}
+	for range c.r.IntN(4) {
+		shape := []int64{2, 1, 3}[:c.r.IntN(4)]
+		s.Elems = append(s.Elems, c.tensor(tensor.F32, append([]int64{}, shape...)))
+	}
+	switch c.r.IntN(5) {
+	case 0:
+		return &tensor.Optional{}
+	case 1:
+		return &tensor.Optional{Elem: s}
+	}
+	return s
 }
 
 func (c *randomCall) tensor(d tensor.DType, shape []int64) *tensor.Tensor {
@@ -150,10 +174,11 @@ func (c *randomCall) run() (err error) {
 	operands := make([]*ir.Value, len(c.args))
 	var inputs []tensor.Value
 	for i, x := range c.args {
+		k, isTensor := x.(*tensor.Tensor)
 		switch {
 		case x == nil:
-		case c.r.IntN(3) == 0:
-			operands[i] = b.Const(x)
+		case isTensor && c.r.IntN(3) == 0:
+			operands[i] = b.Const(k)
 		default:
 			operands[i] = b.Param(fmt.Sprintf("x%d", i), c.types[i])
 			inputs = append(inputs, x)

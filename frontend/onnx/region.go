@@ -174,15 +174,21 @@ func widen(a, b ir.Type, open map[string]bool, fresh func() sym.Expr) ir.Type {
 	if t, ok := b.(ir.TensorType); ok && t.Unranked && t.DType == tensor.Invalid {
 		return b
 	}
+	if _, ok := a.(ir.OptionalType); !ok {
+		if o, ok := b.(ir.OptionalType); ok {
+			return ir.OptionalType{Elem: widen(a, o.Elem, open, fresh)}
+		}
+	}
 	switch a := a.(type) {
 	case ir.SequenceType:
 		if b, ok := b.(ir.SequenceType); ok {
 			return ir.SequenceType{Elem: widen(a.Elem, b.Elem, open, fresh)}
 		}
 	case ir.OptionalType:
-		if b, ok := b.(ir.OptionalType); ok {
-			return ir.OptionalType{Elem: widen(a.Elem, b.Elem, open, fresh)}
+		if o, ok := b.(ir.OptionalType); ok {
+			b = o.Elem
 		}
+		return ir.OptionalType{Elem: widen(a.Elem, b, open, fresh)}
 	case ir.TensorType:
 		b, ok := b.(ir.TensorType)
 		if !ok || a.Unranked {

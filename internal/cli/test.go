@@ -267,7 +267,7 @@ func (a *app) runCase(c testCase, f *testFlags) (ops []string, err error) {
 			return ops, err
 		}
 		for i, o := range m.Outputs() {
-			want, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)), o.Type)
+			want, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)), declaredType(m, i, o.Type))
 			if err != nil {
 				return ops, err
 			}
@@ -281,6 +281,15 @@ func (a *app) runCase(c testCase, f *testFlags) (ops []string, err error) {
 		}
 	}
 	return ops, nil
+}
+
+// declaredType is the type that the model declares output i with, which says what its file
+// holds: what was deduced may be an optional where the model says what it holds.
+func declaredType(m *pitopt.Model, i int, deduced ir.Type) ir.Type {
+	if declared := m.Module().Meta.Outputs; i < len(declared) {
+		return declared[i]
+	}
+	return deduced
 }
 
 // compareDrawn compares results of random operators: element type and shape exactly,

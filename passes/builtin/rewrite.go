@@ -1,6 +1,8 @@
 package builtin
 
 import (
+	"maps"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 )
@@ -136,14 +138,51 @@ func uses(m *ir.Module) map[*ir.Value]int {
 	return n
 }
 
+// boundByCalls are the symbols that calls and views evaluate: somebody has to give them
+// their values.
+func boundByCalls(m *ir.Module) map[string]bool {
+	out := map[string]bool{}
+	add := func(e sym.Expr) {
+		for _, name := range e.Symbols() {
+			out[name] = true
+		}
+	}
+	for _, f := range m.Funcs {
+		f.Walk(func(s *ir.Stmt) {
+			for _, e := range s.Bind {
+				add(e)
+			}
+			if t, ok := s.Attrs.Get("type").(ir.Type); ok && s.Op != nil && s.Op.IsView() {
+				ir.EachDim(t, add)
+			}
+		})
+	}
+	return out
+}
+
 // removeDead takes out statements without effect whose results nobody reads, programs
-// that nobody calls, and constants that nobody reads.
+// that nobody calls, and constants that nobody reads. A statement also stays where the
+// shape of its result alone gives a symbol that somebody reads.
 func removeDead(m *ir.Module) {
 	for changed := true; changed; {
 		changed = false
-		n := uses(m)
-		var block func(b *ir.Block)
-		block = func(b *ir.Block) {
+		n, needed := uses(m), boundByCalls(m)
+		var block func(b *ir.Block, outer map[string]bool)
+		block = func(b *ir.Block, outer map[string]bool) {
+			bound := maps.Clone(outer)
+			// bind makes the symbols of a value visible; it says whether that gives a needed one.
+			bind := func(v *ir.Value) (gives bool) {
+				ir.EachOwnDim(v.Type, func(e sym.Expr) {
+					for _, name := range e.Symbols() {
+						gives = gives || needed[name] && !bound[name]
+						bound[name] = true
+					}
+				})
+				return gives
+			}
+			for _, p := range b.Params {
+				bind(p)
+			}
 			kept := b.Stmts[:0]
 			for _, s := range b.Stmts {
 				live := s.Effect() == ir.Ordered
@@ -158,9 +197,14 @@ func removeDead(m *ir.Module) {
 				if !live && s.Kind == ir.CastStmt {
 					live = n[s.Args[0]] > 1
 				}
+				for _, v := range s.Results {
+					if v != nil && bind(v) {
+						live = true
+					}
+				}
 				if live {
 					for _, r := range s.Regions {
-						block(r)
+						block(r, bound)
 					}
 					kept = append(kept, s)
 				} else {
@@ -170,7 +214,7 @@ func removeDead(m *ir.Module) {
 			b.Stmts = kept
 		}
 		for _, f := range m.Funcs {
-			block(&f.Block)
+			block(&f.Block, map[string]bool{})
 		}
 	}
 	called := map[ir.Callee]bool{}
