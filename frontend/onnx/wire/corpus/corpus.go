@@ -67,6 +67,32 @@ func Cases() []Case {
 	return out
 }
 
+// Valid gives a model that nothing is wrong with: symbolic dims, a subgraph, initializers.
+func Valid() []byte {
+	dims := &wire.Shape{Dims: []*wire.Dim{{Param: "n"}, {HasValue: true, Value: 3}}}
+	typ := &wire.Type{Tensor: &wire.TensorType{ElemType: tensor.F32.ONNX(), Shape: dims}}
+	then := &wire.Graph{Name: "then", Nodes: []*wire.Node{{OpType: "Relu", Inputs: []string{"x"}, Outputs: []string{"z"}}}, Outputs: []*wire.ValueInfo{{Name: "z"}}}
+	return wire.Encode(&wire.Model{
+		IRVersion:   10,
+		OpsetImport: []*wire.OperatorSet{{Version: 21}},
+		Graph: &wire.Graph{
+			Name:    "main",
+			Inputs:  []*wire.ValueInfo{{Name: "x", Type: typ}},
+			Outputs: []*wire.ValueInfo{{Name: "y", Type: typ}},
+			Initializers: []*wire.Tensor{
+				wire.NewTensor("w", tensor.Of([]float32{1, 2, 3})),
+				wire.NewTensor("c", tensor.Scalar(true)),
+				wire.NewTensor("s", tensor.Of([]string{"a", "b"})),
+			},
+			Nodes: []*wire.Node{
+				{Name: "if", OpType: "If", Inputs: []string{"c"}, Outputs: []string{"a"}, Attributes: []*wire.Attribute{
+					{Name: "then_branch", Type: wire.AttrGraph, G: then}, {Name: "else_branch", Type: wire.AttrGraph, G: then}}},
+				{Name: "add", OpType: "Add", Inputs: []string{"a", "w"}, Outputs: []string{"y"}},
+			},
+		},
+	})
+}
+
 // Fields as bytes, for what the encoder would not write.
 
 func bytesField(n protowire.Number, parts ...[]byte) []byte {
