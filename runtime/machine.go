@@ -355,6 +355,9 @@ func (mc *machine) operator(f *frame, s *ir.Stmt, args []tensor.Value) ([]tensor
 		mc.draws++
 		k.Rand = rand.New(rand.NewPCG(mc.x.opts.Seed, mc.draws))
 	}
+	if err := mc.mem.room(k.ResultBytes()); err != nil {
+		return nil, err
+	}
 	return s.Op.Kernel(k)
 }
 

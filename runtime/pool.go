@@ -98,15 +98,29 @@ func (a *arena) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.budget > 0 && a.used+size > a.budget {
-		return nil, diag.New(diag.Run, "the run needs more than its budget of %d bytes: %d are in use, %d more are needed", a.budget, a.used, size).
-			Hint("raise `memory` in [target] of the pipeline, or use smaller inputs")
+	if err := a.fits(size); err != nil {
+		return nil, err
 	}
 	b := a.pool.get(size)
 	a.used += size
 	a.peak = max(a.peak, a.used)
 	a.owned[&b[0]] = &piece{b: b}
 	return tensor.FromBytes(d, shape, b)
+}
+
+// room says whether the budget has room for so many bytes more.
+func (a *arena) room(size int64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.fits(size)
+}
+
+func (a *arena) fits(size int64) error {
+	if a.budget > 0 && size > a.budget-a.used {
+		return diag.New(diag.Run, "the run needs more than its budget of %d bytes: %d are in use, %d more are needed", a.budget, a.used, size).
+			Hint("raise `memory` in [target] of the pipeline, or use smaller inputs")
+	}
+	return nil
 }
 
 // Free gives a tensor of Alloc back.

@@ -39,7 +39,7 @@ func (m *memory) make(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 }
 
 func (m *memory) room(size int64) error {
-	if m.budget > 0 && m.used+size > m.budget {
+	if m.budget > 0 && size > m.budget-m.used {
 		return diag.New(diag.Run, "the run needs more than its budget of %d bytes: %d are in use, %d more are needed", m.budget, m.used, size).
 			Hint("raise `memory` in [target] of the pipeline, or use smaller inputs")
 	}

@@ -276,6 +276,9 @@ func (x *machine) operator(a *activation, s *ir.Stmt, args []tensor.Value) ([]te
 		x.draws++
 		k.Rand = rand.New(rand.NewPCG(x.Seed, x.draws))
 	}
+	if err := x.mem.room(k.ResultBytes()); err != nil {
+		return nil, err
+	}
 	return s.Op.Kernel(k)
 }
 

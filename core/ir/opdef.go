@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sort"
@@ -413,6 +414,27 @@ func (k *KernelCall) Arg(i int) *tensor.Tensor {
 	}
 	t, _ := k.Args[i].(*tensor.Tensor)
 	return t
+}
+
+// ResultBytes is the memory that results of exact types take, so that what does not fit a
+// budget is refused before a kernel makes it; results whose size only the kernel tells
+// count nothing.
+func (k *KernelCall) ResultBytes() int64 {
+	total := int64(0)
+	for _, t := range k.Out {
+		tt, _ := t.(TensorType)
+		shape, ok := tt.Static()
+		if !ok {
+			continue
+		}
+		n, ok := tensor.Count(shape)
+		size, ok2 := tt.DType.ByteLen(n)
+		if !ok || !ok2 || size > math.MaxInt64-total {
+			return math.MaxInt64
+		}
+		total += size
+	}
+	return total
 }
 
 var registry struct {

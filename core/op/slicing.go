@@ -285,14 +285,18 @@ func padding(c *ir.Call) (before, after []sym.Expr, err error) {
 
 // Range counts from start to before limit by delta.
 var Range = ir.Register(&ir.OpDef{
-	Name: "onnx.Range", Since: since(11), Doc: "counts from start to limit by delta",
-	In:  ops(in("start", "T", numeric), in("limit", "T", numeric), in("delta", "T", numeric)),
-	Out: ops(in("output", "T", numeric)),
+	Name: "onnx.Range", Since: since(11, 27), Doc: "counts from start to limit by delta",
+	In:    ops(in("start", "T", numeric), in("limit", "T", numeric), in("delta", "T", numeric)),
+	Out:   ops(in("output", "T", numeric)),
+	Attrs: attrs(attr("stash_type", 1)),
 	Deduce: func(c *ir.Call) error {
 		for i := range 3 {
 			if n, ok := c.Tensor(i).Size().Int(); ok && n != 1 {
 				return c.Errorf("operand %d has %d elements, it takes one", i, n)
 			}
+		}
+		if d := c.DType(0); c.Int("stash_type") != 1 && d != d.Compute() {
+			return c.Unsupported("stash_type %d for %s", c.Int("stash_type"), d)
 		}
 		n, err := rangeSize(c)
 		if err != nil {
