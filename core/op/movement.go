@@ -221,9 +221,20 @@ var Expand = ir.Register(&ir.OpDef{
 		if !ok {
 			c.SetOutType(0, ir.UnrankedOf(c.DType(0)))
 			if n, ok := c.Tensor(1).Static(); ok && len(n) == 1 && n[0] <= 64 {
-				dims := make([]sym.Expr, max(int(n[0]), c.Rank(0)))
-				for i := range dims {
-					dims[i] = c.Fresh(nil)
+				unknown := make([]sym.Expr, n[0])
+				for i := range unknown {
+					unknown[i] = c.Fresh(nil)
+				}
+				dims, err := broadcastDims(c, c.Dims(0), unknown)
+				if err != nil {
+					return err
+				}
+				for i, d := range dims { // one symbol for what the operand's and the target's dims give
+					if j := i - (len(dims) - len(unknown)); j >= 0 {
+						if name, _ := unknown[j].Symbol(); d.Uses(name) {
+							dims[i] = unknown[j]
+						}
+					}
 				}
 				c.SetOut(0, c.DType(0), dims...)
 			}

@@ -2,6 +2,7 @@ package op
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -22,15 +23,16 @@ var Resize = ir.Register(&ir.OpDef{
 		if err != nil {
 			return err
 		}
-		out := make([]sym.Expr, c.Rank(0))
-		for i := range c.Dims(0) {
-			switch {
-			case grid == nil:
-				out[i] = c.Fresh(nil)
-			default:
-				if out[i] = grid[i].size; grid[i].open {
-					out[i] = c.Fresh(nil)
-				}
+		axes, err := resizedAxes(c)
+		if err != nil {
+			return err
+		}
+		out := slices.Clone(c.Dims(0))
+		for _, a := range axes {
+			if grid == nil || grid[a].open {
+				out[a] = c.Fresh(nil)
+			} else {
+				out[a] = grid[a].size
 			}
 		}
 		c.SetOut(0, c.DType(0), out...)
@@ -49,20 +51,28 @@ type resample struct {
 	end   float64
 }
 
+// resizedAxes are the axes that scales and sizes are about.
+func resizedAxes(c *call) ([]int, error) {
+	if c.HasAttr("axes") {
+		return c.Axes(c.IntList("axes"), c.Rank(0))
+	}
+	axes := make([]int, c.Rank(0))
+	for i := range axes {
+		axes[i] = i
+	}
+	return axes, nil
+}
+
 // resizing gives what happens to every dim; nil where only a run tells.
 func resizing(c *call) ([]resample, error) {
 	d := c.Dims(0)
 	grid := make([]resample, len(d))
-	axes := make([]int, len(d))
-	for i := range axes {
-		axes[i] = i
+	for i := range grid {
 		grid[i] = resample{same: true, size: d[i], scale: 1, end: 1}
 	}
-	if c.HasAttr("axes") {
-		var err error
-		if axes, err = c.Axes(c.IntList("axes"), len(d)); err != nil {
-			return nil, err
-		}
+	axes, err := resizedAxes(c)
+	if err != nil {
+		return nil, err
 	}
 	if c.Str("coordinate_transformation_mode") == "tf_crop_and_resize" {
 		roi := c.Const(1)
