@@ -61,6 +61,10 @@ var Loop = ir.Register(&ir.OpDef{
 				len(body.Params), len(body.Results), carried, len(c.Out))
 		}
 		fresh := func() sym.Expr { return c.Fresh(nil) }
+		var n sym.Expr
+		if len(c.Out) > carried {
+			n = iterations(c, body)
+		}
 		for i := range c.Out {
 			if i < carried {
 				// With no iteration the initial value comes out.
@@ -79,11 +83,28 @@ var Loop = ir.Register(&ir.OpDef{
 				c.SetOutType(i, t)
 				continue
 			}
-			c.SetOut(i, t.DType, append([]sym.Expr{c.Fresh(nil)}, t.Dims...)...)
+			c.SetOut(i, t.DType, append([]sym.Expr{n}, t.Dims...)...)
 		}
 		return nil
 	},
 })
+
+// iterations is how often a loop runs its body: the trip count where nothing can end it
+// earlier, else a number that only a run tells, at most the trip count.
+func iterations(c *ir.Call, body *ir.Block) sym.Expr {
+	trips, ok := c.Ints(0)
+	if !ok || len(trips) != 1 {
+		return c.Fresh(nil)
+	}
+	most := c.Syms.Simplify(trips[0].Max(sym.Const(0)))
+	always := func(t *tensor.Tensor) bool { return t != nil && t.DType() == tensor.Bool && t.Len() == 1 && t.Bool(0) }
+	starts := !c.Has(1) || always(c.Const(1))
+	goesOn := body.Results[0] == body.Params[1] || body.Results[0].Const != nil && always(body.Results[0].Const.Tensor)
+	if starts && goesOn {
+		return most
+	}
+	return c.Fresh(&most)
+}
 
 // Scan is a Loop over slices of its scan inputs, which stacks its scan outputs. Axes
 // are moved to the front and back, directions reverse the order of slices. It is
