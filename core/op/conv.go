@@ -119,6 +119,18 @@ func (w *window) at(out, kernel []*ir.Axis) (ix []*ir.Scalar, inside *ir.Scalar)
 	return ix, inside
 }
 
+// source is the inverse of at along spatial dim i: which of n window positions has its
+// kernel element k at position x, and the condition that there is one.
+func (w *window) source(i int, x, k *ir.Scalar, n sym.Expr) (p, inside *ir.Scalar) {
+	p = x.Add(ir.SymVal(w.begin[i])).Sub(k.Mul(ir.IntLit(w.dilation[i])))
+	inside = p.Ge(ir.IntLit(0))
+	if s := w.stride[i]; s > 1 {
+		inside = inside.And(p.Mod(ir.IntLit(s)).Eq(ir.IntLit(0)))
+		p = p.FloorDiv(ir.IntLit(s))
+	}
+	return p, inside.And(p.Lt(ir.SymVal(n)))
+}
+
 func both(a, b *ir.Scalar) *ir.Scalar {
 	if a == nil {
 		return b
@@ -199,19 +211,33 @@ func deduceConvOf(c *ir.Call, d tensor.DType, wi int) error {
 // a bias at operand 2. Factors are formed by the loads that loader gives; a position
 // in the padding contributes nothing.
 func convBody(c *ir.Call, b *ir.Body, loader func(x, w *ir.Buffer) (lx, lw func(...*ir.Scalar) *ir.Scalar)) error {
-	return convBodyOf(c, b, 1, loader)
-}
-
-func convBodyOf(c *ir.Call, b *ir.Body, wi int, loader func(x, w *ir.Buffer) (lx, lw func(...*ir.Scalar) *ir.Scalar)) error {
-	win, err := convWindow(c, wi)
+	axes, red, term, err := products(c, b, 1, loader)
 	if err != nil {
 		return err
 	}
+	Y := b.Out(0)
+	if biased(c) {
+		acc := b.Reduced(axes, ir.Sum, red, term)
+		out := b.Axes(Y.Dims)
+		b.Map(Y, out, ir.Load(acc, ir.Ix(out)...).Add(b.Load(b.In(2), out[1].Ix())))
+		return nil
+	}
+	b.Reduce(Y, axes, ir.Sum, red, term)
+	return nil
+}
+
+// products are the terms of a convolution, over the axes of its result and those that are
+// summed over.
+func products(c *ir.Call, b *ir.Body, wi int, loader func(x, w *ir.Buffer) (lx, lw func(...*ir.Scalar) *ir.Scalar)) (axes, red []*ir.Axis, term *ir.Scalar, err error) {
+	win, err := convWindow(c, wi)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	X, W, Y := b.In(0), b.In(wi), b.Out(0)
 	loadX, loadW := loader(X, W)
-	axes := b.Axes(Y.Dims)
+	axes = b.Axes(Y.Dims)
 	ch := b.Axis(W.Dims[1])
-	red := append([]*ir.Axis{ch}, b.Axes(W.Dims[2:])...)
+	red = append([]*ir.Axis{ch}, b.Axes(W.Dims[2:])...)
 	ix, inside := win.at(axes[2:], red[1:])
 	group := ch.Ix()
 	if g := c.Int("group"); g > 1 { // the channels of the group that filter f is in
@@ -221,14 +247,7 @@ func convBodyOf(c *ir.Call, b *ir.Body, wi int, loader func(x, w *ir.Buffer) (lx
 	x := loadX(append([]*ir.Scalar{axes[0].Ix(), group}, ix...)...)
 	x = guarded(inside, x, x.Const(0))
 	w := loadW(append([]*ir.Scalar{axes[1].Ix()}, ir.Ix(red)...)...)
-	if biased(c) {
-		acc := b.Reduced(axes, ir.Sum, red, x.Mul(w))
-		out := b.Axes(Y.Dims)
-		b.Map(Y, out, ir.Load(acc, ir.Ix(out)...).Add(b.Load(b.In(2), out[1].Ix())))
-		return nil
-	}
-	b.Reduce(Y, axes, ir.Sum, red, x.Mul(w))
-	return nil
+	return axes, red, x.Mul(w), nil
 }
 
 // ConvInteger is a convolution of 8-bit integers, less their zero points, into i32.
@@ -302,14 +321,8 @@ var ConvTranspose = ir.Register(&ir.OpDef{
 		var inside *ir.Scalar
 		var ix []*ir.Scalar
 		for i := range win.in {
-			p := axes[2+i].Ix().Add(ir.SymVal(win.begin[i])).Sub(red[1+i].Ix().Mul(ir.IntLit(win.dilation[i])))
-			inside = both(inside, p.Ge(ir.IntLit(0)))
-			if s := win.stride[i]; s > 1 {
-				inside = inside.And(p.Mod(ir.IntLit(s)).Eq(ir.IntLit(0)))
-				p = p.FloorDiv(ir.IntLit(s))
-			}
-			inside = inside.And(p.Lt(ir.SymVal(win.in[i])))
-			ix = append(ix, p)
+			p, in := win.source(i, axes[2+i].Ix(), red[1+i].Ix(), win.in[i])
+			ix, inside = append(ix, p), both(inside, in)
 		}
 		filter, channel := axes[1].Ix(), ch.Ix()
 		if g > 1 {

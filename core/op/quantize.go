@@ -355,3 +355,49 @@ var QLinearMatMul = ir.Register(&ir.OpDef{
 		return nil
 	},
 })
+
+// QLinearConv is a convolution of 8-bit integers, less their zero points, in i32, with a
+// bias, quantized. The weights' scale and zero point may be those of each filter.
+var QLinearConv = ir.Register(&ir.OpDef{
+	Name: "onnx.QLinearConv", Since: since(10), Doc: "convolution of quantized tensors, quantized",
+	In: ops(in("x", "T1", bytes8), in("x_scale", "", f32s), in("x_zero_point", "T1", bytes8),
+		in("w", "T2", bytes8), in("w_scale", "", f32s), in("w_zero_point", "T2", bytes8),
+		in("y_scale", "", f32s), in("y_zero_point", "T3", bytes8), opt("B", "", []tensor.DType{tensor.I32})),
+	Out:   ops(in("y", "T3", bytes8)),
+	Attrs: convAttrs,
+	Deduce: func(c *call) error {
+		if err := deduceConvOf(c, c.DType(7), 3); err != nil {
+			return err
+		}
+		filters := c.Dims(3)[:1]
+		if c.Has(8) {
+			if err := perChannel(c, filters[0], 8); err != nil {
+				return err
+			}
+		}
+		return errors.Join(single(c, 1, 2, 6, 7), broadcastsTo(c, 4, filters), broadcastsTo(c, 5, filters))
+	},
+	Body: func(c *call, b *ir.Body) error {
+		axes, red, term, err := products(c, b, 3, func(x, w *ir.Buffer) (func(...*scalar) *scalar, func(...*scalar) *scalar) {
+			return func(ix ...*scalar) *scalar { return lessZero(c, b, x, 2, nil, ix) },
+				func(ix ...*scalar) *scalar { return lessZero(c, b, w, 5, ix[0], ix) }
+		})
+		if err != nil {
+			return err
+		}
+		sum := b.Reduced(axes, ir.Sum, red, term)
+		out := b.Axes(b.Out(0).Dims)
+		acc := ir.Load(sum, ir.Ix(out)...)
+		if c.Has(8) {
+			acc = acc.Add(b.Load(b.In(8), out[1].Ix()))
+		}
+		s := b.In(4)
+		at := origin(len(s.Dims))
+		if len(at) > 0 {
+			at[0] = ir.Bcast(out[1].Ix(), s.Dims[0], c.Dims(3)[0])
+		}
+		scale := loadSingle(b, 1).Mul(b.Load(s, at...)).Div(loadSingle(b, 6))
+		b.Map(b.Out(0), out, quantize(acc.To(tensor.F32).Mul(scale), loadSingle(b, 7), c.DType(7), tensor.CastOpts{}))
+		return nil
+	},
+})

@@ -88,16 +88,24 @@ func topK(k *ir.KernelCall) ([]tensor.Value, error) {
 // elementOrder compares elements of a tensor by their positions; NaN comes last.
 func elementOrder(x *tensor.Tensor) func(i, j int64) int {
 	switch d := x.DType(); {
+	case d == tensor.String:
+		return func(i, j int64) int { return cmp.Compare(x.Str(i), x.Str(j)) }
+	case d.IsComplex():
+		return func(i, j int64) int {
+			a, b := x.Complex(i), x.Complex(j)
+			return cmp.Or(floatOrder(real(a), real(b)), floatOrder(imag(a), imag(b)))
+		}
 	case d == tensor.U64:
 		return func(i, j int64) int { return cmp.Compare(x.Uint(i), x.Uint(j)) }
-	case d.IsInt():
+	case d.IsInt() || d == tensor.Bool:
 		return func(i, j int64) int { return cmp.Compare(x.Int(i), x.Int(j)) }
 	}
-	return func(i, j int64) int {
-		a, b := x.Float(i), x.Float(j)
-		if nanA, nanB := a != a, b != b; nanA != nanB {
-			return -cmp.Compare(a, b) // cmp has NaN first
-		}
-		return cmp.Compare(a, b)
+	return func(i, j int64) int { return floatOrder(x.Float(i), x.Float(j)) }
+}
+
+func floatOrder(a, b float64) int {
+	if nanA, nanB := a != a, b != b; nanA != nanB {
+		return -cmp.Compare(a, b) // cmp has NaN first
 	}
+	return cmp.Compare(a, b)
 }
