@@ -18,7 +18,7 @@ import (
 //	%y: ... = onnx.Reshape(%x, %d)
 var Simplify = &pass.Pass{
 	Name: "simplify",
-	Doc: "Removes dead code, operators that change nothing, and what is computed twice; integer tensors whose contents " +
+	Doc: "Removes dead code, operators that change nothing, branches that are never taken, and what is computed twice; integer tensors whose contents " +
 		"are known become constants, or are computed from symbols in one step. It stands after deduce, which finds out " +
 		"what is known.",
 	After: []pass.Order{pass.Because("deduce", "what contents are known follows from types")},
@@ -37,6 +37,9 @@ var Simplify = &pass.Pass{
 }
 
 func simplifyStmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
+	if branch := taken(s); branch != nil {
+		return unwrap(b, s, branch), true, nil
+	}
 	if s.Kind != ir.OpStmt || s.Effect() != ir.Pure || len(s.Regions) > 0 || len(s.Results) != 1 || s.Results[0] == nil {
 		return nil, false, nil
 	}
