@@ -18,6 +18,7 @@ var layers = []struct {
 	may    []string
 }{
 	{"core/diag", nil},
+	{"core/disk", nil},
 	{"core/sym", nil},
 	{"core/tensor", nil},
 	{"core/ir", []string{"core/diag", "core/sym", "core/tensor"}},

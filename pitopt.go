@@ -41,7 +41,6 @@ type Model struct {
 	opts   options
 	exec   *runtime.Executable // nil on the target interp
 	device runtime.Device
-	memory int64
 }
 
 // Option configures Load.
@@ -57,7 +56,8 @@ type options struct {
 	ctx      context.Context
 	observe  Observer
 	dynamic  func(*wire.Model)
-	lower    bool
+	memory   int64 // bytes; below 0: as the pipeline says
+	graph    bool
 }
 
 // Pipeline compiles with the pipeline of a TOML file instead of the default one.
@@ -72,6 +72,9 @@ func Target(name string) Option { return func(o *options) { o.target = name } }
 // Threads overrides the number of threads; 0 takes all processors.
 func Threads(n int) Option { return func(o *options) { o.threads = n } }
 
+// Memory overrides the budget of a run in bytes; 0 is none.
+func Memory(n int64) Option { return func(o *options) { o.memory = n } }
+
 // Seed seeds random operators that have no seed of their own.
 func Seed(n uint64) Option { return func(o *options) { o.seed = n } }
 
@@ -81,9 +84,15 @@ func Passes(r *pass.Registry) Option { return func(o *options) { o.registry = r 
 // WithContext lets ctx stop a long compilation.
 func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
 
-// Observer is told what happens while a model is compiled. Nil fields are not called.
+// GraphLevel leaves out the first pass of the pipeline that lowers (pass.Pass.Lowers) and
+// all that stand behind it, so that ONNX can say what the module computes.
+func GraphLevel() Option { return func(o *options) { o.graph = true } }
+
+// Observer is told what happens while a model is compiled. Nil fields are not called; an
+// error ends the compilation.
 type Observer struct {
-	Imported func(m *ir.Module, took time.Duration)
+	Steps    func(steps, leftOut []pass.Step) error // before the model is imported
+	Imported func(m *ir.Module, took time.Duration) error
 	Before   func(i int, s pass.Step, m *ir.Module) error
 	After    func(i int, s pass.Step, m *ir.Module, took time.Duration) error
 	Note     func(pass, msg string)
@@ -122,7 +131,93 @@ func load(f *wire.File, list []Option) (m *Model, err error) {
 			_ = f.Close()
 		}
 	}()
-	o := options{ctx: context.Background(), lower: true, threads: -1}
+	if m, err = newModel(f, list); err != nil {
+		return nil, err
+	}
+	if m.target, err = chooseTarget(m.opts.target, m.opts.pipeline.Target.Device); err != nil {
+		return nil, err
+	}
+	plugins, err := OpenPlugins(m.opts.ctx, m.opts.pipeline)
+	if err != nil {
+		return nil, err
+	}
+	defer plugins.Close()
+	registry, err := plugins.Registry(m.opts.registry)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := m.opts.pipeline.Assemble(registry)
+	if err != nil {
+		return nil, err
+	}
+	steps, leftOut := m.opts.level(steps)
+	observe := m.opts.observe
+	if observe.Steps != nil {
+		if err := observe.Steps(steps, leftOut); err != nil {
+			return nil, err
+		}
+	}
+	start := time.Now()
+	if err := m.read(plugins); err != nil {
+		return nil, err
+	}
+	if u := onnx.Unsupported(m.module); len(u) > 0 {
+		return nil, diag.As(unsupported(u), diag.Unsupported).In(f.Path)
+	}
+	if err := ir.Verify(m.module); err != nil {
+		return nil, diag.As(err, diag.Verifier).In(f.Path).During("import")
+	}
+	if observe.Imported != nil {
+		if err := observe.Imported(m.module, time.Since(start)); err != nil {
+			return nil, err
+		}
+	}
+	tgt := target.Interp()
+	if m.target == "cpu" {
+		m.device = cpu.New(m.opts.threads)
+		tgt = m.device.Target()
+	}
+	mg := &pass.Manager{Target: tgt, Before: observe.Before, After: observe.After, Note: observe.Note}
+	if err := mg.Run(m.opts.ctx, m.module, steps); err != nil {
+		return nil, diag.As(err, diag.Run).In(f.Path)
+	}
+	if m.device != nil {
+		if m.exec, err = runtime.Load(m.module, m.device, runtime.Options{MaxBytes: m.opts.memory, Seed: m.opts.seed}); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Import reads a model as Load does, with what the pipeline knows of it and the operators
+// of its plugins, and runs no pass. The reference interpreter runs it as it stands: what
+// it computes is what every pass must keep. Operators that are not there are no error
+// before they run.
+func Import(path string, opts ...Option) (m *Model, err error) {
+	f, err := wire.Open(path, wire.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	if m, err = newModel(f, opts); err != nil {
+		return nil, err
+	}
+	m.target = "interp"
+	plugins, err := OpenPlugins(m.opts.ctx, m.opts.pipeline)
+	if err != nil {
+		return nil, err
+	}
+	defer plugins.Close()
+	return m, m.read(plugins)
+}
+
+// newModel is a model with its options complete, before anything of it is read.
+func newModel(f *wire.File, list []Option) (*Model, error) {
+	o := options{ctx: context.Background(), threads: -1, memory: -1}
 	for _, opt := range list {
 		opt(&o)
 	}
@@ -130,6 +225,7 @@ func load(f *wire.File, list []Option) (m *Model, err error) {
 		o.registry = builtin.Registry()
 	}
 	if o.pipeline == nil {
+		var err error
 		if o.pipeline, err = FindPipeline(o.path, f.Path); err != nil {
 			return nil, err
 		}
@@ -137,57 +233,30 @@ func load(f *wire.File, list []Option) (m *Model, err error) {
 	if o.threads < 0 {
 		o.threads = o.pipeline.Target.Threads
 	}
-	m = &Model{path: f.Path, file: f, opts: o, memory: o.pipeline.Target.Memory}
-	if m.target, err = chooseTarget(o.target, o.pipeline.Target.Device); err != nil {
-		return nil, err
+	if o.memory < 0 {
+		o.memory = o.pipeline.Target.Memory
 	}
-	plugins, err := OpenPlugins(o.ctx, o.pipeline)
-	if err != nil {
-		return nil, err
+	return &Model{path: f.Path, file: f, opts: o}, nil
+}
+
+// read imports the model, and tells it what the pipeline knows.
+func (m *Model) read(plugins Plugins) (err error) {
+	if m.opts.dynamic != nil {
+		m.opts.dynamic(m.file.Model)
 	}
-	defer plugins.Close()
-	registry, err := plugins.Registry(o.registry)
-	if err != nil {
-		return nil, err
+	if m.module, m.notes, err = onnx.Import(m.file, plugins.ops()...); err != nil {
+		return err
 	}
-	steps, err := o.pipeline.Assemble(registry)
-	if err != nil {
-		return nil, err
+	return applyKnowledge(m.module, m.opts.pipeline)
+}
+
+// level splits a pipeline where the graph's level ends, if it is to end there.
+func (o *options) level(steps []pass.Step) (run, leftOut []pass.Step) {
+	i := slices.IndexFunc(steps, func(s pass.Step) bool { return s.Pass.Lowers })
+	if !o.graph || i < 0 {
+		return steps, nil
 	}
-	if o.dynamic != nil {
-		o.dynamic(f.Model)
-	}
-	start := time.Now()
-	if m.module, m.notes, err = onnx.Import(f, plugins.ops()...); err != nil {
-		return nil, err
-	}
-	if u := onnx.Unsupported(m.module); len(u) > 0 {
-		return nil, diag.As(unsupported(u), diag.Unsupported).In(f.Path)
-	}
-	if err := applyKnowledge(m.module, o.pipeline); err != nil {
-		return nil, err
-	}
-	if err := ir.Verify(m.module); err != nil {
-		return nil, diag.As(err, diag.Verifier).In(f.Path).During("import")
-	}
-	if o.observe.Imported != nil {
-		o.observe.Imported(m.module, time.Since(start))
-	}
-	tgt := target.Interp()
-	if m.target == "cpu" {
-		m.device = cpu.New(o.threads)
-		tgt = m.device.Target()
-	}
-	mg := &pass.Manager{Target: tgt, Before: o.observe.Before, After: o.observe.After, Note: o.observe.Note}
-	if err := mg.Run(o.ctx, m.module, steps); err != nil {
-		return nil, diag.As(err, diag.Run).In(f.Path)
-	}
-	if m.device != nil {
-		if m.exec, err = runtime.Load(m.module, m.device, runtime.Options{MaxBytes: m.memory, Seed: o.seed}); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	return steps[:i], steps[i:]
 }
 
 // unsupported is one error for all operators that are not there.
@@ -286,6 +355,14 @@ func (m *Model) Module() *ir.Module { return m.module }
 // TargetName is the device that the model runs on.
 func (m *Model) TargetName() string { return m.target }
 
+// Threads is how many threads work on a run.
+func (m *Model) Threads() int {
+	if m.device == nil {
+		return 1
+	}
+	return m.device.Target().Threads
+}
+
 // Notes are things about the model that its user should know.
 func (m *Model) Notes() []onnx.Note { return m.notes }
 
@@ -332,7 +409,7 @@ func (m *Model) call(ctx context.Context, args []tensor.Value) ([]tensor.Value, 
 	if m.exec != nil {
 		return m.exec.Run(ctx, args)
 	}
-	return interp.Run(ctx, m.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.memory})
+	return interp.Run(ctx, m.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory})
 }
 
 // RunInto is Run into the caller's tensors, which must have the types and shapes that

@@ -1,7 +1,6 @@
 package passes
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -55,19 +54,10 @@ type sequence struct {
 	cursor   int // behind the pass of the last entry; -1 before the first
 }
 
-// slot is a step, with the number that tells it from others of the same pass.
+// slot is a step, and who configured it.
 type slot struct {
 	pass.Step
-	number     int
 	configured string // place of the entry that configured it, "" for none
-}
-
-// ref is how entries refer to the slot: "simplify", "simplify#2".
-func (s *slot) ref() string {
-	if s.number == 1 {
-		return s.Pass.Name
-	}
-	return fmt.Sprintf("%s#%d", s.Pass.Name, s.number)
 }
 
 func (s *sequence) append(e PassEntry) error {
@@ -120,15 +110,15 @@ func (s *sequence) insert(e PassEntry) error {
 	taken := map[int]bool{}
 	for _, slot := range s.slots {
 		if slot.Pass == p {
-			taken[slot.number] = true
+			taken[slot.Number] = true
 		}
 	}
 	number := 1
 	for taken[number] {
 		number++
 	}
-	step := pass.Step{Pass: p, Options: opts, Check: e.Check == "each", Where: e.Where}
-	s.slots = slices.Insert(s.slots, s.cursor, &slot{Step: step, number: number})
+	step := pass.Step{Pass: p, Number: number, Options: opts, Check: e.Check == "each", Where: e.Where}
+	s.slots = slices.Insert(s.slots, s.cursor, &slot{Step: step})
 	s.cursor++
 	return nil
 }
@@ -155,13 +145,13 @@ func (s *sequence) configure(i int, e PassEntry) error {
 // find gives the place of what a name refers to, -1 if that is not there.
 func (s *sequence) find(ref string) int {
 	ref = strings.TrimSuffix(ref, "#1")
-	return slices.IndexFunc(s.slots, func(s *slot) bool { return strings.HasPrefix(ref, s.Pass.Name) && s.ref() == ref })
+	return slices.IndexFunc(s.slots, func(s *slot) bool { return strings.HasPrefix(ref, s.Pass.Name) && s.Ref() == ref })
 }
 
 func (s *sequence) absent(ref, where string) error {
 	refs := make([]string, len(s.slots))
 	for i, slot := range s.slots {
-		refs[i] = slot.ref()
+		refs[i] = slot.Ref()
 	}
 	return diag.New(diag.Pipeline, "there is no pass %q in the pipeline", ref).In(where).
 		Hint("%s", diag.DidYouMean(ref, refs))

@@ -46,6 +46,9 @@ func parseSize(v any) (int64, error) {
 	return n * sizeFactors[i], nil
 }
 
+// ParseSize gives the bytes of a size as pipeline files write it: "64MiB".
+func ParseSize(s string) (int64, error) { return parseSize(s) }
+
 // parseDuration gives a duration that is not negative: "30s", "1m30s".
 func parseDuration(v any) (time.Duration, error) {
 	s, _ := v.(string)

@@ -2,6 +2,19 @@
 //
 //	go test ./testscripts               run them
 //	go test ./testscripts -update       write what was printed into the files
+//
+// Beside the commands of testscript there are
+//
+//	pitopt ...                    the program itself
+//	pitopt-wrong ...              the program with passes that are wrong (wrong_test.go)
+//	code N COMMAND ...            COMMAND ends with the exit code N
+//	onnx FILE.ir FILE.onnx        writes a model from its text form
+//	model NAME FILE.onnx          writes a model that has no text form (models_test.go)
+//	malformed NAME                writes the malformed model NAME to NAME/model/model.onnx
+//	data DIR TENSOR...            writes tensors such as x=f32[2]{1,2} as test data and .npy
+//	interrupt REGEXP COMMAND ...  sends Ctrl-C when COMMAND has printed a match; code 130
+//	bytes FILE N                  FILE has N bytes
+//	steady stdout FILE            writes what was printed to FILE, with times as TIME or 0
 package testscripts
 
 import (
@@ -20,7 +33,8 @@ var update = flag.Bool("update", false, "write what was printed into the scripts
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"pitopt": func() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+		"pitopt":       func() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+		"pitopt-wrong": func() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr, wrongPasses...)) },
 	})
 }
 
@@ -32,6 +46,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           ".",
 		UpdateScripts: *update,
+		Cmds:          commands,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
 			env.Setenv("MODEL", filepath.Join(root, "examples", "encoder", "model.onnx"))
@@ -42,12 +57,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "models" {
+			switch cond {
+			case "models":
 				if os.Getenv("PITOPT_MODELS") == "" {
 					t.Log("without PITOPT_MODELS the stories about real models are skipped")
 					return false, nil
 				}
 				return true, nil
+			case "root":
+				return os.Geteuid() == 0, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},

@@ -32,7 +32,7 @@ func (mg *Manager) Run(ctx context.Context, m *ir.Module, steps []Step) error {
 	}
 	for i, s := range steps {
 		if err := ctx.Err(); err != nil {
-			return diag.New(diag.Interrupted, "interrupted: %v", err).During(s.Pass.Name)
+			return diag.New(diag.Interrupted, "interrupted: %v", err).During(s.Ref())
 		}
 		if mg.Before != nil {
 			if err := mg.Before(i, s, m); err != nil {
@@ -41,12 +41,12 @@ func (mg *Manager) Run(ctx context.Context, m *ir.Module, steps []Step) error {
 		}
 		start := time.Now()
 		if err := mg.step(ctx, m, s); err != nil {
-			return diag.As(err, diag.Run).During(s.Pass.Name)
+			return diag.As(err, diag.Run).During(s.Ref())
 		}
 		took := time.Since(start)
 		if err := ir.Verify(m); err != nil {
 			e := diag.As(err, diag.Verifier)
-			return e.During(s.Pass.Name).Hint("the pass left an invalid module; run with -print-before %s to see what it got", s.Pass.Name)
+			return e.During(s.Ref()).Hint("the pass left an invalid module; run with -print-before %s to see what it got", s.Ref())
 		}
 		if mg.After != nil {
 			if err := mg.After(i, s, m, took); err != nil {
@@ -72,7 +72,7 @@ func (mg *Manager) step(ctx context.Context, m *ir.Module, s Step) (err error) {
 	}
 	c := &Context{Context: ctx, Target: mg.Target, Options: opts, Note: func(format string, args ...any) {
 		if mg.Note != nil {
-			mg.Note(s.Pass.Name, fmt.Sprintf(format, args...))
+			mg.Note(s.Ref(), fmt.Sprintf(format, args...))
 		}
 	}}
 	if err = s.Pass.Run(c, m); err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {

@@ -23,7 +23,10 @@ type Pass struct {
 	Options []Option
 	After   []Order // passes that must stand before it where both are in a pipeline
 	Before  []Order
-	Run     func(*Context, *ir.Module) error
+	// Lowers says that the pass leaves the level of graph operators: what it makes of
+	// them, tensor programs, kernels or steps of a machine, ONNX has no words for.
+	Lowers bool
+	Run    func(*Context, *ir.Module) error
 }
 
 // Order is an order constraint with its reason, which an error about it quotes.
@@ -188,9 +191,18 @@ func (r *Registry) checkCircles() error {
 // Step is a pass in a pipeline, with its options.
 type Step struct {
 	Pass    *Pass
+	Number  int // which of the steps of its pass it is; 0 and 1 are the first
 	Options map[string]any
 	Check   bool   // compare with the reference after this pass
 	Where   string // place in the pipeline file, for messages
+}
+
+// Ref is how a pipeline refers to the step: "simplify", "simplify#2".
+func (s Step) Ref() string {
+	if s.Number <= 1 {
+		return s.Pass.Name
+	}
+	return fmt.Sprintf("%s#%d", s.Pass.Name, s.Number)
 }
 
 // CheckOrder says whether a list of steps keeps every constraint. A pass may stand

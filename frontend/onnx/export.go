@@ -1,16 +1,14 @@
 package onnx
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/disk"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
@@ -48,16 +46,36 @@ func ExportFile(path string, m *ir.Module) error {
 	if err != nil {
 		return err
 	}
+	file, err := disk.Create(path)
+	if err != nil {
+		return notWritten(err)
+	}
+	defer file.Close()
+	var data *disk.File
 	if x.weights() > maxEmbedded {
-		if err := x.external(path + ".data"); err != nil {
-			return err
+		if data, err = disk.Create(path + ".data"); err != nil {
+			return notWritten(err)
+		}
+		defer data.Close()
+		if err := x.external(data, filepath.Base(path)+".data"); err != nil {
+			return notWritten(err)
 		}
 	}
-	if err := renameio.WriteFile(path, wire.Encode(model), 0o666); err != nil {
-		return diag.New(diag.Run, "%v", err)
+	if _, err := file.Write(wire.Encode(model)); err != nil {
+		return notWritten(err)
+	}
+	if data != nil {
+		if err := data.Commit(); err != nil {
+			return notWritten(err)
+		}
+	}
+	if err := file.Commit(); err != nil {
+		return notWritten(err)
 	}
 	return nil
 }
+
+func notWritten(err error) error { return diag.New(diag.Run, "the model can not be written: %v", err) }
 
 // External data start at pages, so that a reader can map them; small tensors stay in
 // the model.
@@ -66,13 +84,8 @@ const (
 	smallData = 1024
 )
 
-// external moves the initializers' data into a file.
-func (x *exporter) external(path string) error {
-	f, err := renameio.NewPendingFile(path)
-	if err != nil {
-		return diag.New(diag.Run, "%v", err)
-	}
-	defer f.Cleanup()
+// external moves the initializers' data into a file, which the model names as location.
+func (x *exporter) external(f io.Writer, location string) error {
 	offset := int64(0)
 	for _, t := range x.main.Initializers {
 		if len(t.RawData) < smallData {
@@ -80,24 +93,21 @@ func (x *exporter) external(path string) error {
 		}
 		if pad := -offset & (pageSize - 1); pad > 0 {
 			if _, err := f.Write(make([]byte, pad)); err != nil {
-				return diag.New(diag.Run, "%v", err)
+				return err
 			}
 			offset += pad
 		}
-		if _, err := io.Copy(f, bytes.NewReader(t.RawData)); err != nil {
-			return diag.New(diag.Run, "%v", err)
+		if _, err := f.Write(t.RawData); err != nil {
+			return err
 		}
 		t.DataLocation = 1
 		t.ExternalData = []*wire.StringEntry{
-			{Key: "location", Value: filepath.Base(path)},
+			{Key: "location", Value: location},
 			{Key: "offset", Value: fmt.Sprint(offset)},
 			{Key: "length", Value: fmt.Sprint(len(t.RawData))},
 		}
 		offset += int64(len(t.RawData))
 		t.RawData, t.HasRaw = nil, false
-	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
-		return diag.New(diag.Run, "%v", err)
 	}
 	return nil
 }

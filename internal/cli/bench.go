@@ -2,115 +2,204 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
+// timing is what bench measured.
+type timing struct {
+	load, first time.Duration // file to ready, and to the first result
+	sets        []timedSet
+}
+
+// timedSet is a set of inputs with the times of its runs.
+type timedSet struct {
+	values map[string]tensor.Value
+	times  []time.Duration
+}
+
 // bench times a model over one or several sets of sizes, in turn.
 func (a *app) bench(args []string) error {
-	fs := a.begin("bench", "MODEL", "Times a model. With several shapes, runs go round robin over them.")
+	fs := a.begin("bench", "MODEL", "Times a model, after one run of each set of sizes to warm up. With several sets, runs go round robin over them.")
+	a.runFlags()
 	in := a.inputFlags()
-	shapes := fs.String("shapes", "", "sets of sizes, `'batch=1,seq=16 batch=8,seq=128'`")
-	minTime := fs.Duration("min-time", time.Second, "time for at least this long")
+	shapes := fs.String("shapes", "", "`SETS` of sizes for drawn inputs: 'batch=1,seq=16 batch=8,seq=128'")
+	minTime := fs.Duration("min-time", time.Second, "`TIME` to measure at least")
 	rest, err := a.parse(args)
 	if err != nil {
 		return err
 	}
-	path, err := one(rest, "model")
+	path, err := a.one(rest, "model")
+	if err != nil {
+		return err
+	}
+	if *minTime < 0 {
+		return diag.New(diag.Usage, "-min-time is %s", *minTime).Hint("write a time such as 500ms or 2s")
+	}
+	flags, err := in.each(*shapes)
+	if err != nil {
+		return err
+	}
+	p, err := a.findPipeline(path)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	m, err := a.load(path)
+	m, err := a.load(path, p)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	load := time.Since(start)
-	var sets []map[string]tensor.Value
-	for _, shape := range append(strings.Fields(*shapes), "")[:max(1, len(strings.Fields(*shapes)))] {
-		f := &inputFlags{files: in.files, dir: in.dir, dims: map[string]int64{}}
-		for k, v := range in.dims {
-			f.dims[k] = v
-		}
-		for _, d := range strings.FieldsFunc(shape, func(r rune) bool { return r == ',' }) {
-			if err := f.setDim(d); err != nil {
-				return diag.New(diag.Usage, "-shapes: %v", err)
-			}
-		}
-		v, _, err := f.values(m.Module(), a.common.seed)
+	t := &timing{load: time.Since(start)}
+	for _, f := range flags {
+		values, drawn, err := f.values(m.Module(), a.common.seed, p.Target.Memory)
 		if err != nil {
 			return err
 		}
-		sets = append(sets, v)
+		a.noteDrawn(drawn)
+		t.sets = append(t.sets, timedSet{values: values})
 	}
-	first := time.Duration(0)
-	for i, v := range sets { // warm up, and time to the first result
-		begin := time.Now()
-		if _, err := m.RunValues(a.ctx, v); err != nil {
-			return err
-		}
-		if i == 0 {
-			first = load + time.Since(begin)
-		}
-	}
-	times := make([][]time.Duration, len(sets))
-	var all []time.Duration
-	for begin := time.Now(); time.Since(begin) < *minTime || len(all) < 3*len(sets); {
-		for i, v := range sets {
-			t := time.Now()
-			if _, err := m.RunValues(a.ctx, v); err != nil {
-				return err
-			}
-			d := time.Since(t)
-			times[i], all = append(times[i], d), append(all, d)
-		}
-	}
-	quantile := func(list []time.Duration, q float64) time.Duration {
-		list = slices.Clone(list)
-		slices.Sort(list)
-		return list[int(q*float64(len(list)-1))]
+	if err := a.measure(m, t, *minTime); err != nil {
+		return err
 	}
 	if a.common.json {
-		per := []map[string]any{}
-		for i, t := range times {
-			per = append(per, map[string]any{"inputs": inputShapes(sets[i]), "median_ns": quantile(t, .5).Nanoseconds()})
-		}
-		a.emit(map[string]any{"kind": "bench", "model": path, "target": m.TargetName(), "threads": a.threads(), "median_ns": quantile(all, .5).Nanoseconds(),
-			"p90_ns": quantile(all, .9).Nanoseconds(), "p99_ns": quantile(all, .99).Nanoseconds(), "runs": len(all), "load_ns": load.Nanoseconds(),
-			"first_ns": first.Nanoseconds(), "peak_rss": peakRSS(), "shapes": per, "cpu": cpuName()})
-		return nil
+		a.emit(a.benchJSON(path, m, t))
+	} else {
+		a.printBench(path, m, t)
 	}
-	fmt.Fprintf(a.out, "%s on %s, %d threads, %s\n", path, m.TargetName(), a.threads(), cpuName())
-	for i, t := range times {
-		fmt.Fprintf(a.out, "%-40s median %s, p90 %s, %d runs\n", inputShapes(sets[i]), round(quantile(t, .5)), round(quantile(t, .9)), len(t))
-	}
-	fmt.Fprintf(a.out, "load %s, first result after %s, peak memory %d MiB\n", round(load), round(first), peakRSS()>>20)
 	return nil
 }
 
-func (a *app) threads() int {
-	if a.common.threads > 0 {
-		return a.common.threads
+// each gives the inputs of every set of sizes in shapes; those of the flags alone where
+// there is none.
+func (f *inputFlags) each(shapes string) ([]*inputFlags, error) {
+	sets := strings.Fields(shapes)
+	if len(sets) == 0 {
+		return []*inputFlags{f}, nil
 	}
-	return runtime.GOMAXPROCS(0)
+	if f.dir != "" || len(f.files) > 0 {
+		return nil, diag.New(diag.Usage, "-shapes is for drawn inputs, and files have sizes of their own").Hint("leave out -shapes, or -input and -inputs")
+	}
+	var out []*inputFlags
+	for _, set := range sets {
+		g := &inputFlags{dims: maps.Clone(f.dims)}
+		for _, d := range strings.Split(set, ",") {
+			if err := g.setDim(d); err != nil {
+				return nil, diag.New(diag.Usage, "-shapes: %q is not %v", d, err)
+			}
+		}
+		out = append(out, g)
+	}
+	return out, nil
 }
 
-func inputShapes(v map[string]tensor.Value) string {
+// measure runs the sets in turn. The first run of each is not counted.
+func (a *app) measure(m *pitopt.Model, t *timing, minTime time.Duration) error {
+	once := func(s *timedSet) (time.Duration, error) {
+		start := time.Now()
+		_, err := m.RunValues(a.ctx, s.values)
+		return time.Since(start), err
+	}
+	for i := range t.sets {
+		a.progress("warming up, %d of %d", i+1, len(t.sets))
+		took, err := once(&t.sets[i])
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			t.first = t.load + took
+		}
+	}
+	const fewest = 3 // runs of a set
+	shown := time.Time{}
+	for start, runs := time.Now(), 0; time.Since(start) < minTime || runs < fewest; runs++ {
+		if time.Since(shown) > 100*time.Millisecond {
+			shown = time.Now()
+			a.progress("%d runs in %s", runs*len(t.sets), time.Since(start).Round(100*time.Millisecond))
+		}
+		for i := range t.sets {
+			took, err := once(&t.sets[i])
+			if err != nil {
+				return err
+			}
+			t.sets[i].times = append(t.sets[i].times, took)
+		}
+	}
+	a.clear()
+	return nil
+}
+
+// quantiles gives values at parts q of a list, each that of a run.
+func quantiles(list []time.Duration, q ...float64) []int64 {
+	list = slices.Sorted(slices.Values(list))
+	out := make([]int64, len(q))
+	for i, x := range q {
+		out[i] = list[int(x*float64(len(list)-1)+.5)].Nanoseconds()
+	}
+	return out
+}
+
+func (a *app) benchJSON(path string, m *pitopt.Model, t *timing) map[string]any {
+	var all []time.Duration
+	sets := []map[string]any{}
+	for _, s := range t.sets {
+		all = append(all, s.times...)
+		q := quantiles(s.times, .5, .9, .99)
+		sets = append(sets, map[string]any{"inputs": shapesOf(s.values), "runs": len(s.times), "median_ns": q[0], "p90_ns": q[1], "p99_ns": q[2]})
+	}
+	q := quantiles(all, .5, .9, .99)
+	return map[string]any{"kind": "bench", "model": path, "target": m.TargetName(), "threads": m.Threads(), "cpu": cpuName(),
+		"median_ns": q[0], "p90_ns": q[1], "p99_ns": q[2], "runs": len(all),
+		"load_ns": t.load.Nanoseconds(), "first_ns": t.first.Nanoseconds(), "peak_rss": peakRSS(), "shapes": sets}
+}
+
+func (a *app) printBench(path string, m *pitopt.Model, t *timing) {
+	fmt.Fprintf(a.out, "%s on %s, %s, %s\n", path, m.TargetName(), count(m.Threads(), "thread"), cpuName())
+	width := 0
+	names := make([]string, len(t.sets))
+	for i, s := range t.sets {
+		names[i] = shapesText(s.values)
+		width = max(width, len(names[i]))
+	}
+	for i, s := range t.sets {
+		q := quantiles(s.times, .5, .9, .99)
+		fmt.Fprintf(a.out, "%-*s  median %s, p90 %s, p99 %s, %d runs\n", width, names[i], round(time.Duration(q[0])), round(time.Duration(q[1])), round(time.Duration(q[2])), len(s.times))
+	}
+	fmt.Fprintf(a.out, "load %s, first result after %s", round(t.load), round(t.first))
+	if rss := peakRSS(); rss > 0 {
+		fmt.Fprintf(a.out, ", peak memory %s", size(rss))
+	}
+	fmt.Fprintln(a.out)
+}
+
+// shapesOf are the shapes of inputs that are tensors, by name.
+func shapesOf(v map[string]tensor.Value) map[string][]int64 {
+	out := map[string][]int64{}
+	for name, x := range v {
+		if t, ok := x.(*tensor.Tensor); ok {
+			out[name] = t.Shape()
+		}
+	}
+	return out
+}
+
+func shapesText(v map[string]tensor.Value) string {
 	var parts []string
 	for name, x := range v {
 		if t, ok := x.(*tensor.Tensor); ok {
-			parts = append(parts, fmt.Sprintf("%s%v", name, t.Shape()))
+			parts = append(parts, name+" "+typeText(t))
 		}
 	}
 	slices.Sort(parts)
-	return strings.Join(parts, " ")
+	return strings.Join(parts, ", ")
 }
 
 // procField reads a line of a file of /proc: what stands behind a key; "" where there is

@@ -13,10 +13,10 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-
-	"golang.org/x/term"
+	"syscall"
 
 	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/pass"
 )
 
 // schemaVersion is the version of what -json prints.
@@ -29,17 +29,8 @@ type app struct {
 	err    io.Writer // everything else
 	flags  *flag.FlagSet
 	common common
-}
-
-// common are the flags that most commands share.
-type common struct {
-	pipeline string
-	target   string
-	threads  int
-	seed     uint64
-	json     bool
-	quiet    bool
-	verbose  bool
+	extra  []*pass.Pass // passes beside the built-in ones and those of plugins
+	status bool         // a line of progress stands on the terminal
 }
 
 // command is a command of the program.
@@ -64,34 +55,51 @@ func init() {
 }
 
 // Not here yet: their names answer so instead of being taken for a file.
-var later = []string{"diff", "reduce", "tune"}
+var laterCommands = []string{"diff", "reduce", "tune"}
 
-// Main runs the program and gives its exit code.
-func Main(args []string, out, errOut io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+// Main runs the program and gives its exit code. A pipeline may name the extra passes
+// beside those that are built in.
+func Main(args []string, out, errOut io.Writer, extra ...*pass.Pass) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{ctx: ctx, out: out, err: errOut}
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	results := &checked{w: out}
+	a := &app{ctx: ctx, out: results, err: errOut, extra: extra}
+	a.common.json = wantsJSON(args)
 	err := a.dispatch(args)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err == nil {
-		return 0
+	a.clear()
+	if results.err != nil && (err == nil || ctx.Err() == nil) {
+		err = diag.New(diag.Run, "results can not be written: %v", results.err)
 	}
 	var done exitCode
-	if errors.As(err, &done) {
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &done):
 		return int(done)
+	case ctx.Err() != nil:
+		err = diag.New(diag.Interrupted, "interrupted")
 	}
-	if ctx.Err() != nil {
-		fmt.Fprintln(errOut, "pitopt: interrupted")
-		return int(diag.Interrupted)
-	}
+	e := diag.As(err, diag.Run)
 	if a.common.json {
-		e := diag.As(err, diag.Run)
 		a.emit(map[string]any{"kind": "error", "code": int(e.Code), "file": e.File, "node": e.Node, "op": e.Op, "pass": e.Pass, "message": e.Msg, "hint": e.Way})
 	}
 	fmt.Fprintln(errOut, "pitopt:", err)
-	return int(diag.CodeOf(err))
+	return int(e.Code)
+}
+
+// checked remembers that a write failed: a full disk must not pass for success.
+type checked struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checked) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 // exitCode ends the program with a code after everything is said.
@@ -104,100 +112,56 @@ func (a *app) dispatch(args []string) error {
 		a.usage(a.err)
 		return exitCode(diag.Usage)
 	}
-	switch args[0] {
-	case "help", "-h", "-help", "--help":
-		a.usage(a.out)
-		return nil
-	}
-	for _, c := range commands {
-		if c.name == args[0] {
-			return c.run(a, args[1:])
+	name, rest := args[0], args[1:]
+	if name == "help" {
+		if len(rest) == 0 {
+			return a.run([]string{"-h"})
+		}
+		name, rest = rest[0], []string{"-h"}
+		if !isCommand(name) && !slices.Contains(laterCommands, name) {
+			return diag.New(diag.Usage, "there is no command %q", name).Hint("%s", diag.DidYouMean(name, commandNames()))
 		}
 	}
-	if slices.Contains(later, args[0]) {
-		return diag.New(diag.Usage, "%s: not in this version", args[0])
+	if slices.Contains(laterCommands, name) {
+		return diag.New(diag.Usage, "%s: not in this version", name)
+	}
+	for _, c := range commands {
+		if c.name == name {
+			return c.run(a, rest)
+		}
 	}
 	return a.run(args)
 }
 
+func commandNames() []string {
+	var out []string
+	for _, c := range commands {
+		out = append(out, c.name)
+	}
+	return out
+}
+
+func isCommand(name string) bool { return slices.Contains(commandNames(), name) }
+
+// usage says what the program is for; the flags of the default action follow where they
+// are known.
 func (a *app) usage(w io.Writer) {
 	fmt.Fprint(w, `pitopt compiles and runs ONNX models whose shapes are known only at run time.
 
-    pitopt [flags] model.onnx          import, run the pipeline, execute once, print what came out
-    pitopt COMMAND [flags] ...
+    pitopt [flags] MODEL           import, run the pipeline, execute once, print what came out
+    pitopt COMMAND [flags] ...     flags and operands come in any order
 
 Commands:
 `)
 	for _, c := range commands {
 		fmt.Fprintf(w, "    %-8s %-8s %s\n", c.name, c.args, c.doc)
 	}
-	fmt.Fprint(w, "\n`pitopt COMMAND -h` lists the flags of a command, `pitopt run -h` those of running a model.\n")
-}
+	fmt.Fprint(w, `
+`+"`pitopt COMMAND -h` lists the flags of a command, `pitopt -h` those of running a model."+`
 
-// begin makes a command's flag set with the flags that commands share.
-func (a *app) begin(name, args, doc string) *flag.FlagSet {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	c := &a.common
-	fs.StringVar(&c.pipeline, "pipeline", "", "`FILE` with the pipeline; default: pipeline.toml beside the model or here, else the one built in")
-	fs.StringVar(&c.target, "target", "", "auto, cpu or interp; overrides the pipeline")
-	fs.IntVar(&c.threads, "threads", -1, "`N` threads; 0: all; overrides the pipeline")
-	fs.Uint64Var(&c.seed, "seed", 0, "seed `N` of drawn inputs and random operators")
-	fs.BoolVar(&c.json, "json", false, "results as NDJSON")
-	fs.BoolVar(&c.quiet, "q", false, "no progress")
-	fs.BoolVar(&c.verbose, "v", false, "say more")
-	a.flags = fs
-	fs.Usage = func() {
-		fmt.Fprintf(a.out, "usage: pitopt %s [flags] %s\n\n%s\n\n", name, args, doc)
-		fs.SetOutput(a.out)
-		fs.PrintDefaults()
-		fs.SetOutput(io.Discard)
-	}
-	return fs
-}
-
-// parse reads flags and operands in any order.
-func (a *app) parse(args []string) ([]string, error) {
-	var rest []string
-	for {
-		if err := a.flags.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil, err
-			}
-			return nil, a.flagError(err)
-		}
-		args = a.flags.Args()
-		if len(args) == 0 {
-			return rest, nil
-		}
-		if n := len(rest); n > 0 && rest[n-1] == "--" {
-			return append(rest[:n-1], args...), nil
-		}
-		rest, args = append(rest, args[0]), args[1:]
-	}
-}
-
-func (a *app) flagError(err error) error {
-	e := diag.New(diag.Usage, "%s", strings.TrimPrefix(err.Error(), "flag: "))
-	const unknown = "flag provided but not defined: -"
-	if name, ok := strings.CutPrefix(err.Error(), unknown); ok {
-		var names []string
-		a.flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
-		e = diag.New(diag.Usage, "there is no flag -%s", name)
-		if n := diag.Nearest(strings.TrimLeft(name, "-"), names); n != "" {
-			return e.Hint("did you mean -%s?", n)
-		}
-		return e.Hint("`pitopt %s -h` lists the flags", a.flags.Name())
-	}
-	return e
-}
-
-// one takes the single operand of a command.
-func one(args []string, what string) (string, error) {
-	if len(args) != 1 {
-		return "", diag.New(diag.Usage, "one %s is needed, %d are given", what, len(args))
-	}
-	return args[0], nil
+Exit codes: 0 ok, 1 run failure, 2 usage, 3 pipeline, 4 unsupported operator, 5 verifier, 6 plugin,
+7 results differ, 8 malformed model, 130 interrupted
+`)
 }
 
 // emit prints one line of JSON.
@@ -210,8 +174,11 @@ func (a *app) emit(v map[string]any) {
 	fmt.Fprintf(a.out, "%s\n", b)
 }
 
-// terminal says whether progress is seen by a person.
-func (a *app) terminal() bool {
-	f, ok := a.err.(*os.File)
-	return ok && !a.common.quiet && !a.common.json && term.IsTerminal(int(f.Fd()))
+// note tells the user something that is no result.
+func (a *app) note(format string, args ...any) {
+	if a.common.quiet {
+		return
+	}
+	a.clear()
+	fmt.Fprintln(a.err, "pitopt: "+strings.TrimSuffix(fmt.Sprintf(format, args...), "\n"))
 }

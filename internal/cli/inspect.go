@@ -2,134 +2,241 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"sort"
+	"strings"
 
+	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/frontend/onnx"
-	"github.com/pitopt/pitopt/frontend/onnx/wire"
 )
+
+// inspection is what inspect tells of a model.
+type inspection struct {
+	m          *ir.Module
+	fileBytes  int64
+	weights    int64 // bytes of constants
+	operators  map[string]int
+	statements int
+	symbols    []symbol
+	relations  []string   // between symbols: "k <= 4*n"
+	bad        []*ir.Stmt // what is unsupported
+}
+
+// symbol is a dim with a name, and what is known of it. Symbols that no input has are
+// sizes that only a run tells.
+type symbol struct {
+	Name     string `json:"name"`
+	Min      int64  `json:"min"`
+	Max      *int64 `json:"max"` // null: no bound
+	Multiple int64  `json:"multiple"`
+	Input    bool   `json:"input"` // a dim of an input has it
+}
 
 // inspect tells what a model is without compiling it; it works on models that pitopt
 // can not run.
 func (a *app) inspect(args []string) error {
-	a.begin("inspect", "MODEL", "Tells inputs, outputs, symbols and their constraints, operators, size, and what is unsupported and where.")
+	a.begin("inspect", "MODEL", "Tells inputs, outputs, symbols and their constraints, operators, size, and what is unsupported and where.\n"+
+		"What the pipeline knows of dims counts, and so do the operators of its plugins. Exit code 4: something is unsupported.")
+	a.pipelineFlag()
 	rest, err := a.parse(args)
 	if err != nil {
 		return err
 	}
-	path, err := one(rest, "model")
+	path, err := a.one(rest, "model")
 	if err != nil {
 		return err
 	}
-	f, err := wire.Open(path, wire.Limits{})
+	p, err := a.findPipeline(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	m, notes, err := onnx.Import(f)
+	m, err := pitopt.Import(path, pitopt.WithPipeline(p), pitopt.WithContext(a.ctx))
 	if err != nil {
 		return err
 	}
-	bytes := int64(0)
-	for _, c := range m.Consts {
-		bytes += int64(len(c.Tensor.Bytes()))
+	defer m.Close()
+	x := inspectModule(m.Module())
+	if st, err := os.Stat(path); err == nil {
+		x.fileBytes = st.Size()
 	}
-	ops := map[string]int{}
-	for _, fn := range m.Funcs {
-		fn.Walk(func(s *ir.Stmt) { ops[s.OpName()]++ })
-	}
-	names := make([]string, 0, len(ops))
-	for n := range ops {
-		names = append(names, n)
-	}
-	sort.Slice(names, func(i, j int) bool {
-		if ops[names[i]] != ops[names[j]] {
-			return ops[names[i]] > ops[names[j]]
-		}
-		return names[i] < names[j]
-	})
-	bad := onnx.Unsupported(m)
-	main := m.Main()
 	if a.common.json {
-		list := func(n int, get func(i int) (string, ir.Type)) []map[string]any {
-			out := []map[string]any{}
-			for i := range n {
-				name, t := get(i)
-				out = append(out, map[string]any{"name": name, "type": t.String()})
-			}
-			return out
-		}
-		unsupported := []map[string]any{}
-		for _, s := range bad {
-			unsupported = append(unsupported, map[string]any{"node": s.Place(), "op": s.Op.Name, "version": s.Op.Since[0]})
-		}
-		a.emit(map[string]any{"kind": "model", "ir_version": m.Meta.IRVersion, "producer": m.Meta.Producer,
-			"inputs":  list(len(main.Params), func(i int) (string, ir.Type) { return main.Params[i].Name, main.Params[i].Type }),
-			"outputs": list(len(main.Results), func(i int) (string, ir.Type) { return main.ResultName(i), main.Results[i].Type }),
-			"symbols": inputSymbols(m), "operators": ops, "constants": len(m.Consts), "constant_bytes": bytes, "unsupported": unsupported})
+		a.emit(x.json())
 	} else {
-		fmt.Fprintf(a.out, "%s: IR version %d", path, m.Meta.IRVersion)
-		for _, o := range m.Meta.Opsets {
-			d := o.Domain
-			if d == "" {
-				d = "ai.onnx"
-			}
-			fmt.Fprintf(a.out, ", %s %d", d, o.Version)
-		}
-		if m.Meta.Producer != "" {
-			fmt.Fprintf(a.out, ", by %s %s", m.Meta.Producer, m.Meta.ProducerVersion)
-		}
-		fmt.Fprintln(a.out)
-		for _, p := range main.Params {
-			fmt.Fprintf(a.out, "input  %s: %s\n", p.Name, p.Type)
-		}
-		for i, r := range main.Results {
-			fmt.Fprintf(a.out, "output %s: %s\n", main.ResultName(i), r.Type)
-		}
-		for _, s := range inputSymbols(m) {
-			lo, hi := m.Syms.Range(s)
-			fmt.Fprintf(a.out, "symbol %s: at least %d", sym.Var(s), lo)
-			if hi != sym.Inf {
-				fmt.Fprintf(a.out, ", at most %d", hi)
-			}
-			if k := m.Syms.Multiple(s); k > 1 {
-				fmt.Fprintf(a.out, ", a multiple of %d", k)
-			}
-			fmt.Fprintln(a.out)
-		}
-		fmt.Fprintf(a.out, "constants: %d, %d bytes\n", len(m.Consts), bytes)
-		for _, n := range names {
-			fmt.Fprintf(a.out, "%6d %s\n", ops[n], n)
-		}
-		for _, s := range bad {
-			fmt.Fprintf(a.out, "unsupported: node %q (%s, version %d)\n", s.Place(), s.Op.Name, s.Op.Since[0])
-		}
+		x.print(a, path)
 	}
-	for _, n := range notes {
-		fmt.Fprintf(a.err, "pitopt: note: %s: %s\n", n.Node, n.Msg)
+	for _, n := range m.Notes() {
+		a.note("note: %s: %s", n.Node, n.Msg)
 	}
-	if len(bad) > 0 {
+	if len(x.bad) > 0 {
 		return exitCode(diag.Unsupported)
 	}
 	return nil
 }
 
-// inputSymbols are the symbols of the model's inputs, sorted.
-func inputSymbols(m *ir.Module) []string {
+func inspectModule(m *ir.Module) *inspection {
+	x := &inspection{m: m, operators: map[string]int{}, bad: onnx.Unsupported(m)}
+	for _, c := range m.Consts {
+		x.weights += int64(len(c.Tensor.Bytes()))
+		for _, s := range c.Tensor.Strings() {
+			x.weights += int64(len(s))
+		}
+	}
+	for _, f := range m.Funcs {
+		f.Walk(func(s *ir.Stmt) {
+			x.operators[s.OpName()]++
+			x.statements++
+		})
+	}
+	inputs := inputSymbols(m)
 	seen := map[string]bool{}
-	for _, p := range m.Main().Params {
-		ir.EachDim(p.Type, func(e sym.Expr) {
+	add := func(s string, input bool) {
+		if seen[s] {
+			return
+		}
+		seen[s] = true
+		lo, hi := m.Syms.Range(s)
+		out := symbol{Name: sym.Var(s).String(), Min: lo, Multiple: m.Syms.Multiple(s), Input: input}
+		if hi != sym.Inf {
+			out.Max = &hi
+		}
+		x.symbols = append(x.symbols, out)
+	}
+	for _, s := range inputs {
+		add(s, true)
+	}
+	for _, r := range m.Main().Results {
+		ir.EachDim(r.Type, func(e sym.Expr) {
 			for _, s := range e.Symbols() {
-				seen[s] = true
+				add(s, false)
 			}
 		})
 	}
-	out := make([]string, 0, len(seen))
-	for s := range seen {
-		out = append(out, s)
+	relate := func(list [][2]sym.Expr, how string) {
+		for _, r := range list {
+			if slices.ContainsFunc(append(r[0].Symbols(), r[1].Symbols()...), func(s string) bool { return seen[s] }) {
+				x.relations = append(x.relations, fmt.Sprintf("%s %s %s", r[0], how, r[1]))
+			}
+		}
 	}
-	sort.Strings(out)
+	relate(m.Syms.Equalities(), "==")
+	relate(m.Syms.LEs(), "<=")
+	return x
+}
+
+// names are the operators, the most frequent ones first.
+func (x *inspection) names() []string {
+	out := make([]string, 0, len(x.operators))
+	for n := range x.operators {
+		out = append(out, n)
+	}
+	sort.Slice(out, func(i, j int) bool {
+		if a, b := x.operators[out[i]], x.operators[out[j]]; a != b {
+			return a > b
+		}
+		return out[i] < out[j]
+	})
 	return out
+}
+
+func (x *inspection) json() map[string]any {
+	type value struct {
+		Name string `json:"name"`
+		Type string `json:"type"`
+	}
+	main := x.m.Main()
+	inputs, outputs, unsupported := []value{}, []value{}, []map[string]any{}
+	for _, p := range main.Params {
+		inputs = append(inputs, value{p.Name, p.Type.String()})
+	}
+	for i, r := range main.Results {
+		outputs = append(outputs, value{main.ResultName(i), r.Type.String()})
+	}
+	for _, s := range x.bad {
+		unsupported = append(unsupported, map[string]any{"node": s.Place(), "op": s.Op.Name, "version": s.Op.Since[0]})
+	}
+	opsets := map[string]int64{}
+	for _, o := range x.m.Meta.Opsets {
+		opsets[domainName(o.Domain)] = o.Version
+	}
+	return map[string]any{"kind": "model", "ir_version": x.m.Meta.IRVersion, "opsets": opsets,
+		"producer": x.m.Meta.Producer, "producer_version": x.m.Meta.ProducerVersion,
+		"inputs": inputs, "outputs": outputs, "symbols": append([]symbol{}, x.symbols...), "constraints": append([]string{}, x.relations...), "operators": x.operators, "statements": x.statements,
+		"constants": len(x.m.Consts), "constant_bytes": x.weights, "file_bytes": x.fileBytes, "unsupported": unsupported}
+}
+
+func domainName(domain string) string {
+	if domain == "" {
+		return "ai.onnx"
+	}
+	return domain
+}
+
+func (x *inspection) print(a *app, path string) {
+	main := x.m.Main()
+	fmt.Fprintf(a.out, "%s: %s, IR version %d", path, size(x.fileBytes), x.m.Meta.IRVersion)
+	for _, o := range x.m.Meta.Opsets {
+		fmt.Fprintf(a.out, ", %s %d", domainName(o.Domain), o.Version)
+	}
+	if by := strings.TrimSpace(x.m.Meta.Producer + " " + x.m.Meta.ProducerVersion); by != "" {
+		fmt.Fprintf(a.out, ", by %s", by)
+	}
+	fmt.Fprintln(a.out)
+	for _, p := range main.Params {
+		fmt.Fprintf(a.out, "input  %s: %s\n", p.Name, p.Type)
+	}
+	for i, r := range main.Results {
+		fmt.Fprintf(a.out, "output %s: %s\n", main.ResultName(i), r.Type)
+	}
+	for _, s := range x.symbols {
+		fmt.Fprintf(a.out, "symbol %s\n", s)
+	}
+	for _, r := range x.relations {
+		fmt.Fprintf(a.out, "constraint %s\n", r)
+	}
+	fmt.Fprintf(a.out, "%s, %s\n%s of %s\n", count(len(x.m.Consts), "constant"), size(x.weights), count(x.statements, "operator"), count(len(x.operators), "kind"))
+	for _, n := range x.names() {
+		fmt.Fprintf(a.out, "%6d %s\n", x.operators[n], n)
+	}
+	for _, s := range x.bad {
+		fmt.Fprintf(a.out, "unsupported: node %q (%s, version %d)\n", s.Place(), strings.TrimPrefix(s.Op.Name, "onnx."), s.Op.Since[0])
+	}
+}
+
+func (s symbol) String() string {
+	text := fmt.Sprintf("%s: %d or more", s.Name, s.Min)
+	if s.Max != nil {
+		text = fmt.Sprintf("%s: %d to %d", s.Name, s.Min, *s.Max)
+	}
+	if s.Multiple > 1 {
+		text += fmt.Sprintf(", a multiple of %d", s.Multiple)
+	}
+	if !s.Input {
+		text += ", told by the run"
+	}
+	return text
+}
+
+// size shows bytes to people.
+func size(n int64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// count is "1 constant", "2 constants".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

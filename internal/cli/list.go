@@ -2,24 +2,19 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"runtime"
-	"runtime/debug"
-	"sort"
+	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
-	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
-	"github.com/pitopt/pitopt/passes"
 )
 
 // passes lists the passes, or tells all about one.
 func (a *app) passes(args []string) error {
-	a.begin("passes", "[NAME]", "Lists the passes; with a name, tells what it does, its options, and the order it needs.")
+	a.begin("passes", "[NAME]", "Lists the passes; with a name, tells what it does, its options, and the order it needs.\n"+
+		"Those of the pipeline's plugins are among them.")
+	a.pipelineFlag()
 	rest, err := a.parse(args)
 	if err != nil {
 		return err
@@ -31,7 +26,7 @@ func (a *app) passes(args []string) error {
 	defer done()
 	list := r.Passes()
 	if len(rest) > 0 {
-		name, err := one(rest, "pass")
+		name, err := a.one(rest, "pass")
 		if err != nil {
 			return err
 		}
@@ -54,7 +49,7 @@ func (a *app) passes(args []string) error {
 		default:
 			fmt.Fprintf(a.out, "%s\n\n%s\n", p.Name, p.Doc)
 			for _, o := range p.Options {
-				fmt.Fprintf(a.out, "\noption %s (%s, default %v): %s", o.Name, o.Kind, o.Default, o.Doc)
+				fmt.Fprintf(a.out, "\noption %s (%s, default %s): %s", o.Name, o.Kind, optionText(o), o.Doc)
 			}
 			for _, o := range p.After {
 				fmt.Fprintf(a.out, "\nafter %s: %s", o.Pass, o.Reason)
@@ -68,6 +63,19 @@ func (a *app) passes(args []string) error {
 	return nil
 }
 
+// optionText is the default of an option as a pipeline file writes it.
+func optionText(o pass.Option) string {
+	switch d := o.Default.(type) {
+	case int64:
+		if o.Kind == pass.Size {
+			return strings.ReplaceAll(size(d), " ", "")
+		}
+	case string:
+		return strconv.Quote(d)
+	}
+	return fmt.Sprint(o.Default)
+}
+
 func orders(list []pass.Order) []map[string]any {
 	out := []map[string]any{}
 	for _, o := range list {
@@ -79,7 +87,11 @@ func orders(list []pass.Order) []map[string]any {
 // ops lists the operators.
 func (a *app) ops(args []string) error {
 	a.begin("ops", "", "Lists the operators, the versions of ONNX that they cover, and how their meaning is written.")
-	if _, err := a.parse(args); err != nil {
+	rest, err := a.parse(args)
+	if err != nil {
+		return err
+	}
+	if err := none(rest); err != nil {
 		return err
 	}
 	for _, d := range ir.Registered() {
@@ -98,61 +110,5 @@ func (a *app) ops(args []string) error {
 		}
 		fmt.Fprintf(a.out, "%-36s %-10s %-28s %s\n", d.Name, how, strings.Trim(fmt.Sprint(d.Since), "[]"), d.Doc)
 	}
-	return nil
-}
-
-// fmt writes a pipeline file in canonical form.
-func (a *app) fmt(args []string) error {
-	fs := a.begin("fmt", "FILE", "Writes a pipeline file in canonical form: what it says stays the same.")
-	check := fs.Bool("check", false, "only say whether the file is in canonical form")
-	rest, err := a.parse(args)
-	if err != nil {
-		return err
-	}
-	path, err := one(rest, "file")
-	if err != nil {
-		return err
-	}
-	src, err := os.ReadFile(path)
-	if err != nil {
-		return diag.New(diag.Usage, "%v", err)
-	}
-	if _, err := passes.Parse(path, src); err != nil {
-		return err
-	}
-	out, err := passes.Format(path, src)
-	if err != nil {
-		return err
-	}
-	switch {
-	case string(out) == string(src):
-		return nil
-	case *check:
-		fmt.Fprintf(a.out, "%s is not in canonical form\n", path)
-		return exitCode(1)
-	}
-	if err := renameio.WriteFile(path, out, 0o666); err != nil {
-		return diag.New(diag.Run, "%v", err)
-	}
-	return nil
-}
-
-// version tells what this binary is.
-func (a *app) version(args []string) error {
-	a.begin("version", "", "Tells version, Go version, platform, and the targets that the binary has.")
-	if _, err := a.parse(args); err != nil {
-		return err
-	}
-	v := "(devel)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v = info.Main.Version
-	}
-	targets := pitopt.Targets()
-	sort.Strings(targets)
-	if a.common.json {
-		a.emit(map[string]any{"kind": "version", "version": v, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH, "targets": targets})
-		return nil
-	}
-	fmt.Fprintf(a.out, "pitopt %s, %s %s/%s, targets: %s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH, strings.Join(targets, ", "))
 	return nil
 }

@@ -9,24 +9,28 @@ import (
 	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/pass"
-	"github.com/pitopt/pitopt/passes/builtin"
 )
 
 // plugin lists the plugins of a pipeline.
 func (a *app) plugin(args []string) error {
 	a.begin("plugin", "list", "Lists the plugins of a pipeline with their passes and operators.")
+	a.pipelineFlag()
 	rest, err := a.parse(args)
 	if err != nil {
 		return err
 	}
-	what, err := one(rest, "word")
+	if len(rest) == 0 {
+		return diag.New(diag.Usage, "plugin does nothing by itself").Hint("`pitopt plugin list` lists plugins")
+	}
+	what := rest[0]
 	switch {
-	case err != nil:
-		return err
 	case what == "check" || what == "new":
 		return diag.New(diag.Usage, "plugin %s: not in this version", what)
 	case what != "list":
 		return diag.New(diag.Usage, "plugin has no %q", what).Hint("%s", diag.DidYouMean(what, []string{"list"}))
+	}
+	if err := none(rest[1:]); err != nil {
+		return err
 	}
 	plugins, err := a.plugins()
 	if err != nil {
@@ -56,7 +60,7 @@ func (a *app) plugin(args []string) error {
 
 // plugins starts the plugins of the pipeline that the flags choose.
 func (a *app) plugins() (pitopt.Plugins, error) {
-	f, err := pitopt.FindPipeline(a.common.pipeline, "")
+	f, err := a.findPipeline("")
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +73,7 @@ func (a *app) registry() (r *pass.Registry, done func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if r, err = plugins.Registry(builtin.Registry()); err != nil {
+	if r, err = plugins.Registry(a.ownPasses()); err != nil {
 		plugins.Close()
 		return nil, nil, err
 	}

@@ -2,25 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math"
-	"os"
-	"path/filepath"
 	"runtime/debug"
-	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/BurntSushi/toml"
-
-	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/core/diag"
-	"github.com/pitopt/pitopt/core/ir"
-	"github.com/pitopt/pitopt/core/tensor"
-	"github.com/pitopt/pitopt/frontend/onnx"
-	"github.com/pitopt/pitopt/frontend/onnx/wire"
+	"github.com/pitopt/pitopt/passes"
 )
 
 // testFlags are those of `pitopt test`.
@@ -29,27 +19,44 @@ type testFlags struct {
 	dynamic, shared bool
 	jobs            int
 	timeout         time.Duration
+	memory          int64
 	check           string
 }
 
 func (a *app) test(args []string) error {
 	fs := a.begin("test", "DIR...", "Runs cases in ONNX's layout (model.onnx, test_data_set_*/input_*.pb and output_*.pb) through the\n"+
 		"pipeline and compares. A folder without model.onnx is searched. What is unsupported counts as failed.\n"+
-		"A tolerance.toml beside a model sets its rtol, atol, mean or cosine.")
-	f := &testFlags{}
-	fs.Float64Var(&f.rtol, "rtol", 1e-3, "relative tolerance")
-	fs.Float64Var(&f.atol, "atol", 1e-7, "absolute tolerance")
+		"A tolerance.toml beside a model sets its rtol, atol, mean or cosine. Exit code 7: a case failed.")
+	a.runFlags()
+	f := &testFlags{memory: 1 << 30}
+	fs.Float64Var(&f.rtol, "rtol", 1e-3, "`X` relative tolerance")
+	fs.Float64Var(&f.atol, "atol", 1e-7, "`X` absolute tolerance")
 	fs.BoolVar(&f.dynamic, "dynamic", false, "make all dims of graph inputs distinct symbols")
 	fs.BoolVar(&f.shared, "shared", false, "make all dims of graph inputs symbols, equal sizes the same")
-	fs.IntVar(&f.jobs, "j", 1, "`N` cases at the same time")
-	fs.DurationVar(&f.timeout, "timeout", 2*time.Minute, "a case that takes longer fails")
-	fs.StringVar(&f.check, "check", "none", "none or each: compare each pass with the reference interpreter")
+	fs.IntVar(&f.jobs, "j", 1, "`N` how many cases at the same time")
+	fs.DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` after which a case is stopped, and has failed")
+	fs.Func("memory", "`SIZE` budget of a run, over which a case has failed (default 1GiB)", func(s string) error {
+		n, err := passes.ParseSize(s)
+		if err != nil || n == 0 {
+			return errors.New(`a size such as "512MiB"`)
+		}
+		f.memory = n
+		return nil
+	})
+	fs.StringVar(&f.check, "check", "none", "`none|each` compare every pass with the reference interpreter")
 	dirs, err := a.parse(args)
 	if err != nil {
 		return err
 	}
-	if len(dirs) == 0 {
-		return diag.New(diag.Usage, "no folder is given")
+	switch {
+	case len(dirs) == 0:
+		return diag.New(diag.Usage, "no folder is given").Hint("`pitopt test -h` shows how to call it")
+	case f.jobs < 1:
+		return diag.New(diag.Usage, "-j is %d", f.jobs).Hint("one case at a time is the least")
+	case f.timeout <= 0:
+		return diag.New(diag.Usage, "-timeout is %s", f.timeout).Hint("write a time such as 30s or 2m")
+	case f.dynamic && f.shared:
+		return diag.New(diag.Usage, "-dynamic and -shared are two ways to make dims symbols").Hint("leave one of the two out")
 	}
 	if err := oneOf("check", f.check, "none", "each"); err != nil {
 		return err
@@ -61,61 +68,6 @@ func (a *app) test(args []string) error {
 	return a.runCases(cases, f)
 }
 
-// testCase is a model with its data.
-type testCase struct {
-	name, model string
-	sets        []string
-	skip        string // why it can not be run, printed
-	light       string // a model of the "light" kind: the file of its output
-}
-
-// findCases walks folders down to those that hold a model.onnx.
-func findCases(dirs []string) ([]testCase, error) {
-	var out []testCase
-	for _, dir := range dirs {
-		if _, err := os.Stat(dir); err != nil {
-			return nil, diag.New(diag.Usage, "%v", err)
-		}
-		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if !d.IsDir() {
-				if strings.HasPrefix(d.Name(), "light_") && strings.HasSuffix(path, ".onnx") {
-					out = append(out, testCase{name: strings.TrimSuffix(d.Name(), ".onnx"), model: path, light: strings.TrimSuffix(path, ".onnx") + "_output_0.pb"})
-				}
-				return nil
-			}
-			sets, _ := filepath.Glob(filepath.Join(path, "test_data_set_*"))
-			model := filepath.Join(path, "model.onnx")
-			if _, err := os.Stat(model); err != nil {
-				if len(sets) > 0 || isRealCase(path) {
-					out = append(out, testCase{name: filepath.Base(path), skip: "the model is not in the suite: it would have to be downloaded"})
-					return filepath.SkipDir
-				}
-				return nil
-			}
-			sort.Strings(sets)
-			c := testCase{name: filepath.Base(path), model: model, sets: sets}
-			out = append(out, c)
-			return filepath.SkipDir
-		})
-		if err != nil {
-			return nil, diag.New(diag.Usage, "%v", err)
-		}
-	}
-	if len(out) == 0 {
-		return nil, diag.New(diag.Usage, "no model.onnx in %s", strings.Join(dirs, ", "))
-	}
-	return out, nil
-}
-
-// isRealCase recognises the suite's cases that only name a model to download.
-func isRealCase(path string) bool {
-	data, _ := filepath.Glob(filepath.Join(path, "data.json"))
-	return len(data) > 0
-}
-
 type caseResult struct {
 	c    testCase
 	err  error
@@ -123,322 +75,138 @@ type caseResult struct {
 	ops  []string
 }
 
+// runCases runs cases, several at a time, and reports each in its turn.
 func (a *app) runCases(cases []testCase, f *testFlags) error {
-	results := make([]caseResult, len(cases))
+	// The budget of a run bounds what is alive; this keeps what is not yet collected near it.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(2 * f.memory * int64(f.jobs)))
 	next := make(chan int)
+	results := make([]chan caseResult, len(cases))
+	for i := range results {
+		results[i] = make(chan caseResult, 1)
+	}
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	done := 0
-	for range max(1, f.jobs) {
+	for range f.jobs {
 		wg.Go(func() {
 			for i := range next {
-				start := time.Now()
-				r := caseResult{c: cases[i]}
-				if cases[i].skip == "" {
-					r.ops, r.err = a.runCase(cases[i], f)
-				}
-				r.took = time.Since(start)
-				results[i] = r
-				mu.Lock()
-				if done++; a.terminal() {
-					fmt.Fprintf(a.err, "\r%d of %d", done, len(cases))
-				}
-				mu.Unlock()
+				results[i] <- a.guarded(cases[i], f)
 			}
 		})
 	}
-	for i := range cases {
+	wg.Go(func() {
+		defer close(next)
+		for i := range cases {
+			select {
+			case next <- i:
+			case <-a.ctx.Done():
+				return
+			}
+		}
+	})
+	var t tally
+	for i, c := range results {
+		a.progress("%d of %d: %s", i+1, len(cases), cases[i].name)
+		select {
+		case r := <-c:
+			if a.ctx.Err() == nil {
+				a.reportCase(r, &t)
+			}
+		case <-a.ctx.Done():
+		}
 		if a.ctx.Err() != nil {
 			break
 		}
-		next <- i
 	}
-	close(next)
-	wg.Wait()
-	if a.terminal() {
-		fmt.Fprint(a.err, "\r\033[K")
-	}
-	if err := a.ctx.Err(); err != nil {
+	a.clear()
+	if a.ctx.Err() != nil {
 		return diag.New(diag.Interrupted, "interrupted")
 	}
-	return a.reportCases(results)
-}
-
-func (a *app) reportCases(results []caseResult) error {
-	passed, failed, skipped := 0, 0, 0
-	for _, r := range results {
-		status := "passed"
-		switch {
-		case r.c.skip != "":
-			status = "skipped"
-			skipped++
-		case r.err != nil:
-			status = "failed"
-			failed++
-		default:
-			passed++
-		}
-		switch {
-		case a.common.json:
-			line := map[string]any{"kind": "case", "name": r.c.name, "status": status, "ms": ms(r.took), "ops": r.ops}
-			if r.err != nil {
-				line["code"], line["message"] = int(diag.CodeOf(r.err)), r.err.Error()
-			}
-			a.emit(line)
-		case r.c.skip != "":
-			fmt.Fprintf(a.out, "SKIP %s: %s\n", r.c.name, r.c.skip)
-		case r.err != nil:
-			fmt.Fprintf(a.out, "FAIL %s: %s\n", r.c.name, firstLine(r.err.Error()))
-		case a.common.verbose:
-			fmt.Fprintf(a.out, "ok   %s %s\n", r.c.name, round(r.took))
-		}
-	}
+	wg.Wait()
 	if a.common.json {
-		a.emit(map[string]any{"kind": "total", "passed": passed, "failed": failed, "skipped": skipped})
+		a.emit(map[string]any{"kind": "total", "passed": t.passed, "failed": t.failed, "skipped": t.skipped})
 	} else {
-		fmt.Fprintf(a.out, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+		fmt.Fprintf(a.out, "%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
 	}
-	if failed > 0 {
+	if t.failed > 0 {
 		return exitCode(diag.Differ)
 	}
 	return nil
 }
 
+// grace is how long a case that was told to stop may take to do so.
+const grace = 5 * time.Second
+
+// guarded runs a case and comes back in time, whatever the case does: one that does not
+// stop when it is told to is left behind.
+func (a *app) guarded(c testCase, f *testFlags) caseResult {
+	start := time.Now()
+	r := caseResult{c: c}
+	if c.skip != "" {
+		return r
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, f.timeout)
+	defer cancel()
+	done := make(chan caseResult, 1)
+	go func() {
+		r := r
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = diag.New(diag.Run, "panic: %v\n%s", p, debug.Stack())
+			}
+			done <- r
+		}()
+		r.ops, r.err = a.runCase(ctx, c, f)
+	}()
+	select {
+	case r = <-done:
+	case <-ctx.Done():
+		select {
+		case r = <-done:
+		case <-time.After(grace):
+			r.err = errors.New("it does not stop")
+		}
+	}
+	if r.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		r.err = diag.New(diag.Run, "took longer than %s", f.timeout).Hint("-timeout gives it more time")
+	}
+	r.took = time.Since(start)
+	return r
+}
+
+// tally counts cases.
+type tally struct{ passed, failed, skipped int }
+
+// reportCase tells of a case: a line where it failed, was skipped, or all is asked for.
+func (a *app) reportCase(r caseResult, t *tally) {
+	status, line := "passed", ""
+	switch {
+	case r.c.skip != "":
+		status, line = "skipped", fmt.Sprintf("SKIP %s: %s", r.c.name, r.c.skip)
+		t.skipped++
+	case r.err != nil:
+		status, line = "failed", fmt.Sprintf("FAIL %s: %s", r.c.name, firstLine(r.err.Error()))
+		t.failed++
+	default:
+		if t.passed++; a.common.verbose {
+			line = fmt.Sprintf("ok   %s %s", r.c.name, round(r.took))
+		}
+	}
+	switch {
+	case a.common.json:
+		x := map[string]any{"kind": "case", "name": r.c.name, "status": status, "ms": ms(r.took), "ops": r.ops}
+		if r.err != nil {
+			x["code"], x["message"] = int(diag.CodeOf(r.err)), r.err.Error()
+		}
+		if r.c.skip != "" {
+			x["message"] = r.c.skip
+		}
+		a.emit(x)
+	case line != "":
+		a.clear()
+		fmt.Fprintln(a.out, line)
+	}
+}
+
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
 	return s
-}
-
-// runCase runs every data set of a case.
-func (a *app) runCase(c testCase, f *testFlags) (ops []string, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
-		}
-	}()
-	tol, err := tolerance(c, f)
-	if err != nil {
-		return nil, err
-	}
-	opts := a.options()
-	shapes := map[string][]int64{} // of a light model's inputs, before they become symbols
-	opts = append(opts, pitopt.EditModel(func(m *wire.Model) {
-		if c.light != "" {
-			inputShapesOf(m, shapes)
-		}
-		if f.dynamic || f.shared {
-			makeDynamic(m, f.shared)
-		}
-	}))
-	random := false
-	ctx, cancel := context.WithTimeout(a.ctx, f.timeout)
-	defer cancel()
-	opts = append(opts, pitopt.WithContext(ctx))
-	w := &watcher{a: a, f: &runFlags{check: f.check, in: &inputFlags{files: map[string]string{}, dims: map[string]int64{}}}}
-	opts = append(opts, pitopt.Observe(pitopt.Observer{Imported: func(m *ir.Module, _ time.Duration) {
-		ops = operators(m)
-		m.Main().Walk(func(s *ir.Stmt) { random = random || s.Effect() == ir.Random })
-	}, Before: w.before, After: w.after}))
-	if f.check == "each" && len(c.sets) > 0 {
-		w.f.in.dir = c.sets[0]
-	}
-	m, err := pitopt.Load(c.model, opts...)
-	if err != nil {
-		return ops, err
-	}
-	defer m.Close()
-	if c.light != "" {
-		return ops, a.runLight(ctx, m, c, shapes, tol)
-	}
-	if len(c.sets) == 0 {
-		return ops, diag.New(diag.Run, "there is no test_data_set_* beside the model")
-	}
-	for _, set := range c.sets {
-		inputs := map[string]tensor.Value{}
-		for i, in := range m.Inputs() {
-			v, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("input_%d.pb", i)), in.Type)
-			if err != nil {
-				return ops, err
-			}
-			inputs[in.Name] = v
-		}
-		out, err := m.RunValues(ctx, inputs)
-		if err != nil {
-			return ops, err
-		}
-		for i, o := range m.Outputs() {
-			want, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)), declaredType(m, i, o.Type))
-			if err != nil {
-				return ops, err
-			}
-			compare := tensor.Compare
-			if random {
-				compare = compareDrawn
-			}
-			if err := compare(out[o.Name], want, tol); err != nil {
-				return ops, diag.New(diag.Differ, "%s: output %q: %v", filepath.Base(set), o.Name, err)
-			}
-		}
-	}
-	return ops, nil
-}
-
-// declaredType is the type that the model declares output i with, which says what its file
-// holds: what was deduced may be an optional where the model says what it holds.
-func declaredType(m *pitopt.Model, i int, deduced ir.Type) ir.Type {
-	if declared := m.Module().Meta.Outputs; i < len(declared) {
-		return declared[i]
-	}
-	return deduced
-}
-
-// compareDrawn compares results of random operators: element type and shape exactly,
-// values by their mean, which must be within five standard errors of the other one's.
-func compareDrawn(got, want tensor.Value, _ tensor.Tolerance) error {
-	g, ok := got.(*tensor.Tensor)
-	w, ok2 := want.(*tensor.Tensor)
-	if !ok || !ok2 || g.DType() != w.DType() || !slices.Equal(g.Shape(), w.Shape()) {
-		return fmt.Errorf("got %v, want something like %v", got, want)
-	}
-	mean := func(t *tensor.Tensor) (m, se float64) {
-		n := float64(t.Len())
-		sq := 0.0
-		for i := range t.Len() {
-			v := t.Float(i)
-			m, sq = m+v/n, sq+v*v/n
-		}
-		return m, math.Sqrt(math.Max(sq-m*m, 0) / n)
-	}
-	m1, s1 := mean(g)
-	m2, s2 := mean(w)
-	if math.Abs(m1-m2) > 5*math.Hypot(s1, s2)+1e-6 {
-		return fmt.Errorf("drawn values have mean %g, want about %g", m1, m2)
-	}
-	return nil
-}
-
-// inputShapesOf notes the shapes of a graph's inputs that are numbers.
-func inputShapesOf(m *wire.Model, shapes map[string][]int64) {
-	if m.Graph == nil {
-		return
-	}
-	for _, in := range m.Graph.Inputs {
-		if in.Type == nil || in.Type.Tensor == nil || in.Type.Tensor.Shape == nil {
-			continue
-		}
-		shape := []int64{}
-		for _, d := range in.Type.Tensor.Shape.Dims {
-			shape = append(shape, d.Value)
-		}
-		shapes[in.Name] = shape
-	}
-}
-
-// runLight runs a model without data: its inputs are arange(n)/n, as ONNX's own runner
-// makes them.
-func (a *app) runLight(ctx context.Context, m *pitopt.Model, c testCase, shapes map[string][]int64, tol tensor.Tolerance) error {
-	inputs := map[string]tensor.Value{}
-	for _, in := range m.Inputs() {
-		t, ok := in.Type.(ir.TensorType)
-		shape := shapes[in.Name]
-		if !ok || shape == nil {
-			return diag.New(diag.Run, "input %q of type %s can not be made up", in.Name, in.Type)
-		}
-		x := tensor.New(t.DType, shape...)
-		for i := range x.Len() {
-			x.SetFloat(i, float64(float32(i)/float32(x.Len())))
-		}
-		inputs[in.Name] = x
-	}
-	out, err := m.RunValues(ctx, inputs)
-	if err != nil {
-		return err
-	}
-	o := m.Outputs()[0]
-	want, err := onnx.ReadValue(c.light, o.Type)
-	if err != nil {
-		return err
-	}
-	if err := tensor.Compare(out[o.Name], want, tol); err != nil {
-		return diag.New(diag.Differ, "output %q: %v", o.Name, err)
-	}
-	return nil
-}
-
-// operators lists the kinds of operators of a module.
-func operators(m *ir.Module) []string {
-	seen := map[string]bool{}
-	for _, f := range m.Funcs {
-		f.Walk(func(s *ir.Stmt) {
-			if s.Op != nil {
-				seen[s.Op.Name] = true
-			}
-		})
-	}
-	out := make([]string, 0, len(seen))
-	for n := range seen {
-		out = append(out, n)
-	}
-	sort.Strings(out)
-	return out
-}
-
-// tolerance is that of the flags, or of a tolerance.toml beside the model.
-func tolerance(c testCase, f *testFlags) (tensor.Tolerance, error) {
-	tol := tensor.Tolerance{RTol: f.rtol, ATol: f.atol}
-	path := filepath.Join(filepath.Dir(c.model), "tolerance.toml")
-	var file struct{ RTol, ATol, Mean, Cosine *float64 }
-	md, err := toml.DecodeFile(path, &file)
-	if os.IsNotExist(err) {
-		return tol, nil
-	}
-	if err != nil {
-		return tol, diag.New(diag.Usage, "%v", err).In(path)
-	}
-	if u := md.Undecoded(); len(u) > 0 {
-		return tol, diag.New(diag.Usage, "unknown key %q", u[0]).In(path).Hint("it can set rtol, atol, mean and cosine")
-	}
-	for _, x := range []struct {
-		from *float64
-		to   *float64
-	}{{file.RTol, &tol.RTol}, {file.ATol, &tol.ATol}, {file.Mean, &tol.Mean}, {file.Cosine, &tol.Cosine}} {
-		if x.from != nil {
-			if math.IsNaN(*x.from) || *x.from < 0 {
-				return tol, diag.New(diag.Usage, "a tolerance of %g", *x.from).In(path)
-			}
-			*x.to = *x.from
-		}
-	}
-	return tol, nil
-}
-
-// makeDynamic makes every dim of the graph's inputs a symbol: each its own, or equal
-// sizes the same. What the model declares of other values no longer holds then.
-func makeDynamic(m *wire.Model, shared bool) {
-	if m.Graph == nil {
-		return
-	}
-	n := 0
-	for _, in := range m.Graph.Inputs {
-		if in.Type == nil || in.Type.Tensor == nil || in.Type.Tensor.Shape == nil {
-			continue
-		}
-		for _, d := range in.Type.Tensor.Shape.Dims {
-			if !d.HasValue {
-				continue
-			}
-			name := fmt.Sprintf("dyn%d", n)
-			n++
-			if shared {
-				name = fmt.Sprintf("size%d", d.Value)
-			}
-			d.HasValue, d.Value, d.Param = false, 0, name
-		}
-	}
-	for _, o := range m.Graph.Outputs {
-		if o.Type != nil && o.Type.Tensor != nil {
-			o.Type.Tensor.Shape = nil
-		}
-	}
-	m.Graph.ValueInfo = nil
 }

@@ -12,7 +12,8 @@ import (
 //
 // Equal operators on equal types share one program.
 var Legalize = &pass.Pass{
-	Name: "legalize",
+	Name:   "legalize",
+	Lowers: true,
 	Doc: "Turns operators into calls of the tensor programs they stand for. Views stay views, which cost nothing. An operator " +
 		"whose program depends on contents that only a run tells stays, and is instantiated when it runs. It stands after " +
 		"decompose: what is written out has programs of its own.",

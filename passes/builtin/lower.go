@@ -12,7 +12,8 @@ import (
 //	%b = call @f(%a)           =>    %b = call @f(%a)
 //	                                 vm.release(%a)
 var Lower = &pass.Pass{
-	Name: "lower",
+	Name:   "lower",
+	Lowers: true,
 	Doc: "Spells out every step of a run: values are released where their lives end. It stands last: a pass after it would " +
 		"have to keep releases right.",
 	After: []pass.Order{pass.Because("plan-memory", "planned memory is not released one by one"),

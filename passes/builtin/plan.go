@@ -16,7 +16,8 @@ import (
 // Two results share a storage when their lives do not overlap and their sizes are proved
 // equal. What a caller gets is never in a storage.
 var PlanMemory = &pass.Pass{
-	Name: "plan-memory",
+	Name:   "plan-memory",
+	Lowers: true,
 	Doc: "Places results of programs in storages that they take turns in, where their sizes are proved equal and their " +
 		"lives do not overlap. It stands after fuse, which removes most results.",
 	After: []pass.Order{pass.Because("fuse", "fusion removes the results that would be planned")},

@@ -54,9 +54,9 @@ func Open(name string, lim Limits) (*File, error) {
 
 func openError(name string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return diag.New(diag.Malformed, "there is no such file").In(name).Hint("check the path")
+		return diag.New(diag.Usage, "there is no such file").In(name).Hint("check the path")
 	}
-	return diag.New(diag.Malformed, "can not be read: %v", err).In(name).Hint("a model is a regular file that you may read")
+	return diag.New(diag.Usage, "can not be read: %v", err).In(name).Hint("a model is a regular file that you may read")
 }
 
 // openRegular opens a file that is none of the special ones. It looks before it opens,
