@@ -1,6 +1,7 @@
 package ir
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/pitopt/pitopt/core/tensor"
@@ -77,6 +78,42 @@ func MakeAttrs(pairs ...any) Attrs {
 		a = a.With(pairs[i].(string), v)
 	}
 	return a
+}
+
+// kindOf names the kind of an attribute's value, "" for what can be none.
+func kindOf(value any) string {
+	switch value.(type) {
+	case int64:
+		return "integer"
+	case float64:
+		return "float"
+	case string:
+		return "string"
+	case []int64:
+		return "list of integers"
+	case []float64:
+		return "list of floats"
+	case []string:
+		return "list of strings"
+	case *tensor.Tensor:
+		return "tensor"
+	case Type:
+		return "type"
+	}
+	return ""
+}
+
+// checkAttrValues says what is wrong with attributes, whatever they are attributes of.
+func checkAttrValues(list Attrs) error {
+	for i, a := range list {
+		if i > 0 && a.Name <= list[i-1].Name {
+			return fmt.Errorf("attribute %q stands behind %q", a.Name, list[i-1].Name)
+		}
+		if t, ok := a.Value.(*tensor.Tensor); kindOf(a.Value) == "" || ok && t == nil {
+			return fmt.Errorf("attribute %q is a %T, which no attribute is", a.Name, a.Value)
+		}
+	}
+	return nil
 }
 
 // SameAttr says whether two attribute values are equal; tensors by their bits.

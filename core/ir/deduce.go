@@ -18,64 +18,38 @@ const MaxKnown = 64
 // their tensor programs over symbols: so the Shape, Gather, Concat chain in front of
 // a Reshape is known without a rule for any of these operators.
 type Deducer struct {
-	M      *Module
-	known  map[*Value][]sym.Expr
-	bound  map[string]bool // symbols visible at this point
-	latest map[string]bool // those that the last statement made visible
+	M     *Module
+	known map[*Value][]sym.Expr
+	scope Scope // symbols visible at this point
 }
 
 // NewDeducer starts at the beginning of a function of m.
 func NewDeducer(m *Module) *Deducer {
-	return &Deducer{M: m, known: map[*Value][]sym.Expr{}, bound: map[string]bool{}}
+	return &Deducer{M: m, known: map[*Value][]sym.Expr{}}
 }
 
 // Params takes in the parameters of a block: their symbols become visible.
-func (d *Deducer) Params(params []*Value) {
-	for _, p := range params {
-		d.see(p.Type)
-	}
-}
+func (d *Deducer) Params(params []*Value) { d.see(params) }
 
-func (d *Deducer) see(t Type) {
-	EachOwnDim(t, func(e sym.Expr) {
-		for _, s := range e.Symbols() {
-			d.bound[s] = true
+// see makes the symbols of values that are defined together visible.
+func (d *Deducer) see(vals []*Value) {
+	types := make([]Type, 0, len(vals))
+	for _, v := range vals {
+		if v != nil {
+			types = append(types, v.Type)
 		}
-	})
+	}
+	d.scope.Bind(types...)
 }
 
 // Bound says whether a symbol is visible at this point.
-func (d *Deducer) Bound(symbol string) bool { return d.bound[symbol] }
-
-// BoundBefore says whether all symbols of e were visible before the statement that was
-// deduced last.
-func (d *Deducer) BoundBefore(e sym.Expr) bool {
-	for _, s := range e.Symbols() {
-		if !d.bound[s] || d.latest[s] {
-			return false
-		}
-	}
-	return true
-}
-
-// Results makes the symbols of a statement's results visible.
-func (d *Deducer) Results(s *Stmt) {
-	for _, r := range s.Results {
-		if r != nil {
-			d.see(r.Type)
-		}
-	}
-}
+func (d *Deducer) Bound(symbol string) bool { return d.scope.Has(symbol) }
 
 // Scope runs f for a region: what becomes visible inside is not visible after it.
 func (d *Deducer) Scope(f func()) {
-	outer := d.bound
-	d.bound = make(map[string]bool, len(outer))
-	for s := range outer {
-		d.bound[s] = true
-	}
+	mark := d.scope.Mark()
 	f()
-	d.bound = outer
+	d.scope.Reset(mark)
 }
 
 // Known gives the contents of a small integer value where they are known.
@@ -115,7 +89,7 @@ func (d *Deducer) Call(s *Stmt) *Call {
 			c.Want[i], c.Out[i] = true, r.Type
 		}
 	}
-	c.Bound = func(s string) bool { return d.bound[s] }
+	c.Bound = d.Bound
 	c.Known = func(i int) ([]sym.Expr, bool) { return d.Known(s.Args[i]) }
 	c.ConstOf = func(i int) *tensor.Tensor {
 		if k := s.Args[i].Const; k != nil {
@@ -126,58 +100,76 @@ func (d *Deducer) Call(s *Stmt) *Call {
 	return c
 }
 
-// Stmt deduces the results of a statement whose operands have types, and follows
-// integer contents. For an operator it sets the results' types; those of a call or a
-// cast are what the callee or the cast says. Regions must be deduced before.
+// Stmt deduces the results of a statement whose operands have types, and follows it. For
+// an operator it sets the results' types; those of a call or a cast are what the callee or
+// the cast says. Regions must be deduced before.
 func (d *Deducer) Stmt(s *Stmt) error {
+	types, err := d.infer(s, false)
+	if err != nil {
+		return err
+	}
+	for i, r := range s.Results {
+		if r != nil {
+			r.Type = types[i]
+		}
+	}
+	d.Follow(s)
+	return nil
+}
+
+// Infer gives the types of the statement's results as they follow from its operands; nil
+// for those that nobody asked for. The statement keeps the types it has, and symbols that
+// stand for new sizes are thrown away: they differ from all that the module knows, and
+// mean nothing to it.
+func (d *Deducer) Infer(s *Stmt) ([]Type, error) { return d.infer(s, true) }
+
+func (d *Deducer) infer(s *Stmt, trial bool) ([]Type, error) {
 	switch s.Kind {
 	case OpStmt:
 		c := d.Call(s)
+		c.trial = trial
+		c.Out = make([]Type, len(s.Results))
 		if err := c.Infer(); err != nil {
-			return err
+			return nil, err
 		}
-		for i, r := range s.Results {
-			if r != nil {
-				r.Type = c.Out[i]
-			}
-		}
-		d.follow(s, c)
+		return c.Out, nil
 	case CallStmt:
 		types, err := callTypes(s)
-		if err != nil {
-			return err
+		if f, ok := s.Callee.(*Func); ok && err == nil {
+			d.functionTypes(s, f, types)
 		}
-		for i, r := range s.Results {
-			if r != nil {
-				r.Type = types[i]
+		return types, err
+	}
+	return []Type{s.Results[0].Type}, nil
+}
+
+// functionTypes makes the types of a function's results the caller's: what the call says
+// of them, and else sizes that the function's symbols stand for are new ones.
+func (d *Deducer) functionTypes(s *Stmt, f *Func, types []Type) {
+	for i, r := range s.Results {
+		if r != nil && r.Type != nil {
+			types[i] = r.Type
+			continue
+		}
+		types[i] = MapDims(f.Results[i].Type, func(e sym.Expr) sym.Expr {
+			if _, fixed := e.Int(); fixed {
+				return e
 			}
-		}
-	case CastStmt:
-		if k, ok := d.known[s.Args[0]]; ok {
-			d.known[s.Results[0]] = k
-		}
+			return d.M.Syms.Fresh("u")
+		})
 	}
-	d.latest = map[string]bool{}
-	for _, r := range s.Results {
-		if r != nil {
-			EachOwnDim(r.Type, func(e sym.Expr) {
-				for _, name := range e.Symbols() {
-					d.latest[name] = !d.bound[name]
-				}
-			})
-		}
-	}
-	d.Results(s)
-	return nil
+}
+
+// Follow takes in a statement as it is: what its small integer results hold, and the
+// symbols that they make visible.
+func (d *Deducer) Follow(s *Stmt) {
+	d.Contents(s)
+	d.see(s.Results)
 }
 
 // callTypes gives the result types of a call from the callee's signature.
 func callTypes(s *Stmt) ([]Type, error) {
-	p, isProgram := s.Callee.(*Program)
-	if k, ok := s.Callee.(*Kernel); ok {
-		p, isProgram = k.Program, true
-	}
-	if isProgram {
+	if p := programOf(s.Callee); p != nil {
 		if len(s.Bind) != len(p.Syms) {
 			return nil, diag.New(diag.Verifier, "binds %d symbols, the program has %d", len(s.Bind), len(p.Syms)).At(s.Place(), s.OpName())
 		}
@@ -197,9 +189,6 @@ func callTypes(s *Stmt) ([]Type, error) {
 	types := make([]Type, len(f.Results))
 	for i := range types {
 		types[i] = f.Results[i].Type
-		if i < len(s.Results) && s.Results[i] != nil && s.Results[i].Type != nil {
-			types[i] = s.Results[i].Type
-		}
 	}
 	return types, nil
 }
@@ -216,9 +205,15 @@ func (p *Program) bindDim(e sym.Expr, bind []sym.Expr) sym.Expr {
 	})
 }
 
-// follow records the contents of small integer results.
-func (d *Deducer) follow(s *Stmt, c *Call) {
-	if s.Op.Effect != Pure || len(s.Regions) > 0 {
+// Contents finds out what the small integer results of a statement hold.
+func (d *Deducer) Contents(s *Stmt) {
+	switch {
+	case s.Kind == CastStmt:
+		if k, ok := d.Known(s.Args[0]); ok {
+			d.known[s.Results[0]] = k
+		}
+		return
+	case s.Kind != OpStmt || s.Op.Effect != Pure || len(s.Regions) > 0 || len(s.Results) == 0 || d.known[s.Results[0]] != nil:
 		return
 	}
 	small := false
@@ -239,7 +234,7 @@ func (d *Deducer) follow(s *Stmt, c *Call) {
 	if !small {
 		return
 	}
-	p, args, err := c.Program()
+	p, args, err := d.Call(s).Program()
 	if err != nil {
 		return
 	}
@@ -304,7 +299,7 @@ func (b *Builder) Node(name string) { b.node = name }
 func (b *Builder) Param(name string, t Type) *Value {
 	v := &Value{Name: b.name(name), Type: t, Index: len(b.block.Params)}
 	b.block.Params = append(b.block.Params, v)
-	b.see(t)
+	b.scope.Bind(t)
 	return v
 }
 
@@ -334,11 +329,17 @@ func (b *Builder) Try(f func() bool) {
 	}
 }
 
+// Mark is how far a block is built.
+type Mark struct{ stmts, scope int }
+
 // Mark remembers how far the block is built, for Reset to go back to.
-func (b *Builder) Mark() int { return len(b.block.Stmts) }
+func (b *Builder) Mark() Mark { return Mark{len(b.block.Stmts), b.scope.Mark()} }
 
 // Reset takes back the statements since a mark, and the error if there was one.
-func (b *Builder) Reset(mark int) { b.block.Stmts, b.err = b.block.Stmts[:mark], nil }
+func (b *Builder) Reset(m Mark) {
+	b.block.Stmts, b.err = b.block.Stmts[:m.stmts], nil
+	b.scope.Reset(m.scope)
+}
 
 // Add appends a statement made by hand, deduces it, and says whether that went well.
 func (b *Builder) Add(s *Stmt) bool {

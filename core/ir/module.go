@@ -207,6 +207,17 @@ type Kernel struct {
 	Attrs   Attrs // how the target is to run it; no influence on the result
 }
 
+// programOf is the program that a callee computes; nil for a function.
+func programOf(c Callee) *Program {
+	switch c := c.(type) {
+	case *Program:
+		return c
+	case *Kernel:
+		return c.Program
+	}
+	return nil
+}
+
 // StmtKind says which of the three statements a Stmt is.
 type StmtKind uint8
 
@@ -271,6 +282,19 @@ func (s *Stmt) EachUse(visit func(*Value)) {
 			visit(v)
 		}
 	}
+}
+
+// MayHandOn says whether a result may be an operand itself, or hold one: what no program
+// computes may. Views and casts do it openly and are not meant.
+func (s *Stmt) MayHandOn() bool {
+	switch s.Kind {
+	case OpStmt:
+		return !s.Op.View && (s.Op.Body == nil || s.Op.Kernel != nil)
+	case CallStmt:
+		_, isFunc := s.Callee.(*Func)
+		return isFunc
+	}
+	return false
 }
 
 // Effect is what a statement does beside computing its results; a call or a region

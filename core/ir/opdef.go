@@ -3,7 +3,6 @@ package ir
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -95,6 +94,7 @@ type Call struct {
 	Want    []bool // which results are asked for
 
 	Syms    *sym.Context
+	trial   bool                           // Fresh works on a copy of Syms: what is deduced is thrown away
 	Bound   func(symbol string) bool       // whether a symbol is visible where the call stands; nil: all are
 	Known   func(i int) ([]sym.Expr, bool) // contents of a small integer operand
 	ConstOf func(i int) *tensor.Tensor     // contents of a constant operand, nil if it is none
@@ -180,6 +180,9 @@ func (c *Call) SetOutType(i int, t Type) {
 
 // Fresh is a symbol that this call defines, at most bound where that is not nil.
 func (c *Call) Fresh(bound *sym.Expr) sym.Expr {
+	if c.trial {
+		c.Syms, c.trial = c.Syms.Clone(), false
+	}
 	e := c.Syms.Fresh("u")
 	if bound != nil {
 		_ = c.Syms.AssumeLE(e, *bound) // the symbol is new, nothing can contradict
@@ -296,10 +299,19 @@ func (d *OpDef) Attr(name string) (AttrDef, bool) {
 
 // Infer checks a call against the operator's signature and deduces result types.
 func (c *Call) Infer() error {
+	if err := c.checkAttrs(); err != nil {
+		return err
+	}
 	vars, err := c.checkSignature()
 	if err != nil {
 		return err
 	}
+	return c.deduce(vars)
+}
+
+// deduce sets the types of results, given the element types that stand for the variables
+// of the signature.
+func (c *Call) deduce(vars map[string]tensor.DType) error {
 	if len(c.Out) < len(c.Want) {
 		c.Out = make([]Type, len(c.Want))
 	}
@@ -334,8 +346,8 @@ func (c *Call) ranked() bool {
 	return true
 }
 
-// checkSignature checks number and element types of the operands, and that every
-// attribute is one of the operator's and of its kind.
+// checkSignature checks number and element types of the operands. It gives the element
+// types that stand for the variables of the signature.
 func (c *Call) checkSignature() (map[string]tensor.DType, error) {
 	vars := map[string]tensor.DType{}
 	for i, t := range c.In {
@@ -377,26 +389,30 @@ func (c *Call) checkSignature() (map[string]tensor.DType, error) {
 	if len(c.Want) > len(c.Op.Out) && (len(c.Op.Out) == 0 || !c.Op.Out[len(c.Op.Out)-1].Variadic) {
 		return nil, c.Errorf("%d results, it has %d", len(c.Want), len(c.Op.Out))
 	}
+	return vars, nil
+}
+
+// checkAttrs checks that every attribute is one of the operator's and of its kind, and
+// that those it must have are there.
+func (c *Call) checkAttrs() error {
+	if c.Op.IsUnknown() {
+		return nil
+	}
 	for _, a := range c.Attrs {
 		d, ok := c.Op.Attr(a.Name)
-		if c.Op.IsUnknown() {
-			break
-		}
 		if !ok {
-			return nil, c.Errorf("attribute %q is not one of its attributes", a.Name)
+			return c.Errorf("attribute %q is not one of its attributes", a.Name)
 		}
-		if d.Zero != nil && fmt.Sprintf("%T", d.Zero) != fmt.Sprintf("%T", a.Value) {
-			if _, isType := a.Value.(Type); !isType {
-				return nil, c.Errorf("attribute %q is a %T, it takes a %T", a.Name, a.Value, d.Zero)
-			}
+		if is, takes := kindOf(a.Value), kindOf(d.Zero); takes != "" && is != takes {
+			return c.Errorf("attribute %q is a %s, it takes a %s", a.Name, is, takes)
 		}
 	}
 	for _, d := range c.Op.Attrs {
 		if d.Required && c.Attrs.Get(d.Name) == nil {
-			return nil, c.Errorf("attribute %q is missing", d.Name)
+			return c.Errorf("attribute %q is missing", d.Name)
 		}
 	}
-	return vars, nil
+	return nil
 }
 
 // KernelCall is a call of a reference implementation.

@@ -2,153 +2,161 @@ package ir
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// Rule is one thing that holds of every valid module. A violation names its rule.
-type Rule struct{ Name, Doc string }
-
-// Rules are all rules of the verifier. Those of programs are checked by verifyProgram,
-// the others by verifier.
-var Rules = []Rule{
-	{"unique-names", "functions, programs, kernels and constants each have a name of their own; so have the named values of a function"},
-	{"one-definition", "a value is defined once, and says by whom"},
-	{"visible-operands", "an operand is a constant, or defined before its use in the same block or one around it"},
-	{"no-recursion", "functions do not call themselves, directly or through others"},
-	{"signature", "operands and attributes are as the operator declares them"},
-	{"regions", "a statement has the regions that its operator declares, others none"},
-	{"deduced-types", "a result's type does not contradict what follows from the operands"},
-	{"callee-in-module", "what is called is in the module"},
-	{"call-types", "operands of a call fit the callee's parameters under the symbols it binds"},
-	{"visible-symbols", "a type mentions symbols that are visible: bound by parameters, by a match_cast, or by an operator whose result's size the data tell"},
-	{"cast-types", "a match_cast asserts a type that its operand can have"},
-	{"storage", "a statement is placed in nothing, or in one storage for each result"},
-	{"program-buffers", "a program's buffers have names of their own, each result and temporary is written by one stage, before it is read; parameters are not written"},
-	{"program-axes", "a stage has one axis for each dim of what it writes, of the same extent (a scatter: an index); expressions use axes of their stage, spatial or reduced"},
-	{"program-symbols", "a program mentions the symbols it declares, and no others"},
-	{"program-types", "scalar operations get operands of the types they are defined for; what is stored has the type of the buffer"},
-	{"program-monoid", "a stage has the expressions and results that its kind and monoid call for"},
-}
-
-// Verify checks a module against all rules. The error, with code Verifier, names rule,
-// function and statement.
+// Verify checks a module against all Rules. The error, with code Verifier, names rule,
+// function and statement; Broken gives the rule. It runs after every pass, and reads every
+// statement once.
 func Verify(m *Module) error {
-	v := &verifier{m: m}
-	names := func(kind string, name string, seen map[string]bool) error {
-		if name == "" || seen[name] {
-			return v.fail("unique-names", nil, "%s name %q is empty or taken", kind, name)
-		}
-		seen[name] = true
-		return nil
-	}
-	seen := map[string]bool{}
-	for _, f := range m.Funcs {
-		if err := names("function", f.Name, seen); err != nil {
-			return err
-		}
-	}
-	for _, p := range m.Programs {
-		if err := names("program", p.Name, seen); err != nil {
-			return err
-		}
-	}
-	for _, k := range m.Kernels {
-		if err := names("kernel", k.Name, seen); err != nil {
-			return err
-		}
-	}
-	seen = map[string]bool{}
-	for _, c := range m.Consts {
-		if err := names("constant", c.Name, seen); err != nil {
-			return err
-		}
-	}
-	v.consts = make(map[*Const]bool, len(m.Consts))
-	for _, c := range m.Consts {
-		v.consts[c] = true
+	v := &verifier{m: m, callees: map[Callee]bool{}, consts: map[*Const]bool{}, known: map[*OpDef]bool{}, calls: map[*Func][]*Func{}}
+	if err := v.module(); err != nil {
+		return err
 	}
 	for _, p := range m.Programs {
 		if err := VerifyProgram(p); err != nil {
 			return err
 		}
 	}
-	for _, k := range m.Kernels {
-		if k.Program == nil || m.Program(k.Program.Name) != k.Program {
-			return v.fail("callee-in-module", nil, "kernel %s computes no program of the module", k.Name)
-		}
-	}
-	if err := v.recursion(); err != nil {
-		return err
-	}
 	for _, f := range m.Funcs {
-		v.fn = f
-		v.defined = map[*Value]bool{}
-		v.visible = map[*Value]bool{}
-		v.syms = map[string]bool{}
-		v.names = map[string]*Value{}
-		if err := v.block(&f.Block); err != nil {
+		if err := v.function(f); err != nil {
 			return err
 		}
 	}
-	return nil
+	return v.recursion()
 }
 
 type verifier struct {
 	m       *Module
-	fn      *Func
+	callees map[Callee]bool
 	consts  map[*Const]bool
-	defined map[*Value]bool // ever, in this function
-	visible map[*Value]bool
-	syms    map[string]bool
-	names   map[string]*Value
+	known   map[*OpDef]bool // operators that were found in the module already
+	calls   map[*Func][]*Func
+
+	// Of the function that is looked at.
+	fn       *Func
+	names    map[string]bool
+	defined  map[*Value]bool // ever
+	depth    int             // of blocks inside each other
+	visible  map[*Value]int  // the depth of the block that defines it
+	order    []*Value        // visible ones, in order of definition
+	scope    Scope
+	released map[*Value]bool
+	bytes    map[*Value]sym.Expr // of storages
+	places   bool                // something is placed in a storage
 }
 
-func (v *verifier) fail(rule string, s *Stmt, format string, args ...any) error {
-	msg := fmt.Sprintf(format, args...)
+func (v *verifier) fail(r *Rule, s *Stmt, format string, args ...any) error {
 	if v.fn != nil {
-		msg = "in @" + v.fn.Name + ": " + msg
+		format, args = "in @%s: "+format, append([]any{v.fn.Name}, args...)
 	}
-	e := diag.New(diag.Verifier, "%s (rule %s)", msg, rule)
+	e := broken(r, format, args...)
 	if s != nil {
 		_ = e.At(s.Place(), s.OpName())
 	}
 	return e
 }
 
-func (v *verifier) recursion() error {
-	state := map[*Func]int{}
-	var visit func(f *Func) error
-	var walk func(b *Block) error
-	walk = func(b *Block) error {
-		for _, s := range b.Stmts {
-			if f, ok := s.Callee.(*Func); ok {
-				if err := visit(f); err != nil {
-					return err
-				}
-			}
-			for _, r := range s.Regions {
-				if err := walk(r); err != nil {
-					return err
-				}
-			}
+// label names a value in messages.
+func label(x *Value) string {
+	switch {
+	case x.Name != "":
+		return "%" + x.Name
+	case x.Def != nil:
+		return fmt.Sprintf("result %d of %s", x.Index, x.Def.OpName())
+	}
+	return fmt.Sprintf("parameter %d", x.Index)
+}
+
+// because is fail with what another check says.
+func (v *verifier) because(r *Rule, s *Stmt, err error) error {
+	return v.fail(r, s, "%s", diag.As(err, diag.Verifier).Msg)
+}
+
+// module checks what lies outside functions and programs.
+func (v *verifier) module() error {
+	m := v.m
+	if m.Syms == nil {
+		return v.fail(ruleComplete, nil, "the module has no symbols, not even an empty set of them")
+	}
+	taken := map[string]bool{}
+	own := func(kind, name string) error {
+		if name == "" || taken[name] {
+			return v.fail(ruleNames, nil, "%s name %q is empty or taken", kind, name)
 		}
+		taken[name] = true
 		return nil
 	}
-	visit = func(f *Func) error {
-		switch state[f] {
-		case 1:
-			return v.fail("no-recursion", nil, "function @%s calls itself", f.Name)
-		case 2:
-			return nil
+	for _, f := range m.Funcs {
+		if f == nil {
+			return v.fail(ruleComplete, nil, "a function is missing")
 		}
-		state[f] = 1
-		if err := walk(&f.Block); err != nil {
+		if err := own("function", f.Name); err != nil {
 			return err
 		}
-		state[f] = 2
+		v.callees[f] = true
+	}
+	for _, p := range m.Programs {
+		if p == nil {
+			return v.fail(ruleComplete, nil, "a program is missing")
+		}
+		if err := own("program", p.Name); err != nil {
+			return err
+		}
+		v.callees[p] = true
+	}
+	for _, k := range m.Kernels {
+		if k == nil {
+			return v.fail(ruleComplete, nil, "a kernel is missing")
+		}
+		if err := own("kernel", k.Name); err != nil {
+			return err
+		}
+		if !v.callees[k.Program] {
+			return v.fail(ruleCallees, nil, "kernel @%s computes no program of the module", k.Name)
+		}
+		if err := checkAttrValues(k.Attrs); err != nil {
+			return v.fail(ruleAttrs, nil, "kernel @%s: %v", k.Name, err)
+		}
+		v.callees[k] = true
+	}
+	clear(taken)
+	for _, c := range m.Consts {
+		if c == nil || c.Tensor == nil {
+			return v.fail(ruleComplete, nil, "a constant, or its tensor, is missing")
+		}
+		if err := own("constant", c.Name); err != nil {
+			return err
+		}
+		v.consts[c] = true
+	}
+	return nil
+}
+
+// recursion follows the calls that the functions were found to make.
+func (v *verifier) recursion() error {
+	const open, done = 1, 2
+	state := map[*Func]int{}
+	var visit func(f *Func) error
+	visit = func(f *Func) error {
+		if state[f] == open {
+			v.fn = nil
+			return v.fail(ruleRecurse, nil, "function @%s calls itself", f.Name)
+		}
+		if state[f] == done {
+			return nil
+		}
+		state[f] = open
+		for _, g := range v.calls[f] {
+			if err := visit(g); err != nil {
+				return err
+			}
+		}
+		state[f] = done
 		return nil
 	}
 	for _, f := range v.m.Funcs {
@@ -159,62 +167,67 @@ func (v *verifier) recursion() error {
 	return nil
 }
 
-func (v *verifier) define(x *Value, def *Stmt, index int) error {
-	if x.Const != nil || x.Def != def || x.Index != index {
-		return v.fail("one-definition", def, "%%%s does not say that it is defined here", x.Name)
+func (v *verifier) function(f *Func) error {
+	v.fn, v.scope, v.order, v.places = f, Scope{}, nil, false
+	v.names, v.defined, v.visible = map[string]bool{}, map[*Value]bool{}, map[*Value]int{}
+	v.released, v.bytes = map[*Value]bool{}, map[*Value]sym.Expr{}
+	if err := v.block(&f.Block); err != nil {
+		return err
 	}
-	if v.defined[x] {
-		return v.fail("one-definition", def, "%%%s is defined twice", x.Name)
+	if len(f.ResultNames) > len(f.Results) {
+		return v.fail(ruleNames, nil, "%d names for %d results", len(f.ResultNames), len(f.Results))
 	}
-	if x.Name != "" {
-		if v.names[x.Name] != nil {
-			return v.fail("unique-names", def, "two values have the name %%%s", x.Name)
+	for i, name := range f.ResultNames {
+		if slices.Contains(f.ResultNames[:i], name) {
+			return v.fail(ruleNames, nil, "two results have the name %q", name)
 		}
-		v.names[x.Name] = x
 	}
-	v.defined[x], v.visible[x] = true, true
-	return nil
-}
-
-func (v *verifier) use(x *Value, s *Stmt) error {
-	if x.Const != nil {
-		if !v.consts[x.Const] {
-			return v.fail("visible-operands", s, "constant @%s is not in the module", x.Const.Name)
-		}
-		return nil
-	}
-	if !v.visible[x] {
-		return v.fail("visible-operands", s, "%%%s is used where it is not visible", x.Name)
+	if v.places {
+		return (&storageLives{v: v, shares: map[*Value][]*Value{}, gone: map[*Value]*Value{}}).block(&f.Block)
 	}
 	return nil
 }
 
-func (v *verifier) bind(t Type) {
-	EachOwnDim(t, func(e sym.Expr) {
-		for _, s := range e.Symbols() {
-			v.syms[s] = true
-		}
-	})
-}
-
+// block checks a block; what it defines is not visible behind it.
 func (v *verifier) block(b *Block) error {
+	if b == nil {
+		return v.fail(ruleComplete, nil, "a block is missing")
+	}
+	mark, before := v.scope.Mark(), len(v.order)
+	v.depth++
+	defer func() {
+		v.depth--
+		v.scope.Reset(mark)
+		for _, x := range v.order[before:] {
+			delete(v.visible, x)
+		}
+		v.order = v.order[:before]
+	}()
 	for i, p := range b.Params {
-		if p.Type == nil {
-			return v.fail("one-definition", nil, "parameter %d has no type", i)
+		if p == nil {
+			return v.fail(ruleComplete, nil, "parameter %d is missing", i)
+		}
+		if err := v.typ(p.Type, nil, p); err != nil {
+			return err
 		}
 		if err := v.define(p, nil, i); err != nil {
 			return err
 		}
-		v.bind(p.Type)
+	}
+	if err := v.bind(nil, b.Params); err != nil {
+		return err
 	}
 	for _, s := range b.Stmts {
+		if s == nil {
+			return v.fail(ruleComplete, nil, "a statement is missing")
+		}
 		if err := v.stmt(s); err != nil {
 			return err
 		}
 	}
-	for _, r := range b.Results {
+	for i, r := range b.Results {
 		if r == nil {
-			return v.fail("visible-operands", nil, "a result of the block is missing")
+			return v.fail(ruleComplete, nil, "result %d of a block is missing", i)
 		}
 		if err := v.use(r, nil); err != nil {
 			return err
@@ -223,188 +236,311 @@ func (v *verifier) block(b *Block) error {
 	return nil
 }
 
-func (v *verifier) stmt(s *Stmt) error {
-	for _, a := range s.Args {
-		if a == nil {
-			if s.Kind != OpStmt {
-				return v.fail("visible-operands", s, "an operand is missing")
-			}
-			continue
+// define checks a value where it is defined.
+func (v *verifier) define(x *Value, def *Stmt, index int) error {
+	if x.Const != nil || x.Def != def || x.Index != index {
+		return v.fail(ruleDefined, def, "%s does not say that it is defined here", label(x))
+	}
+	if v.defined[x] {
+		return v.fail(ruleDefined, def, "%s is defined twice", label(x))
+	}
+	if x.Name != "" {
+		if v.names[x.Name] {
+			return v.fail(ruleNames, def, "two values have the name %%%s", x.Name)
 		}
-		if err := v.use(a, s); err != nil {
+		v.names[x.Name] = true
+	}
+	v.defined[x], v.visible[x] = true, v.depth
+	v.order = append(v.order, x)
+	return nil
+}
+
+// bind gives symbols the values that values tell which are defined together; then all
+// symbols of their types must have one.
+func (v *verifier) bind(s *Stmt, vals []*Value) error {
+	types := make([]Type, 0, len(vals))
+	for _, x := range vals {
+		if x != nil {
+			types = append(types, x.Type)
+		}
+	}
+	v.scope.Bind(types...)
+	for _, t := range types {
+		if err := v.sees(s, t); err != nil {
 			return err
 		}
 	}
-	if s.Into != nil {
-		if len(s.Into) != len(s.Results) {
-			return v.fail("storage", s, "%d storages for %d results", len(s.Into), len(s.Results))
+	return nil
+}
+
+// sees checks that the symbols of a type have values.
+func (v *verifier) sees(s *Stmt, t Type) (err error) {
+	EachOwnDim(t, func(e sym.Expr) {
+		if missing := v.scope.Missing(e); missing != "" && err == nil {
+			err = v.fail(ruleSymbols, s, "nothing tells the symbol %q of %s here", missing, t)
 		}
-		for _, st := range s.Into {
-			if st == nil {
-				continue
+	})
+	return err
+}
+
+var dtypes = func() map[tensor.DType]bool {
+	all := map[tensor.DType]bool{}
+	for _, d := range tensor.DTypes() {
+		all[d] = true
+	}
+	return all
+}()
+
+// typ checks a type of x by itself.
+func (v *verifier) typ(t Type, s *Stmt, x *Value) error {
+	switch t := t.(type) {
+	case nil:
+		return v.fail(ruleComplete, s, "%s has no type", label(x))
+	case TensorType:
+		if t.DType != tensor.Invalid && !dtypes[t.DType] {
+			return v.fail(ruleTypes, s, "%s has an element type that there is not", label(x))
+		}
+		if t.Unranked && len(t.Dims) > 0 {
+			return v.fail(ruleTypes, s, "%s has dims and no rank", label(x))
+		}
+		for i, d := range t.Dims {
+			if err := checkDim(d); err != nil {
+				return v.fail(ruleTypes, s, "dim %d of %s %v", i, label(x), err)
 			}
-			if err := v.use(st, s); err != nil {
+		}
+		return nil
+	case SequenceType:
+		return v.typ(t.Elem, s, x)
+	case OptionalType:
+		return v.typ(t.Elem, s, x)
+	case OpaqueType:
+		if t.Name != "" {
+			return nil
+		}
+	}
+	return v.fail(ruleTypes, s, "%s has a type that there is not: %T", label(x), t)
+}
+
+// checkDim says what is wrong with a dim.
+func checkDim(d sym.Expr) error {
+	if err := d.Err(); err != nil {
+		return fmt.Errorf("has no value: %w", err)
+	}
+	if n, ok := d.Int(); ok && n < 0 {
+		return fmt.Errorf("is %d", n)
+	}
+	return nil
+}
+
+// use checks a value where it is used; s is nil for a result of a block.
+func (v *verifier) use(x *Value, s *Stmt) error {
+	switch {
+	case x.Const != nil && !v.consts[x.Const]:
+		return v.fail(ruleVisible, s, "constant @%s is not in the module", x.Const.Name)
+	case x.Const != nil && x != x.Const.Value():
+		return v.fail(ruleConsts, s, "another value than its own stands for constant @%s", x.Const.Name)
+	case x.Const != nil:
+		return nil
+	case v.released[x]:
+		return v.fail(ruleReleased, s, "%s is used after its release", label(x))
+	case v.visible[x] == 0:
+		return v.fail(ruleVisible, s, "%s is used where it is not visible", label(x))
+	}
+	return nil
+}
+
+func (v *verifier) stmt(s *Stmt) error {
+	if err := v.parts(s); err != nil {
+		return err
+	}
+	for _, a := range s.Args {
+		if a != nil {
+			if err := v.use(a, s); err != nil {
 				return err
 			}
-			if !SameType(st.Type, Storage) {
-				return v.fail("storage", s, "%%%s is no storage", st.Name)
-			}
 		}
 	}
-	want := 0
-	if s.Kind == OpStmt {
-		want = len(s.Op.Regions)
-	}
-	if len(s.Regions) != want && !(s.Kind == OpStmt && s.Op.IsUnknown()) {
-		return v.fail("regions", s, "%d regions, it takes %d", len(s.Regions), want)
-	}
 	for _, r := range s.Regions {
-		visible, syms := v.visible, v.syms
-		v.visible, v.syms = clone(visible), clone(syms)
-		err := v.block(r)
-		v.visible, v.syms = visible, syms
-		if err != nil {
+		if err := v.block(r); err != nil {
 			return err
 		}
 	}
-	if err := v.types(s); err != nil {
+	for _, r := range s.Results {
+		if r != nil {
+			if err := v.typ(r.Type, s, r); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	switch s.Kind {
+	case OpStmt:
+		err = v.operator(s)
+	case CallStmt:
+		err = v.call(s)
+	case CastStmt:
+		if !compatible(v.m.Syms, s.Args[0].Type, s.Results[0].Type) {
+			err = v.fail(ruleCast, s, "%s can not be %s", s.Args[0].Type, s.Results[0].Type)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	for i, r := range s.Results {
 		if r == nil {
 			continue
 		}
-		if r.Type == nil {
-			return v.fail("deduced-types", s, "result %d has no type", i)
-		}
 		if err := v.define(r, s, i); err != nil {
 			return err
 		}
-		if s.Kind != CallStmt {
-			v.bind(r.Type)
-		} else if err := v.seesSymbols(s, r.Type); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func clone[K comparable](m map[K]bool) map[K]bool {
-	out := make(map[K]bool, len(m))
-	for k := range m {
-		out[k] = true
-	}
-	return out
-}
-
-func (v *verifier) seesSymbols(s *Stmt, t Type) error {
-	var bad string
-	EachOwnDim(t, func(e sym.Expr) {
-		for _, n := range e.Symbols() {
-			if !v.syms[n] {
-				bad = n
+		if _, ok := s.Callee.(*Func); s.Kind == CallStmt && !ok { // its symbols are those of the call
+			if err := v.sees(s, r.Type); err != nil {
+				return err
 			}
 		}
-	})
-	if bad != "" {
-		return v.fail("visible-symbols", s, "symbol %q is not visible", bad)
 	}
-	return nil
+	if err := v.bind(s, s.Results); err != nil {
+		return err
+	}
+	return v.memory(s)
 }
 
-// types checks what a statement says of its results against what follows from its
-// operands.
-func (v *verifier) types(s *Stmt) error {
+// parts checks that a statement has what its kind has, and nothing else.
+func (v *verifier) parts(s *Stmt) error {
+	bad := func(what string) error { return v.fail(ruleKind, s, "%s", what) }
+	if s.Kind > CastStmt {
+		return bad("a statement of a kind that there is not")
+	}
+	if s.Kind != OpStmt {
+		if s.Op != nil || len(s.Attrs) > 0 || len(s.Regions) > 0 {
+			return bad("no operator, and yet there are an operator, attributes or regions")
+		}
+		for i, a := range s.Args {
+			if a == nil {
+				return v.fail(ruleComplete, s, "operand %d is missing", i)
+			}
+		}
+	}
+	if s.Kind != CallStmt && (s.Callee != nil || len(s.Bind) > 0) {
+		return bad("no call, and yet there are a callee or values for its symbols")
+	}
 	switch s.Kind {
 	case OpStmt:
 		if s.Op == nil {
-			return v.fail("signature", s, "an operator statement without operator")
+			return v.fail(ruleComplete, s, "the operator is missing")
 		}
-		c := (&Deducer{M: v.m}).Call(s)
-		if _, err := c.checkSignature(); err != nil {
-			return v.fail("signature", s, "%v", diag.As(err, diag.Verifier).Msg)
-		}
-		if s.Op.Deduce != nil && (s.Op.AnyRank || c.ranked()) && len(s.Regions) == 0 {
-			syms := v.m.Syms.Clone() // deduction may define symbols, a check must not
-			c.Syms = syms
-			c.Out = make([]Type, len(s.Results))
-			if err := s.Op.Deduce(c); err != nil {
-				return v.fail("deduced-types", s, "%v", diag.As(err, diag.Verifier).Msg)
-			}
-			for i, r := range s.Results {
-				if r != nil && c.Out[i] != nil && !compatible(syms, r.Type, c.Out[i]) {
-					return v.fail("deduced-types", s, "result %%%s has type %s, but %s follows from the operands", r.Name, r.Type, c.Out[i])
-				}
-			}
+		if want := len(s.Op.Regions); len(s.Regions) != want && !s.Op.IsUnknown() {
+			return v.fail(ruleRegions, s, "%d regions, it takes %d", len(s.Regions), want)
 		}
 	case CallStmt:
-		return v.call(s)
+		switch c := s.Callee.(type) {
+		case nil:
+			return v.fail(ruleComplete, s, "what is called is missing")
+		case *Func:
+			if len(s.Bind) > 0 {
+				return bad("a function's symbols get their values from its operands alone")
+			}
+			v.calls[v.fn] = append(v.calls[v.fn], c)
+		}
+		if !v.callees[s.Callee] {
+			return v.fail(ruleCallees, s, "what is called is not in the module")
+		}
 	case CastStmt:
 		if len(s.Args) != 1 || len(s.Results) != 1 || s.Results[0] == nil {
-			return v.fail("cast-types", s, "a match_cast has one operand and one result")
+			return bad("a match_cast has one operand and one result")
 		}
-		if !compatible(v.m.Syms, s.Args[0].Type, s.Results[0].Type) {
-			return v.fail("cast-types", s, "%s can not be %s", s.Args[0].Type, s.Results[0].Type)
+	}
+	return nil
+}
+
+// operator checks what an operator's definition says, and the types of results against
+// what follows from the operands.
+func (v *verifier) operator(s *Stmt) error {
+	if err := checkAttrValues(s.Attrs); err != nil {
+		return v.because(ruleAttrs, s, err)
+	}
+	if s.Op.IsUnknown() {
+		return nil
+	}
+	if !v.known[s.Op] {
+		if v.m.Lookup(s.Op.Name) != s.Op {
+			return v.fail(ruleOperator, s, "the module has another operator of this name, or none")
 		}
+		v.known[s.Op] = true
+	}
+	c := (&Deducer{M: v.m}).Call(s)
+	c.trial, c.Bound, c.Out = true, v.scope.Has, make([]Type, len(s.Results))
+	if err := c.checkAttrs(); err != nil {
+		return v.because(ruleAttrs, s, err)
+	}
+	vars, err := c.checkSignature()
+	if err != nil {
+		return v.because(ruleSignature, s, err)
+	}
+	if err := c.deduce(vars); err != nil {
+		return v.because(ruleDeduced, s, err)
+	}
+	for i, r := range s.Results {
+		if r != nil && c.Out[i] != nil && !compatible(c.Syms, r.Type, c.Out[i]) {
+			return v.fail(ruleDeduced, s, "%s has type %s, but %s follows from the operands", label(r), r.Type, c.Out[i])
+		}
+	}
+	if s.Op.IsView() {
+		return v.sees(s, s.Attrs.Get("type").(Type)) // executors evaluate it before there is a result
 	}
 	return nil
 }
 
 func (v *verifier) call(s *Stmt) error {
-	var params []Type
-	var p *Program
-	inModule := false
-	switch c := s.Callee.(type) {
-	case *Program:
-		p, inModule = c, v.m.Program(c.Name) == c
-	case *Kernel:
-		p, inModule = c.Program, v.m.Kernel(c.Name) == c
-	case *Func:
-		inModule = v.m.Func(c.Name) == c
-		for _, x := range c.Params {
-			params = append(params, x.Type)
-		}
-	}
-	if !inModule {
-		return v.fail("callee-in-module", s, "what is called is not in the module")
-	}
+	ctx := v.m.Syms
 	types, err := callTypes(s)
 	if err != nil {
-		return v.fail("call-types", s, "%v", diag.As(err, diag.Verifier).Msg)
+		return v.because(ruleCall, s, err)
 	}
-	if p != nil {
-		for _, b := range p.Params {
-			params = append(params, MapDims(b.Type(), func(e sym.Expr) sym.Expr { return p.bindDim(e, s.Bind) }))
+	var params []Type
+	if f, ok := s.Callee.(*Func); ok {
+		ctx = ctx.Clone() // the function's symbols are its own: each of its sizes may be any
+		apart := func(e sym.Expr) sym.Expr {
+			if _, fixed := e.Int(); fixed {
+				return e
+			}
+			return ctx.Fresh("u")
 		}
+		for _, p := range f.Params {
+			params = append(params, MapDims(p.Type, apart))
+		}
+		for i, t := range types {
+			types[i] = MapDims(t, apart)
+		}
+	} else {
+		p := programOf(s.Callee)
 		for _, e := range s.Bind {
-			if err := v.seesSymbols(s, TensorOf(tensor.I64, e)); err != nil {
+			if err := v.sees(s, TensorOf(tensor.I64, e)); err != nil {
 				return err
 			}
 		}
+		for _, b := range p.Params {
+			params = append(params, MapDims(b.Type(), func(e sym.Expr) sym.Expr { return p.bindDim(e, s.Bind) }))
+		}
 	}
 	if len(s.Args) != len(params) {
-		return v.fail("call-types", s, "%d operands, it takes %d", len(s.Args), len(params))
-	}
-	if p == nil { // the function has symbols of its own: compare what does not mention any
-		for i, t := range params {
-			if !looselyCompatible(s.Args[i].Type, t) {
-				return v.fail("call-types", s, "operand %d has type %s, the parameter is %s", i, s.Args[i].Type, t)
-			}
-		}
-		return nil
+		return v.fail(ruleCall, s, "%d operands, it takes %d", len(s.Args), len(params))
 	}
 	for i, t := range params {
-		if !compatible(v.m.Syms, s.Args[i].Type, t) {
-			return v.fail("call-types", s, "operand %d has type %s, the parameter is %s", i, s.Args[i].Type, t)
+		if !compatible(ctx, s.Args[i].Type, t) {
+			return v.fail(ruleCall, s, "operand %d has type %s, the parameter is %s", i, s.Args[i].Type, t)
 		}
 	}
 	for i, r := range s.Results {
-		if r != nil && !compatible(v.m.Syms, r.Type, types[i]) {
-			return v.fail("call-types", s, "result %%%s has type %s, the callee gives %s", r.Name, r.Type, types[i])
+		if r != nil && !compatible(ctx, r.Type, types[i]) {
+			return v.fail(ruleCall, s, "%s has type %s, the callee gives %s", label(r), r.Type, types[i])
 		}
 	}
 	return nil
 }
+
+// Compatible says whether a value may have both types, as far as it is known.
+func (c *Call) Compatible(a, b Type) bool { return compatible(c.Syms, a, b) }
 
 // compatible says that a value may have both types: nothing proves otherwise.
 func compatible(ctx *sym.Context, a, b Type) bool {
@@ -412,7 +548,7 @@ func compatible(ctx *sym.Context, a, b Type) bool {
 	case TensorType:
 		b, ok := b.(TensorType)
 		if !ok {
-			return false
+			return a.nothingKnown()
 		}
 		if a.DType != b.DType && a.DType != tensor.Invalid && b.DType != tensor.Invalid {
 			return false
@@ -430,25 +566,17 @@ func compatible(ctx *sym.Context, a, b Type) bool {
 		}
 		return true
 	case SequenceType:
-		b, ok := b.(SequenceType)
-		return ok && compatible(ctx, a.Elem, b.Elem)
+		if b, ok := b.(SequenceType); ok {
+			return compatible(ctx, a.Elem, b.Elem)
+		}
 	case OptionalType:
 		if b, ok := b.(OptionalType); ok {
 			return compatible(ctx, a.Elem, b.Elem)
 		}
 		return compatible(ctx, a.Elem, b)
 	}
-	return SameType(a, b)
-}
-
-// looselyCompatible compares across scopes of symbols: kind of value, element type,
-// rank.
-func looselyCompatible(a, b Type) bool {
-	x, ok := a.(TensorType)
-	y, ok2 := b.(TensorType)
-	if !ok || !ok2 {
-		return ok == ok2
+	if t, ok := b.(TensorType); ok && t.nothingKnown() {
+		return true
 	}
-	return (x.DType == y.DType || x.DType == tensor.Invalid || y.DType == tensor.Invalid) &&
-		(x.Unranked || y.Unranked || len(x.Dims) == len(y.Dims))
+	return SameType(a, b)
 }

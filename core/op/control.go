@@ -15,6 +15,11 @@ var If = ir.Register(&ir.OpDef{
 	Regions: []string{"then_branch", "else_branch"},
 	AnyRank: true,
 	Deduce: func(c *ir.Call) error {
+		for _, r := range c.Regions {
+			if len(r.Params) > 0 {
+				return c.Errorf("a branch has %d parameters, it gets none", len(r.Params))
+			}
+		}
 		a, b := c.Regions[0].Results, c.Regions[1].Results
 		if len(a) != len(b) || len(a) < len(c.Out) {
 			return c.Errorf("its branches give %d and %d results, it has %d", len(a), len(b), len(c.Out))
@@ -59,6 +64,24 @@ var Loop = ir.Register(&ir.OpDef{
 		if len(body.Params) != carried+2 || len(body.Results) < carried+1 || len(body.Results)-1 < len(c.Out) {
 			return c.Errorf("its body has %d parameters and %d results for %d carried values and %d results",
 				len(body.Params), len(body.Results), carried, len(c.Out))
+		}
+		iter, on, next := body.Params[0].Type, body.Params[1].Type, body.Results[0].Type
+		if !c.Compatible(iter, ir.TensorOf(tensor.I64)) {
+			return c.Errorf("its body takes %s for the iteration number, which is [] i64", iter)
+		}
+		for _, t := range []ir.Type{on, next} {
+			tt, ok := t.(ir.TensorType)
+			if !ok || tt.DType != tensor.Bool && tt.DType != tensor.Invalid || !tt.Unranked && c.Syms.Equal(tt.Size(), sym.Const(1)) == sym.False {
+				return c.Errorf("its body takes %s for the condition and gives %s; it is one truth value", on, next)
+			}
+		}
+		for i := range carried {
+			p := body.Params[2+i].Type
+			for _, t := range []ir.Type{c.In[2+i], body.Results[1+i].Type} {
+				if t != nil && !c.Compatible(p, outside(c, t)) {
+					return c.Errorf("carried value %d is %s, the body takes %s", i, t, p)
+				}
+			}
 		}
 		fresh := func() sym.Expr { return c.Fresh(nil) }
 		var n sym.Expr

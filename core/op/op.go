@@ -135,7 +135,7 @@ func broadcastDims(c *ir.Call, shapes ...[]sym.Expr) ([]sym.Expr, error) {
 			d = broadcastDim(c.Syms, d, s[j])
 		}
 		if len(d.String()) > maxBroadcast && !isDimOf(shapes, d) {
-			d = c.Syms.Fresh("u") // nested ones grow with every operator; the run tells what it is
+			d = c.Fresh(nil) // nested ones grow with every operator; the run tells what it is
 		}
 		out[i] = d
 	}

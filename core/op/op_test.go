@@ -88,18 +88,19 @@ func lower(m *ir.Module, f *ir.Func) error {
 	if err != nil {
 		return err
 	}
+	var bind []sym.Expr
 	for _, name := range p.Syms {
 		if !c.Bound(name) {
 			return nil // the operator defines the symbol, which a call could not
 		}
-		s.Bind = append(s.Bind, sym.Var(name))
+		bind = append(bind, sym.Var(name))
 	}
 	operands := s.Args
 	s.Args = nil
 	for _, i := range args {
 		s.Args = append(s.Args, operands[i])
 	}
-	s.Kind, s.Op, s.Attrs, s.Callee = ir.CallStmt, nil, nil, m.AddProgram(p)
+	s.Kind, s.Op, s.Attrs, s.Callee, s.Bind = ir.CallStmt, nil, nil, m.AddProgram(p), bind
 	return ir.VerifyProgram(p)
 }
 

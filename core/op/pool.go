@@ -2,6 +2,7 @@ package op
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -14,10 +15,15 @@ var poolAttrs = attrs(attr("auto_pad", "NOTSET"), attr("ceil_mode", 0), attrOpt(
 // poolWindow is the window of a pooling: kernel_shape over the spatial dims.
 func poolWindow(c *ir.Call) (*window, error) {
 	d, k := c.Dims(0), c.IntList("kernel_shape")
-	if len(d) < 3 || len(k) != len(d)-2 {
+	if len(d) < 3 || !kernelOf(k, len(d)-2) {
 		return nil, c.Errorf("kernel_shape %v for an operand of rank %d", k, len(d))
 	}
 	return windowOf(c, d[2:], ir.Consts(k))
+}
+
+// kernelOf says whether k is the shape of a kernel with n spatial dims.
+func kernelOf(k []int64, n int) bool {
+	return len(k) == n && !slices.ContainsFunc(k, func(size int64) bool { return size < 1 })
 }
 
 func deducePool(c *ir.Call) error {
@@ -168,7 +174,7 @@ var MaxUnpool = ir.Register(&ir.OpDef{
 	Deduce: func(c *ir.Call) error {
 		d, k := c.Dims(0), c.IntList("kernel_shape")
 		n := len(d) - 2
-		if n < 1 || len(k) != n {
+		if n < 1 || !kernelOf(k, n) {
 			return c.Errorf("kernel_shape %v for an operand of rank %d", k, len(d))
 		}
 		if c.Rank(1) != len(d) {

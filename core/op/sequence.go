@@ -226,6 +226,9 @@ var SplitToSequence = ir.Register(&ir.OpDef{
 				if c.Rank(1) == 1 && c.Syms.Equal(sym.Sum(list...), dims[a]) == sym.False {
 					return c.Errorf("the sizes %s do not add up to dim %d of %s", ir.ShapeString(list), a, c.Tensor(0))
 				}
+				if c.Rank(1) == 0 && c.Syms.LE(list[0], sym.Const(0)) == sym.True {
+					return c.Errorf("chunks of size %s", list[0])
+				}
 				if c.Rank(1) == 0 && c.Syms.Divides(list[0], dims[a]) == sym.True {
 					size = list[0]
 				}

@@ -241,7 +241,7 @@ func (c *call) standIn() ([]*ir.Value, error) {
 	for i, r := range out {
 		if r != nil {
 			r.Type = c.im.ofUnknown(c.sc.declared[c.node.Outputs[i]], c.node.Outputs[i])
-			c.im.b.Results(r.Def)
+			c.im.b.Follow(r.Def)
 		}
 	}
 	return out, nil

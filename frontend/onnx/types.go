@@ -23,60 +23,33 @@ func anyDim(string, int, sym.Expr) bool { return false }
 // an expression stands where inputs can give all its symbols values. All names are
 // reserved, so that no fresh symbol takes one.
 func (im *importer) inputDims(inputs []*wire.ValueInfo) dimRule {
-	solved := map[string]bool{}
-	var open []sym.Expr
+	var told ir.Scope
+	var types []ir.Type
 	for _, in := range inputs {
 		if in.Type == nil || in.Type.Tensor == nil || in.Type.Tensor.Shape == nil {
 			continue
 		}
+		var t ir.TensorType
 		for _, d := range in.Type.Tensor.Shape.Dims {
 			if d.HasValue || d.Param == "" {
 				continue
 			}
 			e := sym.ParseDim(d.Param)
-			if s, ok := e.Symbol(); ok {
-				solved[s] = true
-			} else {
-				open = append(open, e)
-			}
 			for _, s := range e.Symbols() {
 				im.m.Syms.Reserve(s)
 			}
+			t.Dims = append(t.Dims, e)
 		}
+		types = append(types, t)
 	}
-	const rounds = 8 // chains of expressions that solve each other are short
-	for range rounds {
-		for _, e := range open {
-			var unknown []string
-			for _, s := range e.Symbols() {
-				if !solved[s] {
-					unknown = append(unknown, s)
-				}
-			}
-			if len(unknown) == 1 && linearIn(e, unknown[0]) {
-				solved[unknown[0]] = true
-			}
-		}
-	}
+	told.Bind(types...)
 	return func(name string, i int, e sym.Expr) bool {
-		for _, s := range e.Symbols() {
-			if !solved[s] {
-				im.note(name, "dim %d is %s, but no input tells %q; taken as unknown", i, e, s)
-				return false
-			}
+		if s := told.Missing(e); s != "" {
+			im.note(name, "dim %d is %s, but no input tells %q; taken as unknown", i, e, s)
+			return false
 		}
 		return true
 	}
-}
-
-// linearIn says whether e changes by the same amount with every step of s, whatever
-// the other symbols are.
-func linearIn(e sym.Expr, s string) bool {
-	at := func(n int64) sym.Expr {
-		return e.Subst(func(name string) (sym.Expr, bool) { return sym.Const(n), name == s })
-	}
-	k, ok := at(1).Sub(at(0)).Int()
-	return ok && k != 0 && e.Equal(at(0).Add(sym.Var(s).Mul(sym.Const(k))))
 }
 
 // valueType reads a type. Dims without a name are fresh symbols, and so are names that

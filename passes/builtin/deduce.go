@@ -24,21 +24,15 @@ var Deduce = &pass.Pass{
 
 // refine deduces a statement and keeps, of old and new, the type that says more.
 func refine(d *ir.Deducer, s *ir.Stmt) error {
-	old := make([]ir.Type, len(s.Results))
-	for i, v := range s.Results {
-		if v != nil {
-			old[i] = v.Type
-		}
-	}
-	if err := d.Stmt(s); err != nil {
+	types, err := d.Infer(s)
+	if err != nil {
 		return err
 	}
 	for i, v := range s.Results {
 		if v != nil {
-			v.Type = sharper(d, old[i], v.Type)
+			v.Type = sharper(d, v.Type, types[i])
 		}
 	}
-	d.Results(s)
 	return nil
 }
 
@@ -56,14 +50,19 @@ func sharper(d *ir.Deducer, old, new ir.Type) ir.Type {
 	if b.Unranked {
 		return a
 	}
-	if a.Unranked || len(a.Dims) != len(b.Dims) {
-		return ir.TensorOf(a.DType, b.Dims...)
-	}
-	dims := make([]sym.Expr, len(a.Dims))
-	for i := range dims {
-		dims[i] = a.Dims[i]
-		if _, fixed := dims[i].Int(); !fixed && d.BoundBefore(b.Dims[i]) {
-			dims[i] = b.Dims[i]
+	known := !a.Unranked && len(a.Dims) == len(b.Dims)
+	dims := make([]sym.Expr, len(b.Dims))
+	for i, e := range b.Dims {
+		dims[i] = e
+		fixed := false
+		if known {
+			_, fixed = a.Dims[i].Int()
+		}
+		switch {
+		case fixed || known && !visibleDims(d, e):
+			dims[i] = a.Dims[i]
+		case !visibleDims(d, e):
+			dims[i] = d.M.Syms.Fresh("u")
 		}
 	}
 	return ir.TensorOf(a.DType, dims...)

@@ -42,9 +42,7 @@ var Legalize = &pass.Pass{
 			}
 			// An operator whose contents are followed is legal too, so that they are not lost.
 			known := make([][]sym.Expr, len(s.Results))
-			if err := follow(b.Deducer, s); err != nil {
-				return nil, false, err
-			}
+			b.Contents(s)
 			for i, v := range s.Results {
 				known[i], _ = b.Known(v)
 			}

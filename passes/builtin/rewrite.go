@@ -16,7 +16,7 @@ type rewriter struct {
 	// done. It adds what is to stand there to the builder and gives values for the
 	// results (nil for those not wanted); ok is false where the statement stays.
 	replace func(b *ir.Builder, s *ir.Stmt) (results []*ir.Value, ok bool, err error)
-	// keep is called for a statement that stays; nil: its integer contents are followed.
+	// keep is called for a statement that stays, before it is followed.
 	keep func(d *ir.Deducer, s *ir.Stmt) error
 }
 
@@ -74,13 +74,11 @@ func (r *rewriter) block(b *ir.Block) error {
 		if !ok {
 			b.Stmts = append(b.Stmts, s)
 			if r.keep != nil {
-				err = r.keep(r.Deducer, s)
-			} else {
-				err = follow(r.Deducer, s)
+				if err := r.keep(r.Deducer, s); err != nil {
+					return err
+				}
 			}
-			if err != nil {
-				return err
-			}
+			r.Follow(s)
 			continue
 		}
 		for i, v := range s.Results {
@@ -98,25 +96,6 @@ func (r *rewriter) block(b *ir.Block) error {
 		b.Results[i] = r.value(v)
 	}
 	return nil
-}
-
-// follow deduces a statement for what it tells of integer contents, and keeps the types
-// its results have.
-func follow(d *ir.Deducer, s *ir.Stmt) error {
-	types := make([]ir.Type, len(s.Results))
-	for i, v := range s.Results {
-		if v != nil {
-			types[i] = v.Type
-		}
-	}
-	err := d.Stmt(s)
-	for i, v := range s.Results {
-		if v != nil {
-			v.Type = types[i]
-		}
-	}
-	d.Results(s)
-	return err
 }
 
 // uses counts how often each value is read, by statements and as a result of a block.

@@ -51,9 +51,7 @@ func simplifyStmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
 		return []*ir.Value{cut}, true, nil
 	}
 	// Contents that are known need no operators to compute them.
-	if err := follow(b.Deducer, s); err != nil {
-		return nil, false, err
-	}
+	b.Contents(s)
 	known, ok := b.Known(r)
 	t, _ := r.Tensor()
 	if !ok || t.DType != tensor.I64 && !allInts(known) || !visibleDims(b.Deducer, known...) {
