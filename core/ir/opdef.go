@@ -41,6 +41,10 @@ type OpDef struct {
 	Regions []string // names of the graph attributes, in order
 	Effect  Effect
 
+	// OptRegions: regions may be left out, and are nil then. Such an operator is written
+	// out where a module is built.
+	OptRegions bool
+
 	// View: the result has the elements of operand 0 in the same order; a runtime
 	// gives the same memory under another shape.
 	View bool

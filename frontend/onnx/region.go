@@ -32,7 +32,7 @@ func (im *importer) graph(g subgraph, params []ir.Type) (*ir.Block, error) {
 // regions imports the subgraphs of an operator in the order of its definition.
 func (c *call) regions(def *ir.OpDef) ([]*ir.Block, error) {
 	for _, name := range def.Regions {
-		if c.graphs[name].Graph == nil {
+		if c.graphs[name].Graph == nil && !def.OptRegions {
 			return nil, diag.New(diag.Malformed, "attribute %q is missing", name)
 		}
 	}
@@ -65,7 +65,14 @@ func (c *call) regions(def *ir.OpDef) ([]*ir.Block, error) {
 		params = append(params, t)
 	}
 	var out []*ir.Block
+	if c.name == "ai.onnx.preview.FlexAttention" {
+		params = []ir.Type{c.scoreType()}
+	}
 	for _, name := range def.Regions {
+		if c.graphs[name].Graph == nil {
+			out = append(out, nil)
+			continue
+		}
 		r, err := c.im.graph(c.graphs[name], params)
 		if err != nil {
 			return nil, err
@@ -73,6 +80,23 @@ func (c *call) regions(def *ir.OpDef) ([]*ir.Block, error) {
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// scoreType is the type of the scores that an attention's graphs change: [batch, heads,
+// queries, keys], in the precision of the softmax.
+func (c *call) scoreType() ir.Type {
+	d := c.dtype().Compute()
+	if n, ok := c.attrs.Get("softmax_precision").(int64); ok {
+		d, _ = tensor.DTypeFromONNX(int32(n)) // deduction says what is wrong
+	}
+	if len(c.args) > 1 {
+		q, _ := c.args[0].Tensor()
+		k, _ := c.args[1].Tensor()
+		if q.Rank() == 4 && k.Rank() == 4 {
+			return ir.TensorOf(d, q.Dims[0], q.Dims[1], q.Dims[2], k.Dims[2])
+		}
+	}
+	return ir.UnrankedOf(d)
 }
 
 func typesOf(vals []*ir.Value) []ir.Type {
