@@ -19,7 +19,7 @@ func TestRandomCalls(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var ops []*ir.OpDef
 	for _, d := range ir.Registered() {
-		if strings.HasPrefix(d.Name, "onnx.") && len(d.Regions) == 0 && len(d.Out) > 0 {
+		if strings.Contains(d.Name, "onnx.") && len(d.Regions) == 0 && len(d.Out) > 0 {
 			ops = append(ops, d)
 		}
 	}
@@ -144,7 +144,7 @@ func (c *randomCall) attr(zero any) any {
 	case float64:
 		return pick(c.r, 0, 1, -1, 0.5, 3)
 	case string:
-		return pick(c.r, "", "mean", "none", "ij->i", "ij,jk->ik", "...,i", "LEFT", "linear", "constant", "VALID", "SAME_UPPER", "DCR")
+		return pick(c.r, "", "mean", "none", "ij->i", "ij,jk->ik", "...,i", "LEFT", "linear", "cubic", "border", "max", "TF", "nesterov", "SOFTMAX", "SOFTMAX_ZERO", "constant", "VALID", "SAME_UPPER", "DCR")
 	case []int64:
 		list := make([]int64, c.r.IntN(4))
 		for i := range list {
@@ -155,6 +155,8 @@ func (c *randomCall) attr(zero any) any {
 		return []float64{1, 2}[:c.r.IntN(3)]
 	case []string:
 		return []string{"Tanh", "x"}[:c.r.IntN(3)]
+	case *tensor.Tensor:
+		return c.tensor(pick(c.r, tensor.F32, tensor.U8, tensor.I64, tensor.String), []int64{int64(c.r.IntN(4))})
 	}
 	return nil
 }
