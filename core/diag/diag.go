@@ -27,17 +27,19 @@ const (
 // Error is a diagnostic. Its text is
 //
 //	FILE: node "NAME" (Op): PASS: what is wrong; what to do
+//	    detail
 //
 // with the parts that are not known left out.
 type Error struct {
-	Code Code
-	File string // model, pipeline or text file, with ":line:column" where that is known
-	Node string // name of the node in the model, or of the value it defines
-	Op   string // operator of that node
-	Pass string
-	Msg  string
-	Way  string // the way out
-	Err  error  // what it wraps, if anything
+	Code   Code
+	File   string // model, pipeline or text file, with ":line:column" where that is known
+	Node   string // name of the node in the model, or of the value it defines
+	Op     string // operator of that node
+	Pass   string
+	Msg    string
+	Way    string // the way out
+	Detail string // lines that say more: a stack, or what another program printed
+	Err    error  // what it wraps, if anything
 }
 
 // New makes an error of the given code.
@@ -102,6 +104,9 @@ func (e *Error) Error() string {
 	b.WriteString(e.Msg)
 	if e.Way != "" {
 		b.WriteString("; " + e.Way)
+	}
+	if e.Detail != "" {
+		b.WriteString("\n    " + strings.ReplaceAll(e.Detail, "\n", "\n    "))
 	}
 	return b.String()
 }

@@ -120,6 +120,9 @@ func (d *decoder) meta(m *Meta) {
 	for _, p := range m.GetProperties() {
 		out.Props = append(out.Props, [2]string{p.GetKey(), p.GetValue()})
 	}
+	for _, t := range m.GetOutputs() {
+		out.Outputs = append(out.Outputs, d.typ(t))
+	}
 }
 
 // context takes relations before ranges: one that the ranges prove would be dropped.

@@ -61,6 +61,9 @@ func (e *encoder) module(m *ir.Module) *Module {
 	for _, p := range m.Meta.Props {
 		out.Meta.Properties = append(out.Meta.Properties, &Property{Key: p[0], Value: p[1]})
 	}
+	for _, t := range m.Meta.Outputs {
+		out.Meta.Outputs = append(out.Meta.Outputs, e.typ(t))
+	}
 	for _, s := range m.Syms.Symbols() {
 		lo, hi := m.Syms.Range(s)
 		out.Symbols = append(out.Symbols, &Symbol{Name: s, Low: lo, High: hi, Multiple: m.Syms.Multiple(s)})

@@ -333,6 +333,7 @@ type Meta struct {
 	IrVersion       int64                  `protobuf:"varint,5,opt,name=ir_version,json=irVersion,proto3" json:"ir_version,omitempty"`
 	Opsets          []*Opset               `protobuf:"bytes,6,rep,name=opsets,proto3" json:"opsets,omitempty"`
 	Properties      []*Property            `protobuf:"bytes,7,rep,name=properties,proto3" json:"properties,omitempty"`
+	Outputs         []*Type                `protobuf:"bytes,8,rep,name=outputs,proto3" json:"outputs,omitempty"` // the declared types of @main's results
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -412,6 +413,13 @@ func (x *Meta) GetOpsets() []*Opset {
 func (x *Meta) GetProperties() []*Property {
 	if x != nil {
 		return x.Properties
+	}
+	return nil
+}
+
+func (x *Meta) GetOutputs() []*Type {
+	if x != nil {
+		return x.Outputs
 	}
 	return nil
 }
@@ -2276,7 +2284,7 @@ const file_core_irpb_ir_proto_rawDesc = "" +
 	"\x04left\x18\x01 \x01(\tR\x04left\x12\x14\n" +
 	"\x05right\x18\x02 \x01(\tR\x05right\x12\x1d\n" +
 	"\n" +
-	"less_equal\x18\x03 \x01(\bR\tlessEqual\"\xfb\x01\n" +
+	"less_equal\x18\x03 \x01(\bR\tlessEqual\"\xa9\x02\n" +
 	"\x04Meta\x12\x1a\n" +
 	"\bproducer\x18\x01 \x01(\tR\bproducer\x12)\n" +
 	"\x10producer_version\x18\x02 \x01(\tR\x0fproducerVersion\x12\x16\n" +
@@ -2287,7 +2295,8 @@ const file_core_irpb_ir_proto_rawDesc = "" +
 	"\x06opsets\x18\x06 \x03(\v2\x13.pitopt.ir.v1.OpsetR\x06opsets\x126\n" +
 	"\n" +
 	"properties\x18\a \x03(\v2\x16.pitopt.ir.v1.PropertyR\n" +
-	"properties\"9\n" +
+	"properties\x12,\n" +
+	"\aoutputs\x18\b \x03(\v2\x12.pitopt.ir.v1.TypeR\aoutputs\"9\n" +
 	"\x05Opset\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\"2\n" +
@@ -2483,40 +2492,41 @@ var file_core_irpb_ir_proto_depIdxs = []int32{
 	22, // 6: pitopt.ir.v1.Module.kernels:type_name -> pitopt.ir.v1.Kernel
 	5,  // 7: pitopt.ir.v1.Meta.opsets:type_name -> pitopt.ir.v1.Opset
 	6,  // 8: pitopt.ir.v1.Meta.properties:type_name -> pitopt.ir.v1.Property
-	8,  // 9: pitopt.ir.v1.Constant.tensor:type_name -> pitopt.ir.v1.Tensor
-	9,  // 10: pitopt.ir.v1.Tensor.file:type_name -> pitopt.ir.v1.File
-	11, // 11: pitopt.ir.v1.Type.tensor:type_name -> pitopt.ir.v1.TensorType
-	10, // 12: pitopt.ir.v1.Type.sequence:type_name -> pitopt.ir.v1.Type
-	10, // 13: pitopt.ir.v1.Type.optional:type_name -> pitopt.ir.v1.Type
-	10, // 14: pitopt.ir.v1.Value.type:type_name -> pitopt.ir.v1.Type
-	12, // 15: pitopt.ir.v1.Block.params:type_name -> pitopt.ir.v1.Value
-	15, // 16: pitopt.ir.v1.Block.statements:type_name -> pitopt.ir.v1.Statement
-	13, // 17: pitopt.ir.v1.Function.body:type_name -> pitopt.ir.v1.Block
-	16, // 18: pitopt.ir.v1.Statement.unknown:type_name -> pitopt.ir.v1.UnknownOp
-	17, // 19: pitopt.ir.v1.Statement.call:type_name -> pitopt.ir.v1.Call
-	12, // 20: pitopt.ir.v1.Statement.results:type_name -> pitopt.ir.v1.Value
-	18, // 21: pitopt.ir.v1.Statement.attributes:type_name -> pitopt.ir.v1.Attribute
-	13, // 22: pitopt.ir.v1.Statement.regions:type_name -> pitopt.ir.v1.Block
-	19, // 23: pitopt.ir.v1.Attribute.ints:type_name -> pitopt.ir.v1.Ints
-	20, // 24: pitopt.ir.v1.Attribute.floats:type_name -> pitopt.ir.v1.Floats
-	21, // 25: pitopt.ir.v1.Attribute.strings:type_name -> pitopt.ir.v1.Strings
-	8,  // 26: pitopt.ir.v1.Attribute.tensor:type_name -> pitopt.ir.v1.Tensor
-	10, // 27: pitopt.ir.v1.Attribute.type:type_name -> pitopt.ir.v1.Type
-	18, // 28: pitopt.ir.v1.Kernel.attributes:type_name -> pitopt.ir.v1.Attribute
-	24, // 29: pitopt.ir.v1.Program.params:type_name -> pitopt.ir.v1.Buffer
-	24, // 30: pitopt.ir.v1.Program.results:type_name -> pitopt.ir.v1.Buffer
-	24, // 31: pitopt.ir.v1.Program.temporaries:type_name -> pitopt.ir.v1.Buffer
-	25, // 32: pitopt.ir.v1.Program.stages:type_name -> pitopt.ir.v1.Stage
-	0,  // 33: pitopt.ir.v1.Stage.kind:type_name -> pitopt.ir.v1.Stage.Kind
-	26, // 34: pitopt.ir.v1.Stage.axes:type_name -> pitopt.ir.v1.Axis
-	26, // 35: pitopt.ir.v1.Stage.reduced:type_name -> pitopt.ir.v1.Axis
-	27, // 36: pitopt.ir.v1.Stage.nodes:type_name -> pitopt.ir.v1.Scalar
-	8,  // 37: pitopt.ir.v1.Scalar.literal:type_name -> pitopt.ir.v1.Tensor
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	10, // 9: pitopt.ir.v1.Meta.outputs:type_name -> pitopt.ir.v1.Type
+	8,  // 10: pitopt.ir.v1.Constant.tensor:type_name -> pitopt.ir.v1.Tensor
+	9,  // 11: pitopt.ir.v1.Tensor.file:type_name -> pitopt.ir.v1.File
+	11, // 12: pitopt.ir.v1.Type.tensor:type_name -> pitopt.ir.v1.TensorType
+	10, // 13: pitopt.ir.v1.Type.sequence:type_name -> pitopt.ir.v1.Type
+	10, // 14: pitopt.ir.v1.Type.optional:type_name -> pitopt.ir.v1.Type
+	10, // 15: pitopt.ir.v1.Value.type:type_name -> pitopt.ir.v1.Type
+	12, // 16: pitopt.ir.v1.Block.params:type_name -> pitopt.ir.v1.Value
+	15, // 17: pitopt.ir.v1.Block.statements:type_name -> pitopt.ir.v1.Statement
+	13, // 18: pitopt.ir.v1.Function.body:type_name -> pitopt.ir.v1.Block
+	16, // 19: pitopt.ir.v1.Statement.unknown:type_name -> pitopt.ir.v1.UnknownOp
+	17, // 20: pitopt.ir.v1.Statement.call:type_name -> pitopt.ir.v1.Call
+	12, // 21: pitopt.ir.v1.Statement.results:type_name -> pitopt.ir.v1.Value
+	18, // 22: pitopt.ir.v1.Statement.attributes:type_name -> pitopt.ir.v1.Attribute
+	13, // 23: pitopt.ir.v1.Statement.regions:type_name -> pitopt.ir.v1.Block
+	19, // 24: pitopt.ir.v1.Attribute.ints:type_name -> pitopt.ir.v1.Ints
+	20, // 25: pitopt.ir.v1.Attribute.floats:type_name -> pitopt.ir.v1.Floats
+	21, // 26: pitopt.ir.v1.Attribute.strings:type_name -> pitopt.ir.v1.Strings
+	8,  // 27: pitopt.ir.v1.Attribute.tensor:type_name -> pitopt.ir.v1.Tensor
+	10, // 28: pitopt.ir.v1.Attribute.type:type_name -> pitopt.ir.v1.Type
+	18, // 29: pitopt.ir.v1.Kernel.attributes:type_name -> pitopt.ir.v1.Attribute
+	24, // 30: pitopt.ir.v1.Program.params:type_name -> pitopt.ir.v1.Buffer
+	24, // 31: pitopt.ir.v1.Program.results:type_name -> pitopt.ir.v1.Buffer
+	24, // 32: pitopt.ir.v1.Program.temporaries:type_name -> pitopt.ir.v1.Buffer
+	25, // 33: pitopt.ir.v1.Program.stages:type_name -> pitopt.ir.v1.Stage
+	0,  // 34: pitopt.ir.v1.Stage.kind:type_name -> pitopt.ir.v1.Stage.Kind
+	26, // 35: pitopt.ir.v1.Stage.axes:type_name -> pitopt.ir.v1.Axis
+	26, // 36: pitopt.ir.v1.Stage.reduced:type_name -> pitopt.ir.v1.Axis
+	27, // 37: pitopt.ir.v1.Stage.nodes:type_name -> pitopt.ir.v1.Scalar
+	8,  // 38: pitopt.ir.v1.Scalar.literal:type_name -> pitopt.ir.v1.Tensor
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_core_irpb_ir_proto_init() }

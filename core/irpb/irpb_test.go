@@ -2,6 +2,7 @@ package irpb_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/irpb"
 	_ "github.com/pitopt/pitopt/core/op"
+	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/core/text"
 )
@@ -49,6 +51,7 @@ func marshal(t testing.TB, m *ir.Module) ([]byte, [][]byte) {
 
 func TestEverythingRoundTrips(t *testing.T) {
 	m := everything(t)
+	m.Meta.Outputs = []ir.Type{ir.UnrankedOf(tensor.Invalid), ir.SequenceType{Elem: ir.TensorOf(tensor.F16, sym.Var("n"), sym.Const(2))}} // no part of the text
 	data, arena := marshal(t, m)
 	got, err := irpb.Unmarshal(data, irpb.Options{Arena: arena})
 	if err != nil {
@@ -60,6 +63,9 @@ func TestEverythingRoundTrips(t *testing.T) {
 	if got, want := text.String(got), text.String(m); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
+	if got, want := fmt.Sprint(got.Meta.Outputs), fmt.Sprint(m.Meta.Outputs); got != want {
+		t.Errorf("declared outputs: got %s, want %s", got, want)
+	}
 	again, _ := marshal(t, got)
 	if !bytes.Equal(again, data) {
 		t.Error("the second message differs from the first")
@@ -70,9 +76,9 @@ func TestEverythingRoundTrips(t *testing.T) {
 // of files stay there.
 func TestPlacesOfConstants(t *testing.T) {
 	m := ir.NewModule("m")
-	big := tensor.New(tensor.F32, 2000)
-	big.SetFloat(1999, 1.5)
-	m.AddConst("small", tensor.Of([]int64{1, 2, 3}), nil)
+	big := tensor.New(tensor.U8, irpb.InlineBytes+1)
+	big.SetFloat(irpb.InlineBytes, 15)
+	m.AddConst("small", tensor.New(tensor.U8, irpb.InlineBytes), nil)
 	m.AddConst("big", big, nil)
 	m.AddConst("same", big, nil)
 	src := ir.Source{File: "weights.bin", Offset: 128, Length: 8}

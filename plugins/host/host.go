@@ -3,25 +3,21 @@
 //
 // A plugin's passes are ordinary passes; what happens behind them is this package's
 // business alone. Whatever a plugin does wrong is one *diag.Error of code Plugin that
-// names it, says what it last wrote to stderr, and what to do. No process stays behind
-// after Close.
+// names it, says what to do, and what the plugin last wrote to stderr. No process stays
+// behind after Close.
 package host
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"os/exec"
-	"regexp"
-	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
-	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -153,7 +149,9 @@ func (p *Plugin) Lookup(name string) *ir.OpDef {
 // Close ends the plugin and whatever it started.
 func (p *Plugin) Close() {
 	if p.client != nil {
+		impatient := time.AfterFunc(grace, func() { _ = p.proc.Kill(context.Background()) }) // go-plugin waits for an answer as long as it takes
 		p.client.Kill()
+		impatient.Stop()
 	}
 	if p.proc != nil {
 		_ = p.proc.Kill(context.Background())
@@ -163,130 +161,20 @@ func (p *Plugin) Close() {
 	}
 }
 
+// grace is the time a plugin has to end when it is told to.
+const grace = time.Second
+
 func (p *Plugin) errorf(format string, args ...any) *diag.Error {
 	return diag.New(diag.Plugin, "plugin %q: "+format, append([]any{p.cfg.Name}, args...)...).In(p.cfg.Where)
 }
 
-// settle is how long what a plugin wrote to stderr may take to arrive after its answer,
-// which comes by another way.
-const settle = 50 * time.Millisecond
-
 // said adds what the plugin wrote last to an error.
 func (p *Plugin) said(e *diag.Error) *diag.Error {
-	p.proc.state(settle)
+	p.proc.settled()
 	if s := p.stderr.String(); s != "" {
-		e.Msg += "; the last it wrote:\n" + s + "\n"
+		e.Detail = "the last that plugin " + strconv.Quote(p.cfg.Name) + " wrote:\n" + s
 	}
 	return e
-}
-
-// command makes the command that starts the plugin, after checking what can be checked
-// without starting it.
-func (p *Plugin) command() (cmd *exec.Cmd, copied io.Closer, err error) {
-	path := p.cfg.Path
-	st, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, p.errorf("there is no file %s", path).Hint("build the plugin, or correct its path")
-	case err != nil:
-		return nil, nil, p.errorf("%v", err).Hint("correct its path")
-	case !st.Mode().IsRegular():
-		return nil, nil, p.errorf("%s is no file", path).Hint("the path must be that of an executable")
-	case runtime.GOOS != "windows" && st.Mode()&0o111 == 0:
-		return nil, nil, p.errorf("%s is not executable", path).Hint("chmod +x %s", path)
-	}
-	if len(p.cfg.SHA256) == 0 {
-		return exec.Command(path), io.NopCloser(nil), nil
-	}
-	cmd, digest, copied, err := pinned(path)
-	if err != nil {
-		return nil, nil, p.errorf("%v", err)
-	}
-	platform := runtime.GOOS + "/" + runtime.GOARCH
-	switch want, ok := p.cfg.SHA256[platform]; {
-	case !ok:
-		err = p.errorf("it is pinned, and there is no sha256 for %s", platform).Hint("if you trust %s, add %q = %q", path, platform, digest)
-	case want != digest:
-		err = p.errorf("the sha256 of %s is %s, the pipeline wants %s", path, digest, want).Hint("get the right executable, or correct the pin if you trust this one")
-	default:
-		return cmd, copied, nil
-	}
-	_ = copied.Close()
-	return nil, nil, err
-}
-
-func (p *Plugin) start(ctx context.Context) error {
-	cmd, copied, err := p.command()
-	if err != nil {
-		return err
-	}
-	defer copied.Close()
-	cmd.Env = environment()
-	if p.proc, err = newProcess(cmd); err != nil {
-		return p.errorf("%v", err)
-	}
-	defer context.AfterFunc(ctx, func() { _ = p.proc.Kill(ctx) })()
-	if p.dir, err = os.MkdirTemp("", "pitopt-plugin"); err != nil {
-		return p.errorf("%v", err)
-	}
-	p.client = goplugin.NewClient(&goplugin.ClientConfig{
-		HandshakeConfig:  protocol.Handshake,
-		Plugins:          goplugin.PluginSet{protocol.ServiceName: &protocol.Service{}},
-		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS:         true,
-		SkipHostEnv:      true,
-		StartTimeout:     p.cfg.Timeout,
-		Logger:           hclog.NewNullLogger(),
-		Stderr:           p.stderr,
-		SyncStdout:       p.stderr,
-		SyncStderr:       p.stderr,
-		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(protocol.MaxMessage), grpc.MaxCallSendMsgSize(protocol.MaxMessage))},
-		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd.Env = append(cmd.Env, spec.Env...)
-			return p.proc, nil
-		},
-		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.dir},
-	})
-	conn, err := p.client.Client()
-	if ctx.Err() != nil {
-		return diag.New(diag.Interrupted, "interrupted: %v", ctx.Err())
-	}
-	if err != nil {
-		return p.startError(err)
-	}
-	raw, err := conn.Dispense(protocol.ServiceName)
-	if err != nil {
-		return p.startError(err)
-	}
-	p.rpc = raw.(protocol.PassesClient)
-	return nil
-}
-
-var otherVersion = regexp.MustCompile(`Plugin version: (\d+)`)
-
-// startError says in our words why go-plugin gave up on a plugin.
-func (p *Plugin) startError(err error) error {
-	if v := otherVersion.FindStringSubmatch(err.Error()); v != nil {
-		hint := "build the plugin with a newer pitopt"
-		if len(v[1]) > 1 || v[1][0]-'0' > protocol.Version {
-			hint = "use a newer pitopt, or an older version of the plugin"
-		}
-		return p.errorf("it speaks version %s of the plugin protocol, this pitopt speaks version %d", v[1], protocol.Version).Hint("%s", hint)
-	}
-	if p.proc.ID() == "" {
-		return p.errorf("cannot be started: %v", err).Hint("check that %s is an executable for %s/%s", p.cfg.Path, runtime.GOOS, runtime.GOARCH)
-	}
-	state := p.proc.state(time.Second)
-	switch {
-	case regexp.MustCompile(`(?i)unrecognized remote plugin message: \S`).MatchString(err.Error()):
-		return p.said(p.errorf("its first line on stdout is no handshake: %.200q", regexp.MustCompile(`(?i)^.*message: `).ReplaceAllString(err.Error(), ""))).
-			Hint("it must call sdk.Serve and print nothing on stdout before")
-	case regexp.MustCompile(`timeout`).MatchString(err.Error()):
-		return p.said(p.errorf("it did not say within %v that it is ready", p.cfg.Timeout)).Hint("check that %s is a plugin of pitopt, or raise its timeout", p.cfg.Path)
-	case state != "":
-		return p.said(p.errorf("it ended at its start (%s)", state)).Hint("check that %s is a plugin of pitopt, and what it needs", p.cfg.Path)
-	}
-	return p.said(p.errorf("cannot be started: %v", err)).Hint("check that %s is a plugin of pitopt", p.cfg.Path)
 }
 
 func (p *Plugin) describe(ctx context.Context) error {
@@ -310,6 +198,9 @@ func (p *Plugin) describe(ctx context.Context) error {
 	}
 	for _, msg := range d.GetOperators() {
 		op, err := protocol.OperatorOf(msg)
+		if err == nil && p.ops[op.Name] != nil {
+			err = fmt.Errorf("operator %q is there twice", op.Name)
+		}
 		if err != nil {
 			return p.errorf("%v", err).Hint("this is a mistake in the plugin")
 		}
@@ -319,6 +210,8 @@ func (p *Plugin) describe(ctx context.Context) error {
 	return nil
 }
 
+const report = "report this to its author, or take its passes out of the pipeline"
+
 // callError says why a call failed that should not have.
 func (p *Plugin) callError(ctx context.Context, err error, call string) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
@@ -327,13 +220,13 @@ func (p *Plugin) callError(ctx context.Context, err error, call string) error {
 	switch {
 	case ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded:
 		_ = p.proc.Kill(context.Background())
-		return p.said(p.errorf("no answer to %s within %v", call, p.cfg.Timeout)).Hint("raise its timeout in the pipeline file, or report this to its author")
+		return p.said(p.errorf("no answer to %s within %v", call, p.cfg.Timeout).Hint("raise its timeout in the pipeline file, or report this to its author"))
 	case status.Code(err) == codes.Unavailable:
 		if state := p.proc.state(2 * time.Second); state != "" {
-			return p.said(p.errorf("it died during %s (%s)", call, state)).Hint("report this to its author, or take its passes out of the pipeline")
+			return p.said(p.errorf("it died during %s (%s)", call, state).Hint(report))
 		}
 	}
-	return p.said(p.errorf("%s failed: %s", call, status.Convert(err).Message())).Hint("report this to its author, or take its passes out of the pipeline")
+	return p.said(p.errorf("%s failed: %s", call, status.Convert(err).Message()).Hint(report))
 }
 
 // run sends the module through one of the plugin's passes, and replaces it by what
@@ -344,35 +237,46 @@ func (p *Plugin) run(c *pass.Context, m *ir.Module, name string) error {
 	if err := p.configure(ctx, c.Target); err != nil {
 		return err
 	}
-	sent, err := protocol.Send(m)
+	sent, err := protocol.Pack(m)
 	if err != nil {
 		return err
 	}
 	defer sent.Close()
-	req := &protocol.RunRequest{Pass: name, Options: map[string]*protocol.Value{}, Module: sent.Module, Arena: sent.Arena, Operators: p.foreign}
+	start := &protocol.Start{Pass: name, Options: map[string]*protocol.Value{}, Operators: p.foreign}
 	for k, v := range c.Options {
-		if req.Options[k], err = protocol.ValueMessage(v); err != nil {
+		if start.Options[k], err = protocol.ValueMessage(v); err != nil {
 			return p.errorf("option %s: %v", k, err)
 		}
 	}
-	stream, err := p.rpc.Run(ctx, req)
-	if err != nil {
+	stream, err := p.rpc.Run(ctx)
+	if err == nil {
+		err = sent.Send(start, stream.Send)
+	}
+	if err == nil {
+		err = stream.CloseSend()
+	}
+	if err != nil && !errors.Is(err, io.EOF) { // at EOF the plugin has ended the call, and says why
 		return p.callError(ctx, err, "Run")
 	}
-	result, chunks, err := p.events(ctx, c, stream)
+	in, err := p.events(ctx, c, sent, stream)
 	if err != nil {
 		return err
 	}
-	got, err := sent.Receive(result, chunks, p.lookup)
+	got, err := in.Module(p.lookup)
 	if err == nil {
 		err = ir.Verify(got)
 	}
 	if err != nil {
-		return p.said(p.errorf("it gave back an invalid module: %v", err)).Hint("report this to its author, or take the pass out of the pipeline")
+		return p.wrong(fmt.Errorf("it gave back an invalid module: %v", err))
 	}
 	got.Ops = m.Ops // also those that no statement has
 	*m = *got
 	return nil
+}
+
+// wrong is the error of a plugin that breaks the protocol.
+func (p *Plugin) wrong(err error) error {
+	return p.said(p.errorf("%v", err).Hint(report))
 }
 
 func (p *Plugin) configure(ctx context.Context, t *target.Target) error {
@@ -392,35 +296,44 @@ func (p *Plugin) configure(ctx context.Context, t *target.Target) error {
 	return nil
 }
 
+// noteBytes bounds what a pass may tell the user in one run.
+const noteBytes = 1 << 20
+
 // events reads the stream of a run up to its end.
-func (p *Plugin) events(ctx context.Context, c *pass.Context, stream grpc.ServerStreamingClient[protocol.Event]) (*protocol.Result, []byte, error) {
-	var chunks []byte
-	var result *protocol.Result
+func (p *Plugin) events(ctx context.Context, c *pass.Context, sent *protocol.Sent, stream grpc.ServerStreamingClient[protocol.Event]) (in *protocol.Incoming, err error) {
+	notes := 0
 	for {
 		e, err := stream.Recv()
 		switch {
-		case errors.Is(err, io.EOF) && result != nil:
-			return result, chunks, nil
+		case errors.Is(err, io.EOF) && in != nil:
+			return in, nil
 		case errors.Is(err, io.EOF):
-			return nil, nil, p.said(p.errorf("it ended Run without a result")).Hint("report this to its author")
+			return nil, p.wrong(errors.New("it ended Run without a result"))
 		case err != nil:
-			return nil, nil, p.callError(ctx, err, "Run")
-		case result != nil:
-			return nil, nil, p.errorf("it sent more after its result").Hint("report this to its author")
+			return nil, p.callError(ctx, err, "Run")
+		case in != nil:
+			if err := in.Add(e); err != nil {
+				return nil, p.wrong(err)
+			}
+			continue
 		}
 		switch k := e.GetKind().(type) {
+		case nil: // of a newer protocol, and no matter if we miss it
 		case *protocol.Event_Note:
+			if notes += len(k.Note); notes > noteBytes {
+				return nil, p.wrong(fmt.Errorf("its notes take more than %d bytes", noteBytes))
+			}
 			if c.Note != nil {
 				c.Note("%s", k.Note)
 			}
-		case *protocol.Event_Chunk:
-			if chunks, err = protocol.AddChunk(chunks, k.Chunk); err != nil {
-				return nil, nil, p.errorf("%v", err).Hint("report this to its author")
-			}
-		case *protocol.Event_Result:
-			result = k.Result
 		case *protocol.Event_Failure:
-			return nil, nil, p.failure(k.Failure)
+			return nil, p.failure(k.Failure)
+		case *protocol.Event_Result:
+			if in, err = sent.Expect(k.Result); err != nil {
+				return nil, p.wrong(err)
+			}
+		default:
+			return nil, p.wrong(errors.New("it sent a chunk before its result"))
 		}
 	}
 }
@@ -432,15 +345,14 @@ func (p *Plugin) failure(f *protocol.Failure) error {
 	if code < diag.Run || code > diag.Malformed {
 		code = diag.Plugin
 	}
-	e := diag.New(code, "plugin %q: %s", p.cfg.Name, f.GetMessage())
-	if code == diag.Plugin {
-		e = p.said(e)
-	}
-	e = e.At(f.GetNode(), f.GetOp())
+	e := diag.New(code, "plugin %q: %s", p.cfg.Name, f.GetMessage()).At(f.GetNode(), f.GetOp())
 	if f.GetHint() != "" {
 		e = e.Hint("%s", f.GetHint())
 	}
-	return e.Hint("report this to the author of the plugin, or take the pass out of the pipeline")
+	if code == diag.Plugin {
+		e = p.said(e).In(p.cfg.Where)
+	}
+	return e.Hint(report)
 }
 
 // PID is the number of the plugin's process.

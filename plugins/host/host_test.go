@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 	} else {
 		code = m.Run()
-		if left, _ := filepath.Glob(filepath.Join(tmp, "*plugin*")); len(left) > 1 { // one is that of the host that was killed
+		if left, _ := filepath.Glob(filepath.Join(tmp, "pitopt*")); len(left) > 1 { // one is that of the host that was killed
 			fmt.Fprintln(os.Stderr, "left behind:", left)
 			code = 1
 		}
@@ -209,13 +209,26 @@ func TestFaults(t *testing.T) {
 		{"exit", nil, 0, diag.Plugin, []string{"ended at its start (exit status 3)", "no licence found"}},
 		{"stdout", nil, 0, diag.Plugin, []string{`"Welcome!"`, "no handshake", "sdk.Serve"}},
 		{"version", nil, 0, diag.Plugin, []string{"speaks version 9", "speaks version 1", "newer pitopt"}},
-		{"silent", nil, time.Second, diag.Plugin, []string{"within 1s"}},
+		{"flood", nil, 0, diag.Plugin, []string{`"xxxxx`, "no handshake", "sdk.Serve", "x ..."}},
+		{"nowhere", nil, 0, diag.Plugin, []string{"Describe failed", "/nowhere"}},
+		{"deaf", nil, time.Second, diag.Plugin, []string{"did not say within 1s that it is ready", "timeout"}},
+		{"silent", nil, time.Second, diag.Plugin, []string{"did not say within 1s that it is ready", "timeout"}},
+		{"nameless", nil, 0, diag.Plugin, []string{`pass name "acme/"`, "mistake in the plugin"}},
 		{"crash", nil, 0, diag.Plugin, []string{"died during Run (exit status 7)", "out of luck", "acme/work", "report"}},
 		{"goroutine", nil, 0, diag.Plugin, []string{"died during Run", "far from the pass"}},
-		{"panic", nil, 0, diag.Plugin, []string{"panicked: in the pass", "testdata/faulty"}},
+		{"panic", nil, 0, diag.Plugin, []string{"p.toml:3:1: acme/work: ", "panicked: in the pass", "testdata/faulty"}},
 		{"hang", nil, time.Second, diag.Plugin, []string{"no answer to Run within 1s", "counting to infinity", "timeout"}},
 		{"invalid", nil, 0, diag.Plugin, []string{"gave back an invalid module"}},
 		{"torn", nil, 0, diag.Plugin, []string{"the pass left an invalid module"}},
+		{"daemon", nil, 0, diag.Plugin, []string{"died during Run (exit status 7)", "out of luck"}},
+		{"empty", nil, 0, diag.Plugin, []string{"without a result"}},
+		{"malformed", nil, 0, diag.Plugin, []string{"invalid module: this is no module in protobuf form"}},
+		{"short", nil, 0, diag.Plugin, []string{"invalid module: 4 bytes of it are missing"}},
+		{"long", nil, 0, diag.Plugin, []string{"longer than the result says"}},
+		{"early", nil, 0, diag.Plugin, []string{"a chunk before its result"}},
+		{"claim", nil, 0, diag.Plugin, []string{"a module of 1125899906842624 bytes; 1 GiB is the limit"}},
+		{"message", nil, 0, diag.Plugin, []string{"Run failed", "larger than max"}},
+		{"notes", nil, 0, diag.Plugin, []string{"notes take more than 1048576 bytes"}},
 		{"fails", nil, 0, diag.Unsupported, []string{`node "node_1" (Relu)`, "acme/work", "cannot do this; do without"}},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
@@ -236,12 +249,15 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := module(t, relu, nil)
-			before := text.String(m)
+			before, start := text.String(m), time.Now()
 			p, err := host.Open(t.Context(), host.Config{Name: "acme", Path: path, SHA256: c.sums, Timeout: c.timeout, Where: "p.toml:3:1"})
 			if err == nil {
 				_, err = run(t.Context(), p, 0, m, nil)
 				p.Close()
 				gone(t, p.PID())
+			}
+			if took := time.Since(start); took > 15*time.Second {
+				t.Errorf("it took %v", took)
 			}
 			var e *diag.Error
 			if !errors.As(err, &e) || e.Code != c.code || e.Way == "" || !strings.Contains(e.Error(), `plugin "acme"`) {
@@ -271,43 +287,50 @@ func gone(t *testing.T, pid int) {
 	}
 }
 
+// inGroup counts the processes of a process group.
+func inGroup(pgid int) (n int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range stats {
+		b, _ := os.ReadFile(name)
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if len(fields) > 2 && fields[0] != "Z" && fields[2] == fmt.Sprint(pgid) {
+			n++
+		}
+	}
+	return n
+}
+
+// empties waits until a process group is empty.
+func empties(t *testing.T, pgid int) {
+	t.Helper()
+	for start := time.Now(); inGroup(pgid) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > 5*time.Second {
+			t.Fatal("a process is still there")
+		}
+	}
+}
+
 // TestGroup looks for what a plugin has started itself.
 func TestGroup(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("processes are looked up in /proc")
 	}
 	p := open(t, host.Config{Name: "acme", Path: named(t, "child")})
-	inGroup := func() (n int) {
-		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-		for _, name := range stats {
-			b, _ := os.ReadFile(name)
-			fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-			if len(fields) > 2 && fields[0] != "Z" && fields[2] == fmt.Sprint(p.PID()) {
-				n++
-			}
-		}
-		return n
-	}
-	if n := inGroup(); n != 2 {
+	if n := inGroup(p.PID()); n != 2 {
 		t.Fatalf("%d processes, want the plugin and its child", n)
 	}
-	start := time.Now()
 	p.Close()
-	for inGroup() > 0 {
-		if time.Since(start) > 5*time.Second {
-			t.Fatal("a process is still there")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	empties(t, p.PID())
 }
 
-// TestHostKilled kills a host so that it can not clean up; its plugin ends all the same.
+// TestHostKilled kills a host so that it can not clean up; its plugin ends all the same,
+// and what that has started.
 func TestHostKilled(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("only Linux ends a child with its parent")
+		t.Skip("only Linux ends a plugin with its host")
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "PITOPT_TEST_HOST="+named(t, "good"))
+	cmd.Env = append(os.Environ(), "PITOPT_TEST_HOST="+named(t, "child"))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -317,19 +340,50 @@ func TestHostKilled(t *testing.T) {
 	}
 	var pid int
 	_, err = fmt.Fscan(out, &pid)
+	n := inGroup(pid)
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	if err != nil {
+	if err != nil || n != 2 {
+		t.Fatalf("%d processes, want the plugin and its child (%v)", n, err)
+	}
+	empties(t, pid)
+}
+
+// TestFrozen closes a plugin that does not listen.
+func TestFrozen(t *testing.T) {
+	p := open(t, host.Config{Name: "acme", Path: named(t, "frozen")})
+	if _, err := run(t.Context(), p, 0, module(t, relu, nil), nil); err != nil {
 		t.Fatal(err)
 	}
-	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || strings.Contains(string(stat), ") Z ") {
-			return
-		}
-		if time.Since(start) > 5*time.Second {
-			t.Fatalf("process %d is still there", pid)
-		}
+	time.Sleep(300 * time.Millisecond) // by now it is stopped
+	done := make(chan struct{})
+	go func() { p.Close(); close(done) }()
+	select {
+	case <-done:
+		gone(t, p.PID())
+	case <-time.After(20 * time.Second):
+		t.Fatal("Close waits for ever")
+	}
+}
+
+// TestNoisy has a plugin print where the handshake was, and more than a pipe holds.
+func TestNoisy(t *testing.T) {
+	p := open(t, host.Config{Name: "acme", Path: named(t, "noisy")})
+	if _, err := run(t.Context(), p, 0, module(t, relu, nil), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLongFolder has a temporary folder whose name no socket can have.
+func TestLongFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("x", 100))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", dir)
+	open(t, host.Config{Name: "acme", Path: named(t, "good")}).Close()
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("%s is left behind", left[0].Name())
 	}
 }
 

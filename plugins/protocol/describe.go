@@ -47,12 +47,12 @@ func PassOf(plugin string, d *Description, msg *Pass) (*pass.Pass, error) {
 	}
 	out := &pass.Pass{Name: plugin + "/" + msg.GetName(), Doc: msg.GetDoc(), After: orders(msg.GetAfter()), Before: orders(msg.GetBefore())}
 	for _, o := range msg.GetOptions() {
-		kind := pass.Kind(o.GetKind())
-		v, err := ValueOf(kind, o.GetDefault())
-		if err != nil {
-			return nil, fmt.Errorf("pass %s: option %s: %v", msg.GetName(), o.GetName(), err)
+		opt := pass.Option{Name: o.GetName(), Kind: pass.Kind(o.GetKind()), Doc: o.GetDoc(), Values: o.GetValues()}
+		var err error
+		if opt.Default, err = ValueOf(opt, o.GetDefault()); err != nil {
+			return nil, fmt.Errorf("pass %s: %v", msg.GetName(), err)
 		}
-		out.Options = append(out.Options, pass.Option{Name: o.GetName(), Kind: kind, Doc: o.GetDoc(), Default: v, Values: o.GetValues()})
+		out.Options = append(out.Options, opt)
 	}
 	return out, nil
 }
@@ -76,8 +76,9 @@ func ValueMessage(v any) (*Value, error) {
 	return nil, fmt.Errorf("a %T is no value of an option", v)
 }
 
-// ValueOf is the value of an option of the given kind, in the Go type of the kind.
-func ValueOf(kind pass.Kind, msg *Value) (any, error) {
+// ValueOf is a value of the option, in the Go type of its kind.
+func ValueOf(o pass.Option, msg *Value) (any, error) {
+	kind := o.Kind
 	switch v := msg.GetKind().(type) {
 	case *Value_Bool:
 		if kind == pass.Bool {
@@ -95,7 +96,7 @@ func ValueOf(kind pass.Kind, msg *Value) (any, error) {
 			return v.Float, nil
 		}
 	case *Value_String_:
-		if kind == pass.String || kind == pass.Enum {
+		if kind == pass.String || kind == pass.Enum && slices.Contains(o.Values, v.String_) {
 			return v.String_, nil
 		}
 	case *Value_Strings:
@@ -103,5 +104,5 @@ func ValueOf(kind pass.Kind, msg *Value) (any, error) {
 			return v.Strings.GetValues(), nil
 		}
 	}
-	return nil, fmt.Errorf("the value does not fit the kind %q", kind)
+	return nil, fmt.Errorf("option %s takes no %v: its kind is %q", o.Name, msg, kind)
 }

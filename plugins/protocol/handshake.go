@@ -16,10 +16,6 @@ const Version = 1
 // ServiceName is the name that go-plugin dispenses the service under.
 const ServiceName = "pitopt.pass.v1"
 
-// MaxMessage bounds a message, in bytes. Constants above irpb.InlineBytes are no part of
-// one.
-const MaxMessage = 512 << 20
-
 // Handshake tells a plugin of pitopt from other executables. It is no secret.
 var Handshake = goplugin.HandshakeConfig{
 	ProtocolVersion:  Version,

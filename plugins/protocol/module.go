@@ -9,28 +9,23 @@ import (
 	"github.com/pitopt/pitopt/core/irpb"
 )
 
-const (
-	chunkBytes = 1 << 20 // of a stream of new constants
-	maxNew     = 8 << 30 // bytes of new constants in one result
-)
-
 // Sent is a module on its way to a plugin.
 type Sent struct {
-	Module []byte
-	Arena  *Arena
-	bytes  [][]byte
+	module []byte
+	arena  *Arena
+	bytes  [][]byte // of the arena
 	files  map[ir.Source][]byte
 	file   *os.File
 }
 
-// Send makes the message of a module. Constants that lie in files go by their place,
+// Pack makes the messages of a module. Constants that lie in files go by their place,
 // the others through the arena. Close gives the arena back, after the call.
-func Send(m *ir.Module) (*Sent, error) {
+func Pack(m *ir.Module) (*Sent, error) {
 	data, arena, err := irpb.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sent{Module: data, Arena: &Arena{}, bytes: arena, files: map[ir.Source][]byte{}}
+	s := &Sent{module: data, arena: &Arena{}, bytes: arena, files: map[ir.Source][]byte{}}
 	for _, c := range m.Consts {
 		if c.Source != nil {
 			s.files[*c.Source] = c.Tensor.Bytes()
@@ -39,11 +34,11 @@ func Send(m *ir.Module) (*Sent, error) {
 	if len(arena) == 0 {
 		return s, nil
 	}
-	if s.file, s.Arena.Path, err = arenaFile(arena); err != nil {
+	if s.file, s.arena.Path, err = arenaFile(arena); err != nil {
 		return nil, diag.New(diag.Plugin, "cannot share %d constants with a plugin: %v", len(arena), err)
 	}
 	for _, b := range arena {
-		s.Arena.Lengths = append(s.Arena.Lengths, int64(len(b)))
+		s.arena.Lengths = append(s.arena.Lengths, int64(len(b)))
 	}
 	return s, nil
 }
@@ -56,40 +51,116 @@ func (s *Sent) Close() error {
 	return closeArena(s.file)
 }
 
-// Receive reads what came back: a result and the bytes of all chunks. The result may
-// refer to what was sent and to nothing else: a plugin does not make its host read files.
-func (s *Sent) Receive(r *Result, chunks []byte, lookup func(string) *ir.OpDef) (*ir.Module, error) {
-	arena := make([][]byte, len(r.GetArena()))
+// Send sends the start, which gets the parts that are about the module, and the chunks.
+func (s *Sent) Send(start *Start, send func(*Request) error) error {
+	start.ModuleBytes, start.Arena = int64(len(s.module)), s.arena
+	if err := send(&Request{Kind: &Request_Start{Start: start}}); err != nil {
+		return err
+	}
+	return inChunks(s.module, func(b []byte) error { return send(&Request{Kind: &Request_Module{Module: b}}) })
+}
+
+// Incoming is a module on its way back from a plugin.
+type Incoming struct {
+	sent   *Sent
+	module buffer
+	arena  []buffer
+	next   int // of the arena: those before it are whole
+}
+
+// Expect starts with a result. The module may refer to what was sent and to what comes
+// with it, and to nothing else: a plugin does not make its host read files.
+func (s *Sent) Expect(r *Result) (*Incoming, error) {
+	in := &Incoming{sent: s}
+	var err error
+	if in.module, err = moduleBuffer(r.GetModuleBytes()); err != nil {
+		return nil, err
+	}
+	left := int64(maxNew)
 	for i, x := range r.GetArena() {
 		switch p := x.GetPlace().(type) {
 		case *Slice_OfRequest:
 			if int64(p.OfRequest) >= int64(len(s.bytes)) {
 				return nil, fmt.Errorf("it refers to constant %d of the arena, which has %d", p.OfRequest, len(s.bytes))
 			}
-			arena[i] = s.bytes[p.OfRequest]
+			in.arena = append(in.arena, full(s.bytes[p.OfRequest]))
 		case *Slice_Streamed:
-			if p.Streamed < 0 || p.Streamed > int64(len(chunks)) {
-				return nil, fmt.Errorf("it claims %d bytes for a constant, %d are there", p.Streamed, len(chunks))
+			if p.Streamed < 0 || p.Streamed > left {
+				return nil, fmt.Errorf("its new constants take more than %d GiB", maxNew>>30)
 			}
-			arena[i], chunks = chunks[:p.Streamed:p.Streamed], chunks[p.Streamed:]
+			left -= p.Streamed
+			in.arena = append(in.arena, buffer{size: p.Streamed})
 		default:
 			return nil, fmt.Errorf("constant %d of its arena is nowhere", i)
 		}
 	}
-	return irpb.Unmarshal(r.GetModule(), irpb.Options{Lookup: lookup, Arena: arena, File: func(src ir.Source) ([]byte, error) {
-		if b, ok := s.files[src]; ok {
+	return in, nil
+}
+
+// Add takes a chunk.
+func (in *Incoming) Add(e *Event) error {
+	var rest []byte
+	switch k := e.GetKind().(type) {
+	case nil: // of a newer protocol, and no matter if we miss it
+	case *Event_Module:
+		rest = in.module.add(k.Module)
+	case *Event_Constants:
+		for rest = k.Constants; in.next < len(in.arena); in.next++ {
+			if rest = in.arena[in.next].add(rest); in.arena[in.next].missing() > 0 {
+				break
+			}
+		}
+	default:
+		return fmt.Errorf("what follows its result is no chunk")
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("the chunks are longer than the result says")
+	}
+	return nil
+}
+
+// Module reads the module when all chunks are there.
+func (in *Incoming) Module(lookup func(string) *ir.OpDef) (*ir.Module, error) {
+	missing := in.module.missing()
+	arena := make([][]byte, len(in.arena))
+	for i := range in.arena {
+		missing += in.arena[i].missing()
+		arena[i] = in.arena[i].data
+	}
+	if missing > 0 {
+		return nil, fmt.Errorf("%d bytes of it are missing", missing)
+	}
+	return irpb.Unmarshal(in.module.data, irpb.Options{Lookup: lookup, Arena: arena, File: func(src ir.Source) ([]byte, error) {
+		if b, ok := in.sent.files[src]; ok {
 			return b, nil
 		}
 		return nil, fmt.Errorf("it is no part of the module that was sent")
 	}})
 }
 
-// AddChunk puts one more chunk to those that came, within bounds.
-func AddChunk(all, chunk []byte) ([]byte, error) {
-	if len(all)+len(chunk) > maxNew {
-		return nil, fmt.Errorf("its new constants take more than %d GiB", maxNew>>30)
+// ReadRequest reads what a host sends for a run.
+func ReadRequest(recv func() (*Request, error)) (start *Start, module []byte, err error) {
+	first, err := recv()
+	if err != nil {
+		return nil, nil, err
 	}
-	return append(all, chunk...), nil
+	if start = first.GetStart(); start == nil {
+		return nil, nil, fmt.Errorf("the first message is no start")
+	}
+	b, err := moduleBuffer(start.GetModuleBytes())
+	if err != nil {
+		return nil, nil, err
+	}
+	for b.missing() > 0 {
+		r, err := recv()
+		if err != nil {
+			return nil, nil, fmt.Errorf("%d bytes of the module are missing: %w", b.missing(), err)
+		}
+		if rest := b.add(r.GetModule()); len(rest) > 0 {
+			return nil, nil, fmt.Errorf("the chunks are longer than the start says")
+		}
+	}
+	return start, b.data, nil
 }
 
 // Received is a module in a plugin, with what its constants view.
@@ -99,19 +170,19 @@ type Received struct {
 	maps   map[string][]byte
 }
 
-// ReceiveRequest reads the module of a request. Its constants view mapped memory that
-// Close gives back.
-func ReceiveRequest(req *RunRequest, lookup func(string) *ir.OpDef) (*Received, error) {
+// Unpack reads the module of a request. Its constants view mapped memory that Close
+// gives back.
+func Unpack(start *Start, module []byte, lookup func(string) *ir.OpDef) (*Received, error) {
 	r := &Received{maps: map[string][]byte{}}
-	if err := r.read(req, lookup); err != nil {
+	if err := r.read(start, module, lookup); err != nil {
 		_ = r.Close()
 		return nil, err
 	}
 	return r, nil
 }
 
-func (r *Received) read(req *RunRequest, lookup func(string) *ir.OpDef) (err error) {
-	if a := req.GetArena(); len(a.GetLengths()) > 0 {
+func (r *Received) read(start *Start, module []byte, lookup func(string) *ir.OpDef) (err error) {
+	if a := start.GetArena(); len(a.GetLengths()) > 0 {
 		all, err := r.mapped(a.GetPath())
 		if err != nil {
 			return err
@@ -123,7 +194,7 @@ func (r *Received) read(req *RunRequest, lookup func(string) *ir.OpDef) (err err
 			r.arena, all = append(r.arena, all[:n:n]), all[n:]
 		}
 	}
-	r.Module, err = irpb.Unmarshal(req.GetModule(), irpb.Options{Lookup: lookup, Arena: r.arena, File: func(src ir.Source) ([]byte, error) {
+	r.Module, err = irpb.Unmarshal(module, irpb.Options{Lookup: lookup, Arena: r.arena, File: func(src ir.Source) ([]byte, error) {
 		all, err := r.mapped(src.File)
 		if err != nil {
 			return nil, err
@@ -162,7 +233,8 @@ func (r *Received) Close() error {
 
 // Answer is a module on its way back.
 type Answer struct {
-	result *Result
+	module []byte
+	arena  []*Slice
 	fresh  [][]byte // constants that the request did not have
 }
 
@@ -179,28 +251,30 @@ func (r *Received) Answer() (*Answer, error) {
 			sent[&b[0]] = i
 		}
 	}
-	a := &Answer{result: &Result{Module: data}}
+	a := &Answer{module: data}
 	for _, b := range arena {
 		if i, ok := sent[&b[0]]; ok && len(r.arena[i]) == len(b) {
-			a.result.Arena = append(a.result.Arena, &Slice{Place: &Slice_OfRequest{OfRequest: uint32(i)}})
+			a.arena = append(a.arena, &Slice{Place: &Slice_OfRequest{OfRequest: uint32(i)}})
 			continue
 		}
-		a.result.Arena = append(a.result.Arena, &Slice{Place: &Slice_Streamed{Streamed: int64(len(b))}})
+		a.arena = append(a.arena, &Slice{Place: &Slice_Streamed{Streamed: int64(len(b))}})
 		a.fresh = append(a.fresh, b)
 	}
 	return a, nil
 }
 
-// Send sends the answer: chunks of constants that are new, then the result.
+// Send sends the answer: the result, then its chunks.
 func (a *Answer) Send(send func(*Event) error) error {
-	for _, b := range a.fresh {
-		for len(b) > 0 {
-			n := min(len(b), chunkBytes)
-			if err := send(&Event{Kind: &Event_Chunk{Chunk: b[:n]}}); err != nil {
-				return err
-			}
-			b = b[n:]
+	if err := send(&Event{Kind: &Event_Result{Result: &Result{ModuleBytes: int64(len(a.module)), Arena: a.arena}}}); err != nil {
+		return err
+	}
+	if err := inChunks(a.module, func(b []byte) error { return send(&Event{Kind: &Event_Module{Module: b}}) }); err != nil {
+		return err
+	}
+	for _, c := range a.fresh {
+		if err := inChunks(c, func(b []byte) error { return send(&Event{Kind: &Event_Constants{Constants: b}}) }); err != nil {
+			return err
 		}
 	}
-	return send(&Event{Kind: &Event_Result{Result: a.result}})
+	return nil
 }

@@ -3,8 +3,9 @@
 //
 // A plugin is started with go-plugin's handshake (cookie and version in handshake.go),
 // speaks gRPC under AutoMTLS, and answers calls one after the other. It ends when it is
-// told to, when its connection closes, or when it is killed; it may keep nothing that
-// would be missed.
+// told to, or a second later, when it is killed; it may keep nothing that would be
+// missed. No message is over 4 MiB, the limit that gRPC has in every language: modules
+// and constants cross in chunks.
 //
 // Compatibility is as for modules, see core/irpb/ir.proto: fields keep their numbers
 // and meanings, readers ignore fields that they do not know. What can not be said like
@@ -35,7 +36,6 @@ const (
 
 type DescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	HostVersion   string                 `protobuf:"bytes,1,opt,name=host_version,json=hostVersion,proto3" json:"host_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -68,13 +68,6 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
 	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *DescribeRequest) GetHostVersion() string {
-	if x != nil {
-		return x.HostVersion
-	}
-	return ""
 }
 
 type Description struct {
@@ -726,31 +719,31 @@ func (*Configured) Descriptor() ([]byte, []int) {
 	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{10}
 }
 
-type RunRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pass          string                 `protobuf:"bytes,1,opt,name=pass,proto3" json:"pass,omitempty"`
-	Options       map[string]*Value      `protobuf:"bytes,2,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // complete
-	Module        []byte                 `protobuf:"bytes,3,opt,name=module,proto3" json:"module,omitempty"`                                                                             // a pitopt.ir.v1.Module
-	Arena         *Arena                 `protobuf:"bytes,4,opt,name=arena,proto3" json:"arena,omitempty"`
-	Operators     []*Operator            `protobuf:"bytes,5,rep,name=operators,proto3" json:"operators,omitempty"` // of other plugins, which the module may use
+type Request struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Request_Start
+	//	*Request_Module
+	Kind          isRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *RunRequest) Reset() {
-	*x = RunRequest{}
+func (x *Request) Reset() {
+	*x = Request{}
 	mi := &file_plugins_protocol_pass_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *RunRequest) String() string {
+func (x *Request) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*RunRequest) ProtoMessage() {}
+func (*Request) ProtoMessage() {}
 
-func (x *RunRequest) ProtoReflect() protoreflect.Message {
+func (x *Request) ProtoReflect() protoreflect.Message {
 	mi := &file_plugins_protocol_pass_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -762,40 +755,122 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
-func (*RunRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use Request.ProtoReflect.Descriptor instead.
+func (*Request) Descriptor() ([]byte, []int) {
 	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *RunRequest) GetPass() string {
+func (x *Request) GetKind() isRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Request) GetStart() *Start {
+	if x != nil {
+		if x, ok := x.Kind.(*Request_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetModule() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*Request_Module); ok {
+			return x.Module
+		}
+	}
+	return nil
+}
+
+type isRequest_Kind interface {
+	isRequest_Kind()
+}
+
+type Request_Start struct {
+	Start *Start `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type Request_Module struct {
+	Module []byte `protobuf:"bytes,2,opt,name=module,proto3,oneof"` // a chunk of a pitopt.ir.v1.Module
+}
+
+func (*Request_Start) isRequest_Kind() {}
+
+func (*Request_Module) isRequest_Kind() {}
+
+type Start struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pass          string                 `protobuf:"bytes,1,opt,name=pass,proto3" json:"pass,omitempty"`
+	Options       map[string]*Value      `protobuf:"bytes,2,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // complete
+	ModuleBytes   int64                  `protobuf:"varint,3,opt,name=module_bytes,json=moduleBytes,proto3" json:"module_bytes,omitempty"`
+	Arena         *Arena                 `protobuf:"bytes,4,opt,name=arena,proto3" json:"arena,omitempty"`
+	Operators     []*Operator            `protobuf:"bytes,5,rep,name=operators,proto3" json:"operators,omitempty"` // of other plugins, which the module may use
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Start) Reset() {
+	*x = Start{}
+	mi := &file_plugins_protocol_pass_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Start) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Start) ProtoMessage() {}
+
+func (x *Start) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_protocol_pass_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Start.ProtoReflect.Descriptor instead.
+func (*Start) Descriptor() ([]byte, []int) {
+	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Start) GetPass() string {
 	if x != nil {
 		return x.Pass
 	}
 	return ""
 }
 
-func (x *RunRequest) GetOptions() map[string]*Value {
+func (x *Start) GetOptions() map[string]*Value {
 	if x != nil {
 		return x.Options
 	}
 	return nil
 }
 
-func (x *RunRequest) GetModule() []byte {
+func (x *Start) GetModuleBytes() int64 {
 	if x != nil {
-		return x.Module
+		return x.ModuleBytes
 	}
-	return nil
+	return 0
 }
 
-func (x *RunRequest) GetArena() *Arena {
+func (x *Start) GetArena() *Arena {
 	if x != nil {
 		return x.Arena
 	}
 	return nil
 }
 
-func (x *RunRequest) GetOperators() []*Operator {
+func (x *Start) GetOperators() []*Operator {
 	if x != nil {
 		return x.Operators
 	}
@@ -814,7 +889,7 @@ type Arena struct {
 
 func (x *Arena) Reset() {
 	*x = Arena{}
-	mi := &file_plugins_protocol_pass_proto_msgTypes[12]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +901,7 @@ func (x *Arena) String() string {
 func (*Arena) ProtoMessage() {}
 
 func (x *Arena) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_protocol_pass_proto_msgTypes[12]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +914,7 @@ func (x *Arena) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arena.ProtoReflect.Descriptor instead.
 func (*Arena) Descriptor() ([]byte, []int) {
-	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{12}
+	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Arena) GetPath() string {
@@ -861,9 +936,10 @@ type Event struct {
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Event_Note
-	//	*Event_Chunk
-	//	*Event_Result
 	//	*Event_Failure
+	//	*Event_Result
+	//	*Event_Module
+	//	*Event_Constants
 	Kind          isEvent_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -871,7 +947,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_plugins_protocol_pass_proto_msgTypes[13]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +959,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_protocol_pass_proto_msgTypes[13]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +972,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{13}
+	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Event) GetKind() isEvent_Kind {
@@ -915,10 +991,10 @@ func (x *Event) GetNote() string {
 	return ""
 }
 
-func (x *Event) GetChunk() []byte {
+func (x *Event) GetFailure() *Failure {
 	if x != nil {
-		if x, ok := x.Kind.(*Event_Chunk); ok {
-			return x.Chunk
+		if x, ok := x.Kind.(*Event_Failure); ok {
+			return x.Failure
 		}
 	}
 	return nil
@@ -933,10 +1009,19 @@ func (x *Event) GetResult() *Result {
 	return nil
 }
 
-func (x *Event) GetFailure() *Failure {
+func (x *Event) GetModule() []byte {
 	if x != nil {
-		if x, ok := x.Kind.(*Event_Failure); ok {
-			return x.Failure
+		if x, ok := x.Kind.(*Event_Module); ok {
+			return x.Module
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetConstants() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_Constants); ok {
+			return x.Constants
 		}
 	}
 	return nil
@@ -950,37 +1035,43 @@ type Event_Note struct {
 	Note string `protobuf:"bytes,1,opt,name=note,proto3,oneof"` // for the user
 }
 
-type Event_Chunk struct {
-	Chunk []byte `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"` // of the bytes of new constants
+type Event_Failure struct {
+	Failure *Failure `protobuf:"bytes,2,opt,name=failure,proto3,oneof"`
 }
 
 type Event_Result struct {
 	Result *Result `protobuf:"bytes,3,opt,name=result,proto3,oneof"`
 }
 
-type Event_Failure struct {
-	Failure *Failure `protobuf:"bytes,4,opt,name=failure,proto3,oneof"`
+type Event_Module struct {
+	Module []byte `protobuf:"bytes,4,opt,name=module,proto3,oneof"` // a chunk of a pitopt.ir.v1.Module
+}
+
+type Event_Constants struct {
+	Constants []byte `protobuf:"bytes,5,opt,name=constants,proto3,oneof"` // a chunk of the new constants, all put together
 }
 
 func (*Event_Note) isEvent_Kind() {}
 
-func (*Event_Chunk) isEvent_Kind() {}
+func (*Event_Failure) isEvent_Kind() {}
 
 func (*Event_Result) isEvent_Kind() {}
 
-func (*Event_Failure) isEvent_Kind() {}
+func (*Event_Module) isEvent_Kind() {}
+
+func (*Event_Constants) isEvent_Kind() {}
 
 type Result struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Module        []byte                 `protobuf:"bytes,1,opt,name=module,proto3" json:"module,omitempty"` // a pitopt.ir.v1.Module
-	Arena         []*Slice               `protobuf:"bytes,2,rep,name=arena,proto3" json:"arena,omitempty"`
+	ModuleBytes   int64                  `protobuf:"varint,1,opt,name=module_bytes,json=moduleBytes,proto3" json:"module_bytes,omitempty"`
+	Arena         []*Slice               `protobuf:"bytes,2,rep,name=arena,proto3" json:"arena,omitempty"` // what the module refers to
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_plugins_protocol_pass_proto_msgTypes[14]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1083,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_protocol_pass_proto_msgTypes[14]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,14 +1096,14 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{14}
+	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *Result) GetModule() []byte {
+func (x *Result) GetModuleBytes() int64 {
 	if x != nil {
-		return x.Module
+		return x.ModuleBytes
 	}
-	return nil
+	return 0
 }
 
 func (x *Result) GetArena() []*Slice {
@@ -1036,7 +1127,7 @@ type Slice struct {
 
 func (x *Slice) Reset() {
 	*x = Slice{}
-	mi := &file_plugins_protocol_pass_proto_msgTypes[15]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1139,7 @@ func (x *Slice) String() string {
 func (*Slice) ProtoMessage() {}
 
 func (x *Slice) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_protocol_pass_proto_msgTypes[15]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1152,7 @@ func (x *Slice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Slice.ProtoReflect.Descriptor instead.
 func (*Slice) Descriptor() ([]byte, []int) {
-	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{15}
+	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Slice) GetPlace() isSlice_Place {
@@ -1098,7 +1189,7 @@ type Slice_OfRequest struct {
 }
 
 type Slice_Streamed struct {
-	Streamed int64 `protobuf:"varint,2,opt,name=streamed,proto3,oneof"` // the next so many bytes of the chunks, all put together
+	Streamed int64 `protobuf:"varint,2,opt,name=streamed,proto3,oneof"` // the next so many bytes of the new constants
 }
 
 func (*Slice_OfRequest) isSlice_Place() {}
@@ -1119,7 +1210,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_plugins_protocol_pass_proto_msgTypes[16]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1222,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_protocol_pass_proto_msgTypes[16]
+	mi := &file_plugins_protocol_pass_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1235,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{16}
+	return file_plugins_protocol_pass_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Failure) GetCode() int32 {
@@ -1186,9 +1277,8 @@ var File_plugins_protocol_pass_proto protoreflect.FileDescriptor
 
 const file_plugins_protocol_pass_proto_rawDesc = "" +
 	"\n" +
-	"\x1bplugins/protocol/pass.proto\x12\x0epitopt.pass.v1\"4\n" +
-	"\x0fDescribeRequest\x12!\n" +
-	"\fhost_version\x18\x01 \x01(\tR\vhostVersion\"\xa1\x01\n" +
+	"\x1bplugins/protocol/pass.proto\x12\x0epitopt.pass.v1\"\x11\n" +
+	"\x0fDescribeRequest\"\xa1\x01\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12,\n" +
@@ -1229,12 +1319,15 @@ const file_plugins_protocol_pass_proto_rawDesc = "" +
 	"\athreads\x18\x02 \x01(\rR\athreads\x12%\n" +
 	"\x0ebounded_result\x18\x03 \x01(\x03R\rboundedResult\"\f\n" +
 	"\n" +
-	"Configured\"\xb3\x02\n" +
-	"\n" +
-	"RunRequest\x12\x12\n" +
-	"\x04pass\x18\x01 \x01(\tR\x04pass\x12A\n" +
-	"\aoptions\x18\x02 \x03(\v2'.pitopt.pass.v1.RunRequest.OptionsEntryR\aoptions\x12\x16\n" +
-	"\x06module\x18\x03 \x01(\fR\x06module\x12+\n" +
+	"Configured\"Z\n" +
+	"\aRequest\x12-\n" +
+	"\x05start\x18\x01 \x01(\v2\x15.pitopt.pass.v1.StartH\x00R\x05start\x12\x18\n" +
+	"\x06module\x18\x02 \x01(\fH\x00R\x06moduleB\x06\n" +
+	"\x04kind\"\xb4\x02\n" +
+	"\x05Start\x12\x12\n" +
+	"\x04pass\x18\x01 \x01(\tR\x04pass\x12<\n" +
+	"\aoptions\x18\x02 \x03(\v2\".pitopt.pass.v1.Start.OptionsEntryR\aoptions\x12!\n" +
+	"\fmodule_bytes\x18\x03 \x01(\x03R\vmoduleBytes\x12+\n" +
 	"\x05arena\x18\x04 \x01(\v2\x15.pitopt.pass.v1.ArenaR\x05arena\x126\n" +
 	"\toperators\x18\x05 \x03(\v2\x18.pitopt.pass.v1.OperatorR\toperators\x1aQ\n" +
 	"\fOptionsEntry\x12\x10\n" +
@@ -1242,15 +1335,16 @@ const file_plugins_protocol_pass_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x15.pitopt.pass.v1.ValueR\x05value:\x028\x01\"5\n" +
 	"\x05Arena\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
-	"\alengths\x18\x02 \x03(\x03R\alengths\"\xa4\x01\n" +
+	"\alengths\x18\x02 \x03(\x03R\alengths\"\xc6\x01\n" +
 	"\x05Event\x12\x14\n" +
-	"\x04note\x18\x01 \x01(\tH\x00R\x04note\x12\x16\n" +
-	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunk\x120\n" +
-	"\x06result\x18\x03 \x01(\v2\x16.pitopt.pass.v1.ResultH\x00R\x06result\x123\n" +
-	"\afailure\x18\x04 \x01(\v2\x17.pitopt.pass.v1.FailureH\x00R\afailureB\x06\n" +
-	"\x04kind\"M\n" +
-	"\x06Result\x12\x16\n" +
-	"\x06module\x18\x01 \x01(\fR\x06module\x12+\n" +
+	"\x04note\x18\x01 \x01(\tH\x00R\x04note\x123\n" +
+	"\afailure\x18\x02 \x01(\v2\x17.pitopt.pass.v1.FailureH\x00R\afailure\x120\n" +
+	"\x06result\x18\x03 \x01(\v2\x16.pitopt.pass.v1.ResultH\x00R\x06result\x12\x18\n" +
+	"\x06module\x18\x04 \x01(\fH\x00R\x06module\x12\x1e\n" +
+	"\tconstants\x18\x05 \x01(\fH\x00R\tconstantsB\x06\n" +
+	"\x04kind\"X\n" +
+	"\x06Result\x12!\n" +
+	"\fmodule_bytes\x18\x01 \x01(\x03R\vmoduleBytes\x12+\n" +
 	"\x05arena\x18\x02 \x03(\v2\x15.pitopt.pass.v1.SliceR\x05arena\"O\n" +
 	"\x05Slice\x12\x1f\n" +
 	"\n" +
@@ -1262,11 +1356,11 @@ const file_plugins_protocol_pass_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x0e\n" +
 	"\x02op\x18\x03 \x01(\tR\x02op\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint2\xd6\x01\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint2\xd5\x01\n" +
 	"\x06Passes\x12H\n" +
 	"\bDescribe\x12\x1f.pitopt.pass.v1.DescribeRequest\x1a\x1b.pitopt.pass.v1.Description\x12F\n" +
-	"\tConfigure\x12\x1d.pitopt.pass.v1.Configuration\x1a\x1a.pitopt.pass.v1.Configured\x12:\n" +
-	"\x03Run\x12\x1a.pitopt.pass.v1.RunRequest\x1a\x15.pitopt.pass.v1.Event0\x01B+Z)github.com/pitopt/pitopt/plugins/protocolb\x06proto3"
+	"\tConfigure\x12\x1d.pitopt.pass.v1.Configuration\x1a\x1a.pitopt.pass.v1.Configured\x129\n" +
+	"\x03Run\x12\x17.pitopt.pass.v1.Request\x1a\x15.pitopt.pass.v1.Event(\x010\x01B+Z)github.com/pitopt/pitopt/plugins/protocolb\x06proto3"
 
 var (
 	file_plugins_protocol_pass_proto_rawDescOnce sync.Once
@@ -1280,7 +1374,7 @@ func file_plugins_protocol_pass_proto_rawDescGZIP() []byte {
 	return file_plugins_protocol_pass_proto_rawDescData
 }
 
-var file_plugins_protocol_pass_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_plugins_protocol_pass_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_plugins_protocol_pass_proto_goTypes = []any{
 	(*DescribeRequest)(nil), // 0: pitopt.pass.v1.DescribeRequest
 	(*Description)(nil),     // 1: pitopt.pass.v1.Description
@@ -1293,13 +1387,14 @@ var file_plugins_protocol_pass_proto_goTypes = []any{
 	(*Configuration)(nil),   // 8: pitopt.pass.v1.Configuration
 	(*Target)(nil),          // 9: pitopt.pass.v1.Target
 	(*Configured)(nil),      // 10: pitopt.pass.v1.Configured
-	(*RunRequest)(nil),      // 11: pitopt.pass.v1.RunRequest
-	(*Arena)(nil),           // 12: pitopt.pass.v1.Arena
-	(*Event)(nil),           // 13: pitopt.pass.v1.Event
-	(*Result)(nil),          // 14: pitopt.pass.v1.Result
-	(*Slice)(nil),           // 15: pitopt.pass.v1.Slice
-	(*Failure)(nil),         // 16: pitopt.pass.v1.Failure
-	nil,                     // 17: pitopt.pass.v1.RunRequest.OptionsEntry
+	(*Request)(nil),         // 11: pitopt.pass.v1.Request
+	(*Start)(nil),           // 12: pitopt.pass.v1.Start
+	(*Arena)(nil),           // 13: pitopt.pass.v1.Arena
+	(*Event)(nil),           // 14: pitopt.pass.v1.Event
+	(*Result)(nil),          // 15: pitopt.pass.v1.Result
+	(*Slice)(nil),           // 16: pitopt.pass.v1.Slice
+	(*Failure)(nil),         // 17: pitopt.pass.v1.Failure
+	nil,                     // 18: pitopt.pass.v1.Start.OptionsEntry
 }
 var file_plugins_protocol_pass_proto_depIdxs = []int32{
 	2,  // 0: pitopt.pass.v1.Description.passes:type_name -> pitopt.pass.v1.Pass
@@ -1310,24 +1405,25 @@ var file_plugins_protocol_pass_proto_depIdxs = []int32{
 	5,  // 5: pitopt.pass.v1.Option.default:type_name -> pitopt.pass.v1.Value
 	6,  // 6: pitopt.pass.v1.Value.strings:type_name -> pitopt.pass.v1.Strings
 	9,  // 7: pitopt.pass.v1.Configuration.target:type_name -> pitopt.pass.v1.Target
-	17, // 8: pitopt.pass.v1.RunRequest.options:type_name -> pitopt.pass.v1.RunRequest.OptionsEntry
-	12, // 9: pitopt.pass.v1.RunRequest.arena:type_name -> pitopt.pass.v1.Arena
-	7,  // 10: pitopt.pass.v1.RunRequest.operators:type_name -> pitopt.pass.v1.Operator
-	14, // 11: pitopt.pass.v1.Event.result:type_name -> pitopt.pass.v1.Result
-	16, // 12: pitopt.pass.v1.Event.failure:type_name -> pitopt.pass.v1.Failure
-	15, // 13: pitopt.pass.v1.Result.arena:type_name -> pitopt.pass.v1.Slice
-	5,  // 14: pitopt.pass.v1.RunRequest.OptionsEntry.value:type_name -> pitopt.pass.v1.Value
-	0,  // 15: pitopt.pass.v1.Passes.Describe:input_type -> pitopt.pass.v1.DescribeRequest
-	8,  // 16: pitopt.pass.v1.Passes.Configure:input_type -> pitopt.pass.v1.Configuration
-	11, // 17: pitopt.pass.v1.Passes.Run:input_type -> pitopt.pass.v1.RunRequest
-	1,  // 18: pitopt.pass.v1.Passes.Describe:output_type -> pitopt.pass.v1.Description
-	10, // 19: pitopt.pass.v1.Passes.Configure:output_type -> pitopt.pass.v1.Configured
-	13, // 20: pitopt.pass.v1.Passes.Run:output_type -> pitopt.pass.v1.Event
-	18, // [18:21] is the sub-list for method output_type
-	15, // [15:18] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	12, // 8: pitopt.pass.v1.Request.start:type_name -> pitopt.pass.v1.Start
+	18, // 9: pitopt.pass.v1.Start.options:type_name -> pitopt.pass.v1.Start.OptionsEntry
+	13, // 10: pitopt.pass.v1.Start.arena:type_name -> pitopt.pass.v1.Arena
+	7,  // 11: pitopt.pass.v1.Start.operators:type_name -> pitopt.pass.v1.Operator
+	17, // 12: pitopt.pass.v1.Event.failure:type_name -> pitopt.pass.v1.Failure
+	15, // 13: pitopt.pass.v1.Event.result:type_name -> pitopt.pass.v1.Result
+	16, // 14: pitopt.pass.v1.Result.arena:type_name -> pitopt.pass.v1.Slice
+	5,  // 15: pitopt.pass.v1.Start.OptionsEntry.value:type_name -> pitopt.pass.v1.Value
+	0,  // 16: pitopt.pass.v1.Passes.Describe:input_type -> pitopt.pass.v1.DescribeRequest
+	8,  // 17: pitopt.pass.v1.Passes.Configure:input_type -> pitopt.pass.v1.Configuration
+	11, // 18: pitopt.pass.v1.Passes.Run:input_type -> pitopt.pass.v1.Request
+	1,  // 19: pitopt.pass.v1.Passes.Describe:output_type -> pitopt.pass.v1.Description
+	10, // 20: pitopt.pass.v1.Passes.Configure:output_type -> pitopt.pass.v1.Configured
+	14, // 21: pitopt.pass.v1.Passes.Run:output_type -> pitopt.pass.v1.Event
+	19, // [19:22] is the sub-list for method output_type
+	16, // [16:19] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_plugins_protocol_pass_proto_init() }
@@ -1342,13 +1438,18 @@ func file_plugins_protocol_pass_proto_init() {
 		(*Value_String_)(nil),
 		(*Value_Strings)(nil),
 	}
-	file_plugins_protocol_pass_proto_msgTypes[13].OneofWrappers = []any{
-		(*Event_Note)(nil),
-		(*Event_Chunk)(nil),
-		(*Event_Result)(nil),
-		(*Event_Failure)(nil),
+	file_plugins_protocol_pass_proto_msgTypes[11].OneofWrappers = []any{
+		(*Request_Start)(nil),
+		(*Request_Module)(nil),
 	}
-	file_plugins_protocol_pass_proto_msgTypes[15].OneofWrappers = []any{
+	file_plugins_protocol_pass_proto_msgTypes[14].OneofWrappers = []any{
+		(*Event_Note)(nil),
+		(*Event_Failure)(nil),
+		(*Event_Result)(nil),
+		(*Event_Module)(nil),
+		(*Event_Constants)(nil),
+	}
+	file_plugins_protocol_pass_proto_msgTypes[16].OneofWrappers = []any{
 		(*Slice_OfRequest)(nil),
 		(*Slice_Streamed)(nil),
 	}
@@ -1358,7 +1459,7 @@ func file_plugins_protocol_pass_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_protocol_pass_proto_rawDesc), len(file_plugins_protocol_pass_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -3,8 +3,9 @@
 //
 // A plugin is started with go-plugin's handshake (cookie and version in handshake.go),
 // speaks gRPC under AutoMTLS, and answers calls one after the other. It ends when it is
-// told to, when its connection closes, or when it is killed; it may keep nothing that
-// would be missed.
+// told to, or a second later, when it is killed; it may keep nothing that would be
+// missed. No message is over 4 MiB, the limit that gRPC has in every language: modules
+// and constants cross in chunks.
 //
 // Compatibility is as for modules, see core/irpb/ir.proto: fields keep their numbers
 // and meanings, readers ignore fields that they do not know. What can not be said like
@@ -44,9 +45,10 @@ type PassesClient interface {
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*Description, error)
 	// Configure says what the following runs are for. It is called at least once before.
 	Configure(ctx context.Context, in *Configuration, opts ...grpc.CallOption) (*Configured, error)
-	// Run runs one pass over one module. Events are notes, then chunks, then one result
-	// or one failure, which is the last event.
-	Run(ctx context.Context, in *RunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
+	// Run runs one pass over one module. Requests are a start, then the chunks of the
+	// module. Events are notes, then a failure, or a result and its chunks. Both sides say
+	// what the chunks come to before they send them, and close when all are sent.
+	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Request, Event], error)
 }
 
 type passesClient struct {
@@ -77,24 +79,18 @@ func (c *passesClient) Configure(ctx context.Context, in *Configuration, opts ..
 	return out, nil
 }
 
-func (c *passesClient) Run(ctx context.Context, in *RunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error) {
+func (c *passesClient) Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Request, Event], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Passes_ServiceDesc.Streams[0], Passes_Run_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[RunRequest, Event]{ClientStream: stream}
-	if err := x.ClientStream.SendMsg(in); err != nil {
-		return nil, err
-	}
-	if err := x.ClientStream.CloseSend(); err != nil {
-		return nil, err
-	}
+	x := &grpc.GenericClientStream[Request, Event]{ClientStream: stream}
 	return x, nil
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Passes_RunClient = grpc.ServerStreamingClient[Event]
+type Passes_RunClient = grpc.BidiStreamingClient[Request, Event]
 
 // PassesServer is the server API for Passes service.
 // All implementations must embed UnimplementedPassesServer
@@ -104,9 +100,10 @@ type PassesServer interface {
 	Describe(context.Context, *DescribeRequest) (*Description, error)
 	// Configure says what the following runs are for. It is called at least once before.
 	Configure(context.Context, *Configuration) (*Configured, error)
-	// Run runs one pass over one module. Events are notes, then chunks, then one result
-	// or one failure, which is the last event.
-	Run(*RunRequest, grpc.ServerStreamingServer[Event]) error
+	// Run runs one pass over one module. Requests are a start, then the chunks of the
+	// module. Events are notes, then a failure, or a result and its chunks. Both sides say
+	// what the chunks come to before they send them, and close when all are sent.
+	Run(grpc.BidiStreamingServer[Request, Event]) error
 	mustEmbedUnimplementedPassesServer()
 }
 
@@ -123,7 +120,7 @@ func (UnimplementedPassesServer) Describe(context.Context, *DescribeRequest) (*D
 func (UnimplementedPassesServer) Configure(context.Context, *Configuration) (*Configured, error) {
 	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
 }
-func (UnimplementedPassesServer) Run(*RunRequest, grpc.ServerStreamingServer[Event]) error {
+func (UnimplementedPassesServer) Run(grpc.BidiStreamingServer[Request, Event]) error {
 	return status.Error(codes.Unimplemented, "method Run not implemented")
 }
 func (UnimplementedPassesServer) mustEmbedUnimplementedPassesServer() {}
@@ -184,15 +181,11 @@ func _Passes_Configure_Handler(srv interface{}, ctx context.Context, dec func(in
 }
 
 func _Passes_Run_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(RunRequest)
-	if err := stream.RecvMsg(m); err != nil {
-		return err
-	}
-	return srv.(PassesServer).Run(m, &grpc.GenericServerStream[RunRequest, Event]{ServerStream: stream})
+	return srv.(PassesServer).Run(&grpc.GenericServerStream[Request, Event]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Passes_RunServer = grpc.ServerStreamingServer[Event]
+type Passes_RunServer = grpc.BidiStreamingServer[Request, Event]
 
 // Passes_ServiceDesc is the grpc.ServiceDesc for Passes service.
 // It's only intended for direct use with grpc.RegisterService,
@@ -215,6 +208,7 @@ var Passes_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Run",
 			Handler:       _Passes_Run_Handler,
 			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "plugins/protocol/pass.proto",

@@ -65,9 +65,7 @@ func Serve(p Plugin) {
 		HandshakeConfig: protocol.Handshake,
 		Plugins:         goplugin.PluginSet{protocol.ServiceName: &protocol.Service{Impl: s}},
 		Logger:          hclog.NewNullLogger(),
-		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(protocol.MaxMessage), grpc.MaxSendMsgSize(protocol.MaxMessage))...)
-		},
+		GRPCServer:      goplugin.DefaultGRPCServer,
 	})
 }
 
@@ -88,6 +86,9 @@ func newServer(p Plugin) (*server, error) {
 	}
 	for _, x := range p.Passes {
 		msg, err := protocol.PassMessage(x)
+		if err == nil {
+			_, err = protocol.PassOf(p.Name, s.description, msg) // the host will do that
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -99,6 +100,9 @@ func newServer(p Plugin) (*server, error) {
 		op, err := protocol.OperatorOf(msg)
 		if err != nil {
 			return nil, err
+		}
+		if s.ops[op.Name] != nil {
+			return nil, fmt.Errorf("operator %q is there twice", op.Name)
 		}
 		s.description.Operators = append(s.description.Operators, msg)
 		s.ops[op.Name] = op
@@ -124,16 +128,20 @@ func (s *server) Configure(_ context.Context, c *protocol.Configuration) (*proto
 }
 
 // Run runs a pass and sends the module back.
-func (s *server) Run(req *protocol.RunRequest, stream grpc.ServerStreamingServer[protocol.Event]) error {
-	p := s.passes[req.GetPass()]
-	if p == nil {
-		return status.Errorf(codes.NotFound, "there is no pass %q", req.GetPass())
-	}
-	lookup, err := s.lookup(req.GetOperators())
+func (s *server) Run(stream grpc.BidiStreamingServer[protocol.Request, protocol.Event]) error {
+	start, module, err := protocol.ReadRequest(stream.Recv)
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	in, err := protocol.ReceiveRequest(req, lookup)
+	p := s.passes[start.GetPass()]
+	if p == nil {
+		return status.Errorf(codes.NotFound, "there is no pass %q", start.GetPass())
+	}
+	lookup, err := s.lookup(start.GetOperators())
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	in, err := protocol.Unpack(start, module, lookup)
 	if err != nil {
 		return status.Errorf(codes.InvalidArgument, "reading the module: %v", err)
 	}
@@ -145,11 +153,8 @@ func (s *server) Run(req *protocol.RunRequest, stream grpc.ServerStreamingServer
 		_ = stream.Send(&protocol.Event{Kind: &protocol.Event_Note{Note: fmt.Sprintf(format, args...)}}) // a broken stream shows at the result
 	}
 	for _, o := range p.Options {
-		c.Options[o.Name] = o.Default
-		if msg, ok := req.GetOptions()[o.Name]; ok {
-			if c.Options[o.Name], err = protocol.ValueOf(o.Kind, msg); err != nil {
-				return status.Errorf(codes.InvalidArgument, "option %s: %v", o.Name, err)
-			}
+		if c.Options[o.Name], err = protocol.ValueOf(o, start.GetOptions()[o.Name]); err != nil {
+			return status.Error(codes.InvalidArgument, err.Error())
 		}
 	}
 	answer, err := run(p, c, in)
@@ -166,8 +171,7 @@ func (s *server) Run(req *protocol.RunRequest, stream grpc.ServerStreamingServer
 func run(p *pass.Pass, c *pass.Context, in *protocol.Received) (a *protocol.Answer, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			stack, _, _ := strings.Cut(string(debug.Stack()), "\ngithub.com/pitopt/pitopt/plugins/sdk.run(") // what is below is ours
-			fmt.Fprintf(os.Stderr, "panic: %v\n%s\n", r, stack)
+			fmt.Fprintf(os.Stderr, "panic: %v\n%s\n", r, trace())
 			err = fmt.Errorf("the pass panicked: %v", r)
 		}
 	}()
@@ -178,6 +182,16 @@ func run(p *pass.Pass, c *pass.Context, in *protocol.Received) (a *protocol.Answ
 		return nil, fmt.Errorf("the pass left an invalid module: %v", err)
 	}
 	return a, nil
+}
+
+// trace is the part of the stack between run and the panic.
+func trace() string {
+	stack, _, _ := strings.Cut(string(debug.Stack()), "\ngithub.com/pitopt/pitopt/plugins/sdk.run(")
+	if _, after, ok := strings.Cut(stack, "\npanic("); ok {
+		_, after, _ = strings.Cut(after, "\n") // the rest of that line, and the line of its place
+		_, stack, _ = strings.Cut(after, "\n")
+	}
+	return stack
 }
 
 // lookup finds the plugin's operators, those of other plugins that the request brings,

@@ -1,13 +1,15 @@
-// Faulty is a plugin with the fault that its file name says, for the tests of package
-// host. As "good" it has none; as "other"
-// neither, and its operator has another name.
+// Faulty is a plugin with the fault that its file name says, for tests. As "good" it has
+// none; as "other" neither, and its operator has another name.
 package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -19,23 +21,39 @@ import (
 
 func main() {
 	fault := filepath.Base(os.Args[0])
+	if describe, ok := raw[fault]; ok {
+		serveRaw(describe)
+		return
+	}
 	switch fault {
 	case "exit":
 		fmt.Fprintln(os.Stderr, "no licence found")
 		os.Exit(3)
 	case "stdout":
-		fmt.Fprintln(os.NewFile(1, "stdout"), "Welcome!")
+		fmt.Fprintln(stdout, "Welcome!")
+	case "flood":
+		fmt.Fprint(stdout, strings.Repeat("x", 4<<20))
 	case "version":
-		fmt.Fprintln(os.NewFile(1, "stdout"), "1|9|unix|/nowhere|grpc|")
+		fmt.Fprintln(stdout, "1|9|unix|/nowhere|grpc|")
+		time.Sleep(time.Hour)
+	case "nowhere":
+		fmt.Fprintln(stdout, "1|1|unix|/nowhere|grpc|")
+		time.Sleep(time.Hour)
+	case "deaf":
+		path := filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "deaf")
+		if _, err := net.Listen("unix", path); err != nil {
+			panic(err)
+		}
+		fmt.Fprintln(stdout, "1|1|unix|"+path+"|grpc|")
 		time.Sleep(time.Hour)
 	case "silent":
 		time.Sleep(time.Hour)
-	case "child":
-		child := exec.Command("sleep", "1000")
-		child.Stdout, child.Stderr = os.NewFile(1, "stdout"), os.NewFile(2, "stderr")
-		if err := child.Start(); err != nil {
-			panic(err)
-		}
+	case "child": // one that holds nothing of its parent's but the pipes
+		start(exec.Command("sh", "-c", "exec 3<&- 4<&-; exec sleep 1000"))
+	case "daemon":
+		daemon := exec.Command("sleep", "5")
+		daemon.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		start(daemon)
 	}
 	domain := "acme"
 	if fault == "other" {
@@ -63,10 +81,20 @@ func main() {
 	}}})
 }
 
+// stdout is the real one.
+var stdout = os.NewFile(1, "stdout")
+
+func start(child *exec.Cmd) {
+	child.Stdout, child.Stderr = stdout, os.NewFile(2, "stderr")
+	if err := child.Start(); err != nil {
+		panic(err)
+	}
+}
+
 func work(fault string, c *pass.Context, m *ir.Module) error {
 	fmt.Println("printed on stdout, which is harmless by now")
 	switch fault {
-	case "crash":
+	case "crash", "daemon":
 		fmt.Fprintln(os.Stderr, "out of luck")
 		os.Exit(7)
 	case "goroutine":
@@ -79,6 +107,11 @@ func work(fault string, c *pass.Context, m *ir.Module) error {
 		for {
 			time.Sleep(time.Hour)
 		}
+	case "noisy": // on both, from code that does not know os.Stdout, and without an end of line
+		fmt.Fprint(stdout, strings.Repeat("o", 4<<20))
+		fmt.Fprint(os.Stderr, strings.Repeat("e", 4<<20))
+	case "frozen":
+		time.AfterFunc(100*time.Millisecond, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
 	case "invalid":
 		m.Main().Stmts[1].Results[0].Type = ir.UnrankedOf(tensor.I64)
 	case "torn":
