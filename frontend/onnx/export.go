@@ -282,6 +282,9 @@ func (x *exporter) operator(s *ir.Stmt) error {
 		if a != nil {
 			name = x.name(a)
 		}
+		if s.Op.Name == "onnx.Range" {
+			name = x.scalar(a)
+		}
 		n.Inputs = append(n.Inputs, name)
 	}
 	for _, a := range s.Attrs {
@@ -308,6 +311,22 @@ func (x *exporter) operator(s *ir.Stmt) error {
 	}
 	x.g.Nodes = append(x.g.Nodes, n)
 	return nil
+}
+
+// scalar is the name of an operand of rank 0. A constant of one element and another rank,
+// which stands where ONNX wants a scalar once a conditional has become its branch, is
+// written once more.
+func (x *exporter) scalar(v *ir.Value) string {
+	if v.Const == nil || v.Const.Tensor.Rank() == 0 || v.Const.Tensor.Len() != 1 {
+		return x.name(v)
+	}
+	t, err := v.Const.Tensor.View()
+	if err != nil {
+		return x.name(v)
+	}
+	name := unique(x.taken, v.Name+"_scalar")
+	x.main.Initializers = append(x.main.Initializers, wire.NewTensor(name, t))
+	return name
 }
 
 // region writes a subgraph. A subgraph gives what it computes itself, each value once.

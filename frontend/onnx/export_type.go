@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -87,13 +88,19 @@ func (x *exporter) info(name string, t ir.Type) *wire.ValueInfo {
 }
 
 // outputType is the type of a result of @main. ONNX wants outputs to have a rank: where
-// none is known, that is the one that the model declared.
+// none is known, that is the one that the model declared. So is the kind: what a loop
+// carries may be an optional where the model says what it holds.
 func (x *exporter) outputType(i int, r *ir.Value) ir.Type {
+	if i >= len(x.m.Meta.Outputs) {
+		return r.Type
+	}
+	declared := x.m.Meta.Outputs[i]
+	if o, ok := r.Type.(ir.OptionalType); ok && reflect.TypeOf(o.Elem) == reflect.TypeOf(declared) {
+		return o.Elem
+	}
 	t, ok := r.Tensor()
-	if list := x.m.Meta.Outputs; ok && t.Unranked && i < len(list) {
-		if d, ok := list[i].(ir.TensorType); ok && (d.DType == t.DType || t.DType == tensor.Invalid) {
-			return d
-		}
+	if d, ok2 := declared.(ir.TensorType); ok && ok2 && t.Unranked && (d.DType == t.DType || t.DType == tensor.Invalid) {
+		return d
 	}
 	return r.Type
 }
