@@ -28,7 +28,10 @@ with open(sys.argv[1], "w") as out:
         for version, s in sorted(versions.items()):
             added = sorted(set(s.attributes) - known)
             known |= set(added)
-            inputs = "many" if s.max_input == MANY else s.max_input
-            rows.append('{%d, %s, "%s"}' % (version, inputs, " ".join(added)))
+            gone = sorted(known - set(s.attributes))
+            known -= set(gone)
+            most = "many" if s.max_input == MANY else s.max_input
+            attrs = added + ["-" + name for name in gone]
+            rows.append('{%d, %d, %s, "%s"}' % (version, s.min_input, most, " ".join(attrs)))
         out.write('\t"%s": {%s},\n' % (name, ", ".join(rows)))
     out.write("}\n")

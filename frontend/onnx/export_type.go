@@ -44,7 +44,7 @@ func (x *exporter) needs(s *ir.Stmt, domain string) {
 	}
 	x.require(domain, max(versions[0].version, adapters[s.Op.Name].below))
 	for i, v := range versions {
-		if i > 0 && len(s.Args) > versions[i-1].in {
+		if i > 0 && len(s.Args) > int(versions[i-1].most) {
 			x.require(domain, v.version)
 		}
 		for _, name := range strings.Fields(v.attrs) {

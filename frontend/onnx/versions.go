@@ -10,15 +10,6 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// schema is one version of an operator.
-type schema struct {
-	version int64
-	in      int    // the most inputs it takes
-	attrs   string // attributes that versions before it do not have
-}
-
-const many = math.MaxInt32
-
 // adapter brings forms of an operator from before a version into the form that the
 // operator has since then, which is the one that passes see. It changes the call; or it
 // adds other statements and gives the results itself. Versions that only allow more
