@@ -130,3 +130,70 @@ func TestTreeEnsemble(t *testing.T) {
 	refuse(t, name, attrs(trees()...), list(shaped(f32(1), 1, 1)), "at least 2 features")
 	refuse(t, name, attrs(trees("n_targets", 0)...), list(x), "n_targets is 0")
 }
+
+// Trees by ids are the trees that TreeEnsemble has.
+func TestTreeVotes(t *testing.T) {
+	const reg, cls = "ai.onnx.ml.TreeEnsembleRegressor", "ai.onnx.ml.TreeEnsembleClassifier"
+	// Tree 0: x0 <= 1 ? leaf 1 : (x1 > 2 ? leaf 3 : leaf 4); tree 5 is a leaf. Leaf 3 has two votes.
+	nodes := func(extra ...any) []any {
+		return append([]any{"nodes_treeids", []int64{0, 0, 0, 0, 0, 5}, "nodes_nodeids", []int64{0, 1, 2, 3, 4, 0}, "nodes_featureids", []int64{0, 0, 1, 0, 0, 0},
+			"nodes_modes", []string{"BRANCH_LEQ", "LEAF", "BRANCH_GT", "LEAF", "LEAF", "LEAF"}, "nodes_values", []float64{1, 0, 2, 0, 0, 0},
+			"nodes_truenodeids", []int64{1, 0, 3, 0, 0, 0}, "nodes_falsenodeids", []int64{2, 0, 4, 0, 0, 0}}, extra...)
+	}
+	leaves := func(prefix string, extra ...any) []any {
+		return append(nodes(prefix+"_treeids", []int64{0, 0, 0, 0, 5}, prefix+"_nodeids", []int64{1, 3, 3, 4, 0}, prefix+"_ids", []int64{0, 0, 1, 1, 0},
+			prefix+"_weights", []float64{10, 20, 30, 40, 1}), extra...)
+	}
+	x := shaped(f32(0, 0, 2, 3, 2, 2), 3, 2)
+	target := leaves("target", "n_targets", 2)
+	equals(t, reg, attrs(target...), list(x), shaped(f32(11, 0, 21, 30, 1, 40), 3, 2))
+	equals(t, reg, attrs(target...), list(as(tensor.I64, x, 3, 2)), shaped(f32(11, 0, 21, 30, 1, 40), 3, 2))
+	equals(t, reg, attrs(append(target, "aggregate_function", "AVERAGE", "base_values", []float64{100, 0})...), list(x), shaped(f32(105.5, 0, 110.5, 15, 100.5, 20), 3, 2))
+	equals(t, reg, attrs(append(target, "aggregate_function", "MAX")...), list(along(t, x, 0, 1, 2)), shaped(f32(20, 30), 1, 2))
+	equals(t, reg, attrs(append(target, "aggregate_function", "MIN")...), list(along(t, x, 0, 1, 2)), shaped(f32(1, 30), 1, 2))
+	equals(t, reg, attrs(leaves("target", "n_targets", 2, "target_weights", []float64(nil), "target_weights_as_tensor", as(tensor.F64, f32(10, 20, 30, 40, 1), 5))...),
+		list(as(tensor.F64, x, 3, 2)), shaped(f32(11, 0, 21, 30, 1, 40), 3, 2))
+	refuse(t, reg, attrs(append(target, "nodes_truenodeids", []int64{9, 0, 3, 0, 0, 0})...), list(x), "which is not there")
+	refuse(t, reg, attrs(append(target, "nodes_falsenodeids", []int64{0, 0, 4, 0, 0, 0})...), list(x), "root")
+	refuse(t, reg, attrs(append(target, "nodes_falsenodeids", []int64{2, 0, 2, 0, 0, 0})...), list(x), "two roots")
+	refuse(t, reg, attrs(append(target, "target_nodeids", []int64{2, 3, 3, 4, 0})...), list(x), "which is no leaf")
+	refuse(t, reg, attrs(append(target, "target_ids", []int64{0, 0, 2, 1, 0})...), list(x), "a vote is for 2")
+	refuse(t, reg, attrs(append(target, "base_values", []float64{1})...), list(x), "1 base_values")
+	refuse(t, reg, attrs(append(target, "aggregate_function", "MEAN")...), list(x), "none of SUM")
+
+	gives(t, cls, attrs(leaves("class", "classlabels_strings", []string{"a", "b"})...), list(x), words("a", "b", "b"), shaped(f32(11, 0, 21, 30, 1, 40), 3, 2))
+	// Votes for the second class alone: the first one has what is left.
+	one := leaves("class", "classlabels_int64s", []int64{7, 8}, "class_ids", []int64{1, 1, 1, 1, 1}, "class_weights", []float64{0.25, 0.5, 0.25, 0, 0})
+	gives(t, cls, attrs(one...), list(x), ints(7, 8, 7), shaped(f32(0.75, 0.25, 0.25, 0.75, 1, 0), 3, 2))
+	refuse(t, cls, attrs(append(one, "post_transform", "SOFTMAX")...), list(x), "unsupported")
+	refuse(t, cls, attrs(leaves("class")...), list(x), "one list of labels")
+}
+
+func TestSVMRegressor(t *testing.T) {
+	const name = "ai.onnx.ml.SVMRegressor"
+	x := shaped(f32(1, 2, 0, 1), 2, 2)
+	equals(t, name, attrs("coefficients", []float64{1, 2}, "rho", []float64{0.5}), list(x), shaped(f32(5.5, 2.5), 2, 1))
+	sv := []any{"coefficients", []float64{1, -1}, "rho", []float64{0}, "n_supports", 2, "support_vectors", []float64{1, 0, 0, 1}, "kernel_params", []float64{0.5, 1, 2}}
+	equals(t, name, attrs(sv...), list(x), shaped(f32(-1, -1), 2, 1))
+	equals(t, name, attrs(append(sv, "kernel_type", "POLY")...), list(x), shaped(f32(2.25-4, 1-2.25), 2, 1))
+	check(t, name, attrs(append(sv, "kernel_type", "RBF")...), list(x), shaped(f32(float32(math.Exp(-2)-math.Exp(-1)), float32(math.Exp(-1)-1)), 2, 1))
+	check(t, name, attrs(append(sv, "kernel_type", "SIGMOID")...), list(x), shaped(f32(float32(math.Tanh(1.5)-math.Tanh(2)), float32(math.Tanh(1)-math.Tanh(1.5))), 2, 1))
+	equals(t, name, attrs(append(sv, "one_class", 1)...), list(x), shaped(f32(-1, -1), 2, 1))
+	refuse(t, name, attrs(append(sv, "kernel_type", "rbf")...), list(x), "none of LINEAR")
+	refuse(t, name, attrs(append(sv, "n_supports", 3)...), list(x), "3 support vectors in 4 numbers")
+	refuse(t, name, attrs("coefficients", []float64{1, 2}), list(x), "rho has 0 entries")
+}
+
+func TestMaxRoiPool(t *testing.T) {
+	x := shaped(f32(1, 2, 3, 4, 5, 6, 7, 8, 9), 1, 1, 3, 3)
+	roi := func(v ...float32) *tensor.Tensor { return shaped(f32(v...), 1, 5) }
+	whole := attrs("pooled_shape", []int64{1, 1})
+	equals(t, "MaxRoiPool", whole, list(x, roi(0, 0, 0, 1, 1)), shaped(f32(5), 1, 1, 1, 1))
+	equals(t, "MaxRoiPool", whole, list(x, roi(0, 0.5, 0, 0.5, 0)), shaped(f32(2), 1, 1, 1, 1)) // halves away from 0
+	equals(t, "MaxRoiPool", whole, list(x, roi(0, 5, 5, 6, 6)), shaped(f32(0), 1, 1, 1, 1))     // outside
+	equals(t, "MaxRoiPool", attrs("pooled_shape", []int64{2, 2}), list(x, roi(0, 0, 0, 2, 2)), shaped(f32(5, 6, 8, 9), 1, 1, 2, 2))
+	equals(t, "MaxRoiPool", attrs("pooled_shape", []int64{1, 1}, "spatial_scale", 0.5), list(x, roi(0, 0, 0, 4, 2)), shaped(f32(6), 1, 1, 1, 1))
+	refuse(t, "MaxRoiPool", attrs("pooled_shape", []int64{2}), list(x, roi(0, 0, 0, 1, 1)), "pooled_shape [2]")
+	refuse(t, "MaxRoiPool", whole, list(x, f32(1)), "it takes [n, c, h, w]")
+	refuse(t, "MaxRoiPool", whole, list(x, roi(1, 0, 0, 1, 1)), "")
+}

@@ -210,3 +210,52 @@ func roiTaps(row, col int64, start, bin [2]float64, count [2]int64, size []int64
 	}
 	return out
 }
+
+// MaxRoiPool takes the largest element in each bin of regions, whose corners are rounded
+// (halves away from 0) to elements that belong to them. Bins overlap where they share an
+// element; an empty one is 0.
+var MaxRoiPool = ir.Register(&ir.OpDef{
+	Name: "onnx.MaxRoiPool", Since: since(1, 22), Doc: "the largest elements in the bins of regions",
+	In: ops(in("X", "T", floats), in("rois", "T", floats)), Out: ops(in("Y", "T", floats)),
+	Attrs: attrs(attrReq("pooled_shape", []int64(nil)), attr("spatial_scale", 1.0)),
+	Deduce: func(c *call) error {
+		x, rois, bins := c.Dims(0), c.Dims(1), c.IntList("pooled_shape")
+		if len(x) != 4 || len(rois) != 2 || c.Syms.Equal(rois[1], sym.Const(5)) == sym.False {
+			return c.Errorf("data %s and regions %s, it takes [n, c, h, w] and [k, 5]", c.Tensor(0), c.Tensor(1))
+		}
+		if len(bins) != 2 || bins[0] < 1 || bins[1] < 1 {
+			return c.Errorf("pooled_shape %v, it takes a height and a width", bins)
+		}
+		c.SetOut(0, c.DType(0), rois[0], x[1], sym.Const(bins[0]), sym.Const(bins[1]))
+		return nil
+	},
+	Body: func(c *call, b *ir.Body) error {
+		X, rois := b.In(0), b.In(1)
+		axes, red := b.Axes(b.Out(0).Dims), b.Axes(X.Dims[2:])
+		entry := func(j int) *scalar { return b.Load(rois, axes[0].Ix(), ir.IntLit(int64(j))) }
+		var inside *scalar
+		for i := range 2 { // height, width
+			corner := func(j int) *scalar {
+				x := entry(j).Mul(entry(j).Const(c.Float("spatial_scale")))
+				away := x.Abs().Add(x.Const(0.5)).Floor()
+				return ir.Select(x.Lt(x.Const(0)), away.Neg(), away)
+			}
+			start, end := corner(2-i), corner(4-i)
+			f := func(x *scalar) *scalar { return x.To(start.DType) }
+			size := end.Sub(start).Add(start.Const(1)).Max(start.Const(1))
+			bin := size.Div(f(ir.SymVal(axes[2+i].Extent)))
+			from := start.Add(f(axes[2+i].Ix()).Mul(bin).Floor())
+			to := start.Add(f(axes[2+i].Ix().Add(ir.IntLit(1))).Mul(bin).Ceil())
+			at := f(red[i].Ix())
+			inside = both(inside, at.Ge(from).And(at.Lt(to)))
+		}
+		x := b.Load(X, append([]*scalar{entry(0).To(tensor.I64), axes[1].Ix()}, ir.Ix(red)...)...)
+		none := x.Const(math.Inf(-1))
+		top := b.Reduced(axes, ir.Max, red, ir.Guard(inside, x, none))
+		found := b.Reduced(axes, ir.Or, red, inside)
+		out := b.Axes(b.Out(0).Dims)
+		y := ir.Load(top, ir.Ix(out)...)
+		b.Map(b.Out(0), out, ir.Select(ir.Load(found, ir.Ix(out)...), y, y.Const(0)))
+		return nil
+	},
+})
