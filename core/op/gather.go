@@ -293,6 +293,9 @@ var OneHot = ir.Register(&ir.OpDef{
 			f := c.Fresh(nil)
 			depth = &f
 		}
+		if _, hi := c.Syms.Bounds(*depth); hi < 0 {
+			return c.Errorf("depth is %s", *depth)
+		}
 		d := c.Dims(0)
 		out := append([]sym.Expr(nil), d[:a]...)
 		c.SetOut(0, c.DType(2), append(append(out, *depth), d[a:]...)...)

@@ -62,3 +62,8 @@ func TestNonMaxSuppression(t *testing.T) {
 	refuse(t, "NonMaxSuppression", nil, list(boxes, shaped(f32(1, 2), 1, 1, 2), num(3)), "it takes [batch, n, 4]")
 	refuse(t, "NonMaxSuppression", attrs("center_point_box", 2), list(boxes, scores, num(3)), "it is 0 or 1")
 }
+
+func TestOneHotDepth(t *testing.T) {
+	equals(t, "OneHot", nil, list(ints(0, -1), num(0), f32(0, 1)), shaped(f32(), 2, 0))
+	refuse(t, "OneHot", nil, list(ints(0), num(-1), f32(0, 1)), "depth is -1")
+}
