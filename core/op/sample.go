@@ -256,6 +256,9 @@ var DeformConv = ir.Register(&ir.OpDef{
 		}
 		x, k := c.Dims(0), c.Dims(1)
 		r, groups := int64(len(w.out)), c.Int("offset_group")
+		if r == 0 {
+			return c.Errorf("an operand of rank %d has no spatial dims", len(x))
+		}
 		if groups < 1 || c.Syms.Divides(sym.Const(groups), x[1]) == sym.False {
 			return c.Errorf("%s channels in %d offset groups", x[1], groups)
 		}

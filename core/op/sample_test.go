@@ -72,6 +72,7 @@ func TestDeformConv(t *testing.T) {
 	// Half an element to the right.
 	offset := shaped(f32(0, 0, 0.5, 0.5), 1, 2, 1, 2)
 	check(t, "DeformConv", nil, list(shaped(f32(1, 3), 1, 1, 1, 2), shaped(f32(1), 1, 1, 1, 1), offset), shaped(f32(2, 1.5), 1, 1, 1, 2))
+	refuse(t, "DeformConv", nil, list(shaped(f32(1), 1, 1), shaped(f32(1), 1, 1), shaped(f32(), 1, 0)), "no spatial dims")
 	refuse(t, "DeformConv", attrs("offset_group", 3), list(x, w, tensor.New(tensor.F32, 2, 12, h, v)), "")
 	refuse(t, "DeformConv", attrs(as...), list(x, w, tensor.New(tensor.F32, 2, 11, h, v)), "it takes [2, 12")
 }
