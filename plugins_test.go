@@ -1,6 +1,8 @@
 package pitopt_test
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,61 +17,78 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/tensor"
-	"github.com/pitopt/pitopt/core/text"
-	"github.com/pitopt/pitopt/frontend/onnx"
-	"github.com/pitopt/pitopt/passes"
+	"github.com/pitopt/pitopt/frontend/onnx/wire"
 )
 
-// TestPlugin builds the example of a plugin in its own module, and compiles a model with
-// its pass and its operator.
+var update = flag.Bool("update", false, "write examples/plugin/model.onnx")
+
+// pluginModel is the model of examples/plugin: y = -x², with a Dropout that does nothing
+// and an operator that nobody knows but the plugin.
+func pluginModel() []byte {
+	value := func(name string) *wire.ValueInfo {
+		return &wire.ValueInfo{Name: name, Type: &wire.Type{Tensor: &wire.TensorType{ElemType: tensor.F32.ONNX(),
+			Shape: &wire.Shape{Dims: []*wire.Dim{{Param: "n"}, {HasValue: true, Value: 2}}}}}}
+	}
+	return wire.Encode(&wire.Model{
+		IRVersion:    10,
+		OpsetImport:  []*wire.OperatorSet{{Version: 21}, {Domain: "com.example", Version: 1}},
+		ProducerName: "pitopt",
+		Graph: &wire.Graph{
+			Name: "example",
+			Nodes: []*wire.Node{
+				{Name: "drop", OpType: "Dropout", Inputs: []string{"x"}, Outputs: []string{"kept"}},
+				{Name: "square", Domain: "com.example", OpType: "Square", Inputs: []string{"kept"}, Outputs: []string{"squared"}},
+				{Name: "neg", OpType: "Neg", Inputs: []string{"squared"}, Outputs: []string{"y"}},
+			},
+			Inputs:  []*wire.ValueInfo{value("x")},
+			Outputs: []*wire.ValueInfo{value("y")},
+		},
+	})
+}
+
+func TestPluginModel(t *testing.T) {
+	const path = "examples/plugin/model.onnx"
+	want := pluginModel()
+	if *update {
+		if err := os.WriteFile(path, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s is not what this test makes (%v); go test . -run TestPluginModel -update writes it", path, err)
+	}
+}
+
+// TestPlugin builds the example of a plugin in its own module, and compiles its model
+// with its pass and its operator.
 func TestPlugin(t *testing.T) {
+	const example = "examples/plugin"
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "strip-dropout"), ".")
-	build.Dir = filepath.Join("examples", "plugin")
+	build := exec.Command("go", "build", "-o", dir, ".")
+	build.Dir = example
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	f := passes.Default()
-	f.Plugins = []passes.Plugin{{Name: "acme", Path: filepath.Join(dir, "strip-dropout")}}
-	plugins, err := pitopt.OpenPlugins(t.Context(), f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := text.Parse("model", []byte(`module {
-  meta opset "" = 21, opset "com.example" = 1
-  func @main(%x: [n, 2] f32) -> ("y": [n, 2] f32) {
-    %0: [n, 2] f32 = onnx.Dropout(%x)
-    %1: [n, 2] f32 = com.example.Square(%0)
-    %2: [n, 2] f32 = onnx.Neg(%1)
-    return %2
-  }
-}`), plugins[0].Lookup)
-	plugins.Close()
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"model.onnx", "pipeline.toml"} {
+		data, err := os.ReadFile(filepath.Join(example, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	model := filepath.Join(dir, "model.onnx")
-	if err := onnx.ExportFile(model, m); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pitopt.Load(model); diag.CodeOf(err) != diag.Unsupported {
+	if _, err := pitopt.Load(filepath.Join(example, "model.onnx"), pitopt.Pipeline("pipeline.toml")); diag.CodeOf(err) != diag.Unsupported {
 		t.Fatalf("without the plugin: %v", err)
 	}
 	for _, target := range []string{"cpu", "interp"} {
 		t.Run(target, func(t *testing.T) {
-			pipeline(t, dir, `
-[[plugin]]
-name = "acme"
-path = "./strip-dropout"
-
-[[pass]]
-name = "acme/strip-dropout"
-after = "deduce"
-`)
-			var notes, ops []string
+			var notes, names, ops []string
 			m, err := pitopt.Load(model, pitopt.Target(target), pitopt.Observe(pitopt.Observer{
 				Note: func(name, msg string) { notes = append(notes, name+": "+msg) },
 				After: func(_ int, s pass.Step, m *ir.Module, _ time.Duration) error {
+					names = append(names, s.Pass.Name)
 					if s.Pass.Name == "acme/strip-dropout" {
 						m.Main().Walk(func(s *ir.Stmt) { ops = append(ops, s.OpName()) })
 					}
@@ -80,10 +99,13 @@ after = "deduce"
 				t.Fatal(err)
 			}
 			defer m.Close()
+			if i := slices.Index(names, "acme/strip-dropout"); i < 1 || names[i-1] != "deduce" || i+1 == len(names) {
+				t.Errorf("the passes are %q", names)
+			}
 			if want := []string{"com.example.Square", "onnx.Neg"}; !slices.Equal(ops, want) {
 				t.Errorf("after the pass there are %q, want %q", ops, want)
 			}
-			if !slices.Contains(notes, "acme/strip-dropout: 1 dropped") {
+			if !slices.Contains(notes, "acme/strip-dropout: 1 removed") {
 				t.Errorf("notes %q", notes)
 			}
 			out, err := m.Run(t.Context(), map[string]*tensor.Tensor{"x": tensor.Of([]float32{1, 2, 3, 4}, 2, 2)})
@@ -95,17 +117,11 @@ after = "deduce"
 			}
 		})
 	}
-	pipeline(t, dir, "[[plugin]]\nname = \"acme\"\npath = \"./strip-drapout\"\n")
-	_, err = pitopt.Load(model)
-	if diag.CodeOf(err) != diag.Plugin || !strings.Contains(err.Error(), "pipeline.toml:3:") {
-		t.Errorf("a plugin that is not there: %v", err)
-	}
-}
-
-// pipeline writes the pipeline of the model in dir: the default one and what is given.
-func pipeline(t *testing.T, dir, more string) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, "pipeline.toml"), []byte("version = 1\nextends = \"default\"\n"+more), 0o600); err != nil {
+	if err := os.Rename(filepath.Join(dir, "strip-dropout"), filepath.Join(dir, "elsewhere")); err != nil {
 		t.Fatal(err)
+	}
+	_, err := pitopt.Load(model)
+	if diag.CodeOf(err) != diag.Plugin || !strings.Contains(err.Error(), "pipeline.toml:4:") {
+		t.Errorf("a plugin that is not there: %v", err)
 	}
 }

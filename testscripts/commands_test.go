@@ -31,6 +31,12 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"malformed": writeMalformed,
 	"data":      writeData,
 	"interrupt": interrupt,
+	"sigkill":   sigkill,
+	"plugin":    buildPlugin,
+	"faulty":    faulty,
+	"gone":      gone,
+	"readme":    readme,
+	"within":    within,
 	"bytes":     hasBytes,
 	"steady":    steady,
 }
@@ -133,10 +139,23 @@ func writeData(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// interrupt starts a command, waits until it has printed what matches, and presses Ctrl-C.
-// The command must end then, with exit code 130.
+// interrupt presses Ctrl-C when a command has printed what matches. It must end then, with
+// exit code 130.
 func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	wants(ts, neg, len(args) >= 2, "interrupt REGEXP COMMAND [ARGS]")
+	if n := signal(ts, os.Interrupt, args); n != 130 {
+		ts.Fatalf("exit code %d, want 130", n)
+	}
+}
+
+func sigkill(ts *testscript.TestScript, neg bool, args []string) {
+	wants(ts, neg, len(args) >= 2, "sigkill REGEXP COMMAND [ARGS]")
+	signal(ts, os.Kill, args)
+}
+
+// signal starts a command, waits until it has printed what matches, and sends it a signal.
+// It gives the exit code.
+func signal(ts *testscript.TestScript, sig os.Signal, args []string) int {
 	re, err := regexp.Compile(args[0])
 	ts.Check(err)
 	path, err := lookPath(ts, args[1])
@@ -170,17 +189,15 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 		_ = cmd.Process.Kill()
 		ts.Fatalf("it did not print %q:\n%s", args[0], out)
 	}
-	ts.Check(cmd.Process.Signal(os.Interrupt))
+	ts.Check(cmd.Process.Signal(sig))
 	select {
 	case <-ended:
 	case <-time.After(patience):
 		_ = cmd.Process.Kill()
-		ts.Fatalf("it went on after Ctrl-C:\n%s", out)
+		ts.Fatalf("it went on after the signal %s:\n%s", sig, out)
 	}
 	ts.Logf("%s", out)
-	if n := cmd.ProcessState.ExitCode(); n != 130 {
-		ts.Fatalf("exit code %d, want 130", n)
-	}
+	return cmd.ProcessState.ExitCode()
 }
 
 // lookPath finds a program in the PATH of the script.

@@ -13,6 +13,13 @@
 //	malformed NAME                writes the malformed model NAME to NAME/model/model.onnx
 //	data DIR TENSOR...            writes tensors such as x=f32[2]{1,2} as test data and .npy
 //	interrupt REGEXP COMMAND ...  sends Ctrl-C when COMMAND has printed a match; code 130
+//	sigkill REGEXP COMMAND ...    kills COMMAND when it has printed a match
+//	plugin DIR FILE               builds the plugin in DIR of the repository
+//	faulty FAULT                  makes FAULT, a plugin that has it (plugins/host/testdata),
+//	                              and FAULT.toml with its pass acme/work
+//	gone                          no process that the script started is left
+//	readme SECTION DIR            writes each block of code in SECTION of README.md to DIR
+//	within FILE OTHER             every line of FILE is one of OTHER
 //	bytes FILE N                  FILE has N bytes
 //	steady stdout FILE            writes what was printed to FILE, with times as TIME or 0
 package testscripts
@@ -43,6 +50,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	built.dir, built.files = t.TempDir(), map[string]string{}
 	testscript.Run(t, testscript.Params{
 		Dir:           ".",
 		UpdateScripts: *update,
@@ -51,6 +59,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("ROOT", root)
 			env.Setenv("MODEL", filepath.Join(root, "examples", "encoder", "model.onnx"))
 			env.Setenv("NO_COLOR", "1")
+			for name, value := range goEnv() {
+				env.Setenv(name, value)
+			}
 			if dir := os.Getenv("PITOPT_MODELS"); dir != "" {
 				env.Setenv("PITOPT_MODELS", dir)
 			}

@@ -60,7 +60,9 @@ func (mg *Manager) Run(ctx context.Context, m *ir.Module, steps []Step) error {
 func (mg *Manager) step(ctx context.Context, m *ir.Module, s Step) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = diag.New(diag.Run, "the pass panicked: %v\n%s", r, debug.Stack())
+			e := diag.New(diag.Run, "the pass panicked: %v", r)
+			e.Detail = string(debug.Stack())
+			err = e
 		}
 	}()
 	opts := map[string]any{}

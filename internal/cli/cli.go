@@ -82,7 +82,7 @@ func Main(args []string, out, errOut io.Writer, extra ...*pass.Pass) int {
 	}
 	e := diag.As(err, diag.Run)
 	if a.common.json {
-		a.emit(map[string]any{"kind": "error", "code": int(e.Code), "file": e.File, "node": e.Node, "op": e.Op, "pass": e.Pass, "message": e.Msg, "hint": e.Way})
+		a.emit(map[string]any{"kind": "error", "code": int(e.Code), "file": e.File, "node": e.Node, "op": e.Op, "pass": e.Pass, "message": e.Msg, "hint": e.Way, "detail": e.Detail})
 	}
 	fmt.Fprintln(errOut, "pitopt:", err)
 	return int(e.Code)

@@ -36,6 +36,10 @@ func (a *app) passes(args []string) error {
 		}
 		list = []*pass.Pass{p}
 	}
+	width := 16
+	for _, p := range list {
+		width = max(width, len(p.Name))
+	}
 	for _, p := range list {
 		switch {
 		case a.common.json:
@@ -45,7 +49,7 @@ func (a *app) passes(args []string) error {
 			}
 			a.emit(map[string]any{"kind": "pass", "name": p.Name, "doc": p.Doc, "options": opts, "after": orders(p.After), "before": orders(p.Before)})
 		case len(rest) == 0:
-			fmt.Fprintf(a.out, "%-16s %s\n", p.Name, firstSentence(p.Doc))
+			fmt.Fprintf(a.out, "%-*s %s\n", width, p.Name, firstSentence(p.Doc))
 		default:
 			fmt.Fprintf(a.out, "%s\n\n%s\n", p.Name, p.Doc)
 			for _, o := range p.Options {

@@ -44,15 +44,15 @@ func (a *app) plugin(args []string) error {
 		}
 		ops := slices.Sorted(maps.Keys(p.Ops()))
 		if a.common.json {
-			a.emit(map[string]any{"kind": "plugin", "name": p.Name(), "version": p.Version(), "passes": names, "operators": ops})
+			a.emit(map[string]any{"kind": "plugin", "name": p.Name(), "title": p.Title(), "version": p.Version(), "passes": names, "operators": ops})
 			continue
 		}
-		fmt.Fprintf(a.out, "%-16s %s\n", p.Name(), p.Version())
+		fmt.Fprintf(a.out, "%s: %s %s\n", p.Name(), p.Title(), p.Version())
 		for _, x := range p.Passes() {
-			fmt.Fprintf(a.out, "  pass           %s: %s\n", x.Name, firstSentence(x.Doc))
+			fmt.Fprintf(a.out, "  pass %s: %s\n", x.Name, firstSentence(x.Doc))
 		}
 		for _, name := range ops {
-			fmt.Fprintf(a.out, "  operator       %s: %s\n", name, p.Ops()[name].Doc)
+			fmt.Fprintf(a.out, "  operator %s: %s\n", name, p.Ops()[name].Doc)
 		}
 	}
 	return nil

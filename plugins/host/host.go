@@ -44,6 +44,7 @@ const DefaultTimeout = 30 * time.Second
 // Plugin is a plugin that runs.
 type Plugin struct {
 	cfg     Config
+	title   string
 	version string
 	client  *goplugin.Client
 	proc    *process
@@ -135,7 +136,10 @@ func (p *Plugin) Ops() map[string]*ir.OpDef { return p.ops }
 // Name is the name that the pipeline has for the plugin.
 func (p *Plugin) Name() string { return p.cfg.Name }
 
-// Version is what the plugin says of itself, "NAME VERSION".
+// Title is what the plugin calls itself.
+func (p *Plugin) Title() string { return p.title }
+
+// Version is the version that the plugin says it has.
 func (p *Plugin) Version() string { return p.version }
 
 // Lookup finds an operator: one of the plugin, else a registered one.
@@ -184,7 +188,7 @@ func (p *Plugin) describe(ctx context.Context) error {
 	if err != nil {
 		return p.callError(ctx, err, "Describe")
 	}
-	p.version = d.GetName() + " " + d.GetVersion()
+	p.title, p.version = d.GetName(), d.GetVersion()
 	for _, msg := range d.GetPasses() {
 		made, err := protocol.PassOf(p.cfg.Name, d, msg)
 		if err == nil {

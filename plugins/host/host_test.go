@@ -122,8 +122,8 @@ func TestGood(t *testing.T) {
 	}
 	sum.Write(data)
 	p := open(t, host.Config{Name: "acme", Path: named(t, "good"), SHA256: map[string]string{runtime.GOOS + "/" + runtime.GOARCH: hex.EncodeToString(sum.Sum(nil))}})
-	if p.Version() != "faulty 0.1" {
-		t.Errorf("version %q", p.Version())
+	if p.Title() != "faulty" || p.Version() != "0.1" {
+		t.Errorf("it calls itself %q %q", p.Title(), p.Version())
 	}
 	work := p.Passes()[0]
 	if work.Name != "acme/work" || work.Before[0].Pass != "acme/rest" || work.After[0].Pass != "deduce" || work.Options[1].Default != time.Second {
@@ -217,7 +217,7 @@ func TestFaults(t *testing.T) {
 		{"crash", nil, 0, diag.Plugin, []string{"died during Run (exit status 7)", "out of luck", "acme/work", "report"}},
 		{"goroutine", nil, 0, diag.Plugin, []string{"died during Run", "far from the pass"}},
 		{"panic", nil, 0, diag.Plugin, []string{"p.toml:3:1: acme/work: ", "panicked: in the pass", "testdata/faulty"}},
-		{"hang", nil, time.Second, diag.Plugin, []string{"no answer to Run within 1s", "counting to infinity", "timeout"}},
+		{"hang", nil, 3 * time.Second, diag.Plugin, []string{"no answer to Run within 3s", "counting to infinity", "timeout"}},
 		{"invalid", nil, 0, diag.Plugin, []string{"gave back an invalid module"}},
 		{"torn", nil, 0, diag.Plugin, []string{"the pass left an invalid module"}},
 		{"daemon", nil, 0, diag.Plugin, []string{"died during Run (exit status 7)", "out of luck"}},
@@ -232,6 +232,7 @@ func TestFaults(t *testing.T) {
 		{"fails", nil, 0, diag.Unsupported, []string{`node "node_1" (Relu)`, "acme/work", "cannot do this; do without"}},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join(t.TempDir(), c.fault)
 			var err error
 			switch c.fault {
@@ -249,15 +250,12 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := module(t, relu, nil)
-			before, start := text.String(m), time.Now()
+			before := text.String(m)
 			p, err := host.Open(t.Context(), host.Config{Name: "acme", Path: path, SHA256: c.sums, Timeout: c.timeout, Where: "p.toml:3:1"})
 			if err == nil {
 				_, err = run(t.Context(), p, 0, m, nil)
 				p.Close()
 				gone(t, p.PID())
-			}
-			if took := time.Since(start); took > 15*time.Second {
-				t.Errorf("it took %v", took)
 			}
 			var e *diag.Error
 			if !errors.As(err, &e) || e.Code != c.code || e.Way == "" || !strings.Contains(e.Error(), `plugin "acme"`) {
@@ -355,13 +353,21 @@ func TestFrozen(t *testing.T) {
 	if _, err := run(t.Context(), p, 0, module(t, relu, nil), nil); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(300 * time.Millisecond) // by now it is stopped
+	for start := time.Now(); runtime.GOOS == "linux"; time.Sleep(10 * time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+		if err != nil || time.Since(start) > 10*time.Second {
+			t.Fatalf("it does not stop: %s (%v)", stat, err)
+		}
+		if strings.Contains(string(stat), ") T ") {
+			break
+		}
+	}
 	done := make(chan struct{})
 	go func() { p.Close(); close(done) }()
 	select {
 	case <-done:
 		gone(t, p.PID())
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Close waits for ever")
 	}
 }

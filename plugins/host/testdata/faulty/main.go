@@ -48,7 +48,7 @@ func main() {
 		time.Sleep(time.Hour)
 	case "silent":
 		time.Sleep(time.Hour)
-	case "child": // one that holds nothing of its parent's but the pipes
+	case "child", "family": // one that holds nothing of its parent's but the pipes
 		start(exec.Command("sh", "-c", "exec 3<&- 4<&-; exec sleep 1000"))
 	case "daemon":
 		daemon := exec.Command("sleep", "5")
@@ -102,7 +102,8 @@ func work(fault string, c *pass.Context, m *ir.Module) error {
 		time.Sleep(time.Hour)
 	case "panic":
 		panic("in the pass")
-	case "hang":
+	case "hang", "family":
+		c.Note("counting")
 		fmt.Fprintln(os.Stderr, "counting to infinity")
 		for {
 			time.Sleep(time.Hour)
