@@ -13,6 +13,7 @@ type memory struct {
 	held   map[*tensor.Tensor]int
 
 	alloc func(tensor.DType, []int64) (*tensor.Tensor, error) // makes tensors; nil: tensor.Make
+	free  func(*tensor.Tensor)                                // takes them back; nil: nobody does
 }
 
 // make allocates a tensor of zeros and holds it; over the budget it is refused before
@@ -65,6 +66,9 @@ func (m *memory) drop(v tensor.Value) {
 		case 1:
 			delete(m.held, t)
 			m.used -= size(t)
+			if m.free != nil {
+				m.free(t)
+			}
 		default:
 			m.held[t]--
 		}

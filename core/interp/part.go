@@ -78,8 +78,9 @@ func (c *compiler) cut(r *runner, part, parts int) bool {
 }
 
 // RunStages runs a program stage by stage as stage says, which must compute each stage
-// it is given. alloc makes temporaries, and results where results is nil.
+// it is given. alloc makes temporaries, and results where results is nil; free takes each
+// temporary back after the stage that reads it last. After an error some are not given back.
 func RunStages(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor,
-	alloc func(tensor.DType, []int64) (*tensor.Tensor, error), stage func(*Stage) error) ([]*tensor.Tensor, error) {
-	return runProgram(ctx, p, bind, args, results, &memory{alloc: alloc}, stage)
+	alloc func(tensor.DType, []int64) (*tensor.Tensor, error), free func(*tensor.Tensor), stage func(*Stage) error) ([]*tensor.Tensor, error) {
+	return runProgram(ctx, p, bind, args, results, &memory{alloc: alloc, free: free}, stage)
 }

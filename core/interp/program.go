@@ -3,6 +3,7 @@ package interp
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
@@ -66,7 +67,7 @@ func (r *programRun) give(b *ir.Buffer, t *tensor.Tensor) error {
 	if err != nil {
 		return err
 	}
-	if t == nil || t.DType() != b.DType || fmt.Sprint(t.Shape()) != fmt.Sprint(shape) {
+	if t == nil || t.DType() != b.DType || !slices.Equal(t.Shape(), shape) {
 		return diag.New(diag.Run, "buffer %s of program @%s is %s%v, not %s", b.Name, r.p.Name, b.DType, shape, describe(t))
 	}
 	r.buffers[b] = t

@@ -64,6 +64,19 @@ func (a *activation) get(v *ir.Value) (tensor.Value, error) {
 	return nil, diag.New(diag.Run, "%%%s has no value here", v.Name)
 }
 
+// bind checks a value against a type. Symbols that get their values by it must keep to
+// what is known of them.
+func (a *activation) bind(t ir.Type, v tensor.Value, who string) error {
+	n := a.env.Len()
+	if err := a.env.Bind(t, v, who); err != nil {
+		return err
+	}
+	if a.env.Len() == n {
+		return nil
+	}
+	return a.env.Check(a.m.Syms)
+}
+
 // call runs a function of m; who names its parameters in messages.
 func (x *machine) call(m *ir.Module, f *ir.Func, args []tensor.Value, who func(*ir.Value) string) ([]tensor.Value, error) {
 	a := &activation{m: m, env: ir.NewEnv(nil), vals: map[*ir.Value]tensor.Value{}}
@@ -79,14 +92,13 @@ func (x *machine) block(a *activation, b *ir.Block, args []tensor.Value, who fun
 		if args[i] == nil {
 			return nil, diag.New(diag.Run, "%s is missing", who(p))
 		}
-		if err := a.env.Bind(p.Type, args[i], who(p)); err != nil {
-			return nil, err
-		}
 		a.vals[p] = args[i]
 	}
-	if a.outer == nil {
-		if err := a.env.Check(a.m.Syms); err != nil {
-			return nil, err
+	for range 2 { // a dim may need a symbol that a later parameter binds
+		for i, p := range b.Params {
+			if err := a.bind(p.Type, args[i], who(p)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	last := x.lastUsesOf(b)
@@ -201,7 +213,7 @@ func (x *machine) stmt(a *activation, s *ir.Stmt) (err error) {
 			return diag.New(diag.Run, "it did not give result %d", i)
 		}
 		if r.Type != nil {
-			if err := a.env.Bind(r.Type, out[i], resultName(s, i)); err != nil {
+			if err := a.bind(r.Type, out[i], resultName(s, i)); err != nil {
 				return err
 			}
 		}

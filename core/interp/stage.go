@@ -101,6 +101,11 @@ func (c *compiler) runAlong(lane, part, parts int) error {
 	if c.err != nil {
 		return c.err
 	}
+	for i := range c.stage.Axes {
+		if c.extent[i] == 0 { // no points; other axes may be long
+			return nil
+		}
+	}
 	r := &runner{frame: &frame{at: make([]int64, len(c.extent))}, ctx: c.ctx, extent: c.extent, lane: c.lane, width: c.width, split: -1}
 	if parts > 1 && !c.cut(r, part, parts) {
 		return nil

@@ -22,6 +22,9 @@ type binding struct {
 // NewEnv is an empty environment inside another; outer may be nil.
 func NewEnv(outer *Env) *Env { return &Env{outer: outer, vals: map[string]binding{}} }
 
+// Len is the number of symbols bound in e itself, not in those around it.
+func (e *Env) Len() int { return len(e.vals) }
+
 // Lookup gives the value of a symbol.
 func (e *Env) Lookup(name string) (int64, bool) {
 	for ; e != nil; e = e.outer {
@@ -32,7 +35,8 @@ func (e *Env) Lookup(name string) (int64, bool) {
 	return 0, false
 }
 
-func (e *Env) who(name string) string {
+// Who tells what bound a symbol.
+func (e *Env) Who(name string) string {
 	for ; e != nil; e = e.outer {
 		if b, ok := e.vals[name]; ok {
 			return b.who
@@ -162,7 +166,7 @@ func (e *Env) solve(s string, d sym.Expr, n int64, who string, shape []int64) er
 
 func (e *Env) mismatch(d sym.Expr, want, n int64, who string, shape []int64) error {
 	if s, ok := d.Symbol(); ok {
-		return diag.New(diag.Run, "%s is %d (shape %v), but %q is %d, bound by %s", who, n, shape, s, want, e.who(s))
+		return diag.New(diag.Run, "%s is %d (shape %v), but %q is %d, bound by %s", who, n, shape, s, want, e.Who(s))
 	}
 	if _, ok := d.Int(); ok {
 		return diag.New(diag.Run, "%s is %d (shape %v), the model fixes it at %d", who, n, shape, want)
@@ -170,7 +174,7 @@ func (e *Env) mismatch(d sym.Expr, want, n int64, who string, shape []int64) err
 	by := ""
 	for _, s := range d.Symbols() {
 		v, _ := e.Lookup(s)
-		by += fmt.Sprintf(", %s = %d bound by %s", s, v, e.who(s))
+		by += fmt.Sprintf(", %s = %d bound by %s", s, v, e.Who(s))
 	}
 	return diag.New(diag.Run, "%s is %d (shape %v), but %s is %d%s", who, n, shape, d, want, by)
 }
@@ -184,10 +188,10 @@ func (e *Env) Check(ctx *sym.Context) error {
 		}
 		lo, hi := ctx.Range(s)
 		if n < lo || n > hi {
-			return diag.New(diag.Run, "%q is %d, bound by %s, but it must be in [%d, %s]", s, n, e.who(s), lo, upper(hi))
+			return diag.New(diag.Run, "%q is %d, bound by %s, but it must be in [%d, %s]", s, n, e.Who(s), lo, upper(hi))
 		}
 		if k := ctx.Multiple(s); k > 1 && n%k != 0 {
-			return diag.New(diag.Run, "%q is %d, bound by %s, but it must be a multiple of %d", s, n, e.who(s), k)
+			return diag.New(diag.Run, "%q is %d, bound by %s, but it must be a multiple of %d", s, n, e.Who(s), k)
 		}
 	}
 	for _, eq := range ctx.Equalities() {
@@ -195,6 +199,13 @@ func (e *Env) Check(ctx *sym.Context) error {
 		b, berr := e.Eval(eq[1])
 		if aerr == nil && berr == nil && a != b {
 			return diag.New(diag.Run, "%s is %d and %s is %d, but they must be equal", eq[0], a, eq[1], b)
+		}
+	}
+	for _, le := range ctx.LEs() {
+		a, aerr := e.Eval(le[0])
+		b, berr := e.Eval(le[1])
+		if aerr == nil && berr == nil && a > b {
+			return diag.New(diag.Run, "%s is %d and %s is %d, but the first must be at most the second", le[0], a, le[1], b)
 		}
 	}
 	return nil

@@ -8,6 +8,9 @@ import (
 // Eval computes e. Overflow, division by zero and a symbol that lookup does not know
 // are errors.
 func (e Expr) Eval(lookup func(name string) (int64, bool)) (int64, error) {
+	if n, ok := e.Int(); ok {
+		return n, nil
+	}
 	var slots []int64
 	missing := ""
 	code := e.Compile(func(name string) int {
