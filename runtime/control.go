@@ -8,97 +8,122 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// enter makes symbols that a region binds ready to be bound anew.
-func (f *frame) enter(b *ir.Block) {
-	for _, i := range f.c.local[b] {
-		f.bound[i] = false
-	}
+// region runs a region whose parameters are set.
+func (mc *machine) region(f *frame, b *block) ([]tensor.Value, error) {
+	out, err := mc.block(f, b)
+	f.leave(b)
+	return out, err
 }
 
-func truth(v tensor.Value) (bool, error) {
+// truth reads a truth value of one element; one that is left out is true.
+func truth(v tensor.Value, what string) (bool, error) {
+	if v == nil {
+		return true, nil
+	}
 	t, ok := v.(*tensor.Tensor)
 	if !ok || t.DType() != tensor.Bool || t.Len() != 1 {
-		return false, diag.New(diag.Run, "the condition is %v, not one truth value", v)
+		return false, diag.New(diag.Run, "%s must be one truth value", what)
 	}
 	return t.Bool(0), nil
 }
 
-func (mc *machine) runIf(f *frame, s *ir.Stmt, args []tensor.Value) ([]tensor.Value, error) {
-	yes, err := truth(args[0])
+func (mc *machine) runIf(f *frame, s *stmt) ([]tensor.Value, error) {
+	if len(s.regions) != 2 || len(s.args) != 1 || s.args[0].v == nil {
+		return nil, diag.New(diag.Run, "%d regions and %d operands, it takes 2 and 1", len(s.regions), len(s.args))
+	}
+	yes, err := truth(f.get(s.args[0]), "the condition")
 	if err != nil {
 		return nil, err
 	}
-	b := s.Regions[1]
 	if yes {
-		b = s.Regions[0]
+		return mc.region(f, s.regions[0])
 	}
-	f.enter(b)
-	return mc.block(f, b)
+	return mc.region(f, s.regions[1])
 }
 
-func (mc *machine) runLoop(f *frame, s *ir.Stmt, args []tensor.Value) ([]tensor.Value, error) {
-	body := s.Regions[0]
+// arg gives operand i of a statement, nil where it is left out.
+func (f *frame) arg(s *stmt, i int) tensor.Value {
+	if i >= len(s.args) {
+		return nil
+	}
+	return f.get(s.args[i])
+}
+
+// runLoop runs onnx.Loop: operands are the trip count and the first condition, then what
+// is carried. The body gives the next condition, what is carried on, and one slice of
+// each stacked output.
+func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
+	if len(s.regions) != 1 {
+		return nil, diag.New(diag.Run, "%d regions, it takes 1", len(s.regions))
+	}
+	body := s.regions[0]
 	trips := int64(-1)
-	if len(args) > 0 && args[0] != nil {
-		t, ok := args[0].(*tensor.Tensor)
-		if !ok || t.Len() != 1 {
-			return nil, diag.New(diag.Run, "the trip count is %v, not one number", args[0])
+	if v := f.arg(s, 0); v != nil {
+		t, ok := v.(*tensor.Tensor)
+		if !ok || !t.DType().IsInt() || t.Len() != 1 {
+			return nil, diag.New(diag.Run, "the trip count must be one integer")
 		}
-		trips = t.Int(0)
+		trips = max(0, t.Int(0))
 	}
-	cond := tensor.Value(tensor.Scalar(true))
-	if len(args) > 1 && args[1] != nil {
-		cond = args[1]
+	keep, err := truth(f.arg(s, 1), "the condition")
+	if err != nil {
+		return nil, err
 	}
-	var carried []tensor.Value
-	if len(args) > 2 {
-		carried = slices.Clone(args[2:])
+	carried := f.values(s.args[min(2, len(s.args)):])
+	stacks := len(body.results) - 1 - len(carried)
+	if len(body.params) != 2+len(carried) || stacks < 0 {
+		return nil, diag.New(diag.Run, "a body of %d parameters and %d results does not carry %d values", len(body.params), len(body.results), len(carried))
 	}
-	stacked := make([][]*tensor.Tensor, len(body.Results)-1-len(carried))
-	for i := int64(0); trips < 0 || i < trips; i++ {
-		if on, err := truth(cond); err != nil || !on {
-			if err != nil {
-				return nil, err
-			}
-			break
+	slicesOf := make([][]*tensor.Tensor, stacks)
+	for i, v := range carried {
+		if missing(v) {
+			return nil, diag.New(diag.Run, "carried value %d is missing", i)
 		}
+		mc.mem.hold(v)
+	}
+	for i := int64(0); i != trips && keep; i++ {
 		if err := mc.ctx.Err(); err != nil {
 			return nil, interrupted(err)
 		}
-		f.enter(body)
-		params := append([]tensor.Value{tensor.Scalar(i), cond}, carried...)
-		for j, p := range body.Params {
-			if err := f.bind(p.Type, params[j], "%"+p.Name); err != nil {
-				return nil, err
+		for range 2 { // a dim may need a symbol that a later parameter binds
+			for j, p := range body.params {
+				switch j {
+				case 0:
+					f.vals[p.n] = tensor.Scalar(i)
+				case 1:
+					f.vals[p.n] = tensor.Scalar(true)
+				default:
+					f.vals[p.n] = carried[j-2]
+				}
+				if err := f.bind(p, f.vals[p.n]); err != nil {
+					return nil, err
+				}
 			}
-			f.vals[f.c.values[p]] = params[j]
 		}
-		out, err := mc.block(f, body)
+		out, err := mc.region(f, body)
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range out { // they outlive the values that hold them
-			mc.mem.hold(v)
+		if keep, err = truth(out[0], "the condition that the body gives"); err != nil {
+			return nil, err
 		}
-		if i > 0 { // what the iteration before gave
-			mc.mem.drop(cond)
-			for _, v := range carried {
-				mc.mem.drop(v)
+		mc.mem.drop(out[0])
+		for j, v := range out[1:] {
+			if j < len(carried) {
+				mc.mem.drop(carried[j])
+				carried[j] = v
+				continue
 			}
-		}
-		cond = out[0]
-		carried = out[1 : 1+len(carried)]
-		for j, v := range out[1+len(carried):] {
 			t, ok := v.(*tensor.Tensor)
 			if !ok {
-				return nil, diag.New(diag.Run, "stacked output %d is no tensor", j)
+				return nil, diag.New(diag.Run, "scan output %d is no tensor", j-len(carried))
 			}
-			stacked[j] = append(stacked[j], t)
+			slicesOf[j-len(carried)] = append(slicesOf[j-len(carried)], t)
 		}
 	}
-	results := carried
-	for j, list := range stacked {
-		t, err := mc.stack(list, body.Results[1+len(carried)+j], s, len(carried)+j)
+	results := slices.Clip(carried)
+	for j, list := range slicesOf {
+		t, err := mc.stack(list, sliceType(s, len(carried)+j))
 		if err != nil {
 			return nil, err
 		}
@@ -107,34 +132,49 @@ func (mc *machine) runLoop(f *frame, s *ir.Stmt, args []tensor.Value) ([]tensor.
 		}
 		results = append(results, t)
 	}
-	return results[:min(len(results), len(s.Results))], nil
+	return results, nil
+}
+
+// sliceType is the type of what result i of a loop stacks, for the case that there is
+// nothing to stack.
+func sliceType(s *stmt, i int) ir.TensorType {
+	if t, ok := s.Regions[0].Results[1+i].Type.(ir.TensorType); ok && !t.Unranked {
+		return t
+	}
+	if i < len(s.Results) && s.Results[i] != nil {
+		if t, ok := s.Results[i].Type.(ir.TensorType); ok && !t.Unranked && len(t.Dims) > 0 {
+			return ir.TensorOf(t.DType, t.Dims[1:]...)
+		}
+	}
+	return ir.TensorOf(tensor.F32)
 }
 
 // stack puts tensors of one shape along a new first axis. Of none it makes an empty
-// tensor, its other dims from the type of an element where they are numbers, else 0.
-func (mc *machine) stack(list []*tensor.Tensor, elem *ir.Value, s *ir.Stmt, i int) (*tensor.Tensor, error) {
+// tensor, whose other dims are those of none where they are numbers, else 0.
+func (mc *machine) stack(list []*tensor.Tensor, none ir.TensorType) (*tensor.Tensor, error) {
 	if len(list) == 0 {
-		t, _ := elem.Tensor()
 		shape := []int64{0}
-		for _, d := range t.Dims {
+		for _, d := range none.Dims {
 			n, _ := d.Int()
 			shape = append(shape, n)
 		}
-		return mc.mem.Alloc(t.DType, shape)
+		return mc.mem.Alloc(none.DType, shape)
 	}
-	shape := append([]int64{int64(len(list))}, list[0].Shape()...)
-	out, err := mc.mem.Alloc(list[0].DType(), shape)
+	first := list[0]
+	for i, t := range list {
+		if t.DType() != first.DType() || !slices.Equal(t.Shape(), first.Shape()) {
+			return nil, diag.New(diag.Run, "a scan output is %s%v in iteration 0 and %s%v in iteration %d; all must have one shape",
+				first.DType(), first.Shape(), t.DType(), t.Shape(), i)
+		}
+	}
+	out, err := mc.mem.Alloc(first.DType(), append([]int64{int64(len(list))}, first.Shape()...))
 	if err != nil {
 		return nil, err
 	}
-	n := list[0].Len()
-	small := out.DType().IsSmall()
+	n := first.Len()
 	for k, t := range list {
-		if !sameShape(t.Shape(), list[0].Shape()) {
-			return nil, diag.New(diag.Run, "stacked output %d is %v in one iteration, %v in another", i, list[0].Shape(), t.Shape())
-		}
 		switch {
-		case small:
+		case t.DType().IsSmall(): // slices do not begin at bytes
 			for e := range n {
 				tensor.CopyElem(out, int64(k)*n+e, t, e)
 			}

@@ -2,12 +2,13 @@ package runtime
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
-	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -25,28 +26,27 @@ type Executable struct {
 	opts  Options
 	pool  Pool
 	funcs map[*ir.Func]*code
+	idle  sync.Pool // of *machine
 
 	mu        sync.Mutex
-	instances map[instanceKey]*ir.Instance
+	instances map[instanceKey]*instance
 }
 
-// Load readies a module for a device. The module must not be changed afterwards.
+// Load readies a module for a device. The module must be valid, and must not be changed
+// afterwards.
 func Load(m *ir.Module, dev Device, o Options) (*Executable, error) {
 	if m.Main() == nil {
 		return nil, diag.New(diag.Run, "the module has no function @main")
 	}
-	x := &Executable{m: m, dev: dev, opts: o, funcs: map[*ir.Func]*code{}, instances: map[instanceKey]*ir.Instance{}}
+	x := &Executable{m: m, dev: dev, opts: o, funcs: map[*ir.Func]*code{}, instances: map[instanceKey]*instance{}}
 	for _, f := range m.Funcs {
-		x.funcs[f] = compile(m, f)
+		c, err := compile(m, f)
+		if err != nil {
+			return nil, err
+		}
+		x.funcs[f] = c
 	}
 	return x, nil
-}
-
-// Run runs @main with inputs in the order of its parameters. Results are the caller's;
-// they may share memory with inputs and constants.
-func (x *Executable) Run(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, error) {
-	out, _, err := x.RunStats(ctx, inputs)
-	return out, err
 }
 
 // Stats tells of one run.
@@ -55,119 +55,138 @@ type Stats struct {
 	PeakBytes int64 // of intermediate values and results at the same time
 }
 
+// Run runs @main with inputs in the order of its parameters. Results are the caller's
+// alone: they share memory with no input, no constant and no other result.
+func (x *Executable) Run(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, error) {
+	out, _, err := x.RunStats(ctx, inputs)
+	return out, err
+}
+
 // RunStats is Run, and tells of it.
 func (x *Executable) RunStats(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, Stats, error) {
 	start := time.Now()
-	a := &arena{pool: &x.pool, budget: x.opts.MaxBytes, owned: map[*byte]*piece{}}
-	main := x.m.Main()
-	mc := &machine{x: x, ctx: ctx, mem: a}
-	out, err := mc.call(x.funcs[main], inputs, func(p *ir.Value) string { return "input \"" + p.Name + "\"" })
-	a.close(out)
-	return out, Stats{time.Since(start), a.peak}, err
+	mc := x.begin(ctx)
+	defer x.end(mc)
+	out, err := mc.run(inputs)
+	for i := range out {
+		if err == nil {
+			out[i], err = mc.mem.give(out[i])
+		}
+	}
+	if err != nil {
+		out = nil
+	}
+	return out, Stats{time.Since(start), mc.mem.peak}, err
 }
 
-// RunInto is Run into the caller's tensors, one for each result, of the right type.
+// RunInto is Run into the caller's tensors, one for each result and of its type and
+// shape. An output may share memory with inputs and with other outputs; one that shares
+// none is written while the run goes on. After an error outputs may hold anything.
 func (x *Executable) RunInto(ctx context.Context, inputs []tensor.Value, outputs []*tensor.Tensor) error {
-	if len(outputs) != len(x.m.Main().Results) {
-		return diag.New(diag.Run, "%d tensors for %d results", len(outputs), len(x.m.Main().Results))
+	f := x.m.Main()
+	if len(outputs) != len(f.Results) {
+		return diag.New(diag.Run, "%d tensors for %d results", len(outputs), len(f.Results))
 	}
-	a := &arena{pool: &x.pool, budget: x.opts.MaxBytes, owned: map[*byte]*piece{}}
-	mc := &machine{x: x, ctx: ctx, mem: a}
-	out, err := mc.call(x.funcs[x.m.Main()], inputs, func(p *ir.Value) string { return "input \"" + p.Name + "\"" })
-	defer a.close(nil)
+	for i, t := range outputs {
+		if t == nil {
+			return diag.New(diag.Run, "output %q is missing", f.ResultName(i))
+		}
+	}
+	mc := x.begin(ctx)
+	defer x.end(mc)
+	for i, t := range outputs {
+		if alone(t, inputs, outputs[:i]) && alone(t, nil, outputs[i+1:]) {
+			mc.into = append(mc.into, t)
+		} else {
+			mc.into = append(mc.into, nil)
+		}
+	}
+	out, err := mc.run(inputs)
 	if err != nil {
 		return err
 	}
 	for i, v := range out {
 		t, ok := v.(*tensor.Tensor)
-		name := x.m.Main().ResultName(i)
-		if !ok || t.DType() != outputs[i].DType() || !sameShape(t.Shape(), outputs[i].Shape()) {
-			return diag.New(diag.Run, "output %q is %v, the tensor given for it is %s%v", name, v, outputs[i].DType(), outputs[i].Shape())
+		if !ok || t.DType() != outputs[i].DType() || !slices.Equal(t.Shape(), outputs[i].Shape()) {
+			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s%v", f.ResultName(i), describe(v), outputs[i].DType(), outputs[i].Shape())
+		}
+	}
+	for i, v := range out { // what the copy of another result would write over is saved
+		for j, o := range outputs {
+			if i != j && !there(v, outputs[i]) && !there(out[j], o) && overlap(v.(*tensor.Tensor), o) {
+				out[i] = v.(*tensor.Tensor).Clone()
+				break
+			}
 		}
 	}
 	for i, v := range out {
-		t := v.(*tensor.Tensor)
-		copy(outputs[i].Bytes(), t.Bytes())
-		copy(outputs[i].Strings(), t.Strings())
+		if t := v.(*tensor.Tensor); !there(t, outputs[i]) {
+			copy(outputs[i].Bytes(), t.Bytes())
+			copy(outputs[i].Strings(), t.Strings())
+		}
 	}
 	return nil
 }
 
-func sameShape(a, b []int64) bool {
-	if len(a) != len(b) {
+func describe(v tensor.Value) string {
+	if t, ok := v.(*tensor.Tensor); ok {
+		return ir.TypeOf(t).String()
+	}
+	return "no tensor"
+}
+
+// there says whether a result is in the memory of an output already.
+func there(v tensor.Value, o *tensor.Tensor) bool {
+	t, ok := v.(*tensor.Tensor)
+	return ok && addressOf(t) == addressOf(o)
+}
+
+// alone says whether t shares memory with no value and no other tensor.
+func alone(t *tensor.Tensor, values []tensor.Value, others []*tensor.Tensor) bool {
+	free := true
+	for _, v := range values {
+		eachTensor(v, func(u *tensor.Tensor) { free = free && !overlap(t, u) })
+	}
+	return free && !slices.ContainsFunc(others, func(u *tensor.Tensor) bool { return overlap(t, u) })
+}
+
+// overlap says whether two tensors have memory in common.
+func overlap(a, b *tensor.Tensor) bool {
+	return meet(a.Bytes(), b.Bytes()) || meet(a.Strings(), b.Strings())
+}
+
+func meet[T any](a, b []T) bool {
+	if len(a) == 0 || len(b) == 0 {
 		return false
 	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
+	at := func(s []T, i int) uintptr { return uintptr(unsafe.Pointer(&s[i])) }
+	return at(a, 0) <= at(b, len(b)-1) && at(b, 0) <= at(a, len(a)-1)
+}
+
+// begin readies a machine for a run of main.
+func (x *Executable) begin(ctx context.Context) *machine {
+	mc, _ := x.idle.Get().(*machine)
+	if mc == nil {
+		mc = &machine{x: x, mem: arena{pool: &x.pool, budget: x.opts.MaxBytes, pieces: map[address]piece{}}}
 	}
-	return true
+	mc.ctx, mc.draws = ctx, 0
+	mc.mem.used, mc.mem.peak = 0, 0
+	mc.main = newFrame(x.funcs[x.m.Main()], mc.main)
+	mc.main.main = true
+	return mc
+}
+
+// end gives back all memory that the run still has.
+func (x *Executable) end(mc *machine) {
+	mc.mem.close()
+	mc.ctx = nil
+	clear(mc.main.vals)
+	clear(mc.into)
+	mc.into = mc.into[:0]
+	clear(mc.params[:cap(mc.params)])
+	clear(mc.results[:cap(mc.results)])
+	x.idle.Put(mc)
 }
 
 // Trim gives memory that is kept between runs back.
 func (x *Executable) Trim() { x.pool.Trim() }
-
-// code is a function with its symbols and values numbered.
-type code struct {
-	f      *ir.Func
-	syms   map[string]int
-	values map[*ir.Value]int
-	exprs  map[string]*sym.Code // by key
-	local  map[*ir.Block][]int  // symbols that a region binds anew each time
-}
-
-func compile(m *ir.Module, f *ir.Func) *code {
-	c := &code{f: f, syms: map[string]int{}, values: map[*ir.Value]int{}, exprs: map[string]*sym.Code{}, local: map[*ir.Block][]int{}}
-	c.block(&f.Block)
-	return c
-}
-
-func (c *code) slot(s string) int {
-	i, ok := c.syms[s]
-	if !ok {
-		i = len(c.syms)
-		c.syms[s] = i
-	}
-	return i
-}
-
-func (c *code) expr(e sym.Expr) {
-	if c.exprs[e.Key()] == nil {
-		c.exprs[e.Key()] = e.Compile(c.slot)
-	}
-}
-
-func (c *code) value(v *ir.Value) {
-	if v == nil {
-		return
-	}
-	c.values[v] = len(c.values)
-	ir.EachDim(v.Type, c.expr)
-}
-
-func (c *code) block(b *ir.Block) {
-	before := len(c.syms)
-	for _, p := range b.Params {
-		c.value(p)
-	}
-	for _, s := range b.Stmts {
-		for _, e := range s.Bind {
-			c.expr(e)
-		}
-		if s.Op != nil && s.Op.Name == ir.AllocName {
-			if e, err := sym.Parse(s.Attrs.Get("bytes").(string)); err == nil {
-				c.expr(e)
-			}
-		}
-		for _, r := range s.Regions {
-			c.block(r)
-		}
-		for _, v := range s.Results {
-			c.value(v)
-		}
-	}
-	for i := before; i < len(c.syms); i++ {
-		c.local[b] = append(c.local[b], i)
-	}
-}

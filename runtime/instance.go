@@ -7,6 +7,13 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
+// instance is an operator made ready for operands. One that stands for a function has
+// the function's code; as anywhere else, it is used for all operands of the same key.
+type instance struct {
+	*ir.Instance
+	code *code
+}
+
 // instanceKey says which instance of an operator fits: the statement, and of every
 // operand element type, shape, and contents where they are few enough to decide
 // anything.
@@ -20,36 +27,18 @@ const maxInstances = 4096
 
 // instance gives the instance of an operator for operands, from the cache where one
 // like it ran before.
-func (x *Executable) instance(s *ir.Stmt, args []tensor.Value) (*ir.Instance, error) {
-	key := instanceKey{s, ""}
-	b := []byte{}
-	for _, v := range args {
-		switch t := v.(type) {
-		case nil:
-			b = append(b, 0)
-		case *tensor.Tensor:
-			if t.DType() == tensor.String {
-				return ir.Instantiate(s, args)
-			}
-			b = append(b, 1, byte(t.DType()), byte(t.Rank()))
-			for _, n := range t.Shape() {
-				b = binary.AppendVarint(b, n)
-			}
-			if t.Len() <= ir.MaxKnown {
-				b = append(b, t.Bytes()...)
-			}
-		default:
-			return ir.Instantiate(s, args)
-		}
+func (x *Executable) instance(s *ir.Stmt, args []tensor.Value) (*instance, error) {
+	key, ok := keyOf(s, args)
+	if !ok {
+		return x.instantiate(s, args)
 	}
-	key.args = string(b)
 	x.mu.Lock()
 	in := x.instances[key]
 	x.mu.Unlock()
-	if in != nil && (in.Program != nil || in.Kernel) {
+	if in != nil {
 		return in, nil
 	}
-	in, err := ir.Instantiate(s, args)
+	in, err := x.instantiate(s, args)
 	if err != nil {
 		return nil, err
 	}
@@ -60,4 +49,44 @@ func (x *Executable) instance(s *ir.Stmt, args []tensor.Value) (*ir.Instance, er
 	}
 	x.instances[key] = in
 	return in, nil
+}
+
+// keyOf is false for operands that can not be told apart by bytes.
+func keyOf(s *ir.Stmt, args []tensor.Value) (instanceKey, bool) {
+	var b []byte
+	for _, v := range args {
+		switch t := v.(type) {
+		case nil:
+			b = append(b, 0)
+		case *tensor.Tensor:
+			if t.DType() == tensor.String {
+				return instanceKey{}, false
+			}
+			b = append(b, 1, byte(t.DType()))
+			b = binary.AppendUvarint(b, uint64(t.Rank()))
+			for _, n := range t.Shape() {
+				b = binary.AppendVarint(b, n)
+			}
+			if t.Len() <= ir.MaxKnown {
+				b = append(b, t.Bytes()...)
+			}
+		default:
+			return instanceKey{}, false
+		}
+	}
+	return instanceKey{s, string(b)}, true
+}
+
+func (x *Executable) instantiate(s *ir.Stmt, args []tensor.Value) (*instance, error) {
+	in, err := ir.Instantiate(s, args)
+	if err != nil {
+		return nil, err
+	}
+	out := &instance{Instance: in}
+	if in.Func != nil {
+		if out.code, err = compile(in.Module, in.Func); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

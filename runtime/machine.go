@@ -2,149 +2,79 @@ package runtime
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
-	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// machine is one run.
+// machine is one run. Whatever gives a value gives one reference to its memory with it:
+// the place that keeps the value has it then, until the value is released or its block
+// ends.
 type machine struct {
 	x     *Executable
 	ctx   context.Context
-	mem   *arena
-	draws uint64 // random statements so far
+	mem   arena
+	main  *frame
+	into  []*tensor.Tensor // of RunInto: the caller's memory for the results of main; nil entry: not to be written before the end
+	draws uint64           // random statements so far
+
+	params, results []*tensor.Tensor // of the program that is being run
+	bind, shape     []int64
 }
 
-// frame is a call of a function: values and symbols by number.
-type frame struct {
-	c     *code
-	vals  []tensor.Value
-	slots []int64
-	bound []bool
-	who   []string // what bound each symbol
-}
-
-func (mc *machine) call(c *code, args []tensor.Value, who func(*ir.Value) string) ([]tensor.Value, error) {
-	if len(args) != len(c.f.Params) {
-		return nil, diag.New(diag.Run, "%d operands for function @%s, which takes %d", len(args), c.f.Name, len(c.f.Params))
-	}
-	f := &frame{c: c, vals: make([]tensor.Value, len(c.values)), slots: make([]int64, len(c.syms)), bound: make([]bool, len(c.syms)), who: make([]string, len(c.syms))}
-	for i, p := range c.f.Params {
-		if args[i] == nil {
-			return nil, diag.New(diag.Run, "%s is missing", who(p))
+// run runs main.
+func (mc *machine) run(inputs []tensor.Value) (out []tensor.Value, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			out, err = nil, diag.New(diag.Run, "the run failed: %v", v)
 		}
-		if err := f.bind(p.Type, args[i], who(p)); err != nil {
-			return nil, err
-		}
-		f.vals[c.values[p]] = args[i]
-	}
-	if err := f.env().Check(mc.x.m.Syms); err != nil {
-		return nil, err
-	}
-	return mc.block(f, &c.f.Block)
+	}()
+	return mc.call(mc.main, inputs)
 }
 
-// env gives the symbols of a frame as an environment, for what is rare: messages, and
-// dims that must be solved for a symbol.
-func (f *frame) env() *ir.Env {
-	e := ir.NewEnv(nil)
-	for s, i := range f.c.syms {
-		if f.bound[i] {
-			e.Set(s, f.slots[i], f.who[i])
-		}
+// call runs a function, and gives its results.
+func (mc *machine) call(f *frame, args []tensor.Value) ([]tensor.Value, error) {
+	params := f.c.body.params
+	if len(args) != len(params) {
+		return nil, diag.New(diag.Run, "%d operands for function @%s, which takes %d", len(args), f.c.f.Name, len(params))
 	}
-	return e
-}
-
-// bind checks a value against a type, and gives symbols their values. The common case
-// touches slots alone; everything else is left to ir.Env, which says what is wrong.
-func (f *frame) bind(t ir.Type, v tensor.Value, who string) error {
-	tt, ok := t.(ir.TensorType)
-	x, ok2 := v.(*tensor.Tensor)
-	if ok && ok2 && (tt.Unranked || len(tt.Dims) == x.Rank()) && (tt.DType == x.DType() || tt.DType == tensor.Invalid) {
-		good := true
-		for i, d := range tt.Dims {
-			n := x.Shape()[i]
-			if k, isConst := d.Int(); isConst {
-				good = good && k == n
-				continue
+	for i, p := range params {
+		if missing(args[i]) {
+			return nil, diag.New(diag.Run, "%s is missing", f.who(p.v)).Hint("its type is %s", p.v.Type)
+		}
+		f.vals[p.n] = args[i]
+	}
+	for range 2 { // a dim may need a symbol that a later parameter binds
+		for i, p := range params {
+			if err := f.bind(p, args[i]); err != nil {
+				return nil, err
 			}
-			if name, bare := d.Symbol(); bare {
-				s := f.c.syms[name]
-				if !f.bound[s] {
-					f.slots[s], f.bound[s], f.who[s] = n, true, fmt.Sprintf("dim %d of %s", i, who)
-				}
-				good = good && f.slots[s] == n
-				continue
-			}
-			k, err := f.eval(d)
-			good = good && err == nil && k == n
-		}
-		if good {
-			return nil
 		}
 	}
-	e := f.env()
-	if err := e.Bind(t, v, who); err != nil {
-		return err
-	}
-	for s, i := range f.c.syms {
-		if n, ok := e.Lookup(s); ok && !f.bound[i] {
-			f.slots[i], f.bound[i], f.who[i] = n, true, who
-		}
-	}
-	return nil
+	return mc.block(f, f.c.body)
 }
 
-// eval computes a symbolic integer of this function.
-func (f *frame) eval(e sym.Expr) (int64, error) {
-	if n, ok := e.Int(); ok {
-		return n, nil
+// missing says that there is no value, be it a nil pointer of some type.
+func missing(v tensor.Value) bool {
+	switch v := v.(type) {
+	case *tensor.Tensor:
+		return v == nil
+	case *tensor.Sequence:
+		return v == nil
+	case *tensor.Optional:
+		return v == nil
 	}
-	for _, s := range e.Symbols() {
-		if i, ok := f.c.syms[s]; !ok || !f.bound[i] {
-			return 0, fmt.Errorf("symbol %q has no value", s)
-		}
-	}
-	if c := f.c.exprs[e.Key()]; c != nil {
-		return c.Eval(f.slots)
-	}
-	return e.Eval(func(s string) (int64, bool) { i, ok := f.c.syms[s]; return f.slots[i], ok })
+	return v == nil
 }
 
-func (f *frame) shape(dims []sym.Expr) ([]int64, error) {
-	out := make([]int64, len(dims))
-	for i, d := range dims {
-		n, err := f.eval(d)
-		if err != nil {
-			return nil, diag.As(err, diag.Run)
-		}
-		if n < 0 {
-			return nil, diag.New(diag.Run, "dim %d is %s = %d", i, d, n)
-		}
-		out[i] = n
-	}
-	return out, nil
-}
-
-func (f *frame) get(v *ir.Value) tensor.Value {
-	if v == nil {
-		return nil
-	}
-	if v.Const != nil {
-		return v.Const.Tensor
-	}
-	return f.vals[f.c.values[v]]
-}
-
-// block runs the statements of a block whose parameters are set.
-func (mc *machine) block(f *frame, b *ir.Block) ([]tensor.Value, error) {
-	for _, s := range b.Stmts {
+// block runs the statements of a block whose parameters are set. Afterwards its places
+// are empty.
+func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
+	for _, s := range b.stmts {
 		if err := mc.ctx.Err(); err != nil {
 			return nil, interrupted(err)
 		}
@@ -152,202 +82,290 @@ func (mc *machine) block(f *frame, b *ir.Block) ([]tensor.Value, error) {
 			return nil, diag.As(err, diag.Run).At(s.Place(), strings.TrimPrefix(s.OpName(), "onnx."))
 		}
 	}
-	out := make([]tensor.Value, len(b.Results))
-	for i, r := range b.Results {
+	out := make([]tensor.Value, len(b.results))
+	for i, r := range b.results {
 		if out[i] = f.get(r); out[i] == nil {
-			return nil, diag.New(diag.Run, "result %%%s has no value", r.Name)
+			return nil, diag.New(diag.Run, "result %%%s has no value", r.v.Name)
+		}
+		mc.mem.hold(out[i])
+	}
+	for _, s := range b.stmts {
+		for _, r := range s.results {
+			if r != nil {
+				mc.release(f, r.n)
+			}
 		}
 	}
 	return out, nil
+}
+
+// release empties a place.
+func (mc *machine) release(f *frame, n int) {
+	if v := f.vals[n]; v != nil {
+		mc.mem.drop(v)
+		f.vals[n] = nil
+	}
 }
 
 func interrupted(err error) error {
 	return diag.New(diag.Interrupted, "the run was stopped: %v", err)
 }
 
-func (mc *machine) stmt(f *frame, s *ir.Stmt) (err error) {
+// stmt runs a statement. What panics in it is its failure.
+func (mc *machine) stmt(f *frame, s *stmt) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = diag.New(diag.Run, "it failed: %v", v)
 		}
 	}()
 	if s.Op != nil && s.Op.Name == ir.ReleaseName {
-		for _, v := range s.Args {
-			if v.Const == nil {
-				mc.mem.drop(f.get(v))
-				f.vals[f.c.values[v]] = nil
+		for _, o := range s.args {
+			if o.n >= 0 {
+				mc.release(f, o.n)
 			}
 		}
 		return nil
 	}
-	args := make([]tensor.Value, len(s.Args))
-	for i, v := range s.Args {
-		args[i] = f.get(v)
-		if v != nil && args[i] == nil {
-			return diag.New(diag.Run, "%%%s has no value here", v.Name)
+	for _, o := range s.args {
+		if o.v != nil && f.get(o) == nil {
+			return diag.New(diag.Run, "%%%s has no value here", o.v.Name)
 		}
 	}
-	var out []tensor.Value
-	switch s.Kind {
-	case ir.CastStmt:
-		out = args
-	case ir.CallStmt:
-		out, err = mc.callee(f, s, args)
-	default:
-		out, err = mc.operator(f, s, args)
-	}
-	if err != nil {
-		return err
-	}
-	for i, r := range s.Results {
-		if r == nil {
-			continue
+	switch {
+	case s.Kind == ir.CastStmt:
+		v := f.get(s.args[0])
+		mc.mem.hold(v)
+		return mc.put(f, s, 0, v)
+	case s.program != nil:
+		return mc.callProgram(f, s)
+	case s.Kind == ir.CallStmt:
+		c := mc.x.funcs[s.Callee.(*ir.Func)]
+		out, err := mc.call(newFrame(c, nil), f.values(s.args))
+		if err != nil {
+			return err
 		}
-		if i >= len(out) || out[i] == nil {
+		return mc.putAll(f, s, out)
+	}
+	return mc.operator(f, s)
+}
+
+// values gives the values of operands in a list of its own.
+func (f *frame) values(args []operand) []tensor.Value {
+	out := make([]tensor.Value, len(args))
+	for i, o := range args {
+		out[i] = f.get(o)
+	}
+	return out
+}
+
+// put keeps result i of a statement, or gives it up where nobody asked for it.
+func (mc *machine) put(f *frame, s *stmt, i int, v tensor.Value) error {
+	if i >= len(s.results) || s.results[i] == nil {
+		mc.mem.drop(v)
+		return nil
+	}
+	if missing(v) {
+		return diag.New(diag.Run, "it did not give result %d", i)
+	}
+	r := s.results[i]
+	if r.v.Type != ir.Storage {
+		if err := f.bind(r, v); err != nil {
+			return err
+		}
+	}
+	f.vals[r.n] = v
+	return nil
+}
+
+// putAll keeps all results of a statement.
+func (mc *machine) putAll(f *frame, s *stmt, out []tensor.Value) error {
+	for i, v := range out {
+		if err := mc.put(f, s, i, v); err != nil {
+			return err
+		}
+	}
+	for i := len(out); i < len(s.results); i++ {
+		if s.results[i] != nil {
 			return diag.New(diag.Run, "it did not give result %d", i)
 		}
-		who := "%" + r.Name
-		if r.Name == "" {
-			who = fmt.Sprintf("result %d of %q", i, s.Place())
-		}
-		if !ir.SameType(r.Type, ir.Storage) {
-			if err := f.bind(r.Type, out[i], who); err != nil {
-				return err
-			}
-		}
-		f.vals[f.c.values[r]] = out[i]
-		mc.mem.hold(out[i])
 	}
 	return nil
 }
 
-func (mc *machine) callee(f *frame, s *ir.Stmt, args []tensor.Value) ([]tensor.Value, error) {
-	var p *ir.Program
-	switch c := s.Callee.(type) {
-	case *ir.Func:
-		return mc.call(mc.x.funcs[c], args, func(p *ir.Value) string { return fmt.Sprintf("operand %d (%s)", p.Index, p.Name) })
-	case *ir.Program:
-		p = c
-	case *ir.Kernel:
-		p = c.Program
+// callProgram runs the program of a call.
+func (mc *machine) callProgram(f *frame, s *stmt) error {
+	var err error
+	if mc.bind, err = f.evalAll(s.bind, mc.bind[:0]); err != nil {
+		return err
 	}
-	bind, err := f.shape(s.Bind)
-	if err != nil {
-		return nil, err
-	}
-	results := make([]*tensor.Tensor, len(p.Results))
-	for i, b := range p.Results {
-		shape := make([]int64, len(b.Dims))
-		for j, d := range b.Dims {
-			n, err := d.Eval(func(name string) (int64, bool) {
-				for k, sy := range p.Syms {
-					if sy == name {
-						return bind[k], true
-					}
-				}
-				return 0, false
-			})
-			if err != nil || n < 0 {
-				return nil, diag.New(diag.Run, "dim %d of %s is %s = %d (%v)", j, b.Name, d, n, err)
-			}
-			shape[j] = n
+	mc.params, mc.results = mc.params[:0], mc.results[:0]
+	for i, o := range s.args {
+		if err := mc.param(s.program, i, f.get(o)); err != nil {
+			return err
 		}
-		if i < len(s.Into) && s.Into[i] != nil {
-			results[i], err = place(f, s.Into[i], b.DType, shape)
+	}
+	for i, b := range s.program.Results {
+		mc.shape = mc.shape[:0]
+		for j := range s.shapes[i] {
+			d := &s.shapes[i][j]
+			n, err := d.eval(mc.bind)
+			if err == nil && n < 0 {
+				err = diag.New(diag.Run, "dim %d of %s is %s = %d", j, b.Name, d.expr, n)
+			}
+			if err != nil {
+				return diag.As(err, diag.Run)
+			}
+			mc.shape = append(mc.shape, n)
+		}
+		var t *tensor.Tensor
+		if i < len(s.into) && s.into[i].v != nil {
+			t, err = mc.within(f.get(s.into[i]), b.DType, mc.shape)
 		} else {
-			results[i], err = mc.mem.Alloc(b.DType, shape)
+			t, err = mc.alloc(f, s, i, b.DType, mc.shape)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
+		mc.results = append(mc.results, t)
 	}
-	return mc.run(p, bind, args, results)
+	return mc.compute(f, s, s.program, mc.bind)
 }
 
-// place is a tensor in a storage.
-func place(f *frame, st *ir.Value, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
-	mem, ok := f.get(st).(*tensor.Tensor)
+// param appends an operand to those of the program that is to run.
+func (mc *machine) param(p *ir.Program, i int, v tensor.Value) error {
+	t, ok := v.(*tensor.Tensor)
+	if !ok {
+		return diag.New(diag.Run, "operand %d of program @%s is no tensor", i, p.Name)
+	}
+	mc.params = append(mc.params, t)
+	return nil
+}
+
+// compute runs a program on the device, and keeps its results.
+func (mc *machine) compute(f *frame, s *stmt, p *ir.Program, bind []int64) error {
+	for _, t := range mc.results { // the bits behind the last element are 0, as everywhere
+		if b := t.Bytes(); t.DType().IsSmall() && len(b) > 0 {
+			b[len(b)-1] = 0
+		}
+	}
+	if err := mc.x.dev.Run(mc.ctx, p, bind, mc.params, mc.results, &mc.mem); err != nil {
+		return err
+	}
+	n := 0
+	for i, r := range s.results {
+		if r == nil && p != s.program { // an instance computes only what is asked for
+			continue
+		}
+		if err := mc.put(f, s, i, mc.results[n]); err != nil {
+			return err
+		}
+		n++
+	}
+	for ; n < len(mc.results); n++ {
+		mc.mem.drop(mc.results[n])
+	}
+	return nil
+}
+
+// within is a tensor in a storage.
+func (mc *machine) within(storage tensor.Value, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	mem, ok := storage.(*tensor.Tensor)
 	n, _ := tensor.Count(shape)
 	size, ok2 := d.ByteLen(n)
 	if !ok || !ok2 || size > mem.Len() {
 		return nil, diag.New(diag.Run, "a %s%v does not fit its storage", d, shape)
 	}
-	return tensor.FromBytes(d, shape, mem.Bytes()[:size])
+	t, err := tensor.FromBytes(d, shape, mem.Bytes()[:size])
+	if err == nil {
+		mc.mem.hold(t)
+	}
+	return t, err
 }
 
-func (mc *machine) run(p *ir.Program, bind []int64, args []tensor.Value, results []*tensor.Tensor) ([]tensor.Value, error) {
-	params := make([]*tensor.Tensor, len(args))
-	for i, v := range args {
-		t, ok := v.(*tensor.Tensor)
-		if !ok {
-			return nil, diag.New(diag.Run, "operand %d of program @%s is no tensor", i, p.Name)
+// alloc makes the memory of result i of a statement: the caller's where it is to become
+// a result of main.
+func (mc *machine) alloc(f *frame, s *stmt, i int, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	if f == mc.main && len(mc.into) > 0 && i < len(s.results) && s.results[i] != nil {
+		if r, ok := f.c.landing[s.results[i].n]; ok && mc.into[r] != nil {
+			t := mc.into[r]
+			n, _ := tensor.Count(shape)
+			switch {
+			case t.DType() != d || t.Len() != n: // said at the end
+			case slices.Equal(t.Shape(), shape):
+				return t, nil
+			default:
+				return t.View(shape...)
+			}
 		}
-		params[i] = t
 	}
-	if err := mc.x.dev.Run(mc.ctx, p, bind, params, results, mc.mem); err != nil {
-		return nil, err
-	}
-	out := make([]tensor.Value, len(results))
-	for i, t := range results {
-		out[i] = t
-	}
-	return out, nil
+	return mc.mem.Alloc(d, shape)
 }
 
 // operator runs what stayed an operator: views and control flow here, anything else by
 // the instance for just these operands.
-func (mc *machine) operator(f *frame, s *ir.Stmt, args []tensor.Value) ([]tensor.Value, error) {
+func (mc *machine) operator(f *frame, s *stmt) error {
 	switch s.Op.Name {
 	case "onnx.If":
-		return mc.runIf(f, s, args)
+		out, err := mc.runIf(f, s)
+		if err != nil {
+			return err
+		}
+		return mc.putAll(f, s, out)
 	case "onnx.Loop":
-		return mc.runLoop(f, s, args)
+		out, err := mc.runLoop(f, s)
+		if err != nil {
+			return err
+		}
+		return mc.putAll(f, s, out)
 	case ir.ViewName:
-		t, ok := s.Attrs.Get("type").(ir.TensorType)
-		x, ok2 := args[0].(*tensor.Tensor)
-		if !ok || !ok2 {
-			return nil, diag.New(diag.Run, "a view of what is no tensor")
+		var err error
+		if mc.shape, err = f.evalAll(s.shape, mc.shape[:0]); err != nil {
+			return err
 		}
-		shape, err := f.shape(t.Dims)
-		if err != nil {
-			return nil, err
-		}
-		y, err := x.View(shape...)
-		return []tensor.Value{y}, err
+		return mc.view(f, s, f.get(s.args[0]), mc.shape)
 	case ir.AllocName:
-		e, err := sym.Parse(s.Attrs.Get("bytes").(string))
+		n, err := f.eval(&s.bytes)
 		if err != nil {
-			return nil, err
-		}
-		n, err := f.eval(e)
-		if err != nil {
-			return nil, err
+			return err
 		}
 		t, err := mc.mem.Alloc(tensor.U8, []int64{n})
-		return []tensor.Value{t}, err
-	}
-	in, err := mc.x.instance(s, args)
-	if err != nil {
-		return nil, err
-	}
-	if s.Op.View && in.Program != nil { // the same memory under the shape that was deduced
-		shape, ok := in.Out[0].Static()
-		if x, isTensor := args[0].(*tensor.Tensor); ok && isTensor {
-			y, err := x.View(shape...)
-			return []tensor.Value{y}, err
+		if err != nil {
+			return err
 		}
+		return mc.put(f, s, 0, t)
+	}
+	args := f.values(s.args)
+	in, err := mc.x.instance(s.Stmt, args)
+	if err != nil {
+		return err
 	}
 	switch {
+	case s.Op.View && in.Program != nil: // the same memory under the shape that was deduced
+		shape, ok := in.Out[0].Static()
+		if !ok {
+			return diag.New(diag.Run, "the result has type %s when all operands are known", in.Out[0])
+		}
+		return mc.view(f, s, args[0], shape)
 	case in.Program != nil:
-		return mc.instanceProgram(s, in, args)
-	case in.Func != nil:
-		var given []tensor.Value
+		mc.params, mc.results = mc.params[:0], mc.results[:0]
+		for i, n := range in.Args {
+			if err := mc.param(in.Program, i, args[n]); err != nil {
+				return err
+			}
+		}
+		return mc.runInstance(f, s, in)
+	case in.code != nil:
+		given := args[:0]
 		for _, v := range args {
 			if v != nil {
 				given = append(given, v)
 			}
 		}
-		return mc.call(compile(in.Module, in.Func), given, func(p *ir.Value) string { return fmt.Sprintf("operand %d", p.Index) })
+		out, err := mc.call(newFrame(in.code, nil), given)
+		if err != nil {
+			return err
+		}
+		return mc.putAll(f, s, out)
 	}
 	call := *in.Call
 	k := &ir.KernelCall{Call: &call, Context: mc.ctx, Args: args}
@@ -356,36 +374,53 @@ func (mc *machine) operator(f *frame, s *ir.Stmt, args []tensor.Value) ([]tensor
 		k.Rand = rand.New(rand.NewPCG(mc.x.opts.Seed, mc.draws))
 	}
 	if err := mc.mem.room(k.ResultBytes()); err != nil {
-		return nil, err
+		return err
 	}
-	return s.Op.Kernel(k)
+	out, err := s.Op.Kernel(k)
+	if err != nil {
+		return err
+	}
+	for _, v := range out {
+		if err := mc.mem.adopt(v, args); err != nil {
+			return err
+		}
+	}
+	return mc.putAll(f, s, out)
 }
 
-func (mc *machine) instanceProgram(s *ir.Stmt, in *ir.Instance, args []tensor.Value) ([]tensor.Value, error) {
-	params := make([]tensor.Value, len(in.Args))
-	for i, n := range in.Args {
-		params[i] = args[n]
+func (mc *machine) view(f *frame, s *stmt, v tensor.Value, shape []int64) error {
+	x, ok := v.(*tensor.Tensor)
+	if !ok {
+		return diag.New(diag.Run, "a view of what is no tensor")
 	}
-	results := make([]*tensor.Tensor, len(in.Program.Results))
-	for i, t := range in.Out {
-		shape, ok := t.Static()
-		if !ok {
-			return nil, diag.New(diag.Run, "result %d has type %s when all operands are known", i, t)
-		}
-		var err error
-		if results[i], err = mc.mem.Alloc(t.DType, shape); err != nil {
-			return nil, err
-		}
-	}
-	got, err := mc.run(in.Program, nil, params, results)
+	y, err := x.View(shape...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := make([]tensor.Value, len(s.Results))
-	for i, r := range s.Results {
-		if r != nil {
-			out[i], got = got[0], got[1:]
+	mc.mem.hold(y)
+	return mc.put(f, s, 0, y)
+}
+
+// runInstance runs the program of an operator, which has the parameters already.
+func (mc *machine) runInstance(f *frame, s *stmt, in *instance) error {
+	n := 0
+	for i, r := range s.results {
+		if r == nil {
+			continue
 		}
+		if n >= len(in.Out) {
+			return diag.New(diag.Run, "it did not give result %d", i)
+		}
+		shape, ok := in.Out[n].Static()
+		if !ok {
+			return diag.New(diag.Run, "result %d has type %s when all operands are known", i, in.Out[n])
+		}
+		t, err := mc.alloc(f, s, i, in.Out[n].DType, shape)
+		if err != nil {
+			return err
+		}
+		mc.results = append(mc.results, t)
+		n++
 	}
-	return out, nil
+	return mc.compute(f, s, in.Program, nil)
 }

@@ -8,11 +8,15 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// Pool keeps memory between runs, so that a run like the one before allocates nothing.
-// Concurrent runs share it. It holds at most what its runs used at the same time.
+// Pool keeps memory between runs, so that a run like the one before takes none from Go.
+// Concurrent runs share it. What it keeps and what is in use is together at most twice
+// what was in use at the same time before.
 type Pool struct {
 	mu   sync.Mutex
-	free map[int][][]byte // by class
+	free map[int][][]byte // by class, each of the size of its class
+	idle int64            // bytes in free
+	used int64            // bytes given out
+	peak int64            // the most bytes given out at the same time
 }
 
 // class is the size class of n bytes: four for each power of two, 64 bytes at least.
@@ -24,172 +28,81 @@ func class(n int64) (c int, size int64) {
 	return top*8 + int((size-1)>>max(top-3, 0)&7), size
 }
 
-func (p *Pool) get(n int64) []byte {
+// get gives n bytes that may hold anything. Their capacity is the size of a class.
+func (p *Pool) get(n int64) ([]byte, error) {
 	c, size := class(n)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if list := p.free[c]; len(list) > 0 {
-		b := list[len(list)-1]
-		p.free[c] = list[:len(list)-1]
-		return b[:n]
+	if b := p.take(c, size); b != nil {
+		return b[:n], nil
 	}
-	return tensor.New(tensor.U8, size).Bytes()[:n]
+	t, err := tensor.Make(tensor.U8, []int64{size})
+	if err != nil {
+		p.leave(size)
+		return nil, diag.As(err, diag.Run)
+	}
+	return t.Bytes()[:n], nil
 }
 
+// octave is the distance between the class of a size and that of twice the size.
+const octave = 8
+
+// take gives memory that is kept, of the class or one up to twice as large. Where none
+// is, size bytes more are to be made, and what is kept makes room for them.
+func (p *Pool) take(c int, size int64) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k := c; k <= c+octave; k++ {
+		if b := p.pop(k); b != nil {
+			p.used += int64(len(b))
+			p.peak = max(p.peak, p.used)
+			return b
+		}
+	}
+	p.used += size
+	p.peak = max(p.peak, p.used)
+	for k := range p.free {
+		for p.used+p.idle > 2*p.peak && p.pop(k) != nil {
+		}
+	}
+	return nil
+}
+
+// pop takes memory of a class out of what is kept.
+func (p *Pool) pop(c int) []byte {
+	list := p.free[c]
+	if len(list) == 0 {
+		return nil
+	}
+	b := list[len(list)-1]
+	list[len(list)-1] = nil
+	p.free[c] = list[:len(list)-1]
+	p.idle -= int64(len(b))
+	return b
+}
+
+// put takes back what get gave.
 func (p *Pool) put(b []byte) {
-	if cap(b) == 0 {
-		return
-	}
-	c, size := class(int64(cap(b)))
-	if size != int64(cap(b)) {
-		return // not one of ours
-	}
+	b = b[:cap(b)]
+	c, size := class(int64(len(b)))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.free == nil {
 		p.free = map[int][][]byte{}
 	}
-	p.free[c] = append(p.free[c], b[:cap(b)])
+	p.used -= size
+	p.idle += size
+	p.free[c] = append(p.free[c], b)
+}
+
+// leave counts memory as given away for good.
+func (p *Pool) leave(size int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used -= size
 }
 
 // Trim gives all memory that no run uses back to Go.
 func (p *Pool) Trim() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.free = nil
-}
-
-// arena is the memory of one run: it counts against the budget, and knows how many
-// values share each piece.
-type arena struct {
-	pool   *Pool
-	budget int64 // 0: none
-	mu     sync.Mutex
-	used   int64
-	peak   int64
-	owned  map[*byte]*piece
-}
-
-type piece struct {
-	b    []byte
-	refs int
-}
-
-func base(t *tensor.Tensor) *byte {
-	if b := t.Bytes(); len(b) > 0 {
-		return &b[0]
-	}
-	return nil
-}
-
-// Alloc makes a tensor; over the budget it is refused before memory is touched.
-func (a *arena) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
-	n, ok := tensor.Count(shape)
-	size, ok2 := d.ByteLen(n)
-	if !ok || !ok2 {
-		return nil, diag.New(diag.Run, "a tensor of shape %v is too large", shape)
-	}
-	if d == tensor.String || size == 0 {
-		t, err := tensor.Make(d, shape)
-		if err != nil {
-			return nil, diag.As(err, diag.Run)
-		}
-		return t, nil
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.fits(size); err != nil {
-		return nil, err
-	}
-	b := a.pool.get(size)
-	a.used += size
-	a.peak = max(a.peak, a.used)
-	a.owned[&b[0]] = &piece{b: b}
-	return tensor.FromBytes(d, shape, b)
-}
-
-// room says whether the budget has room for so many bytes more.
-func (a *arena) room(size int64) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.fits(size)
-}
-
-func (a *arena) fits(size int64) error {
-	if a.budget > 0 && size > a.budget-a.used {
-		return diag.New(diag.Run, "the run needs more than its budget of %d bytes: %d are in use, %d more are needed", a.budget, a.used, size).
-			Hint("raise `memory` in [target] of the pipeline, or use smaller inputs")
-	}
-	return nil
-}
-
-// Free gives a tensor of Alloc back.
-func (a *arena) Free(t *tensor.Tensor) {
-	p := base(t)
-	if p == nil {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.release(p)
-}
-
-func (a *arena) release(p *byte) {
-	if x := a.owned[p]; x != nil {
-		delete(a.owned, p)
-		a.used -= int64(len(x.b))
-		a.pool.put(x.b)
-	}
-}
-
-// hold says that one more value uses the memory of v.
-func (a *arena) hold(v tensor.Value) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	eachTensor(v, func(t *tensor.Tensor) {
-		if x := a.owned[base(t)]; x != nil {
-			x.refs++
-		}
-	})
-}
-
-// drop says that one value less does; the last one gives the memory back.
-func (a *arena) drop(v tensor.Value) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	eachTensor(v, func(t *tensor.Tensor) {
-		if x := a.owned[base(t)]; x != nil {
-			if x.refs--; x.refs <= 0 {
-				a.release(base(t))
-			}
-		}
-	})
-}
-
-// close ends the run: all memory goes back to the pool but what results hold, which is
-// the caller's from now on.
-func (a *arena) close(results []tensor.Value) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, v := range results {
-		eachTensor(v, func(t *tensor.Tensor) { delete(a.owned, base(t)) })
-	}
-	for p := range a.owned {
-		a.release(p)
-	}
-}
-
-func eachTensor(v tensor.Value, f func(*tensor.Tensor)) {
-	switch v := v.(type) {
-	case *tensor.Tensor:
-		if v != nil {
-			f(v)
-		}
-	case *tensor.Sequence:
-		for _, e := range v.Elems {
-			eachTensor(e, f)
-		}
-	case *tensor.Optional:
-		eachTensor(v.Elem, f)
-	}
+	p.free, p.idle, p.peak = nil, 0, p.used
 }

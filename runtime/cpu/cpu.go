@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/target"
@@ -18,14 +19,17 @@ import (
 )
 
 // Device is the CPU.
-type Device struct{ threads int }
+type Device struct {
+	threads int
+	alone   int64 // points up to which a stage is not worth a second thread
+}
 
 // New makes a device with a number of threads; 0 takes all processors.
 func New(threads int) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Device{threads: threads}
+	return &Device{threads: threads, alone: 1 << 14}
 }
 
 // Target tells what the device offers.
@@ -36,30 +40,14 @@ func (d *Device) Target() *target.Target {
 // Close gives up nothing: the device holds nothing between runs.
 func (d *Device) Close() error { return nil }
 
-// alone is the number of points up to which a stage is not worth a second thread.
-const alone = 1 << 14
-
 // Run computes a program stage by stage.
 func (d *Device) Run(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem rt.Memory) error {
-	var temps []*tensor.Tensor
-	defer func() {
-		for _, t := range temps {
-			mem.Free(t)
-		}
-	}()
-	alloc := func(dt tensor.DType, shape []int64) (*tensor.Tensor, error) {
-		t, err := mem.Alloc(dt, shape)
-		if err == nil {
-			temps = append(temps, t)
-		}
-		return t, err
-	}
-	_, err := interp.RunStages(ctx, p, bind, args, results, alloc, func(s *interp.Stage) error {
+	_, err := interp.RunStages(ctx, p, bind, args, results, mem.Alloc, mem.Free, func(s *interp.Stage) error {
 		if g, ok := match(s); ok {
 			return d.product(s, g, mem)
 		}
 		parts := 1
-		if s.Parts() && points(s) > alone {
+		if s.Parts() && points(s) > d.alone {
 			parts = d.threads
 		}
 		return parallel(parts, func(i int) error { return s.Run(i, parts) })
@@ -87,14 +75,14 @@ func points(s *interp.Stage) int64 {
 // error.
 func parallel(n int, f func(i int) error) error {
 	if n <= 1 {
-		return f(0)
+		return try(f, 0)
 	}
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := 1; i < n; i++ {
-		wg.Go(func() { errs[i] = f(i) })
+		wg.Go(func() { errs[i] = try(f, i) })
 	}
-	errs[0] = f(0)
+	errs[0] = try(f, 0)
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {
@@ -102,4 +90,14 @@ func parallel(n int, f func(i int) error) error {
 		}
 	}
 	return nil
+}
+
+// try makes an error of a panic: in a goroutine it would end the process.
+func try(f func(i int) error, i int) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = diag.New(diag.Run, "it failed: %v", v)
+		}
+	}()
+	return f(i)
 }

@@ -14,19 +14,17 @@ import (
 // the operand. Axes that both factors use are batch (spatial) or k (reduced); those that
 // one factor uses are rows m, of A, or columns n, of B.
 type product struct {
-	a, b       operand
-	out        *tensor.Tensor
-	batch      []loop
-	m, n       []loop // spatial loops of A alone, of B alone
-	k          []loop
-	outBatch   []int64 // strides of Out along batch, m, n
-	outM, outN []int64
+	a, b  operand
+	out   *tensor.Tensor
+	batch []loop
+	m, n  []loop // spatial loops of A alone, of B alone
+	k     []loop
 }
 
-// loop is an axis with its extent and the step it takes through A and B.
+// loop is an axis with its extent and the step it takes through A, B and Out.
 type loop struct {
-	extent int64
-	a, b   int64
+	extent    int64
+	a, b, out int64
 }
 
 // operand is a factor: its data and the address at the origin of all axes.
@@ -43,62 +41,90 @@ type padding struct{ lo, size []int64 }
 
 // match recognises a product.
 func match(s *interp.Stage) (*product, bool) {
-	if s.Kind != ir.ReduceStage || s.Monoid != ir.Sum || s.Out().DType != tensor.F32 && s.Out().DType != tensor.F64 {
+	if s.Kind != ir.ReduceStage || s.Monoid != ir.Sum || s.Out().DType != tensor.F32 && s.Out().DType != tensor.F64 || s.Exprs[0].Op != ir.OpMul {
 		return nil, false
 	}
-	e := s.Exprs[0]
-	if e.Op != ir.OpMul {
+	a, ok := factor(s, s.Exprs[0].Args[0])
+	if !ok {
 		return nil, false
 	}
-	p := &product{out: s.Buffer(s.Out())}
-	var ok bool
-	if p.a, ok = factor(s, e.Args[0]); !ok {
+	b, ok := factor(s, s.Exprs[0].Args[1])
+	if !ok {
 		return nil, false
 	}
-	if p.b, ok = factor(s, e.Args[1]); !ok || p.b.pad != nil {
+	p, ok := nest(s, a, b)
+	if ok && (b.pad != nil || a.pad == nil && total(p.n) < nr) { // factors commute
+		p, ok = nest(s, b, a)
+	}
+	if !ok || p.b.pad != nil {
+		return nil, false
+	}
+	work := times(total(p.m), total(p.n), total(p.k))
+	small := total(p.n) < nr || work < 512 || total(p.batch) < 1 // the closures are as fast
+	return p, !small && times(work, total(p.batch)) < far
+}
+
+// nest sorts the axes by the factors that use them.
+func nest(s *interp.Stage, a, b operand) (*product, bool) {
+	p := &product{a: a, b: b, out: s.Buffer(s.Out())}
+	if p.out == nil || p.out.Rank() != len(s.Axes) {
 		return nil, false
 	}
 	stride := int64(1)
-	strides := make([]int64, len(s.Axes))
 	for i := len(s.Axes) - 1; i >= 0; i-- {
-		strides[i] = stride
-		n, err := s.Axes[i].Extent.Eval(s.Symbol)
-		if err != nil {
+		ax := s.Axes[i]
+		n, ok := extent(s, ax)
+		if !ok || n != p.out.Shape()[i] {
 			return nil, false
+		}
+		l := []loop{{n, a.step[ax], b.step[ax], stride}}
+		switch inA, inB := uses(a, ax), uses(b, ax); {
+		case inA && !inB:
+			p.m = append(l, p.m...)
+		case inB && !inA:
+			p.n = append(l, p.n...)
+		default:
+			p.batch = append(l, p.batch...)
 		}
 		stride *= n
 	}
-	for i, ax := range s.Axes {
-		n, _ := ax.Extent.Eval(s.Symbol)
-		l := loop{n, p.a.step[ax], p.b.step[ax]}
-		switch inA, inB := uses(p.a, ax), uses(p.b, ax); {
-		case inA && !inB:
-			p.m, p.outM = append(p.m, l), append(p.outM, strides[i])
-		case inB && !inA:
-			p.n, p.outN = append(p.n, l), append(p.outN, strides[i])
-		default:
-			p.batch, p.outBatch = append(p.batch, l), append(p.outBatch, strides[i])
-		}
-	}
 	for _, ax := range s.Red {
-		n, err := ax.Extent.Eval(s.Symbol)
-		if err != nil {
+		n, ok := extent(s, ax)
+		if !ok {
 			return nil, false
 		}
-		p.k = append(p.k, loop{n, p.a.step[ax], p.b.step[ax]})
-	}
-	if total(p.k) == 0 || total(p.m) < 1 || total(p.n) < 4 || total(p.m)*total(p.n)*total(p.k) < 512 {
-		return nil, false // the closures are as fast
+		p.k = append(p.k, loop{n, a.step[ax], b.step[ax], 0})
 	}
 	return p, true
 }
 
 func uses(o operand, a *ir.Axis) bool { _, ok := o.step[a]; return ok }
 
+// extent is the extent of an axis; false for one that is not moderate.
+func extent(s *interp.Stage, a *ir.Axis) (int64, bool) {
+	n, err := a.Extent.Eval(s.Symbol)
+	return n, err == nil && moderate(n)
+}
+
+// far bounds the numbers in addresses: with less, nothing on the way overflows.
+const far = 1 << 40
+
+func moderate(n int64) bool { return -far <= n && n <= far }
+
+// times is a product of numbers that are not negative, far at most.
+func times(list ...int64) int64 {
+	p := 1.0
+	for _, n := range list {
+		p *= float64(n)
+	}
+	return int64(min(p, far))
+}
+
+// total is the number of positions of a nest of loops, far at most.
 func total(list []loop) int64 {
 	n := int64(1)
 	for _, l := range list {
-		n *= l.extent
+		n = times(n, l.extent)
 	}
 	return n
 }
@@ -114,14 +140,15 @@ func factor(s *interp.Stage, x *ir.Scalar) (operand, bool) {
 		}
 		guard, x = x.Args[0], x.Args[1]
 	}
-	if x.Op != ir.OpLoad || x.Buf.DType != s.Out().DType {
+	if x.Op != ir.OpLoad || x.Buf.DType != s.Out().DType || s.Buffer(x.Buf) == nil {
 		return operand{}, false
 	}
 	o := operand{t: s.Buffer(x.Buf), step: map[*ir.Axis]int64{}}
-	if o.t == nil {
+	shape := o.t.Shape()
+	lower, upper := make([]bool, len(shape)), make([]bool, len(shape))
+	if guard != nil && !borders(s, guard, x, lower, upper) {
 		return o, false
 	}
-	shape := o.t.Shape()
 	lo, size := make([]int64, len(shape)), make([]int64, len(shape))
 	forms := make([]linear, len(shape))
 	inside := true
@@ -131,31 +158,28 @@ func factor(s *interp.Stage, x *ir.Scalar) (operand, bool) {
 			return o, false
 		}
 		forms[i] = f
-		min, max := f.c, f.c
+		least, most := f.c, f.c
 		for ax, k := range f.k {
-			n, err := ax.Extent.Eval(s.Symbol)
-			if err != nil || n < 1 {
+			n, ok := extent(s, ax)
+			reach, ok2 := mul(k, n-1)
+			if !ok || !ok2 || n < 1 {
 				return o, false
 			}
-			if k > 0 {
-				max += k * (n - 1)
-			} else {
-				min += k * (n - 1)
-			}
+			least += min(reach, 0)
+			most += max(reach, 0)
 		}
-		lo[i], size[i] = min, max-min+1
-		inside = inside && min >= 0 && max < shape[i]
+		if least < 0 && !lower[i] || most >= shape[i] && !upper[i] { // out of range: the closures say so
+			return o, false
+		}
+		lo[i], size[i] = least, most-least+1
+		inside = inside && least >= 0 && most < shape[i]
 	}
 	if !inside {
-		// A guard that is true just inside the operand makes the border count as 0. Its
-		// condition must be about the indices of the load, nothing else.
-		if guard == nil || !bordersOnly(s, guard, x) {
-			return o, false
+		if times(size...) > 1<<16+4*o.t.Len() {
+			return o, false // mostly border: not worth a copy
 		}
 		o.pad = &padding{lo, size}
 		shape = size
-	} else if guard != nil && !bordersOnly(s, guard, x) {
-		return o, false
 	}
 	stride := int64(1)
 	for i := len(shape) - 1; i >= 0; i-- {
@@ -172,20 +196,25 @@ func factor(s *interp.Stage, x *ir.Scalar) (operand, bool) {
 	return o, true
 }
 
-// bordersOnly says whether a condition is made of comparisons of the load's own indices
-// with 0 and with the extents of their dims, joined by "and": then it holds just inside
-// the operand.
-func bordersOnly(s *interp.Stage, cond, load *ir.Scalar) bool {
+// borders says whether a condition is made of comparisons of the load's own indices with
+// 0 and with the extents of their dims, joined by "and". lower and upper tell which of
+// these there are: outside of one of them the condition fails, inside of all it holds.
+func borders(s *interp.Stage, cond, load *ir.Scalar, lower, upper []bool) bool {
 	switch cond.Op {
 	case ir.OpAnd:
-		return bordersOnly(s, cond.Args[0], load) && bordersOnly(s, cond.Args[1], load)
-	case ir.OpGe:
-		z, ok := cond.Args[1].AsInt()
-		return ok && z == 0 && indexOf(s, cond.Args[0], load.Args) >= 0
-	case ir.OpLt:
+		return borders(s, cond.Args[0], load, lower, upper) && borders(s, cond.Args[1], load, lower, upper)
+	case ir.OpGe, ir.OpLt:
 		i := indexOf(s, cond.Args[0], load.Args)
 		bound, ok := linearOf(s, cond.Args[1])
-		return i >= 0 && ok && len(bound.k) == 0 && bound.c == s.Buffer(load.Buf).Shape()[i]
+		if i < 0 || !ok || len(bound.k) > 0 {
+			return false
+		}
+		if cond.Op == ir.OpGe {
+			lower[i] = true
+			return bound.c == 0
+		}
+		upper[i] = true
+		return bound.c == s.Buffer(load.Buf).Shape()[i]
 	}
 	return false
 }
@@ -201,7 +230,7 @@ func indexOf(s *interp.Stage, x *ir.Scalar, index []*ir.Scalar) int {
 	return -1
 }
 
-// linear is c + Σ k·axis.
+// linear is c + Σ k·axis. All of its numbers are moderate.
 type linear struct {
 	c int64
 	k map[*ir.Axis]int64
@@ -210,55 +239,62 @@ type linear struct {
 func linearOf(s *interp.Stage, x *ir.Scalar) (linear, bool) {
 	switch x.Op {
 	case ir.OpLit:
-		return linear{c: x.Lit.Int(0)}, true
+		n := x.Lit.Int(0)
+		return linear{c: n}, moderate(n)
 	case ir.OpSym:
 		n, err := x.Sym.Eval(s.Symbol)
-		return linear{c: n}, err == nil
+		return linear{c: n}, err == nil && moderate(n)
 	case ir.OpAxis:
 		return linear{k: map[*ir.Axis]int64{x.Axis: 1}}, true
 	case ir.OpBcast:
 		dim, ok := linearOf(s, x.Args[1])
 		extent, ok2 := linearOf(s, x.Args[2])
 		switch {
-		case ok && ok2 && dim.c == extent.c:
+		case !ok || !ok2 || len(dim.k) > 0 || len(extent.k) > 0:
+			return linear{}, false
+		case dim.c == extent.c:
 			return linearOf(s, x.Args[0])
-		case ok && dim.c == 1:
-			return linear{}, true
 		}
-		return linear{}, false // shapes that do not broadcast: the closures say so
+		return linear{}, dim.c == 1 // shapes that do not broadcast: the closures say so
 	case ir.OpAdd, ir.OpSub, ir.OpMul:
 		a, ok := linearOf(s, x.Args[0])
 		b, ok2 := linearOf(s, x.Args[1])
-		if !ok || !ok2 {
-			return linear{}, false
-		}
 		switch {
+		case !ok || !ok2:
+			return linear{}, false
 		case x.Op == ir.OpAdd:
-			return combine(a, b, 1), true
+			return combine(a, b, 1)
 		case x.Op == ir.OpSub:
-			return combine(a, b, -1), true
+			return combine(a, b, -1)
 		case len(b.k) == 0:
-			return combine(linear{}, a, b.c), true
+			return combine(linear{}, a, b.c)
 		case len(a.k) == 0:
-			return combine(linear{}, b, a.c), true
+			return combine(linear{}, b, a.c)
 		}
 	}
 	return linear{}, false
 }
 
-// combine is a + f·b.
-func combine(a, b linear, f int64) linear {
-	out := linear{c: a.c + f*b.c, k: map[*ir.Axis]int64{}}
-	for ax, k := range a.k {
-		out.k[ax] += k
-	}
+// combine is a + f·b, if that is moderate.
+func combine(a, b linear, f int64) (linear, bool) {
+	c, good := mul(f, b.c)
+	out := linear{c: a.c + c, k: maps.Clone(a.k)}
 	for ax, k := range b.k {
-		out.k[ax] += f * k
-	}
-	for ax, k := range out.k {
-		if k == 0 {
+		n, ok := mul(f, k)
+		if out.k == nil {
+			out.k = map[*ir.Axis]int64{}
+		}
+		out.k[ax] += n
+		good = good && ok && moderate(out.k[ax])
+		if out.k[ax] == 0 {
 			delete(out.k, ax)
 		}
 	}
-	return out
+	return out, good && moderate(out.c)
+}
+
+// mul multiplies moderate numbers; it is false where the product is none.
+func mul(a, b int64) (int64, bool) {
+	p := float64(a) * float64(b)
+	return a * b, -far <= p && p <= far
 }

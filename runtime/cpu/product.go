@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"context"
 	"sync/atomic"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -11,12 +12,13 @@ import (
 
 // Blocking, after Goto and van de Geijn, "Anatomy of High-Performance Matrix
 // Multiplication" (ACM TOMS 2008): a panel of B of kc x nc stays in the second-level
-// cache while panels of A of mr rows go by.
+// cache while mc rows of A, in panels of mr, go by.
 const (
 	mr = 4
 	nr = 4
 	kc = 256
 	nc = 512
+	mc = 64
 )
 
 // product computes a stage that match recognised.
@@ -30,9 +32,9 @@ func (d *Device) product(s *interp.Stage, p *product, mem rt.Memory) error {
 		p.a.t = t
 	}
 	if p.out.DType() == tensor.F64 {
-		return multiply[float64](s, p, d.threads, mem)
+		return multiply[float64](d, s.Context(), p, mem)
 	}
-	return multiply[float32](s, p, d.threads, mem)
+	return multiply[float32](d, s.Context(), p, mem)
 }
 
 // padded copies an operand into the middle of zeros: the range of positions that loads
@@ -63,155 +65,193 @@ func padded(o operand, mem rt.Memory) (*tensor.Tensor, error) {
 	return t, nil
 }
 
-// offsets lists the addresses that a nest of loops steps through, the last loop innermost.
-func offsets(list []loop, step func(loop) int64) []int {
-	out := []int{0}
-	for _, l := range list {
-		next := make([]int, 0, len(out)*int(l.extent))
-		for _, o := range out {
-			for i := range l.extent {
-				next = append(next, o+int(i*step(l)))
-			}
+// addresses fills out with what positions from, from+1, ... of a nest of loops, the last
+// one innermost, add to an address.
+func addresses(out []int, nest []loop, from int64, step func(*loop) int64) {
+	if len(nest) == 0 { // one position
+		clear(out)
+		return
+	}
+	last := &nest[len(nest)-1]
+	for len(out) > 0 {
+		at, pos := int64(0), from
+		for i := len(nest) - 1; i >= 0; i-- {
+			at += pos % nest[i].extent * step(&nest[i])
+			pos /= nest[i].extent
 		}
-		out = next
+		run := min(last.extent-from%last.extent, int64(len(out)))
+		for i := range run {
+			out[i] = int(at + i*step(last))
+		}
+		out, from = out[run:], from+run
 	}
-	return out
 }
 
-func stepA(l loop) int64 { return l.a }
-func stepB(l loop) int64 { return l.b }
-
-func outOffsets(list []loop, strides []int64) []int {
-	with := make([]loop, len(list))
-	for i, l := range list {
-		with[i] = loop{extent: l.extent, a: strides[i]}
-	}
-	return offsets(with, stepA)
-}
+func stepA(l *loop) int64 { return l.a }
+func stepB(l *loop) int64 { return l.b }
+func stepC(l *loop) int64 { return l.out }
 
 // multiply computes all batches. Work is cut into tiles of rows and columns that threads
 // claim one by one.
-func multiply[T float32 | float64](s *interp.Stage, p *product, threads int, mem rt.Memory) error {
-	A, B, C := tensor.Data[T](p.a.t), tensor.Data[T](p.b.t), tensor.Data[T](p.out)
-	batchA, batchB, batchC := offsets(p.batch, stepA), offsets(p.batch, stepB), outOffsets(p.batch, p.outBatch)
-	rowA, rowC := offsets(p.m, stepA), outOffsets(p.m, p.outM)
-	colB, colC := offsets(p.n, stepB), outOffsets(p.n, p.outN)
-	kA, kB := offsets(p.k, stepA), offsets(p.k, stepB)
-	g := &gemm[T]{a: A, b: B, c: C, rowA: rowA, rowC: rowC, colB: colB, colC: colC, kA: kA, kB: kB}
-
+func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, mem rt.Memory) error {
+	rows, cols, batches := total(p.m), total(p.n), total(p.batch)
 	// Rows per tile: enough that packing B pays, few enough that threads share the work.
 	// It depends on sizes alone.
-	mc := 64
-	tilesM, tilesN := (len(rowA)+mc-1)/mc, (len(colB)+nc-1)/nc
-	tiles := len(batchA) * tilesN
-	split := tiles < 8 // few columns: cut rows too, each tile packing B for itself
-	if split {
-		tiles *= tilesM
+	tileRows := rows
+	tiles := batches * ceilDiv(cols, nc)
+	if tiles < 8 { // few columns: cut rows too, each tile packing B for itself
+		tileRows = mc
+		tiles *= ceilDiv(rows, mc)
 	}
-	if int64(len(batchA))*total(p.m)*total(p.n)*total(p.k) < 4*alone {
+	threads := int64(d.threads)
+	if times(batches, rows, cols, total(p.k)) < 4*d.alone { // points of a product are cheap
 		threads = 1
 	}
-	threads = min(threads, tiles)
+	workers := make([]*worker[T], min(threads, tiles))
+	for i := range workers {
+		w, err := newWorker[T](ctx, p, mem)
+		if err != nil {
+			return err
+		}
+		defer w.free(mem)
+		workers[i] = w
+	}
 	var next atomic.Int64
-	return parallel(threads, func(int) error {
-		packA, err := mem.Alloc(p.out.DType(), []int64{int64(mc * kc)})
-		if err != nil {
-			return err
-		}
-		defer mem.Free(packA)
-		packB, err := mem.Alloc(p.out.DType(), []int64{int64((nc + nr) * kc)})
-		if err != nil {
-			return err
-		}
-		defer mem.Free(packB)
-		pa, pb := tensor.Data[T](packA), tensor.Data[T](packB)
+	return parallel(len(workers), func(i int) error {
 		for {
-			t := int(next.Add(1)) - 1
+			t := next.Add(1) - 1
 			if t >= tiles {
 				return nil
 			}
-			if err := s.Context().Err(); err != nil {
-				return diag.New(diag.Interrupted, "the run was stopped: %v", err)
+			across, down := ceilDiv(cols, nc), ceilDiv(rows, tileRows)
+			n0, m0, batch := t%across*nc, t/across%down*tileRows, t/across/down
+			if err := workers[i].tile(batch, m0, min(m0+tileRows, rows), n0, min(n0+nc, cols)); err != nil {
+				next.Store(tiles) // the others need not go on
+				return err
 			}
-			m0, m1 := 0, len(rowA)
-			if split {
-				m0 = t % tilesM * mc
-				m1 = min(m0+mc, len(rowA))
-				t /= tilesM
-			}
-			batch, n0 := t/tilesN, t%tilesN*nc
-			g.tile(batchA[batch]+int(p.a.base), batchB[batch]+int(p.b.base), batchC[batch], m0, m1, n0, min(n0+nc, len(colB)), mc, pa, pb)
 		}
 	})
 }
 
-// gemm is a matrix product over lists of addresses: element (m, k) of A lies at
-// rowA[m] + kA[k], and so on.
-type gemm[T float32 | float64] struct {
-	a, b, c                []T
-	rowA, colB, rowC, colC []int
-	kA, kB                 []int
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
+
+// worker multiplies on one thread. Element (m, k) of A lies at rowA[m] + kA[k] from the
+// batch's address, and so on; the lists are those of the block that is being computed.
+type worker[T float32 | float64] struct {
+	ctx            context.Context
+	p              *product
+	a, b, c        []T
+	packs          [2]*tensor.Tensor
+	packA, packB   []T
+	rowA, rowC     [mc]int
+	colB, colC     [nc]int
+	kA, kB         [kc]int
+	batchA, batchB int
+	batchC         int
+}
+
+func newWorker[T float32 | float64](ctx context.Context, p *product, mem rt.Memory) (*worker[T], error) {
+	depth := min(kc, total(p.k))
+	packA, err := mem.Alloc(p.out.DType(), []int64{min(mc, roundUp(total(p.m), mr)) * depth})
+	if err != nil {
+		return nil, err
+	}
+	packB, err := mem.Alloc(p.out.DType(), []int64{min(nc, roundUp(total(p.n), nr)) * depth})
+	if err != nil {
+		mem.Free(packA)
+		return nil, err
+	}
+	return &worker[T]{ctx: ctx, p: p, a: tensor.Data[T](p.a.t), b: tensor.Data[T](p.b.t), c: tensor.Data[T](p.out),
+		packs: [2]*tensor.Tensor{packA, packB}, packA: tensor.Data[T](packA), packB: tensor.Data[T](packB)}, nil
+}
+
+func roundUp(n, to int64) int64 { return ceilDiv(n, to) * to }
+
+func (w *worker[T]) free(mem rt.Memory) {
+	for _, t := range w.packs {
+		mem.Free(t)
+	}
 }
 
 // tile computes rows m0..m1 and columns n0..n1 of one batch.
-func (g *gemm[T]) tile(baseA, baseB, baseC, m0, m1, n0, n1, mc int, packA, packB []T) {
-	for k0 := 0; k0 < len(g.kA); k0 += kc {
-		k1 := min(k0+kc, len(g.kA))
-		g.packB(packB, baseB, n0, n1, k0, k1)
+func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
+	p := w.p
+	var at [1]int
+	for _, x := range []struct {
+		to   *int
+		base int64
+		step func(*loop) int64
+	}{{&w.batchA, p.a.base, stepA}, {&w.batchB, p.b.base, stepB}, {&w.batchC, 0, stepC}} {
+		addresses(at[:], p.batch, batch, x.step)
+		*x.to = at[0] + int(x.base)
+	}
+	cols := int(n1 - n0)
+	addresses(w.colB[:cols], p.n, n0, stepB)
+	addresses(w.colC[:cols], p.n, n0, stepC)
+	for k0 := int64(0); k0 < total(p.k); k0 += kc {
+		depth := int(min(kc, total(p.k)-k0))
+		addresses(w.kA[:depth], p.k, k0, stepA)
+		addresses(w.kB[:depth], p.k, k0, stepB)
+		w.fillB(cols, depth)
 		for i0 := m0; i0 < m1; i0 += mc {
-			i1 := min(i0+mc, m1)
-			g.packA(packA, baseA, i0, i1, k0, k1)
-			for j := n0; j < n1; j += nr {
-				bp := packB[(j-n0)*(k1-k0):]
-				for i := i0; i < i1; i += mr {
-					g.kernel(packA[(i-i0)*(k1-k0):], bp, k1-k0, i, min(i+mr, i1), j, min(j+nr, n1), baseC, k0 == 0)
+			if err := w.ctx.Err(); err != nil {
+				return diag.New(diag.Interrupted, "the run was stopped: %v", err)
+			}
+			rows := int(min(mc, m1-i0))
+			addresses(w.rowA[:rows], p.m, i0, stepA)
+			addresses(w.rowC[:rows], p.m, i0, stepC)
+			w.fillA(rows, depth)
+			for j := 0; j < cols; j += nr {
+				b := w.packB[j*depth : (j+nr)*depth]
+				for i := 0; i < rows; i += mr {
+					w.kernel(w.packA[i*depth:(i+mr)*depth], b, i, min(i+mr, rows), j, min(j+nr, cols), k0 == 0)
 				}
 			}
 		}
 	}
+	return nil
 }
 
-// packA lays rows out in panels of mr, element by element of k; rows that are missing
-// at the end are 0.
-func (g *gemm[T]) packA(to []T, base, i0, i1, k0, k1 int) {
-	for i := i0; i < i1; i += mr {
-		panel := to[(i-i0)*(k1-k0) : (i-i0+mr)*(k1-k0)]
+// fillA lays rows out in panels of mr, element by element of k; rows that are missing at
+// the end are 0.
+func (w *worker[T]) fillA(rows, depth int) {
+	for i := 0; i < rows; i += mr {
+		panel := w.packA[i*depth : (i+mr)*depth]
 		for r := range mr {
-			if i+r >= i1 {
-				for k := 0; k < k1-k0; k++ {
+			if i+r >= rows {
+				for k := range depth {
 					panel[k*mr+r] = 0
 				}
 				continue
 			}
-			row := base + g.rowA[i+r]
-			for k, off := range g.kA[k0:k1] {
-				panel[k*mr+r] = g.a[row+off]
+			row := w.batchA + w.rowA[i+r]
+			for k, off := range w.kA[:depth] {
+				panel[k*mr+r] = w.a[row+off]
 			}
 		}
 	}
 }
 
-// packB lays columns out in panels of nr.
-func (g *gemm[T]) packB(to []T, base, n0, n1, k0, k1 int) {
-	for j := n0; j < n1; j += nr {
-		panel := to[(j-n0)*(k1-k0) : (j-n0+nr)*(k1-k0)]
-		if j+nr > n1 {
+// fillB lays columns out in panels of nr.
+func (w *worker[T]) fillB(cols, depth int) {
+	for j := 0; j < cols; j += nr {
+		panel := w.packB[j*depth : (j+nr)*depth]
+		if j+nr > cols {
 			clear(panel)
 		}
-		cols := g.colB[j:min(j+nr, n1)]
-		for k, off := range g.kB[k0:k1] {
-			for c, col := range cols {
-				panel[k*nr+c] = g.b[base+off+col]
+		list := w.colB[j:min(j+nr, cols)]
+		for k, off := range w.kB[:depth] {
+			for c, col := range list {
+				panel[k*nr+c] = w.b[w.batchB+off+col]
 			}
 		}
 	}
 }
 
 // kernel adds a panel of A times a panel of B to mr x nr elements of C, in registers.
-func (g *gemm[T]) kernel(a, b []T, n, i0, i1, j0, j1, baseC int, first bool) {
+func (w *worker[T]) kernel(a, b []T, i0, i1, j0, j1 int, first bool) {
 	var c [mr][nr]T
 	var c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33 T
-	a, b = a[:n*mr], b[:n*nr]
 	for len(a) >= mr && len(b) >= nr {
 		a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
 		b0 := b[0]
@@ -241,12 +281,12 @@ func (g *gemm[T]) kernel(a, b []T, n, i0, i1, j0, j1, baseC int, first bool) {
 	c[2] = [nr]T{c20, c21, c22, c23}
 	c[3] = [nr]T{c30, c31, c32, c33}
 	for i := i0; i < i1; i++ {
-		row := baseC + g.rowC[i]
+		row := w.batchC + w.rowC[i]
 		for j := j0; j < j1; j++ {
 			if v := c[i-i0][j-j0]; first {
-				g.c[row+g.colC[j]] = v
+				w.c[row+w.colC[j]] = v
 			} else {
-				g.c[row+g.colC[j]] += v
+				w.c[row+w.colC[j]] += v
 			}
 		}
 	}

@@ -1,0 +1,278 @@
+package runtime
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// arena is the memory of one run: it counts against the budget, and knows how many
+// values share each piece. What it does not know is a caller's or a constant's.
+type arena struct {
+	pool   *Pool
+	budget int64 // 0: none
+	mu     sync.Mutex
+	used   int64
+	peak   int64
+	pieces map[address]piece
+}
+
+// address is where the elements of a tensor begin. It is zero for a tensor without any.
+type address struct {
+	bytes *byte
+	strs  *string
+}
+
+type piece struct {
+	b    []byte // of the pool; nil for what an operator made itself, and for strings
+	size int64
+	refs int
+}
+
+func addressOf(t *tensor.Tensor) address {
+	switch {
+	case len(t.Bytes()) > 0:
+		return address{bytes: &t.Bytes()[0]}
+	case len(t.Strings()) > 0:
+		return address{strs: &t.Strings()[0]}
+	}
+	return address{}
+}
+
+// sizeOf is the memory of a tensor; of strings, that of their headers and bytes.
+func sizeOf(t *tensor.Tensor) int64 {
+	n := int64(len(t.Bytes()))
+	for _, s := range t.Strings() {
+		n += stringHeader + int64(len(s))
+	}
+	return n
+}
+
+const stringHeader = 16
+
+// Alloc makes a tensor with one reference. Over the budget it is refused before memory is
+// touched.
+func (a *arena) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	n, ok := tensor.Count(shape)
+	size, ok2 := d.ByteLen(n)
+	if d == tensor.String && ok {
+		size, ok2 = n*stringHeader, n < 1<<56
+	}
+	if !ok || !ok2 {
+		return nil, diag.New(diag.Run, "a tensor of shape %v is too large", shape)
+	}
+	if size == 0 || d == tensor.String {
+		if err := a.reserve(size); err != nil {
+			return nil, err
+		}
+		t, err := tensor.Make(d, shape)
+		if err != nil {
+			a.unreserve(size)
+			return nil, diag.As(err, diag.Run)
+		}
+		a.own(t, piece{size: size, refs: 1})
+		return t, nil
+	}
+	if err := a.reserve(size); err != nil {
+		return nil, err
+	}
+	b, err := a.pool.get(size)
+	if err != nil {
+		a.unreserve(size)
+		return nil, err
+	}
+	t, err := tensor.FromBytes(d, shape, b)
+	if err != nil {
+		a.pool.put(b)
+		a.unreserve(size)
+		return nil, diag.As(err, diag.Run)
+	}
+	a.own(t, piece{b: b, size: size, refs: 1})
+	return t, nil
+}
+
+// reserve counts size bytes as used.
+func (a *arena) reserve(size int64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.fits(size); err != nil {
+		return err
+	}
+	a.used += size
+	a.peak = max(a.peak, a.used)
+	return nil
+}
+
+// room says whether the budget has room for so many bytes more.
+func (a *arena) room(size int64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.fits(size)
+}
+
+func (a *arena) fits(size int64) error {
+	if size > 0 && a.budget > 0 && size > a.budget-a.used {
+		return diag.New(diag.Run, "the run needs more than its budget of %d bytes: %d are in use, %d more are needed", a.budget, a.used, size).
+			Hint("raise `memory` in [target] of the pipeline, or use smaller inputs")
+	}
+	return nil
+}
+
+// unreserve counts size bytes as not used any more.
+func (a *arena) unreserve(size int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.used -= size
+}
+
+func (a *arena) own(t *tensor.Tensor, p piece) {
+	if m := addressOf(t); m != (address{}) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.pieces[m] = p
+	}
+}
+
+// Free gives up the reference that Alloc gave.
+func (a *arena) Free(t *tensor.Tensor) { a.drop(t) }
+
+// hold counts one more reference to the memory of v.
+func (a *arena) hold(v tensor.Value) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	eachTensor(v, func(t *tensor.Tensor) {
+		if p, ok := a.pieces[addressOf(t)]; ok {
+			p.refs++
+			a.pieces[addressOf(t)] = p
+		}
+	})
+}
+
+// drop counts one reference less; the last one gives the memory back.
+func (a *arena) drop(v tensor.Value) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	eachTensor(v, func(t *tensor.Tensor) {
+		m := addressOf(t)
+		if p, ok := a.pieces[m]; ok {
+			if p.refs--; p.refs > 0 {
+				a.pieces[m] = p
+				return
+			}
+			a.forget(m, p)
+			if p.b != nil {
+				a.pool.put(p.b)
+			}
+		}
+	})
+}
+
+func (a *arena) forget(m address, p piece) {
+	delete(a.pieces, m)
+	a.used -= p.size
+}
+
+// adopt counts one reference to what an operator gave: memory that it made itself, or
+// that of an operand.
+func (a *arena) adopt(v tensor.Value, args []tensor.Value) (err error) {
+	eachTensor(v, func(t *tensor.Tensor) {
+		m := addressOf(t)
+		if a.known(m) {
+			a.hold(t)
+			return
+		}
+		if err != nil || m == (address{}) || slices.ContainsFunc(args, func(v tensor.Value) bool { return uses(v, m) }) {
+			return // what is an operand's and not known is a caller's, or a constant's
+		}
+		if err = a.reserve(sizeOf(t)); err == nil {
+			a.own(t, piece{size: sizeOf(t), refs: 1})
+		}
+	})
+	return err
+}
+
+func (a *arena) known(m address) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.pieces[m]
+	return ok
+}
+
+func uses(v tensor.Value, m address) bool {
+	found := false
+	eachTensor(v, func(t *tensor.Tensor) { found = found || addressOf(t) == m })
+	return found
+}
+
+// give makes a result the caller's alone: memory of the run is given away, and what a
+// caller, a constant or another result has is copied.
+func (a *arena) give(v tensor.Value) (tensor.Value, error) {
+	switch v := v.(type) {
+	case *tensor.Tensor:
+		m := addressOf(v)
+		if m == (address{}) {
+			return v, nil
+		}
+		a.mu.Lock()
+		p, ok := a.pieces[m]
+		if ok {
+			delete(a.pieces, m) // its size stays counted
+			if p.b != nil {
+				a.pool.leave(int64(cap(p.b)))
+			}
+		}
+		a.mu.Unlock()
+		if ok {
+			return v, nil
+		}
+		if err := a.reserve(sizeOf(v)); err != nil {
+			return nil, err
+		}
+		return v.Clone(), nil
+	case *tensor.Sequence:
+		out := &tensor.Sequence{Elems: make([]tensor.Value, len(v.Elems))}
+		for i, e := range v.Elems {
+			var err error
+			if out.Elems[i], err = a.give(e); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case *tensor.Optional:
+		if v.Elem == nil {
+			return v, nil
+		}
+		e, err := a.give(v.Elem)
+		return &tensor.Optional{Elem: e}, err
+	}
+	return v, nil
+}
+
+// close ends the run: all memory that is left goes back to the pool.
+func (a *arena) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.pieces {
+		if p.b != nil {
+			a.pool.put(p.b)
+		}
+	}
+	clear(a.pieces)
+}
+
+func eachTensor(v tensor.Value, f func(*tensor.Tensor)) {
+	switch v := v.(type) {
+	case *tensor.Tensor:
+		if v != nil {
+			f(v)
+		}
+	case *tensor.Sequence:
+		for _, e := range v.Elems {
+			eachTensor(e, f)
+		}
+	case *tensor.Optional:
+		eachTensor(v.Elem, f)
+	}
+}

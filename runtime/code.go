@@ -1,0 +1,297 @@
+package runtime
+
+import (
+	"slices"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+)
+
+// code is a function made ready to run: its values and symbols are numbered, so that a
+// run keeps them in lists, and symbolic integers are code over the numbers of symbols.
+type code struct {
+	f       *ir.Func
+	known   *sym.Context
+	body    *block
+	values  int
+	symbols []string
+	rules   []rule
+	rulesOf [][]int     // those that speak of a symbol
+	landing map[int]int // values whose memory becomes that of a result: number of value to result
+
+	slots   map[string]int
+	numbers map[*ir.Value]int
+	visible map[int]bool // symbols, where compilation stands
+	fresh   []int        // those that became visible in the block that is being compiled
+	err     error
+}
+
+// block is a function's body or a region.
+type block struct {
+	params  []*place
+	stmts   []*stmt
+	results []operand
+	local   []int // symbols that a run of the region binds, and that mean nothing after it
+}
+
+// place is where a value is kept, and what it must be like.
+type place struct {
+	v    *ir.Value
+	n    int
+	typ  ir.TensorType // where it is a tensor
+	dims []dim
+}
+
+// operand is a value that is used: a constant, or the value in a place. Of one that is
+// left out v is nil.
+type operand struct {
+	v *ir.Value
+	n int // -1: a constant
+}
+
+// stmt is a statement made ready.
+type stmt struct {
+	*ir.Stmt
+	args    []operand
+	into    []operand
+	results []*place // nil entry: nobody asked for it
+	regions []*block
+	program *ir.Program // of a call of a program or kernel
+	bind    []dim       // of such a call
+	shapes  [][]dim     // of such a call: shapes of the program's results, over its symbols
+	shape   []dim       // of a view
+	bytes   dim         // of a storage
+}
+
+// dim is a symbolic integer made ready: a number, a symbol, or code.
+type dim struct {
+	expr   sym.Expr
+	number int64
+	symbol int // -1: it is none
+	code   *sym.Code
+	needs  []int // the symbols of code
+}
+
+// rule is something known of symbols: a <= b, or a = b. It is checked when the last of
+// its symbols gets a value.
+type rule struct {
+	a, b  dim
+	equal bool
+}
+
+// compile makes a function of a module ready.
+func compile(m *ir.Module, f *ir.Func) (*code, error) {
+	c := &code{f: f, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}}
+	c.body = c.block(&f.Block)
+	c.land()
+	c.know(m.Syms)
+	c.numbers, c.visible, c.fresh = nil, nil, nil
+	return c, c.err
+}
+
+// slot numbers a symbol; it is visible from here on.
+func (c *code) slot(name string) int {
+	i, ok := c.slots[name]
+	if !ok {
+		i = len(c.symbols)
+		c.slots[name] = i
+		c.symbols = append(c.symbols, name)
+	}
+	if !c.visible[i] {
+		c.visible[i] = true
+		c.fresh = append(c.fresh, i)
+	}
+	return i
+}
+
+func makeDim(e sym.Expr, slot func(string) int) dim {
+	d := dim{expr: e, symbol: -1}
+	if n, ok := e.Int(); ok {
+		d.number = n
+	} else if s, ok := e.Symbol(); ok {
+		d.symbol = slot(s)
+	} else {
+		d.code = e.Compile(slot)
+		for _, s := range e.Symbols() {
+			d.needs = append(d.needs, slot(s))
+		}
+	}
+	return d
+}
+
+func makeDims(list []sym.Expr, slot func(string) int) []dim {
+	out := make([]dim, len(list))
+	for i, e := range list {
+		out[i] = makeDim(e, slot)
+	}
+	return out
+}
+
+func (c *code) place(v *ir.Value) *place {
+	if v == nil {
+		return nil
+	}
+	p := &place{v: v, n: c.values}
+	c.numbers[v] = p.n
+	c.values++
+	if t, ok := v.Type.(ir.TensorType); ok {
+		p.typ, p.dims = t, makeDims(t.Dims, c.slot)
+	} else {
+		ir.EachDim(v.Type, func(e sym.Expr) { makeDim(e, c.slot) })
+	}
+	return p
+}
+
+func (c *code) operand(v *ir.Value) operand {
+	if v == nil || v.Const != nil {
+		return operand{v, -1}
+	}
+	n, ok := c.numbers[v]
+	if !ok && c.err == nil {
+		c.err = diag.New(diag.Run, "in @%s: %%%s is used where it is not visible", c.f.Name, v.Name)
+	}
+	return operand{v, n}
+}
+
+func (c *code) operands(list []*ir.Value) []operand {
+	out := make([]operand, len(list))
+	for i, v := range list {
+		out[i] = c.operand(v)
+	}
+	return out
+}
+
+func (c *code) block(b *ir.Block) *block {
+	out := &block{}
+	for _, p := range b.Params {
+		out.params = append(out.params, c.place(p))
+	}
+	for _, s := range b.Stmts {
+		out.stmts = append(out.stmts, c.stmt(s))
+	}
+	out.results = c.operands(b.Results)
+	return out
+}
+
+// region compiles a block whose symbols are its own, those aside that are visible before.
+func (c *code) region(b *ir.Block) *block {
+	fresh := c.fresh
+	c.fresh = nil
+	out := c.block(b)
+	out.local = c.fresh
+	for _, i := range c.fresh {
+		delete(c.visible, i)
+	}
+	c.fresh = fresh
+	return out
+}
+
+func (c *code) stmt(s *ir.Stmt) *stmt {
+	out := &stmt{Stmt: s, args: c.operands(s.Args), into: c.operands(s.Into), bind: makeDims(s.Bind, c.slot)}
+	for _, r := range s.Regions {
+		out.regions = append(out.regions, c.region(r))
+	}
+	switch callee := s.Callee.(type) {
+	case *ir.Program:
+		out.program = callee
+	case *ir.Kernel:
+		out.program = callee.Program
+	}
+	if p := out.program; p != nil {
+		for _, b := range p.Results {
+			out.shapes = append(out.shapes, makeDims(b.Dims, func(name string) int {
+				i := slices.Index(p.Syms, name)
+				if i < 0 && c.err == nil {
+					c.err = diag.New(diag.Run, "program @%s does not declare its symbol %q", p.Name, name)
+				}
+				return i
+			}))
+		}
+	}
+	if s.Op != nil {
+		switch s.Op.Name {
+		case ir.ViewName:
+			if t, ok := s.Attrs.Get("type").(ir.TensorType); ok {
+				out.shape = makeDims(t.Dims, c.slot)
+			}
+		case ir.AllocName:
+			text, _ := s.Attrs.Get("bytes").(string)
+			e, err := sym.Parse(text)
+			if err != nil && c.err == nil {
+				c.err = diag.New(diag.Run, "the size of a storage, %q: %v", text, err)
+			}
+			out.bytes = makeDim(e, c.slot)
+		}
+	}
+	for _, r := range s.Results {
+		out.results = append(out.results, c.place(r))
+	}
+	return out
+}
+
+// land finds the values whose memory is that of a result of the function: computed into
+// the caller's memory, they are there without a copy. A view or a cast has the memory of
+// its operand.
+func (c *code) land() {
+	c.landing = map[int]int{}
+	defs := map[int]*stmt{}
+	for _, s := range c.body.stmts {
+		for _, r := range s.results {
+			if r != nil {
+				defs[r.n] = s
+			}
+		}
+	}
+	for i, r := range c.body.results {
+		n := r.n
+		for s := defs[n]; s != nil && (s.Kind == ir.CastStmt || s.Op != nil && s.Op.View); s = defs[n] {
+			n = s.args[0].n
+		}
+		if _, taken := c.landing[n]; defs[n] != nil && !taken {
+			c.landing[n] = i
+		}
+	}
+}
+
+// know makes rules of what is known of the function's symbols.
+func (c *code) know(ctx *sym.Context) {
+	c.rulesOf = make([][]int, len(c.symbols))
+	add := func(a, b sym.Expr, equal bool) {
+		var of []int
+		for _, e := range []sym.Expr{a, b} {
+			for _, s := range e.Symbols() {
+				i, ok := c.slots[s]
+				if !ok {
+					return // of another function
+				}
+				of = append(of, i)
+			}
+		}
+		slices.Sort(of)
+		for _, i := range slices.Compact(of) {
+			c.rulesOf[i] = append(c.rulesOf[i], len(c.rules))
+		}
+		slot := func(s string) int { return c.slots[s] }
+		c.rules = append(c.rules, rule{makeDim(a, slot), makeDim(b, slot), equal})
+	}
+	for _, name := range c.symbols {
+		s := sym.Var(name)
+		lo, hi := ctx.Range(name)
+		if lo > 0 {
+			add(sym.Const(lo), s, false)
+		}
+		if hi != sym.Inf {
+			add(s, sym.Const(hi), false)
+		}
+		if k := ctx.Multiple(name); k > 1 {
+			add(s.Mod(sym.Const(k)), sym.Const(0), true)
+		}
+	}
+	for _, eq := range ctx.Equalities() {
+		add(eq[0], eq[1], true)
+	}
+	for _, le := range ctx.LEs() {
+		add(le[0], le[1], false)
+	}
+}
