@@ -293,8 +293,14 @@ func FindPipeline(path, model string) (*passes.File, error) {
 var targets = map[string]string{
 	"cpu":      "",
 	"interp":   "",
-	"cuda":     "this binary was built without it; build with -tags cuda",
-	"cuda-emu": "this binary was built without it; build with -tags cudaemu",
+	"cuda":     "this binary was built without it; it is for -tags cuda, which this version has nothing for yet",
+	"cuda-emu": "this binary was built without it; it is for -tags cudaemu, which this version has nothing for yet",
+}
+
+// CheckTarget says what is wrong with the name of a target; nil where this binary has it.
+func CheckTarget(name string) error {
+	_, err := chooseTarget(name, "")
+	return err
 }
 
 func chooseTarget(option, file string) (string, error) {

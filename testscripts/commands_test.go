@@ -116,7 +116,6 @@ func writeData(ts *testscript.TestScript, neg bool, args []string) {
 		if !ok {
 			ts.Fatalf("no element type %q", m[2])
 		}
-		split := func(s string) []string { return strings.FieldsFunc(s, func(r rune) bool { return r == ',' }) }
 		var shape []int64
 		for _, s := range split(m[3]) {
 			n, err := strconv.ParseInt(s, 10, 64)
@@ -137,6 +136,20 @@ func writeData(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(os.WriteFile(filepath.Join(dir, m[1]+".npy"), b.Bytes(), 0o666))
 		}
 	}
+}
+
+// split takes a list apart at its commas, but for those in parentheses.
+func split(s string) []string {
+	depth := 0
+	return strings.FieldsFunc(s, func(r rune) bool {
+		switch r {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		return r == ',' && depth == 0
+	})
 }
 
 // interrupt presses Ctrl-C when a command has printed what matches. It must end then, with

@@ -17,6 +17,7 @@ var wrongPasses = []*pass.Pass{
 	})},
 	{Name: "panic", Doc: "Panics.", Run: func(*pass.Context, *ir.Module) error { panic("on purpose") }},
 	{Name: "fail", Doc: "Fails.", Run: func(*pass.Context, *ir.Module) error { return errors.New("on purpose") }},
+	{Name: "hang", Doc: "Never comes back, whatever it is told.", Run: func(*pass.Context, *ir.Module) error { select {} }},
 	{Name: "double-note", Doc: "Changes nothing, and says so twice.", Run: func(c *pass.Context, _ *ir.Module) error {
 		c.Note("nothing changed")
 		c.Note("really")

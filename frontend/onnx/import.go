@@ -37,6 +37,9 @@ type Note struct{ Node, Msg string }
 // that is a note. Operators beside those that are registered come as ops, and the module
 // keeps them.
 func Import(f *wire.File, ops ...*ir.OpDef) (*ir.Module, []Note, error) {
+	if err := wire.Check(f.Model); err != nil {
+		return nil, nil, diag.As(err, diag.Malformed).In(f.Path)
+	}
 	im := &importer{file: f, ops: ops, model: f.Model, functions: map[string]*wire.Function{}, opsets: map[string]int64{},
 		tensors: map[*wire.Tensor]*tensor.Tensor{}, consts: map[*wire.Tensor]*ir.Value{}, sparse: map[*wire.SparseTensor]*ir.Value{},
 		modern: map[*wire.Node]bool{}, noted: map[Note]bool{}}
@@ -254,9 +257,6 @@ func (im *importer) body(g *wire.Graph, sc *scope) ([]*ir.Value, error) {
 		v, err := im.constant(t, t.Name)
 		if err != nil {
 			return nil, err
-		}
-		if was := sc.vals[t.Name]; was != nil && was.Const != nil {
-			im.note(t.Name, "there are two initializers of this name; the last one is taken")
 		}
 		sc.vals[t.Name] = v
 	}

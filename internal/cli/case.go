@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -50,7 +52,7 @@ func findCases(dirs []string) ([]testCase, error) {
 			model := filepath.Join(path, "model.onnx")
 			if _, err := os.Stat(model); err != nil {
 				if len(sets) > 0 || isRealCase(path) {
-					out = append(out, testCase{name: filepath.Base(path), skip: "the model is not in the suite: it would have to be downloaded"})
+					out = append(out, testCase{name: filepath.Base(path), skip: "there is no model.onnx in it; a suite may have it downloaded"})
 					return filepath.SkipDir
 				}
 				return nil
@@ -133,13 +135,22 @@ func (a *app) runCase(ctx context.Context, c testCase, f *testFlags) (ops []stri
 func readSet(set string, params []*ir.Value) (map[string]tensor.Value, error) {
 	inputs := map[string]tensor.Value{}
 	for i, in := range params {
-		v, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("input_%d.pb", i)), in.Type)
+		v, err := readData(filepath.Join(set, fmt.Sprintf("input_%d.pb", i)), in.Type)
 		if err != nil {
 			return nil, err
 		}
 		inputs[in.Name] = v
 	}
 	return inputs, nil
+}
+
+// readData reads a file of test data.
+func readData(path string, t ir.Type) (tensor.Value, error) {
+	v, err := onnx.ReadValue(path, t)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, diag.New(diag.Run, "there is no such file").In(path)
+	}
+	return v, err
 }
 
 // runSet runs a model on a data set and compares.
@@ -153,7 +164,7 @@ func runSet(ctx context.Context, m *pitopt.Model, set string, tol tensor.Toleran
 		return err
 	}
 	for i, o := range m.Outputs() {
-		want, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)), declaredType(m, i, o.Type))
+		want, err := readData(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)), declaredType(m, i, o.Type))
 		if err != nil {
 			return err
 		}
@@ -240,7 +251,7 @@ func (a *app) runLight(ctx context.Context, m *pitopt.Model, c testCase, shapes 
 		return err
 	}
 	o := m.Outputs()[0]
-	want, err := onnx.ReadValue(c.light, o.Type)
+	want, err := readData(c.light, o.Type)
 	if err != nil {
 		return err
 	}

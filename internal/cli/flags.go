@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/core/diag"
 )
 
@@ -81,7 +82,8 @@ func (a *app) parse(args []string) ([]string, error) {
 		arg := args[0]
 		args = args[1:]
 		if arg == "--" {
-			return append(rest, args...), nil
+			rest = append(rest, args...)
+			break
 		}
 		name, isFlag := flagName(arg)
 		if !isFlag {
@@ -112,7 +114,7 @@ func (a *app) parse(args []string) ([]string, error) {
 			return nil, diag.New(diag.Usage, "-%s: %q is not %s", name, value, wanted(f, err))
 		}
 	}
-	return rest, nil
+	return rest, pitopt.CheckTarget(a.common.target)
 }
 
 // flagName takes the dashes off; "-" and the empty word are operands.

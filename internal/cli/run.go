@@ -111,6 +111,7 @@ func (a *app) execute(path string, f *runOptions) error {
 	if err != nil {
 		return err
 	}
+	a.progress("reading %s", path)
 	w := &watcher{a: a, f: f, memory: p.Target.Memory}
 	opts := w.options()
 	if f.emit == "onnx" {

@@ -61,11 +61,33 @@ func (a *app) test(args []string) error {
 	if err := oneOf("check", f.check, "none", "each"); err != nil {
 		return err
 	}
+	if err := a.checkPipeline(); err != nil {
+		return err
+	}
 	cases, err := findCases(dirs)
 	if err != nil {
 		return err
 	}
 	return a.runCases(cases, f)
+}
+
+// checkPipeline finds what is wrong with the pipeline of the flags, which would be wrong
+// with every case.
+func (a *app) checkPipeline() error {
+	if a.common.pipeline == "" {
+		return nil
+	}
+	p, err := a.findPipeline("")
+	if err != nil {
+		return err
+	}
+	r, done, err := a.registry()
+	if err != nil {
+		return err
+	}
+	defer done()
+	_, err = p.Assemble(r)
+	return err
 }
 
 type caseResult struct {
@@ -133,7 +155,7 @@ func (a *app) runCases(cases []testCase, f *testFlags) error {
 }
 
 // grace is how long a case that was told to stop may take to do so.
-const grace = 5 * time.Second
+const grace = 2 * time.Second
 
 // guarded runs a case and comes back in time, whatever the case does: one that does not
 // stop when it is told to is left behind.
@@ -192,7 +214,7 @@ func (a *app) reportCase(r caseResult, t *tally) {
 	}
 	switch {
 	case a.common.json:
-		x := map[string]any{"kind": "case", "name": r.c.name, "status": status, "ms": ms(r.took), "ops": r.ops}
+		x := map[string]any{"kind": "case", "name": r.c.name, "status": status, "ms": ms(r.took), "ops": append([]string{}, r.ops...)}
 		if r.err != nil {
 			x["code"], x["message"] = int(diag.CodeOf(r.err)), r.err.Error()
 		}

@@ -42,7 +42,7 @@ func shapeText(shape []int64) string { return strings.ReplaceAll(fmt.Sprint(shap
 func jsonValue(v tensor.Value, data bool) map[string]any {
 	switch v := v.(type) {
 	case *tensor.Tensor:
-		x := map[string]any{"dtype": v.DType().String(), "shape": v.Shape()}
+		x := map[string]any{"dtype": v.DType().String(), "shape": append([]int64{}, v.Shape()...)}
 		if data {
 			x["data"] = elements(v)
 		}
