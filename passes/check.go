@@ -1,7 +1,6 @@
 package passes
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -325,15 +324,16 @@ func (c checker) inputs(f *File, t *table) error {
 
 func (c checker) match(f *File, t *table) error {
 	m := Match{Where: c.place(t.at)}
-	err := cmp.Or(
-		c.fields(t, "[[match]]", nil,
-			c.text("value", "/encoder/Reshape_output_0", &m.Value),
-			c.text("type", "[batch, 768] f32", &m.Type),
-		),
-		need(c, t, "a [[match]]", "value", m.Value, `"NAME", a value of the model`),
-		need(c, t, "a [[match]]", "type", m.Type, `"[batch, 768] f32", for example`),
-	)
-	if err != nil {
+	if err := c.fields(t, "[[match]]", nil,
+		c.text("value", "/encoder/Reshape_output_0", &m.Value),
+		c.text("type", "[batch, 768] f32", &m.Type),
+	); err != nil {
+		return err
+	}
+	if err := need(c, t, "a [[match]]", "value", m.Value, `"NAME", a value of the model`); err != nil {
+		return err
+	}
+	if err := need(c, t, "a [[match]]", "type", m.Type, `"[batch, 768] f32", for example`); err != nil {
 		return err
 	}
 	for _, other := range f.Match {
@@ -347,19 +347,24 @@ func (c checker) match(f *File, t *table) error {
 
 func (c checker) state(f *File, t *table) error {
 	s := State{Where: c.place(t.at)}
-	err := cmp.Or(
-		c.fields(t, "[[state]]", nil,
-			c.text("in", "past.0.key", &s.In),
-			c.text("out", "present.0.key", &s.Out),
-			c.text("axis", "past_seq", &s.Axis),
-			c.integer("capacity", 1, maxDim, &s.Capacity),
-		),
-		need(c, t, "a [[state]]", "in", s.In, `"NAME", an input of the model`),
-		need(c, t, "a [[state]]", "out", s.Out, `"NAME", an output of the model`),
-		need(c, t, "a [[state]]", "axis", s.Axis, `"NAME", the dim that grows`),
-		need(c, t, "a [[state]]", "capacity", s.Capacity, "4096, for example"),
-	)
-	if err != nil {
+	if err := c.fields(t, "[[state]]", nil,
+		c.text("in", "past.0.key", &s.In),
+		c.text("out", "present.0.key", &s.Out),
+		c.text("axis", "past_seq", &s.Axis),
+		c.integer("capacity", 1, maxDim, &s.Capacity),
+	); err != nil {
+		return err
+	}
+	if err := need(c, t, "a [[state]]", "in", s.In, `"NAME", an input of the model`); err != nil {
+		return err
+	}
+	if err := need(c, t, "a [[state]]", "out", s.Out, `"NAME", an output of the model`); err != nil {
+		return err
+	}
+	if err := need(c, t, "a [[state]]", "axis", s.Axis, `"NAME", the dim that grows`); err != nil {
+		return err
+	}
+	if err := need(c, t, "a [[state]]", "capacity", s.Capacity, "4096, for example"); err != nil {
 		return err
 	}
 	for _, other := range f.State {
@@ -381,16 +386,15 @@ var (
 
 func (c checker) plugin(f *File, t *table) error {
 	p := Plugin{Where: c.place(t.at), Timeout: defaultTimeout, SHA256: map[string]string{}}
-	err := cmp.Or(
-		c.fields(t, "[[plugin]]", nil,
-			c.text("name", "acme", &p.Name),
-			c.text("path", "./acme-passes", &p.Path),
-			c.duration("timeout", &p.Timeout),
-			c.table("sha256", `"linux/amd64" = "..."`, func(t *table) error { return c.sha256(&p, t) }),
-		),
-		need(c, t, "a [[plugin]]", "name", p.Name, `"acme", for example; its passes are then "acme/..."`),
-	)
-	if err != nil {
+	if err := c.fields(t, "[[plugin]]", nil,
+		c.text("name", "acme", &p.Name),
+		c.text("path", "./acme-passes", &p.Path),
+		c.duration("timeout", &p.Timeout),
+		c.table("sha256", `"linux/amd64" = "..."`, func(t *table) error { return c.sha256(&p, t) }),
+	); err != nil {
+		return err
+	}
+	if err := need(c, t, "a [[plugin]]", "name", p.Name, `"acme", for example; its passes are then "acme/..."`); err != nil {
 		return err
 	}
 	if !pluginName.MatchString(p.Name) {
@@ -427,17 +431,16 @@ func (c checker) sha256(p *Plugin, t *table) error {
 
 func (c checker) pass(f *File, t *table) error {
 	e := PassEntry{Options: map[string]Value{}}
-	err := cmp.Or(
-		c.fields(t, "[[pass]]", func(o *entry) error { return c.option(&e, o) },
-			c.text("name", "simplify", &e.Name),
-			c.boolean("remove", &e.Remove),
-			c.text("after", "legalize", &e.After),
-			c.text("before", "fuse", &e.Before),
-			c.enum("check", &e.Check, "each", "none"),
-		),
-		need(c, t, "a [[pass]]", "name", e.Name, `"simplify", for example; "pitopt passes" lists them`),
-	)
-	if err != nil {
+	if err := c.fields(t, "[[pass]]", func(o *entry) error { return c.option(&e, o) },
+		c.text("name", "simplify", &e.Name),
+		c.boolean("remove", &e.Remove),
+		c.text("after", "legalize", &e.After),
+		c.text("before", "fuse", &e.Before),
+		c.enum("check", &e.Check, "each", "none"),
+	); err != nil {
+		return err
+	}
+	if err := need(c, t, "a [[pass]]", "name", e.Name, `"simplify", for example; "pitopt passes" lists them`); err != nil {
 		return err
 	}
 	for _, ref := range []struct {

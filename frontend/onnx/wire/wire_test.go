@@ -200,7 +200,7 @@ func join(b ...[]byte) []byte { return bytes.Join(b, nil) }
 
 // Odd ways to write a message are read as protobuf says, and written back as they were.
 func TestOddEncodings(t *testing.T) {
-	longVarint := join([]byte{1<<3 | 0, 0x88, 0x80, 0x00}) // 8 in three bytes
+	longVarint := join([]byte{1 << 3, 0x88, 0x80, 0x00}) // 8 in three bytes
 	for _, c := range []struct {
 		what string
 		b    []byte
