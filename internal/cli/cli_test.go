@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -50,6 +51,10 @@ func TestMalformed(t *testing.T) {
 // the schema, be it a result or an error.
 func TestJSON(t *testing.T) {
 	model, pipeline := "../../examples/encoder/model.onnx", "../../pipeline.toml"
+	documented, err := os.ReadFile("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args string
 		kind string // of the last line
@@ -95,9 +100,39 @@ func TestJSON(t *testing.T) {
 				t.Errorf("%s: %v: %s", c.args, err, line)
 			}
 			kind = x.Kind
+			var all any
+			_ = json.Unmarshal([]byte(line), &all)
+			for _, word := range append(keys(all), x.Kind) {
+				if !strings.Contains(string(documented), "`"+word+"`") {
+					t.Errorf("%s: docs/json.md does not speak of %q: %s", c.args, word, line)
+				}
+			}
 		}
 		if kind != c.kind {
 			t.Errorf("%s: the last line is of kind %q, want %q", c.args, kind, c.kind)
 		}
 	}
+}
+
+// keys are the keys of an object and of what it holds, but for those that are names: of
+// operators, domains and inputs.
+func keys(v any) []string {
+	var out []string
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			out = append(out, k)
+			if names := k == "operators" || k == "opsets" || k == "inputs"; names {
+				if _, ok := x.(map[string]any); ok {
+					continue
+				}
+			}
+			out = append(out, keys(x)...)
+		}
+	case []any:
+		for _, x := range v {
+			out = append(out, keys(x)...)
+		}
+	}
+	return out
 }
