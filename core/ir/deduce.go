@@ -460,46 +460,49 @@ func (b *Builder) Region(f func() []*Value) *Block {
 func (b *Builder) Return(results ...*Value) { b.block.Results = results }
 
 // Inline copies a block's statements here, with values put in the place of its
-// parameters (and of whatever else subst names), and gives its results. Types are
-// deduced anew; symbols that the block bound are the copies' own.
+// parameters (and of whatever else subst names), and gives its results. Types are deduced
+// anew; symbols that the block bound become what the copies have in their place.
 func (b *Builder) Inline(block *Block, subst map[*Value]*Value) []*Value {
-	get := func(v *Value) *Value {
-		if r, ok := subst[v]; ok {
-			return r
+	x := &Subst{Values: subst}
+	for _, p := range block.Params {
+		if v := subst[p]; v != nil {
+			subst[p] = b.Replace(x, p.Type, v)
 		}
-		return v
 	}
+	return b.inline(block, x)
+}
+
+func (b *Builder) inline(block *Block, x *Subst) []*Value {
 	for _, s := range block.Stmts {
-		n := &Stmt{Kind: s.Kind, Op: s.Op, Callee: s.Callee, Bind: s.Bind, Attrs: s.Attrs, Node: s.Node}
-		for _, a := range s.Args {
-			if a != nil {
-				a = get(a)
-			}
-			n.Args = append(n.Args, a)
-		}
+		n := &Stmt{Kind: s.Kind, Op: s.Op, Callee: s.Callee, Bind: s.Bind, Attrs: s.Attrs, Node: s.Node, Args: slices.Clone(s.Args)}
 		for _, r := range s.Results {
 			if r != nil {
-				c := &Value{Type: r.Type}
-				subst[r] = c
-				r = c
+				r = &Value{Type: r.Type}
 			}
 			n.Results = append(n.Results, r)
 		}
+		x.Stmt(n)
 		for _, r := range s.Regions {
 			n.Regions = append(n.Regions, b.Region(func() []*Value {
+				inner := &Subst{Values: x.Values, Syms: maps.Clone(x.Syms)}
 				for _, p := range r.Params {
-					subst[p] = b.Param("", p.Type)
+					x.Values[p] = b.Param("", inner.Type(p.Type))
 				}
-				return b.Inline(r, subst)
+				return b.inline(r, inner)
 			}))
 		}
 		if !b.Add(n) {
 			break
 		}
+		for i, r := range s.Results {
+			if r != nil {
+				x.Values[r] = b.Replace(x, r.Type, n.Results[i])
+			}
+		}
 	}
 	out := make([]*Value, len(block.Results))
 	for i, r := range block.Results {
-		out[i] = get(r)
+		out[i] = x.Value(r)
 	}
 	return out
 }

@@ -297,6 +297,17 @@ func (s *Stmt) MayHandOn() bool {
 	return false
 }
 
+// AllocBytes is the size that an allocation asks for; ok is false for other statements,
+// and where the size is no expression.
+func (s *Stmt) AllocBytes() (bytes sym.Expr, ok bool) {
+	if s.Kind != OpStmt || s.Op.Name != AllocName {
+		return bytes, false
+	}
+	text, ok := s.Attrs.Get("bytes").(string)
+	bytes, err := sym.Parse(text)
+	return bytes, ok && err == nil
+}
+
 // Effect is what a statement does beside computing its results; a call or a region
 // has the strongest effect of what is inside.
 func (s *Stmt) Effect() Effect {

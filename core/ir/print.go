@@ -48,7 +48,7 @@ func (p *Program) Key() string {
 	q.Name = ""
 	q.Syms = nil
 	w.program(&q)
-	return w.String()
+	return fmt.Sprintf("%d %s", len(p.Syms), &w.Builder) // also symbols that nothing mentions are bound
 }
 
 // programWriter prints a program. expr prints symbolic integers; buf and axis name

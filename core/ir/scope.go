@@ -23,8 +23,11 @@ func (s *Scope) Missing(e sym.Expr) string {
 	return ""
 }
 
-// Mark remembers how many symbols have values, for Reset.
+// Mark remembers how many symbols have values, for Reset and Since.
 func (s *Scope) Mark() int { return len(s.log) }
+
+// Since gives the symbols that got values since a mark, in order.
+func (s *Scope) Since(mark int) []string { return s.log[mark:] }
 
 // Reset takes back the values that were given since a mark.
 func (s *Scope) Reset(mark int) {

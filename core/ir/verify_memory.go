@@ -66,16 +66,15 @@ func bytesOf(t Type) (sym.Expr, bool) {
 }
 
 func (v *verifier) alloc(s *Stmt) error {
-	text, _ := s.Attrs.Get("bytes").(string)
-	bytes, err := sym.Parse(text)
-	if err == nil {
-		err = checkDim(bytes)
+	bytes, ok := s.AllocBytes()
+	if !ok {
+		return v.fail(ruleStorage, s, "bytes = %q is no size", s.Attrs.Get("bytes"))
 	}
-	if err != nil {
-		return v.fail(ruleStorage, s, "bytes = %q: %v", text, err)
+	if err := checkDim(bytes); err != nil {
+		return v.fail(ruleStorage, s, "bytes = %q %v", s.Attrs.Get("bytes"), err)
 	}
 	if missing := v.scope.Missing(bytes); missing != "" {
-		return v.fail(ruleSymbols, s, "nothing tells the symbol %q of bytes = %q here", missing, text)
+		return v.fail(ruleSymbols, s, "nothing tells the symbol %q of bytes = %q here", missing, s.Attrs.Get("bytes"))
 	}
 	if len(s.Results) != 1 || s.Results[0] == nil {
 		return v.fail(ruleStorage, s, "an allocation that nobody has")

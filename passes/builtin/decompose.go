@@ -18,7 +18,7 @@ var Decompose = &pass.Pass{
 		for changed := true; changed; { // what is written out may be made of others again
 			changed = false
 			r := &rewriter{replace: func(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
-				if s.Kind != ir.OpStmt || s.Op.Expand == nil || len(s.Regions) > 0 || !ranked(s) {
+				if s.Kind != ir.OpStmt || s.Op.Expand == nil || !ranked(s) {
 					return nil, false, nil
 				}
 				if s.Op.Body != nil {
@@ -40,6 +40,7 @@ var Decompose = &pass.Pass{
 				return err
 			}
 		}
+		removeDead(m) // programs and constants of what was given up
 		return nil
 	},
 }

@@ -1,9 +1,10 @@
 package builtin
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
-	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -14,33 +15,32 @@ var Deduce = &pass.Pass{
 		"symbols that are visible. It stands after fold-constants: constants that appeared there decide shapes.",
 	After: []pass.Order{pass.Because("fold-constants", "constants that folding finds decide shapes")},
 	Run: func(_ *pass.Context, m *ir.Module) error {
-		r := &rewriter{
-			replace: func(*ir.Builder, *ir.Stmt) ([]*ir.Value, bool, error) { return nil, false, nil },
-			keep:    refine,
-		}
+		r := &rewriter{replace: func(*ir.Builder, *ir.Stmt) ([]*ir.Value, bool, error) { return nil, false, nil }}
+		r.keep = r.refine
 		return r.module(m)
 	},
 }
 
-// refine deduces a statement and keeps, of old and new, the type that says more.
-func refine(d *ir.Deducer, s *ir.Stmt) error {
-	types, err := d.Infer(s)
+// refine deduces a statement and keeps, of old and new, the types that say more.
+func (r *rewriter) refine(s *ir.Stmt) error {
+	types, err := r.Infer(s)
 	if err != nil {
 		return err
 	}
 	for i, v := range s.Results {
 		if v != nil {
-			v.Type = sharper(d, v.Type, types[i])
+			v.Type = r.sharper(v.Type, types[i])
 		}
 	}
 	return nil
 }
 
-// sharper takes what is new where it is a number or mentions visible symbols alone:
-// symbols that deduction just made up say no more than those before them.
-func sharper(d *ir.Deducer, old, new ir.Type) ir.Type {
+// sharper takes of a new type what is a number or mentions visible symbols alone: symbols
+// that deduction just made up say no more than those before them. Symbols that the old
+// type defined stand for what is known now.
+func (r *rewriter) sharper(old, now ir.Type) ir.Type {
 	a, ok := old.(ir.TensorType)
-	b, ok2 := new.(ir.TensorType)
+	b, ok2 := now.(ir.TensorType)
 	if !ok || !ok2 {
 		return old
 	}
@@ -50,20 +50,24 @@ func sharper(d *ir.Deducer, old, new ir.Type) ir.Type {
 	if b.Unranked {
 		return a
 	}
-	known := !a.Unranked && len(a.Dims) == len(b.Dims)
-	dims := make([]sym.Expr, len(b.Dims))
-	for i, e := range b.Dims {
-		dims[i] = e
-		fixed := false
-		if known {
-			_, fixed = a.Dims[i].Int()
+	dims := slices.Clone(b.Dims)
+	if a.Unranked || len(a.Dims) != len(b.Dims) {
+		for i, e := range dims {
+			if !visibleDims(r.Deducer, e) {
+				dims[i] = r.M.Syms.Fresh("u")
+			}
 		}
-		switch {
-		case fixed || known && !visibleDims(d, e):
-			dims[i] = a.Dims[i]
-		case !visibleDims(d, e):
-			dims[i] = d.M.Syms.Fresh("u")
+		return ir.TensorOf(a.DType, dims...)
+	}
+	for i, e := range dims {
+		o := a.Dims[i]
+		_, fixed := o.Int()
+		_, bare := o.Symbol()
+		if fixed || !visibleDims(r.Deducer, e) || !bare && !visibleDims(r.Deducer, o) { // the last tells a symbol
+			dims[i] = o
 		}
 	}
-	return ir.TensorOf(a.DType, dims...)
+	t := ir.TensorOf(a.DType, dims...)
+	r.subst.Define(r.Deducer, a, t)
+	return t
 }

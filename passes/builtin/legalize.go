@@ -1,6 +1,8 @@
 package builtin
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/sym"
@@ -25,13 +27,23 @@ var Legalize = &pass.Pass{
 			if s.Kind != ir.OpStmt || len(s.Regions) > 0 || s.Op.IsUnknown() || s.Effect() != ir.Pure {
 				return nil, false, nil
 			}
-			if s.Op.View && !s.Op.IsView() {
-				return legalView(b, s)
-			}
-			if s.Op.Body == nil {
+			if s.Op.Body == nil && !s.Op.View || s.Op.IsView() {
 				return nil, false, nil
 			}
+			types, err := b.Infer(s)
+			if err != nil {
+				return nil, false, err
+			}
+			for i, v := range s.Results {
+				if v != nil {
+					types[i] = resultType(b.Deducer, v.Type, types[i])
+				}
+			}
+			if s.Op.View && s.Results[0] != nil {
+				return legalView(b, s, types[0])
+			}
 			c := b.Call(s)
+			c.Out = types
 			p, args, err := c.Program()
 			if err != nil || !visibleSyms(b.Deducer, p.Syms) {
 				return nil, false, nil // the operator stays
@@ -69,6 +81,23 @@ var Legalize = &pass.Pass{
 	},
 }
 
+// resultType is the type that a program gives a result of: what is stated, but for dims that
+// follow from the operands and are not known to be what is stated. A cast checks those.
+func resultType(d *ir.Deducer, stated, follows ir.Type) ir.Type {
+	a, ok := stated.(ir.TensorType)
+	b, ok2 := follows.(ir.TensorType)
+	if !ok || !ok2 || a.Unranked || b.Unranked || len(a.Dims) != len(b.Dims) {
+		return stated
+	}
+	dims := slices.Clone(a.Dims)
+	for i, e := range b.Dims {
+		if visibleDims(d, e) && d.M.Syms.Equal(e, dims[i]) != sym.True {
+			dims[i] = e
+		}
+	}
+	return ir.TensorOf(a.DType, dims...)
+}
+
 func visibleSyms(d *ir.Deducer, syms []string) bool {
 	for _, s := range syms {
 		if !d.Bound(s) {
@@ -80,8 +109,8 @@ func visibleSyms(d *ir.Deducer, syms []string) bool {
 
 // legalView makes a view of an operator that only gives another shape, so that nobody
 // has to compute the operand that said which.
-func legalView(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
-	t, ok := s.Results[0].Tensor()
+func legalView(b *ir.Builder, s *ir.Stmt, is ir.Type) ([]*ir.Value, bool, error) {
+	t, ok := is.(ir.TensorType)
 	if !ok || t.Unranked || !visibleDims(b.Deducer, t.Dims...) {
 		return nil, false, nil
 	}
@@ -90,7 +119,7 @@ func legalView(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
 		return nil, false, nil
 	}
 	known, has := b.Known(s.Args[0])
-	v := b.OpN(1, "vm.view", s.Args[:1], ir.MakeAttrs("type", s.Results[0].Type))
+	v := b.OpN(1, "vm.view", s.Args[:1], ir.MakeAttrs("type", t))
 	if has {
 		b.SetKnown(v[0], known)
 	}

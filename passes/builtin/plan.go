@@ -1,6 +1,8 @@
 package builtin
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
@@ -39,37 +41,30 @@ type storage struct {
 func plan(m *ir.Module, f *ir.Func) {
 	root := analysis.Aliases(&f.Block)
 	last := lastUses(&f.Block, root)
-	escapes := map[*ir.Value]bool{}
-	for _, r := range f.Results {
-		escapes[root[r]] = true
-	}
+	escapes := escaping(f, root)
 	var stores []*storage
-	holds := map[*ir.Value]*storage{}
 	endsAt := map[int][]*storage{}
 	var out []*ir.Stmt
 	for i, s := range f.Stmts {
-		if p, ok := s.Callee.(*ir.Program); ok && s.Into == nil {
+		if _, ok := s.Callee.(*ir.Program); ok && s.Into == nil {
 			for j, v := range s.Results {
-				if v == nil || escapes[v] || p.Results[j].DType == 0 || p.Results[j].DType.Bits() == 0 {
+				if v == nil || escapes[v] {
 					continue
 				}
-				t, _ := v.Tensor()
-				end, used := last[v]
-				if !used {
+				end, read := last[v]
+				bytes, ok := bytesOf(v)
+				if !read || !ok {
 					continue
 				}
-				// Whole bytes: sub-byte types are rounded up to their Bits/8 per element.
-				bytes := m.Syms.Simplify(t.Size().Mul(sym.Const(int64(max(t.DType.Bits(), 8) / 8))))
-				st := take(stores, bytes)
-				if st == nil {
-					st = &storage{bytes: bytes, value: &ir.Value{Name: "", Type: ir.Storage}}
-					alloc := &ir.Stmt{Kind: ir.OpStmt, Op: m.Lookup(ir.AllocName), Results: []*ir.Value{st.value}, Attrs: ir.MakeAttrs("bytes", bytes.String())}
-					st.value.Def = alloc
-					out = append(out, alloc)
+				size := m.Syms.Simplify(bytes)
+				st := take(stores, size)
+				if st == nil { // its symbols are those of the value; size may have others
+					st = &storage{bytes: size, value: &ir.Value{Type: ir.Storage}}
+					st.value.Def = &ir.Stmt{Kind: ir.OpStmt, Op: m.Lookup(ir.AllocName), Results: []*ir.Value{st.value}, Attrs: ir.MakeAttrs("bytes", bytes.String())}
+					out = append(out, st.value.Def)
 					stores = append(stores, st)
 				}
 				st.free = false
-				holds[v] = st
 				endsAt[end] = append(endsAt[end], st)
 				if s.Into == nil {
 					s.Into = make([]*ir.Value, len(s.Results))
@@ -85,6 +80,17 @@ func plan(m *ir.Module, f *ir.Func) {
 	f.Stmts = out
 }
 
+// bytesOf is the size of a tensor; elements below a byte are counted as one, strings have
+// none.
+func bytesOf(v *ir.Value) (sym.Expr, bool) {
+	t, ok := v.Tensor()
+	bits := t.DType.Bits()
+	if !ok || t.Unranked || bits == 0 {
+		return sym.Expr{}, false
+	}
+	return t.Size().Mul(sym.Const(int64(max(bits, 8) / 8))), true
+}
+
 // take finds a free storage of the same size: equal once both are simplified by what is
 // known of symbols.
 func take(stores []*storage, bytes sym.Expr) *storage {
@@ -96,9 +102,23 @@ func take(stores []*storage, bytes sym.Expr) *storage {
 	return nil
 }
 
+// escaping gives the values whose memory the caller may get: what the function gives,
+// and what an operator may hand on as something that it gives.
+func escaping(f *ir.Func, root map[*ir.Value]*ir.Value) map[*ir.Value]bool {
+	out := map[*ir.Value]bool{}
+	for _, r := range f.Results {
+		out[root[r]] = true
+	}
+	for _, s := range slices.Backward(f.Stmts) {
+		if s.MayHandOn() && slices.ContainsFunc(s.Results, func(r *ir.Value) bool { return r != nil && out[root[r]] }) {
+			s.EachUse(func(v *ir.Value) { out[root[v]] = true })
+		}
+	}
+	return out
+}
+
 // lastUses gives the statement of the block after which no one reads a value's memory.
-// Memory that goes into an operator which may hand it on (one without a program, or with
-// regions) lives to the end of the block.
+// Memory that an operator may hand on lives to the end of the block.
 func lastUses(b *ir.Block, root map[*ir.Value]*ir.Value) map[*ir.Value]int {
 	last := map[*ir.Value]int{}
 	get := func(v *ir.Value) *ir.Value {
@@ -108,13 +128,8 @@ func lastUses(b *ir.Block, root map[*ir.Value]*ir.Value) map[*ir.Value]int {
 		return v
 	}
 	for i, s := range b.Stmts {
-		mayKeep := s.Kind == ir.OpStmt && !s.Op.View && (s.Op.Body == nil || s.Op.Kernel != nil)
-		if _, ok := s.Callee.(*ir.Func); ok {
-			mayKeep = true
-		}
 		s.EachUse(func(v *ir.Value) {
-			v = get(v)
-			if mayKeep {
+			if v = get(v); s.MayHandOn() {
 				last[v] = len(b.Stmts)
 			} else {
 				last[v] = max(last[v], i)

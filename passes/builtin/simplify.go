@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pitopt/pitopt/core/ir"
@@ -23,78 +24,136 @@ var Simplify = &pass.Pass{
 		"what is known.",
 	After: []pass.Order{pass.Because("deduce", "what contents are known follows from types")},
 	Run: func(_ *pass.Context, m *ir.Module) error {
-		r := &rewriter{replace: simplifyStmt}
-		if err := r.module(m); err != nil {
+		x := &simplifier{seen: map[string][]computed{}}
+		x.replace = x.stmt
+		if err := x.module(m); err != nil {
 			return err
 		}
-		for _, f := range m.Funcs {
-			mergeEqual(&f.Block, nil, map[*ir.Value]*ir.Value{})
-		}
-		mergeTransposes(m)
 		removeDead(m)
 		return nil
 	},
 }
 
-func simplifyStmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
-	if branch := taken(s); branch != nil {
-		return unwrap(b, s, branch), true, nil
-	}
-	if s.Kind != ir.OpStmt || s.Effect() != ir.Pure || len(s.Regions) > 0 || len(s.Results) != 1 || s.Results[0] == nil {
-		return nil, false, nil
-	}
-	r := s.Results[0]
-	if s.Op.View && s.Args[0] != nil && sameProved(b.M.Syms, s.Args[0].Type, r.Type) {
-		return s.Args[:1], true, nil
-	}
-	if cut, ok := noOp(b, s); ok {
-		return []*ir.Value{cut}, true, nil
-	}
-	// Contents that are known need no operators to compute them.
-	b.Contents(s)
-	known, ok := b.Known(r)
-	t, _ := r.Tensor()
-	if !ok || t.DType != tensor.I64 && !allInts(known) || !visibleDims(b.Deducer, known...) {
-		return nil, false, nil
-	}
-	if allInts(known) {
-		shape, ok := t.Static()
-		if !ok {
-			return nil, false, nil
-		}
-		c := tensor.New(t.DType, shape...)
-		for i, e := range known {
-			n, _ := e.Int()
-			c.SetInt(int64(i), n)
-		}
-		return []*ir.Value{b.M.AddConst(r.Name, c, nil)}, true, nil
-	}
-	if t.Rank() != 1 {
-		return nil, false, nil
-	}
-	return []*ir.Value{b.Dims(known...)}, true, nil
+type simplifier struct {
+	rewriter
+	seen map[string][]computed // statements by what they compute
 }
 
-func allInts(list []sym.Expr) bool {
-	for _, e := range list {
-		if _, ok := e.Int(); !ok {
+// computed is a statement and the block that it stands in.
+type computed struct {
+	s  *ir.Stmt
+	in *ir.Block
+}
+
+func (x *simplifier) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
+	if branch := taken(s); branch != nil {
+		return x.splice(branch)[:len(s.Results)], true, nil
+	}
+	if s.Effect() != ir.Pure || len(s.Regions) > 0 || s.Into != nil {
+		return nil, false, nil
+	}
+	if s.Kind == ir.CastStmt && x.proved(s) {
+		return s.Args, true, nil
+	}
+	if s.Kind == ir.OpStmt && len(s.Results) == 1 && s.Results[0] != nil {
+		if results, ok := x.operator(b, s); ok {
+			return results, true, nil
+		}
+	}
+	if same := x.before(s); same != nil {
+		return same.Results, true, nil
+	}
+	return nil, false, nil
+}
+
+// proved says whether a cast asserts what is known, once symbols that it defines stand
+// for the dims that they have. Where something is known of such a symbol, the cast
+// checks that.
+func (x *simplifier) proved(s *ir.Stmt) bool {
+	is, ok := s.Args[0].Tensor()
+	says, ok2 := s.Results[0].Tensor()
+	if !ok || !ok2 {
+		return ir.SameType(s.Args[0].Type, s.Results[0].Type)
+	}
+	defined := map[string]sym.Expr{}
+	for i, d := range says.Dims {
+		name, bare := d.Symbol()
+		if !bare || x.Bound(name) || is.Unranked || i >= len(is.Dims) || slices.Contains(x.M.Syms.Symbols(), name) {
+			continue
+		}
+		if _, known := defined[name]; !known {
+			defined[name] = is.Dims[i]
+		}
+	}
+	return x.Proves(is, ir.MapDims(says, func(e sym.Expr) sym.Expr {
+		return e.Subst(func(name string) (sym.Expr, bool) { d, ok := defined[name]; return d, ok })
+	}))
+}
+
+// before gives an earlier statement that computes the same, and every result of it that
+// is asked for; else it remembers this one. What a region computes is not seen outside.
+func (x *simplifier) before(s *ir.Stmt) *ir.Stmt {
+	if s.Kind == ir.OpStmt && s.Op.Name == ir.AllocName {
+		return nil // each is a memory of its own
+	}
+	key := stmtKey(s)
+	for _, c := range x.seen[key] {
+		if slices.Contains(x.path, c.in) && covers(c.s, s) {
+			return c.s
+		}
+	}
+	x.seen[key] = append(x.seen[key], computed{s, x.path[len(x.path)-1]})
+	return nil
+}
+
+// covers says whether a has every result that b is asked for.
+func covers(a, b *ir.Stmt) bool {
+	for i, v := range b.Results {
+		if v != nil && (i >= len(a.Results) || a.Results[i] == nil) {
 			return false
 		}
 	}
 	return true
 }
 
-func sameProved(ctx *sym.Context, a, b ir.Type) bool {
-	x, ok := a.(ir.TensorType)
-	y, ok2 := b.(ir.TensorType)
-	if !ok || !ok2 {
-		return ir.SameType(a, b) && ok == ok2
+// operator simplifies an operator of one result.
+func (x *simplifier) operator(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool) {
+	r := s.Results[0]
+	if t, _ := r.Tensor(); s.Op.View && !t.Unranked && s.Args[0] != nil && x.Proves(s.Args[0].Type, t) {
+		return s.Args[:1], true
 	}
-	if x.DType != y.DType || x.Unranked || y.Unranked || len(x.Dims) != len(y.Dims) {
-		return false
+	mergeTransposes(s)
+	if cut, ok := noOp(b, s); ok {
+		return []*ir.Value{cut}, true
 	}
-	for i := range x.Dims {
-		if ctx.Equal(x.Dims[i], y.Dims[i]) != sym.True {
+	// Contents that are known need no operators to compute them.
+	b.Contents(s)
+	known, ok := b.Known(r)
+	t, _ := r.Tensor()
+	if !ok || t.DType != tensor.I64 && !allInts(known) || !visibleDims(b.Deducer, known...) {
+		return nil, false
+	}
+	if allInts(known) {
+		shape, ok := t.Static()
+		if !ok {
+			return nil, false
+		}
+		c := tensor.New(t.DType, shape...)
+		for i, e := range known {
+			n, _ := e.Int()
+			c.SetInt(int64(i), n)
+		}
+		return []*ir.Value{b.M.AddConst(r.Name, c, nil)}, true
+	}
+	if t.Rank() != 1 {
+		return nil, false
+	}
+	return []*ir.Value{b.Dims(known...)}, true
+}
+
+func allInts(list []sym.Expr) bool {
+	for _, e := range list {
+		if _, ok := e.Int(); !ok {
 			return false
 		}
 	}
@@ -128,77 +187,28 @@ func noOp(b *ir.Builder, s *ir.Stmt) (*ir.Value, bool) {
 	return nil, false
 }
 
-// mergeEqual makes one of statements that are the same: operator or callee, operands,
-// attributes. What a region computes is not seen outside.
-func mergeEqual(b *ir.Block, outer []map[string]*ir.Stmt, subst map[*ir.Value]*ir.Value) {
-	here := map[string]*ir.Stmt{}
-	scopes := append(outer[:len(outer):len(outer)], here)
-	kept := b.Stmts[:0]
-	for _, s := range b.Stmts {
-		for i, a := range s.Args {
-			if n := subst[a]; n != nil {
-				s.Args[i] = n
-			}
-		}
-		for _, r := range s.Regions {
-			mergeEqual(r, scopes, subst)
-		}
-		if s.Effect() != ir.Pure || len(s.Regions) > 0 || s.Into != nil {
-			kept = append(kept, s)
-			continue
-		}
-		key := stmtKey(s)
-		var same *ir.Stmt
-		for _, sc := range scopes {
-			if x := sc[key]; x != nil {
-				same = x
-			}
-		}
-		if same == nil || !covers(same, s) {
-			here[key] = s
-			kept = append(kept, s)
-			continue
-		}
-		for i, v := range s.Results {
-			if v != nil {
-				subst[v] = same.Results[i]
-			}
-		}
-	}
-	b.Stmts = kept
-	for i, v := range b.Results {
-		if n := subst[v]; n != nil {
-			b.Results[i] = n
-		}
-	}
-}
-
-func covers(a, b *ir.Stmt) bool {
-	if len(a.Results) < len(b.Results) {
-		return false
-	}
-	for i, v := range b.Results {
-		if v != nil && (a.Results[i] == nil || !ir.SameType(a.Results[i].Type, v.Type)) {
-			return false
-		}
-	}
-	return true
-}
-
+// stmtKey is equal for statements that compute the same.
 func stmtKey(s *ir.Stmt) string {
 	var k strings.Builder
 	fmt.Fprintf(&k, "%d %s", s.Kind, s.OpName())
 	for _, a := range s.Args {
-		fmt.Fprintf(&k, " %p", a)
+		if a != nil && a.Const != nil && a.Const.Tensor.Len() <= ir.MaxKnown { // exporters write small ones many times
+			fmt.Fprintf(&k, " %s%q%x", a.Type, a.Const.Tensor.Strings(), a.Const.Tensor.Bytes())
+		} else {
+			fmt.Fprintf(&k, " %p", a)
+		}
 	}
 	for _, e := range s.Bind {
 		fmt.Fprintf(&k, " [%s]", e.Key())
 	}
 	for _, a := range s.Attrs {
-		if t, ok := a.Value.(*tensor.Tensor); ok {
-			fmt.Fprintf(&k, " %s=%p", a.Name, t)
-		} else {
-			fmt.Fprintf(&k, " %s=%#v", a.Name, a.Value)
+		switch v := a.Value.(type) {
+		case *tensor.Tensor:
+			fmt.Fprintf(&k, " %s=%p", a.Name, v)
+		case ir.Type:
+			fmt.Fprintf(&k, " %s=%s", a.Name, v)
+		default:
+			fmt.Fprintf(&k, " %s=%#v", a.Name, v)
 		}
 	}
 	if s.Kind == ir.CastStmt {
@@ -207,33 +217,39 @@ func stmtKey(s *ir.Stmt) string {
 	return k.String()
 }
 
-// mergeTransposes makes one transpose of two in a row; one that permutes nothing is a
-// no-op that the next run takes out.
-func mergeTransposes(m *ir.Module) {
-	for _, f := range m.Funcs {
-		f.Walk(func(s *ir.Stmt) {
-			perm, ok := transposition(s)
-			if !ok || s.Args[0].Def == nil {
-				return
-			}
-			first, ok := transposition(s.Args[0].Def)
-			if !ok || len(first) != len(perm) {
-				return
-			}
-			both := make([]int64, len(perm))
-			for i, p := range perm {
-				both[i] = first[p]
-			}
-			s.Attrs = s.Attrs.With("perm", both)
-			s.Args = []*ir.Value{s.Args[0].Def.Args[0]}
-		})
+// mergeTransposes makes one transpose of two in a row.
+func mergeTransposes(s *ir.Stmt) {
+	perm, ok := transposition(s)
+	if !ok || s.Args[0].Def == nil {
+		return
 	}
+	first, ok := transposition(s.Args[0].Def)
+	if !ok || len(first) != len(perm) {
+		return
+	}
+	both := make([]int64, len(perm))
+	for i, p := range perm {
+		both[i] = first[p]
+	}
+	s.Attrs = s.Attrs.With("perm", both)
+	s.Args = []*ir.Value{s.Args[0].Def.Args[0]}
 }
 
+// transposition gives the permutation of a transpose.
 func transposition(s *ir.Stmt) ([]int64, bool) {
 	if s.Kind != ir.OpStmt || s.Op.Name != "onnx.Transpose" {
 		return nil, false
 	}
-	perm, ok := s.Attrs.Get("perm").([]int64)
-	return perm, ok
+	if perm, ok := s.Attrs.Get("perm").([]int64); ok {
+		return perm, true
+	}
+	t, ok := s.Args[0].Tensor()
+	if !ok || t.Unranked {
+		return nil, false
+	}
+	perm := make([]int64, t.Rank())
+	for i := range perm {
+		perm[i] = int64(len(perm) - 1 - i)
+	}
+	return perm, true
 }
