@@ -108,7 +108,7 @@ func (x *Executable) RunInto(ctx context.Context, inputs []tensor.Value, outputs
 	for i, v := range out {
 		t, ok := v.(*tensor.Tensor)
 		if !ok || t.DType() != outputs[i].DType() || !slices.Equal(t.Shape(), outputs[i].Shape()) {
-			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s%v", f.ResultName(i), describe(v), outputs[i].DType(), outputs[i].Shape())
+			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", f.ResultName(i), describe(v), describe(outputs[i]))
 		}
 	}
 	for i, v := range out { // what the copy of another result would write over is saved

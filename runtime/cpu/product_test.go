@@ -1,0 +1,296 @@
+package cpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// heap is memory without bounds that counts what is not given back.
+type heap struct{ live atomic.Int64 }
+
+func (h *heap) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	t, err := tensor.Make(d, shape)
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.Bytes() { // it may hold anything
+		t.Bytes()[i] = 0xff
+	}
+	h.live.Add(1)
+	return t, nil
+}
+
+func (h *heap) Free(*tensor.Tensor) { h.live.Add(-1) }
+
+// drawn is a random sum of products: two loads at addresses that are linear in the axes,
+// guarded or not, now and then out of range.
+type drawn struct {
+	r       *rand.Rand
+	p       *ir.Program
+	axes    []*ir.Axis
+	extents []int64
+}
+
+func draw(r *rand.Rand) *drawn {
+	d := &drawn{r: r, p: &ir.Program{Name: "sum"}}
+	stage := &ir.Stage{Kind: ir.ReduceStage, Monoid: ir.Sum}
+	for range 1 + r.IntN(6) {
+		n := []int64{1, 2, 3, 4, 5, 7, 9, 17, 33, 70}[r.IntN(10)]
+		ax := &ir.Axis{Extent: sym.Const(n)}
+		d.axes, d.extents = append(d.axes, ax), append(d.extents, n)
+		if r.IntN(2) == 0 {
+			stage.Axes = append(stage.Axes, ax)
+		} else {
+			stage.Red = append(stage.Red, ax)
+		}
+	}
+	dtype := []tensor.DType{tensor.F32, tensor.F64}[r.IntN(2)]
+	out := &ir.Buffer{Name: "out", DType: dtype}
+	for _, a := range stage.Axes {
+		out.Dims = append(out.Dims, a.Extent)
+	}
+	stage.Outs, stage.Exprs = []*ir.Buffer{out}, []*ir.Scalar{d.load(dtype).Mul(d.load(dtype))}
+	d.p.Results, d.p.Stages = []*ir.Buffer{out}, []*ir.Stage{stage}
+	d.p.Finish()
+	return d
+}
+
+// load draws an operand with a dim for each of a few sums of axes.
+func (d *drawn) load(dtype tensor.DType) *ir.Scalar {
+	b := &ir.Buffer{Name: fmt.Sprintf("x%d", len(d.p.Params)), DType: dtype}
+	d.p.Params = append(d.p.Params, b)
+	var index []*ir.Scalar
+	var conds []*ir.Scalar
+	size := int64(1)
+	for range d.r.IntN(4) {
+		ix, least, most := ir.IntLit(0), int64(0), int64(0)
+		for range 1 + d.r.IntN(2) {
+			i := d.r.IntN(len(d.axes))
+			k := []int64{1, 1, 1, 1, 2, -1}[d.r.IntN(6)]
+			ix = ix.Add(d.axes[i].Ix().Mul(ir.IntLit(k)))
+			least, most = least+min(0, k*(d.extents[i]-1)), most+max(0, k*(d.extents[i]-1))
+		}
+		shift, dim := -least, most-least+1
+		switch d.r.IntN(24) {
+		case 0, 4, 5: // before and behind the operand, guarded on both sides
+			shift, dim = shift-1, max(1, dim-3)
+			conds = append(conds, ix.Add(ir.IntLit(shift)).Ge(ir.IntLit(0)), ix.Add(ir.IntLit(shift)).Lt(ir.IntLit(dim)))
+		case 1: // before it
+			shift -= 2
+			conds = append(conds, ix.Add(ir.IntLit(shift)).Ge(ir.IntLit(0)))
+		case 2: // before it, and guarded behind
+			shift, dim = shift-1, dim-1
+			conds = append(conds, ix.Add(ir.IntLit(shift)).Lt(ir.IntLit(dim)))
+		case 3: // a guard that always holds, and room behind
+			dim++
+			conds = append(conds, ix.Add(ir.IntLit(shift)).Ge(ir.IntLit(0)))
+		}
+		dim = max(dim, 0)
+		if size*dim > 1<<20 {
+			break
+		}
+		size *= dim
+		index, b.Dims = append(index, ix.Add(ir.IntLit(shift))), append(b.Dims, sym.Const(dim))
+	}
+	x := ir.Load(b, index...)
+	if len(conds) == 0 {
+		return x
+	}
+	cond := conds[0]
+	for _, c := range conds[1:] {
+		cond = cond.And(c)
+	}
+	return ir.Guard(cond, x, ir.Lit(dtype, 0))
+}
+
+func (d *drawn) args() []*tensor.Tensor {
+	var out []*tensor.Tensor
+	for _, b := range d.p.Params {
+		shape, _ := b.Type().Static()
+		x := tensor.New(b.DType, shape...)
+		for i := range x.Len() {
+			x.SetInt(i, d.r.Int64N(7)-3)
+		}
+		if x.Len() > 0 && d.r.IntN(4) == 0 {
+			x.SetFloat(d.r.Int64N(x.Len()), []float64{math.NaN(), math.Inf(1)}[d.r.IntN(2)])
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func (d *drawn) points() float64 {
+	n := 1.0
+	for _, e := range d.extents {
+		n *= float64(e)
+	}
+	return n
+}
+
+// Random sums of products: the same as the interpreter's, errors included, and the same
+// bits with any number of threads. Many of them must be recognised.
+func TestRandomProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	matched, padded, failed := 0, 0, 0
+	rounds := 3000
+	if testing.Short() {
+		rounds = 600
+	}
+	for range rounds {
+		d := draw(r)
+		if d.points() > 1<<17 || ir.VerifyProgram(d.p) != nil {
+			continue
+		}
+		args := d.args()
+		want, wantErr := interp.RunProgram(context.Background(), d.p, nil, args)
+		for threads := 1; threads <= 3; threads++ {
+			h := &heap{}
+			shape, _ := d.p.Results[0].Type().Static()
+			got, _ := h.Alloc(d.p.Results[0].DType, shape)
+			err := (&Device{threads: threads}).Run(context.Background(), d.p, nil, args, []*tensor.Tensor{got}, h)
+			if h.live.Load() != 1 {
+				t.Fatalf("%d tensors were not given back:\n%s", h.live.Load()-1, d.p)
+			}
+			if wantErr != nil || err != nil {
+				failed++
+				// Which of the points that fail is named depends on who comes first.
+				if err == nil || wantErr == nil || !strings.Contains(err.Error(), "of a load from") || !strings.Contains(wantErr.Error(), "of a load from") {
+					t.Fatalf("got the error %v, want %v:\n%s", err, wantErr, d.p)
+				}
+				continue
+			}
+			// Whole numbers: the order of the sum does not matter.
+			if err := tensor.Compare(got, want[0], tensor.Tolerance{}); err != nil {
+				t.Fatalf("with %d threads: %v\n%s", threads, err, d.p)
+			}
+		}
+		_, _ = interp.RunStages(context.Background(), d.p, nil, args, want, nil, nil, func(s *interp.Stage) error {
+			if p, ok := match(s); ok {
+				matched++
+				if p.a.pad != nil {
+					padded++
+				}
+			}
+			return nil
+		})
+	}
+	t.Logf("%d products were recognised, %d of them with borders; %d runs failed as they should", matched, padded, failed)
+	if matched < rounds/20 || padded < rounds/100 || failed < rounds/100 {
+		t.Error("that is too few")
+	}
+}
+
+// With numbers that are not whole the bits depend on sizes alone.
+func TestThreadsGiveTheSameBits(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	for _, size := range [][3]int64{{1, 600, 1030}, {130, 270, 9}, {67, 300, 520}, {3, 5, 2000}} {
+		m, k, n := size[0], size[1], size[2]
+		a, b := &ir.Buffer{Name: "a", DType: tensor.F32, Dims: ir.Consts([]int64{m, k})}, &ir.Buffer{Name: "b", DType: tensor.F32, Dims: ir.Consts([]int64{k, n})}
+		i, j, l := &ir.Axis{Extent: sym.Const(m)}, &ir.Axis{Extent: sym.Const(n)}, &ir.Axis{Extent: sym.Const(k)}
+		out := &ir.Buffer{Name: "c", DType: tensor.F32, Dims: ir.Consts([]int64{m, n})}
+		soft := &ir.Buffer{Name: "s", DType: tensor.F32, Dims: ir.Consts([]int64{m})}
+		p := &ir.Program{Name: "p", Params: []*ir.Buffer{a, b}, Results: []*ir.Buffer{out, soft}, Stages: []*ir.Stage{
+			{Kind: ir.ReduceStage, Monoid: ir.Sum, Outs: []*ir.Buffer{out}, Axes: []*ir.Axis{i, j}, Red: []*ir.Axis{l},
+				Exprs: []*ir.Scalar{ir.Load(a, i.Ix(), l.Ix()).Mul(ir.Load(b, l.Ix(), j.Ix()))}},
+		}}
+		i2, j2 := &ir.Axis{Extent: sym.Const(m)}, &ir.Axis{Extent: sym.Const(n)}
+		p.Stages = append(p.Stages, &ir.Stage{Kind: ir.ReduceStage, Monoid: ir.Sum, Outs: []*ir.Buffer{soft}, Axes: []*ir.Axis{i2}, Red: []*ir.Axis{j2},
+			Exprs: []*ir.Scalar{ir.Unary(ir.OpTanh, ir.Load(out, i2.Ix(), j2.Ix()))}})
+		p.Finish()
+		args := []*tensor.Tensor{tensor.New(tensor.F32, m, k), tensor.New(tensor.F32, k, n)}
+		for _, x := range args {
+			for i := range x.Len() {
+				x.SetFloat(i, r.NormFloat64())
+			}
+		}
+		var first []*tensor.Tensor
+		for _, d := range []*Device{{threads: 1}, {threads: 2}, {threads: 3}, {threads: 7}, New(2)} {
+			got := []*tensor.Tensor{tensor.New(tensor.F32, m, n), tensor.New(tensor.F32, m)}
+			if err := d.Run(context.Background(), p, nil, args, got, &heap{}); err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first = got
+			}
+			if !sameBits(got[0], first[0]) || !sameBits(got[1], first[1]) {
+				t.Errorf("%v: other bits with %d threads than with one", size, d.threads)
+			}
+		}
+	}
+}
+
+// What a thread panics with is an error; the others end.
+func TestParallel(t *testing.T) {
+	for n := 1; n <= 3; n++ {
+		err := parallel(n, func(i int) error {
+			if i == n-1 {
+				var list []int
+				_ = list[i]
+			}
+			return nil
+		})
+		if err == nil || !strings.Contains(err.Error(), "it failed: ") || diag.CodeOf(err) != diag.Run {
+			t.Errorf("%d threads: %v", n, err)
+		}
+		stop := errors.New("stop")
+		if err := parallel(n, func(i int) error { return stop }); err != stop {
+			t.Errorf("%d threads: %v", n, err)
+		}
+		var sum atomic.Int64
+		if err := parallel(n, func(i int) error { sum.Add(int64(1) << i); return nil }); err != nil || sum.Load() != 1<<n-1 {
+			t.Errorf("%d threads: %v, parts %b", n, err, sum.Load())
+		}
+	}
+}
+
+// Memory that a product can not have is an error, and what it has goes back.
+func TestProductWithoutMemory(t *testing.T) {
+	m, k, n := int64(40), int64(300), int64(50)
+	d := &drawn{p: &ir.Program{Name: "p"}}
+	a, b := &ir.Buffer{Name: "a", DType: tensor.F32, Dims: ir.Consts([]int64{m, k - 1})}, &ir.Buffer{Name: "b", DType: tensor.F32, Dims: ir.Consts([]int64{k, n})}
+	i, j, l := &ir.Axis{Extent: sym.Const(m)}, &ir.Axis{Extent: sym.Const(n)}, &ir.Axis{Extent: sym.Const(k)}
+	out := &ir.Buffer{Name: "c", DType: tensor.F32, Dims: ir.Consts([]int64{m, n})}
+	shifted := l.Ix().Sub(ir.IntLit(1))
+	d.p.Params, d.p.Results = []*ir.Buffer{a, b}, []*ir.Buffer{out}
+	d.p.Stages = []*ir.Stage{{Kind: ir.ReduceStage, Monoid: ir.Sum, Outs: []*ir.Buffer{out}, Axes: []*ir.Axis{i, j}, Red: []*ir.Axis{l},
+		Exprs: []*ir.Scalar{ir.Guard(shifted.Ge(ir.IntLit(0)), ir.Load(a, i.Ix(), shifted), ir.Lit(tensor.F32, 0)).Mul(ir.Load(b, l.Ix(), j.Ix()))}}}
+	d.p.Finish()
+	args := []*tensor.Tensor{tensor.New(tensor.F32, m, k-1), tensor.New(tensor.F32, k, n)}
+	for allowed := range int64(10) {
+		h := &scarce{left: allowed}
+		err := (&Device{threads: 3}).Run(context.Background(), d.p, nil, args, []*tensor.Tensor{tensor.New(tensor.F32, m, n)}, h)
+		// A border, and two packed blocks for the one tile that there is.
+		if want := allowed < 3; (err != nil) != want || want && !errors.Is(err, errScarce) {
+			t.Errorf("%d tensors: %v", allowed, err)
+		}
+		if h.live.Load() != 0 {
+			t.Errorf("%d tensors: %d were not given back", allowed, h.live.Load())
+		}
+	}
+}
+
+var errScarce = errors.New("no more memory")
+
+type scarce struct {
+	heap
+	left int64
+}
+
+func (s *scarce) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	if s.left--; s.left < 0 {
+		return nil, errScarce
+	}
+	return s.heap.Alloc(d, shape)
+}
