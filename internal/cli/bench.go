@@ -23,6 +23,7 @@ type timing struct {
 // timedSet is a set of inputs with the times of its runs.
 type timedSet struct {
 	values map[string]tensor.Value
+	drawn  drawn
 	times  []time.Duration
 }
 
@@ -65,7 +66,7 @@ func (a *app) bench(args []string) error {
 			return err
 		}
 		a.noteDrawn(drawn)
-		t.sets = append(t.sets, timedSet{values: values})
+		t.sets = append(t.sets, timedSet{values: values, drawn: drawn})
 	}
 	if err := a.measure(m, t, *minTime); err != nil {
 		return err
@@ -106,7 +107,7 @@ func (a *app) measure(m *pitopt.Model, t *timing, minTime time.Duration) error {
 	once := func(s *timedSet) (time.Duration, error) {
 		start := time.Now()
 		_, err := m.RunValues(a.ctx, s.values)
-		return time.Since(start), err
+		return time.Since(start), s.drawn.blame(err)
 	}
 	for i := range t.sets {
 		a.progress("warming up, %d of %d", i+1, len(t.sets))

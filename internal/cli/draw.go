@@ -29,6 +29,14 @@ func (a *app) noteDrawn(d drawn) {
 	}
 }
 
+// blame adds to the error of a run that its sizes were drawn, which may be what is wrong.
+func (d drawn) blame(err error) error {
+	if err == nil || len(d.sizes) == 0 || diag.CodeOf(err) != diag.Run {
+		return err
+	}
+	return diag.As(err, diag.Run).Hint("sizes were drawn (%s); choose others with -dim", strings.Join(d.sizes, " "))
+}
+
 // draw makes the inputs that have no value yet, and says what it made. Symbols that given
 // inputs, which come from paths, do not fix take the sizes of the flags, else small ones.
 // budget bounds the bytes that are drawn; 0: none.
@@ -53,7 +61,7 @@ func (f *inputFlags) draw(m *ir.Module, have map[string]tensor.Value, paths map[
 		if _, ok := env.Lookup(s); ok {
 			continue
 		}
-		n := chooseSize(m.Syms, s, i)
+		n := chooseSize(m, s, i)
 		env.Set(s, n, "drawn")
 		said.sizes = append(said.sizes, fmt.Sprintf("%s=%d", s, n))
 	}
@@ -89,12 +97,21 @@ func (f *inputFlags) draw(m *ir.Module, have map[string]tensor.Value, paths map[
 	return have, said, nil
 }
 
-// chooseSize is a small size that the symbol may have. Neighbours get different ones, so
-// that mixed-up dims are seen.
-func chooseSize(ctx *sym.Context, s string, i int) int64 {
-	lo, hi := ctx.Range(s)
-	n := min(max(int64(2+6*(i%3)), lo), hi)
-	if k := ctx.Multiple(s); n%k != 0 {
+// Sizes that are drawn, one after the other, so that neighbours differ and mixed-up dims are
+// seen: of any dim, of the height and width of images, and of signals. The larger ones are
+// for models with windows and strides.
+var (
+	smallSizes  = []int64{2, 8, 14}
+	imageSizes  = []int64{64, 96, 128}
+	signalSizes = []int64{512, 576}
+)
+
+// chooseSize is a size that the symbol may have, the i-th of the model's.
+func chooseSize(m *ir.Module, s string, i int) int64 {
+	sizes := drawnSizes(m, s)
+	lo, hi := m.Syms.Range(s)
+	n := min(max(sizes[i%len(sizes)], lo), hi)
+	if k := m.Syms.Multiple(s); n%k != 0 {
 		up := n + k - n%k
 		if up <= hi {
 			return up
@@ -102,6 +119,45 @@ func chooseSize(ctx *sym.Context, s string, i int) int64 {
 		return n - n%k
 	}
 	return n
+}
+
+// drawnSizes are the sizes to take one of: those of an image or a signal where the symbol is
+// a dim of one, and of no input of integers, such as the ids of tokens.
+func drawnSizes(m *ir.Module, s string) []int64 {
+	sizes := smallSizes
+	for _, p := range m.Main().Params {
+		t, ok := p.Tensor()
+		if !ok || t.Unranked {
+			continue
+		}
+		first, last := 2, t.Rank()-1 // of an image whose channels come first
+		switch {
+		case t.Rank() == 4 && isChannels(t.Dims[3]):
+			first, last = 1, 2
+		case t.Rank() < 4:
+			first = last
+		}
+		for axis, d := range t.Dims {
+			name, ok := d.Symbol()
+			switch {
+			case !ok || name != s:
+			case !t.DType.IsFloat() && t.DType != tensor.U8:
+				return smallSizes
+			case axis < first || axis > last:
+			case t.Rank() == 4:
+				sizes = imageSizes
+			case t.Rank() == 2 || t.Rank() == 3:
+				sizes = signalSizes
+			}
+		}
+	}
+	return sizes
+}
+
+// isChannels says whether a dim is that of the channels of an image.
+func isChannels(d sym.Expr) bool {
+	n, ok := d.Int()
+	return ok && n <= 4
 }
 
 // inputSymbols are the symbols of the model's inputs, sorted.

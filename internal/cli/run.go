@@ -136,7 +136,7 @@ func (a *app) execute(path string, f *runOptions) error {
 	start := time.Now()
 	out, err := m.RunValues(a.ctx, w.values)
 	if err != nil {
-		return err
+		return w.drawn.blame(err)
 	}
 	took := time.Since(start)
 	if f.check != "none" {

@@ -38,7 +38,8 @@ type watcher struct {
 	times    []passTime
 	last     string                  // the IR as text after the step before
 	values   map[string]tensor.Value // the inputs, given and drawn
-	want     []tensor.Value          // what the first module that was checked gives
+	drawn    drawn
+	want     []tensor.Value // what the first module that was checked gives
 }
 
 // passTime is a row of the table of passes.
@@ -98,12 +99,11 @@ func (w *watcher) onImport(m *ir.Module, took time.Duration) error {
 	if w.f.emit != "" && !w.compares {
 		return nil
 	}
-	var drawn drawn
 	var err error
-	if w.values, drawn, err = w.f.in.values(m, w.a.common.seed, w.memory); err != nil {
+	if w.values, w.drawn, err = w.f.in.values(m, w.a.common.seed, w.memory); err != nil {
 		return err
 	}
-	w.a.noteDrawn(drawn)
+	w.a.noteDrawn(w.drawn)
 	return nil
 }
 
