@@ -192,7 +192,7 @@ func unknownOption(p *pass.Pass, name string, v Value) error {
 	for _, o := range p.Options {
 		own = append(own, o.Name)
 	}
-	if near := diag.Nearest(name, append(own, "name", "remove", "after", "before", "check")); near != "" {
+	if near := diag.Nearest(name, append(own, pass.Keys...)); near != "" {
 		return err.Hint("did you mean %q?", near)
 	}
 	if len(own) == 0 {

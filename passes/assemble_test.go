@@ -21,7 +21,7 @@ func registry(t testing.TB) *pass.Registry {
 		return &pass.Pass{Name: name, Doc: "Does " + name + ".", Run: run, Options: opts, After: after}
 	}
 	r, err := pass.NewRegistry(
-		p("fold-constants", []pass.Option{{Name: "max-bytes", Kind: pass.Size}}),
+		p("fold-constants", []pass.Option{{Name: "max-bytes", Kind: pass.Size, Doc: "d", Default: int64(1)}}),
 		p("deduce", nil),
 		p("simplify", nil),
 		p("decompose", nil),
@@ -30,14 +30,14 @@ func registry(t testing.TB) *pass.Registry {
 		p("plan-memory", nil),
 		p("lower", nil),
 		p("tile", []pass.Option{
-			{Name: "deep", Kind: pass.Bool},
-			{Name: "rounds", Kind: pass.Int},
-			{Name: "ratio", Kind: pass.Float},
-			{Name: "label", Kind: pass.String},
-			{Name: "limit", Kind: pass.Size},
-			{Name: "patience", Kind: pass.Duration},
-			{Name: "order", Kind: pass.Enum, Values: []string{"rows", "columns"}},
-			{Name: "only", Kind: pass.Strings},
+			{Name: "deep", Kind: pass.Bool, Doc: "d", Default: false},
+			{Name: "rounds", Kind: pass.Int, Doc: "d", Default: int64(0)},
+			{Name: "ratio", Kind: pass.Float, Doc: "d", Default: 0.0},
+			{Name: "label", Kind: pass.String, Doc: "d", Default: ""},
+			{Name: "limit", Kind: pass.Size, Doc: "d", Default: int64(1)},
+			{Name: "patience", Kind: pass.Duration, Doc: "d", Default: time.Second},
+			{Name: "order", Kind: pass.Enum, Doc: "d", Default: "rows", Values: []string{"rows", "columns"}},
+			{Name: "only", Kind: pass.Strings, Doc: "d", Default: []string(nil)},
 		}),
 		p("acme/strip-dropout", nil),
 	)
@@ -165,7 +165,7 @@ func TestAssembledRuns(t *testing.T) {
 	var got int64
 	r, err := pass.NewRegistry(&pass.Pass{
 		Name: "probe", Doc: "Notes its option.",
-		Options: []pass.Option{{Name: "limit", Kind: pass.Size, Default: int64(7)}},
+		Options: []pass.Option{{Name: "limit", Kind: pass.Size, Doc: "d", Default: int64(7)}},
 		Run: func(c *pass.Context, _ *ir.Module) error {
 			got = pass.Get[int64](c, "limit")
 			return nil

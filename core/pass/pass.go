@@ -5,10 +5,12 @@ package pass
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
@@ -38,7 +40,7 @@ func Because(pass, reason string) Order { return Order{pass, reason} }
 // Kind is the kind of value that an option takes.
 type Kind string
 
-// The kinds of options and the Go type that Context.Option gives for them.
+// The kinds of options and the Go type that Get gives for them.
 const (
 	Bool     Kind = "bool"     // bool
 	Int      Kind = "int"      // int64
@@ -67,7 +69,8 @@ type Context struct {
 	Note    func(format string, args ...any)
 }
 
-// Option gives the value of an option; the pass table guarantees its type.
+// Get gives the value of an option, whose type Registry.Add and whoever reads options see
+// to; it is the zero value for an option that the pass does not have.
 func Get[T any](c *Context, name string) T {
 	v, _ := c.Options[name].(T)
 	return v
@@ -76,8 +79,7 @@ func Get[T any](c *Context, name string) T {
 // Registry is a set of passes with a table order that keeps every constraint.
 type Registry struct{ passes []*Pass }
 
-// NewRegistry checks the passes: names, docs, and that the constraints among them
-// have no circle.
+// NewRegistry is a registry of passes, each checked as Add does.
 func NewRegistry(passes ...*Pass) (*Registry, error) {
 	r := &Registry{}
 	for _, p := range passes {
@@ -85,10 +87,12 @@ func NewRegistry(passes ...*Pass) (*Registry, error) {
 			return nil, err
 		}
 	}
-	return r, r.checkCircles()
+	return r, nil
 }
 
-// Add puts one more pass in.
+// Add puts one more pass in. It refuses one whose name, doc, options or constraints are
+// not in order, or whose constraints and those of the passes that are there go in a
+// circle.
 func (r *Registry) Add(p *Pass) error {
 	switch {
 	case !validName(p.Name):
@@ -105,7 +109,59 @@ func (r *Registry) Add(p *Pass) error {
 			}
 		}
 	}
-	r.passes = append(r.passes, p)
+	for i, o := range p.Options {
+		if err := o.check(); err != nil {
+			return fmt.Errorf("pass %s: option %q %w", p.Name, o.Name, err)
+		}
+		if slices.ContainsFunc(p.Options[:i], func(x Option) bool { return x.Name == o.Name }) {
+			return fmt.Errorf("pass %s: option %q is there twice", p.Name, o.Name)
+		}
+	}
+	with := &Registry{append(r.passes[:len(r.passes):len(r.passes)], p)}
+	if circle := with.circle(); circle != nil {
+		return fmt.Errorf("order constraints go in a circle: %s", strings.Join(circle, " after "))
+	}
+	*r = *with
+	return nil
+}
+
+// Keys are what a pipeline file says of any pass; no option has such a name.
+var Keys = []string{"name", "remove", "after", "before", "check"}
+
+// check says what is wrong with an option.
+func (o Option) check() error {
+	if !validName(o.Name) || strings.Contains(o.Name, "/") {
+		return errors.New("has a name that is not lower-case words joined by \"-\"")
+	}
+	if slices.Contains(Keys, o.Name) {
+		return errors.New("has a name that means something else in a pipeline file")
+	}
+	if o.Doc == "" {
+		return errors.New("has no doc")
+	}
+	ok := false
+	switch o.Kind {
+	case Bool:
+		_, ok = o.Default.(bool)
+	case Int, Size:
+		_, ok = o.Default.(int64)
+	case Float:
+		_, ok = o.Default.(float64)
+	case String:
+		_, ok = o.Default.(string)
+	case Duration:
+		_, ok = o.Default.(time.Duration)
+	case Strings:
+		_, ok = o.Default.([]string)
+	case Enum:
+		v, isText := o.Default.(string)
+		ok = isText && slices.Contains(o.Values, v)
+	default:
+		return fmt.Errorf("is of a kind that there is not: %q", o.Kind)
+	}
+	if !ok {
+		return fmt.Errorf("is of kind %q, its default is %#v", o.Kind, o.Default)
+	}
 	return nil
 }
 
@@ -145,44 +201,41 @@ func (r *Registry) Names() []string {
 	return out
 }
 
-func (r *Registry) checkCircles() error {
-	state := map[string]int{}
-	var visit func(p *Pass) error
-	after := func(p *Pass) []string {
-		var out []string
+// circle gives passes each of which must stand after the next one, the last being the
+// first again; nil where there are none.
+func (r *Registry) circle() []string {
+	after := map[string][]string{}
+	for _, p := range r.passes {
 		for _, o := range p.After {
-			out = append(out, o.Pass)
+			after[p.Name] = append(after[p.Name], o.Pass)
 		}
-		for _, q := range r.passes {
-			for _, o := range q.Before {
-				if o.Pass == p.Name {
-					out = append(out, q.Name)
-				}
-			}
+		for _, o := range p.Before {
+			after[o.Pass] = append(after[o.Pass], p.Name)
 		}
-		return out
 	}
-	visit = func(p *Pass) error {
-		if state[p.Name] == 1 {
-			return fmt.Errorf("the order constraints of pass %s go in a circle", p.Name)
+	done := map[string]bool{}
+	var path []string
+	var visit func(name string) []string
+	visit = func(name string) []string {
+		if i := slices.Index(path, name); i >= 0 {
+			return append(slices.Clone(path[i:]), name)
 		}
-		if state[p.Name] == 2 {
+		if done[name] {
 			return nil
 		}
-		state[p.Name] = 1
-		for _, name := range after(p) {
-			if q := r.Lookup(name); q != nil {
-				if err := visit(q); err != nil {
-					return err
-				}
+		done[name] = true
+		path = append(path, name)
+		for _, next := range after[name] {
+			if circle := visit(next); circle != nil {
+				return circle
 			}
 		}
-		state[p.Name] = 2
+		path = path[:len(path)-1]
 		return nil
 	}
 	for _, p := range r.passes {
-		if err := visit(p); err != nil {
-			return err
+		if circle := visit(p.Name); circle != nil {
+			return circle
 		}
 	}
 	return nil

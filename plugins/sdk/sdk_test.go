@@ -39,9 +39,9 @@ func TestRefused(t *testing.T) {
 		{"twice the same pass", Plugin{Passes: []*pass.Pass{&good, &good}}, "twice"},
 		{"no doc", Plugin{Passes: with(func(p *pass.Pass) { p.Doc = "" })}, "doc"},
 		{"the name of a plugin in a pass", Plugin{Passes: with(func(p *pass.Pass) { p.Name = "a/p" })}, `"/"`},
-		{"an int that is no int64", Plugin{Passes: option(pass.Option{Name: "o", Kind: pass.Int, Default: 1})}, "a int is no value"},
-		{"a default of another kind", Plugin{Passes: option(pass.Option{Name: "o", Kind: pass.Bool, Default: "yes"})}, `kind is "bool"`},
-		{"a default that is no value", Plugin{Passes: option(pass.Option{Name: "o", Kind: pass.Enum, Default: "a", Values: []string{"b"}})}, `kind is "enum"`},
+		{"an int that is no int64", Plugin{Passes: option(pass.Option{Name: "o", Doc: "d", Kind: pass.Int, Default: 1})}, "its default is 1"},
+		{"a default of another kind", Plugin{Passes: option(pass.Option{Name: "o", Doc: "d", Kind: pass.Bool, Default: "yes"})}, `kind "bool"`},
+		{"a default that is no value", Plugin{Passes: option(pass.Option{Name: "o", Doc: "d", Kind: pass.Enum, Default: "a", Values: []string{"b"}})}, `kind "enum"`},
 		{"twice the same operator", Plugin{Ops: []Op{{Name: "a.Twice", Program: twice}, {Name: "a.Twice", Program: twice}}}, "twice"},
 		{"an operator without a program", Plugin{Ops: []Op{{Name: "a.Twice"}}}, "program"},
 	} {
@@ -111,7 +111,7 @@ func TestRun(t *testing.T) {
 		{"an operator of another plugin is wrong", works, &protocol.Start{Pass: "p", Options: mode("fast"), Operators: foreign}, "other.Twice"},
 	} {
 		s, err := newServer(Plugin{Name: "x", Passes: []*pass.Pass{{Name: "p", Doc: "Tests.", Run: c.run,
-			Options: []pass.Option{{Name: "mode", Kind: pass.Enum, Default: "fast", Values: []string{"fast"}}}}}})
+			Options: []pass.Option{{Name: "mode", Doc: "how", Kind: pass.Enum, Default: "fast", Values: []string{"fast"}}}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
