@@ -38,7 +38,7 @@ var layers = []struct {
 	{"interop", []string{"", "core", "frontend"}},
 	{"examples", []string{"", "core", "frontend"}},
 	{"testscripts", []string{"internal/cli"}},
-	{"scripts", []string{"", "core"}},
+	{"scripts", []string{"", "core", "passes"}},
 	{"", []string{"core", "frontend", "passes", "plugins", "runtime"}},
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/pass"
 )
 
 // sizeUnits are the units of sizes. An unknown one is answered with the nearest.
@@ -57,4 +58,34 @@ func parseDuration(v any) (time.Duration, error) {
 		return 0, diag.New(diag.Pipeline, "%s is no duration", shown(v)).Hint(`write a duration such as "30s" or "2m"`)
 	}
 	return d, nil
+}
+
+// DefaultText is the default of an option as a pipeline file writes it.
+func DefaultText(o pass.Option) string {
+	switch v := o.Default.(type) {
+	case int64:
+		if o.Kind == pass.Size {
+			return sizeText(v)
+		}
+	case time.Duration:
+		return quote(v.String())
+	case []string:
+		items := make([]string, len(v))
+		for i, s := range v {
+			items[i] = quote(s)
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	}
+	return valueText(o.Default)
+}
+
+// sizeText writes a size in the largest unit of which it is a multiple.
+func sizeText(n int64) string {
+	best := 0
+	for i, f := range sizeFactors {
+		if strings.HasSuffix(sizeUnits[i], "iB") && n > 0 && n%f == 0 {
+			best = i
+		}
+	}
+	return quote(strconv.FormatInt(n/sizeFactors[best], 10) + sizeUnits[best])
 }

@@ -24,7 +24,7 @@ func rule(name, doc string) *Rule {
 var (
 	ruleComplete = rule("complete", "nothing is missing that must be there: a block, a statement, a value, a type, a tensor, a stage")
 	ruleNames    = rule("unique-names", "functions, programs and kernels have names of their own, and so have constants, the named values of a function, and what a caller knows its results by")
-	ruleConsts   = rule("constants", "one value stands for a constant, and has the type of its tensor")
+	ruleConsts   = rule("constants", "one value stands for a constant, and has the type of the constant's tensor")
 	ruleCallees  = rule("callee-in-module", "what is called, and the program that a kernel computes, is in the module")
 	ruleRecurse  = rule("no-recursion", "functions do not call themselves, directly or through others")
 )
@@ -60,7 +60,7 @@ var (
 var (
 	ruleBuffers  = rule("program-buffers", "buffers have names of their own; each result, and each temporary, is written by one stage, before it is read; parameters are not written")
 	ruleAxes     = rule("program-axes", "a stage has an axis for each dim of what it writes, of that extent (a scatter: an index); a load has an index for each dim; expressions use axes of their stage")
-	rulePSymbols = rule("program-symbols", "a program declares each symbol once, and mentions those it declares and no others")
+	rulePSymbols = rule("program-symbols", "a program declares each symbol once, and mentions none that it does not declare")
 	ruleScalars  = rule("program-types", "scalar operations and monoids get operands of types that they are defined for, and what is stored has the type of the buffer")
 	ruleMonoid   = rule("program-monoid", "a stage has the axes, expressions, indices and results that its kind and monoid call for, and no others")
 )

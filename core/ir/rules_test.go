@@ -167,6 +167,8 @@ var breaches = []breach{
 		stmt(m, "a").Args[1] = &ir.Value{Name: "c", Type: ir.TypeOf(c.Tensor), Const: c}
 	}),
 
+	edit("constants", "its value [3] f32", func(m *ir.Module) { m.Consts[0].Value().Type = ir.TensorOf(tensor.F32, sym.Const(3)) }),
+
 	edit("callee-in-module", "not in the module", func(m *ir.Module) { stmt(m, "d").Callee = double(m).Clone(nil) }),
 	edit("callee-in-module", "not in the module", func(m *ir.Module) { m.Funcs = m.Funcs[:1] }),
 	edit("callee-in-module", "computes no program", func(m *ir.Module) { m.Kernels[0].Program = nil }),

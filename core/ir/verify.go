@@ -132,6 +132,9 @@ func (v *verifier) module() error {
 		if err := own("constant", c.Name); err != nil {
 			return err
 		}
+		if !SameType(c.Value().Type, TypeOf(c.Tensor)) {
+			return v.fail(ruleConsts, nil, "constant @%s is %s, its value %s", c.Name, TypeOf(c.Tensor), c.Value().Type)
+		}
 		v.consts[c] = true
 	}
 	return nil

@@ -2,12 +2,12 @@ package cli
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/passes"
 )
 
 // passes lists the passes, or tells all about one.
@@ -53,7 +53,7 @@ func (a *app) passes(args []string) error {
 		default:
 			fmt.Fprintf(a.out, "%s\n\n%s\n", p.Name, p.Doc)
 			for _, o := range p.Options {
-				fmt.Fprintf(a.out, "\noption %s (%s, default %s): %s", o.Name, o.Kind, optionText(o), o.Doc)
+				fmt.Fprintf(a.out, "\noption %s (%s, default %s): %s", o.Name, o.Kind, passes.DefaultText(o), o.Doc)
 			}
 			for _, o := range p.After {
 				fmt.Fprintf(a.out, "\nafter %s: %s", o.Pass, o.Reason)
@@ -65,19 +65,6 @@ func (a *app) passes(args []string) error {
 		}
 	}
 	return nil
-}
-
-// optionText is the default of an option as a pipeline file writes it.
-func optionText(o pass.Option) string {
-	switch d := o.Default.(type) {
-	case int64:
-		if o.Kind == pass.Size {
-			return strings.ReplaceAll(size(d), " ", "")
-		}
-	case string:
-		return strconv.Quote(d)
-	}
-	return fmt.Sprint(o.Default)
 }
 
 func orders(list []pass.Order) []map[string]any {

@@ -7,12 +7,20 @@ import (
 	"github.com/pitopt/pitopt/core/pass"
 )
 
-// Decompose writes out operators that are made of others: LSTM as a loop of products
-// and gates, and the like.
+// Decompose writes out operators that are made of others.
 var Decompose = &pass.Pass{
 	Name: "decompose",
-	Doc: "Writes out operators that are made of others. An operator that needs a size only a run tells stays as it is, " +
-		"and is written out when it runs. It stands after simplify, which may have decided sizes.",
+	Doc: `Writes out operators that are made of others: recurrent layers, scans and the like.
+
+                                                  %t: [] i64 = onnx.Gather(%shape, @0)
+    %y, %h = onnx.RNN(%x, @w, @r)            =>   %h, %y = onnx.Loop(%t, _, %h0) { (%i, %on, %was)
+                                                    ... onnx.MatMul, onnx.Add, onnx.Tanh ...
+                                                  }
+
+An operator that needs a size which only a run tells stays as it is, and is written out when
+it runs.
+
+It stands after deduce: how an operator is written out may depend on its shapes.`,
 	After: []pass.Order{pass.Because("deduce", "how an operator is written out may depend on its shapes")},
 	Run: func(_ *pass.Context, m *ir.Module) error {
 		for changed := true; changed; { // what is written out may be made of others again

@@ -11,8 +11,16 @@ import (
 // Deduce makes types as exact as operands and declared facts allow.
 var Deduce = &pass.Pass{
 	Name: "deduce",
-	Doc: "Deduces every type again, with what is known by now: dims that were open become numbers or expressions of " +
-		"symbols that are visible. It stands after fold-constants: constants that appeared there decide shapes.",
+	Doc: `Deduces every type again, with what is known by now.
+
+    %y: [r, c] f32 = onnx.Reshape(%x, @shape)     %y: [2*n, 2] f32 = onnx.Reshape(%x, @shape)
+    %s: [2] i64 = call @sizes[r, c]()        =>   %s: [2] i64 = call @sizes[2*n, 2]()
+
+A dim that was open becomes a number, or an expression of symbols that have a value there,
+and so does its symbol wherever it is used. A size that the data tell keeps its symbol.
+
+It stands after fold-constants, whose constants decide shapes, and before simplify, which
+reads them.`,
 	After: []pass.Order{pass.Because("fold-constants", "constants that folding finds decide shapes")},
 	Run: func(_ *pass.Context, m *ir.Module) error {
 		r := &rewriter{replace: func(*ir.Builder, *ir.Stmt) ([]*ir.Value, bool, error) { return nil, false, nil }}

@@ -8,15 +8,17 @@ import (
 )
 
 // FoldConstants computes now what depends on constants alone.
-//
-//	%t: [4, 3] f32 = onnx.Transpose(@w)        =>   const @t: [4, 3] f32
-//	%y: [n, 3] f32 = onnx.MatMul(%x, %t)            %y: [n, 3] f32 = onnx.MatMul(%x, @t)
-//
-// It stands first: what it folds no other pass has to look at.
 var FoldConstants = &pass.Pass{
 	Name: "fold-constants",
-	Doc: "Computes what depends on constants alone, by the reference interpreter. Random and ordered operators stay, " +
-		"and results above max-bytes. It stands first: what it folds no other pass has to look at.",
+	Doc: `Computes what depends on constants alone, by the reference interpreter.
+
+    %t: [4, 3] f32 = onnx.Transpose(@w)           const @t: [4, 3] f32 = {...}
+    %y: [n, 3] f32 = onnx.MatMul(%x, %t)     =>   %y: [n, 3] f32 = onnx.MatMul(%x, @t)
+
+Random and ordered operators are left alone, and so is what fails: it fails when it runs.
+A result above max-bytes stays, since it would make the module larger than its weights.
+
+It stands first: what it folds no other pass has to look at.`,
 	Options: []pass.Option{{Name: "max-bytes", Kind: pass.Size, Doc: "results larger than this are left for the run", Default: int64(64 << 20)}},
 	Run: func(c *pass.Context, m *ir.Module) error {
 		limit := pass.Get[int64](c, "max-bytes")

@@ -10,17 +10,20 @@ import (
 )
 
 // Fuse makes one program of a chain: a producer whose only reader is another program.
-//
-//	%a = call @matmul(%x, @w)
-//	%b = call @add(%a, @bias)        =>   %c = call @matmul_add_relu(%x, @w, @bias)
-//	%c = call @relu(%b)
-//
-// A producer that is a map is written into its reader's expressions where each of its
-// points is read once; another one becomes a stage in front of it.
 var Fuse = &pass.Pass{
 	Name: "fuse",
-	Doc: "Makes one program of a chain of programs: maps are written into the one that reads them, sums and maxima keep a " +
-		"stage of their own, with the maps after them in the same program. It stands after legalize: kinds are read from programs.",
+	Doc: `Makes one program of a chain of programs that read each other.
+
+    %a: [n, 8] f32 = call @matmul[n](%x, @w)
+    %b: [n, 8] f32 = call @add[n](%a, %bias)  =>  %c: [n, 8] f32 = call @matmul_add_relu[n](%x, @w, %bias)
+    %c: [n, 8] f32 = call @relu[n](%b)
+
+A producer has one reader. A map is written into the expressions of its reader, where each of
+its points is read once or it is cheap. A sum or a product of matrices stays a stage of its
+own, with the maps behind it in the same program. Scans and scatters stay alone: they depend
+on order.
+
+It stands after legalize: kinds are read from programs.`,
 	After:   []pass.Order{pass.Because("legalize", "kinds are read from programs")},
 	Options: []pass.Option{{Name: "max-stages", Kind: pass.Int, Doc: "stages of a fused program at most", Default: int64(24)}},
 	Run: func(c *pass.Context, m *ir.Module) error {

@@ -9,16 +9,20 @@ import (
 )
 
 // Legalize turns operators into calls of the tensor programs they stand for.
-//
-//	%y: [n, 8] f32 = onnx.Softmax(%x)   =>   %y: [n, 8] f32 = call @Softmax[n](%x)
-//
-// Equal operators on equal types share one program.
 var Legalize = &pass.Pass{
 	Name:   "legalize",
 	Lowers: true,
-	Doc: "Turns operators into calls of the tensor programs they stand for. Views stay views, which cost nothing. An operator " +
-		"whose program depends on contents that only a run tells stays, and is instantiated when it runs. It stands after " +
-		"decompose: what is written out has programs of its own.",
+	Doc: `Turns operators into calls of the tensor programs they stand for.
+
+    %y: [n, 8] f32 = onnx.Softmax(%x)        =>   %y: [n, 8] f32 = call @Softmax[n](%x)
+
+Equal operators on equal types share one program. Operators that give another shape become
+views, which cost nothing. What is said of a result beyond what its program computes is
+checked by a cast. An operator whose program depends on contents that only a run tells stays,
+and is instantiated when it runs.
+
+It stands after simplify, since shape arithmetic that vanishes needs no programs, and after
+decompose, since what is written out has programs of its own.`,
 	After: []pass.Order{pass.Because("simplify", "shape arithmetic that vanishes needs no programs"),
 		pass.Because("decompose", "operators made of others have no program of their own")},
 	Run: func(_ *pass.Context, m *ir.Module) error {

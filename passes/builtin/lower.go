@@ -6,16 +6,18 @@ import (
 	"github.com/pitopt/pitopt/core/pass"
 )
 
-// Lower spells out what the machine does beside computing: values are released where
-// their lives end, so that a run holds no more memory than it needs.
-//
-//	%b = call @f(%a)           =>    %b = call @f(%a)
-//	                                 vm.release(%a)
+// Lower spells out what the machine does beside computing.
 var Lower = &pass.Pass{
 	Name:   "lower",
 	Lowers: true,
-	Doc: "Spells out every step of a run: values are released where their lives end. It stands last: a pass after it would " +
-		"have to keep releases right.",
+	Doc: `Spells out every step of a run: values are released where their lives end.
+
+    %b: [n] f32 = call @f[n](%a)             =>   %b: [n] f32 = call @f[n](%a)
+                                                  vm.release(%a)
+
+What a region reads is released behind the statement that has the region, what it makes inside.
+
+It stands last: a pass after it would have to keep releases right.`,
 	After: []pass.Order{pass.Because("plan-memory", "planned memory is not released one by one"),
 		pass.Because("legalize", "operators that become programs have other lives"),
 		pass.Because("fuse", "fused values have no lives")},

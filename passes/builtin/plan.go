@@ -10,18 +10,21 @@ import (
 )
 
 // PlanMemory places results in storages that they take turns in.
-//
-//	%a: [n, 8] f32 = call @f[n](%x)              %s: storage = vm.alloc() {bytes = "32*n"}
-//	%b: [n, 8] f32 = call @g[n](%a)       =>     %a: [n, 8] f32 = call @f[n](%x) in %s
-//	%c: [n, 8] f32 = call @h[n](%b)              ...
-//
-// Two results share a storage when their lives do not overlap and their sizes are proved
-// equal. What a caller gets is never in a storage.
 var PlanMemory = &pass.Pass{
 	Name:   "plan-memory",
 	Lowers: true,
-	Doc: "Places results of programs in storages that they take turns in, where their sizes are proved equal and their " +
-		"lives do not overlap. It stands after fuse, which removes most results.",
+	Doc: `Places results of programs in storages that they take turns in.
+
+    %a: [n] f32 = call @f[n](%x)                  %s: storage = vm.alloc() {bytes = "4*n"}
+    %b: [n] f32 = call @g[n](%a)             =>   %a: [n] f32 = call @f[n](%x) in %s
+    %c: [n] f32 = call @h[n](%b)                  ...
+                                                  %c: [n] f32 = call @h[n](%b) in %s
+
+Two results share a storage where their sizes are proved equal and their lives do not overlap.
+A view is alive as long as what it views; what an operator may hand on is taken to live to the
+end. What a caller gets is never in a storage.
+
+It stands after fuse, which removes most results.`,
 	After: []pass.Order{pass.Because("fuse", "fusion removes the results that would be planned")},
 	Run: func(_ *pass.Context, m *ir.Module) error {
 		for _, f := range m.Funcs {

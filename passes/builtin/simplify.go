@@ -12,16 +12,23 @@ import (
 )
 
 // Simplify removes what does nothing and what is computed twice.
-//
-//	%s: [2] i64 = onnx.Shape(%x)
-//	%n: [] i64 = onnx.Gather(%s, @0)           =>   %y: [batch, seq, 64] f32 = onnx.Reshape(%x, %dims)
-//	%d: [3] i64 = onnx.Concat(%n1, ...)             where %dims: [3] i64 = call @dims[batch, seq]()
-//	%y: ... = onnx.Reshape(%x, %d)
 var Simplify = &pass.Pass{
 	Name: "simplify",
-	Doc: "Removes dead code, operators that change nothing, branches that are never taken, and what is computed twice; integer tensors whose contents " +
-		"are known become constants, or are computed from symbols in one step. It stands after deduce, which finds out " +
-		"what is known.",
+	Doc: `Removes dead code, what changes nothing, what is computed twice, and shape arithmetic.
+
+    %s: [3] i64 = onnx.Shape(%x)
+    %b: [1] i64 = onnx.Slice(%s, @0, @1)          %t: [2] i64 = call @dims[batch, seq]()
+    %t: [2] i64 = onnx.Concat(%b, %l)        =>   %y: [batch, 2*seq] f32 = onnx.Reshape(%x, %t)
+    %y: ... = onnx.Reshape(%x, %t)
+
+Integer tensors whose contents are known become constants, or are computed from symbols in
+one step. Operators that give an operand back, casts to a type that is proved, and branches
+that are never taken go away; transposes in a row become one. What tells a symbol that
+somebody uses stays, and so does what draws random numbers: those that are drawn after it
+would change.
+
+It stands after deduce: what is known follows from types. The default pipeline has it once
+more behind decompose, for what that writes out.`,
 	After: []pass.Order{pass.Because("deduce", "what contents are known follows from types")},
 	Run: func(_ *pass.Context, m *ir.Module) error {
 		x := &simplifier{seen: map[string][]computed{}}
