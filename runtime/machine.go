@@ -368,12 +368,12 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 		return mc.putAll(f, s, out)
 	}
 	call := *in.Call
-	k := &ir.KernelCall{Call: &call, Context: mc.ctx, Args: args}
+	k := &ir.KernelCall{Call: &call, Context: mc.ctx, Args: args, Room: mc.mem.room}
 	if s.Op.Effect != ir.Pure {
 		mc.draws++
 		k.Rand = rand.New(rand.NewPCG(mc.x.opts.Seed, mc.draws))
 	}
-	if err := mc.mem.room(k.ResultBytes()); err != nil {
+	if err := k.NeedResults(); err != nil {
 		return err
 	}
 	out, err := s.Op.Kernel(k)

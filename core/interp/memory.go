@@ -21,6 +21,9 @@ type memory struct {
 func (m *memory) make(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	n, ok := tensor.Count(shape)
 	size, ok2 := d.ByteLen(n)
+	if d == tensor.String {
+		size, ok2 = n*stringHeader, n < 1<<56
+	}
 	if !ok || !ok2 {
 		return nil, diag.New(diag.Run, "a tensor of shape %v is too large", shape)
 	}
@@ -79,10 +82,12 @@ func (m *memory) drop(v tensor.Value) {
 func size(t *tensor.Tensor) int64 {
 	n := int64(len(t.Bytes()))
 	for _, s := range t.Strings() {
-		n += 16 + int64(len(s))
+		n += stringHeader + int64(len(s))
 	}
 	return n
 }
+
+const stringHeader = 16
 
 func eachTensor(v tensor.Value, f func(*tensor.Tensor)) {
 	switch v := v.(type) {

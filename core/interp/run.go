@@ -283,12 +283,12 @@ func (x *machine) operator(a *activation, s *ir.Stmt, args []tensor.Value) ([]te
 		x.forget(&in.Func.Block)
 		return out, err
 	}
-	k := &ir.KernelCall{Call: in.Call, Context: x.ctx, Args: args}
+	k := &ir.KernelCall{Call: in.Call, Context: x.ctx, Args: args, Room: x.mem.room}
 	if s.Op.Effect != ir.Pure {
 		x.draws++
 		k.Rand = rand.New(rand.NewPCG(x.Seed, x.draws))
 	}
-	if err := x.mem.room(k.ResultBytes()); err != nil {
+	if err := k.NeedResults(); err != nil {
 		return nil, err
 	}
 	return s.Op.Kernel(k)

@@ -425,6 +425,11 @@ type KernelCall struct {
 	Context context.Context
 	Args    []tensor.Value // nil: left out
 	Rand    *rand.Rand     // for random operators without a seed of their own
+	// Room says whether the budget of the run has room for so many bytes beside what was
+	// alive before the call; nil: there is no budget.
+	Room func(bytes int64) error
+
+	needed int64 // bytes so far
 }
 
 // Arg is operand i as a tensor, nil when it is left out.
@@ -436,25 +441,54 @@ func (k *KernelCall) Arg(i int) *tensor.Tensor {
 	return t
 }
 
-// ResultBytes is the memory that results of exact types take, so that what does not fit a
-// budget is refused before a kernel makes it; results whose size only the kernel tells
-// count nothing.
-func (k *KernelCall) ResultBytes() int64 {
-	total := int64(0)
+// Need asks for so many bytes more. A kernel asks before it makes what its result types do
+// not tell: results whose size only it knows, and lists as long as an operand.
+func (k *KernelCall) Need(bytes int64) error {
+	if bytes > math.MaxInt64-k.needed {
+		bytes = math.MaxInt64 - k.needed
+	}
+	k.needed += bytes
+	if k.Room == nil {
+		return nil
+	}
+	return k.Room(k.needed)
+}
+
+// Make makes a tensor of a size that only the kernel tells. What the budget has no room for
+// is an error before memory is touched.
+func (k *KernelCall) Make(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	if err := k.Need(denseBytes(d, shape)); err != nil {
+		return nil, err
+	}
+	return tensor.Make(d, shape)
+}
+
+// NeedResults asks for the memory of results of exact types; the machine does, before it
+// calls a kernel.
+func (k *KernelCall) NeedResults() error {
 	for _, t := range k.Out {
 		tt, _ := t.(TensorType)
-		shape, ok := tt.Static()
-		if !ok {
-			continue
+		if shape, ok := tt.Static(); ok {
+			if err := k.Need(denseBytes(tt.DType, shape)); err != nil {
+				return err
+			}
 		}
-		n, ok := tensor.Count(shape)
-		size, ok2 := tt.DType.ByteLen(n)
-		if !ok || !ok2 || size > math.MaxInt64-total {
-			return math.MaxInt64
-		}
-		total += size
 	}
-	return total
+	return nil
+}
+
+// denseBytes is the memory of a tensor; of strings, that of their headers.
+func denseBytes(d tensor.DType, shape []int64) int64 {
+	const header = 16
+	n, ok := tensor.Count(shape)
+	size, ok2 := d.ByteLen(n)
+	if d == tensor.String {
+		size, ok2 = n*header, n <= math.MaxInt64/header
+	}
+	if !ok || !ok2 {
+		return math.MaxInt64
+	}
+	return size
 }
 
 var registry struct {

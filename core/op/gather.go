@@ -343,23 +343,41 @@ var NonZero = ir.Register(&ir.OpDef{
 	},
 	Kernel: func(k *ir.KernelCall) ([]tensor.Value, error) {
 		x := k.Arg(0)
-		var at []int64
+		count := int64(0)
 		for i := range x.Len() {
+			if i%ctxStride == 0 && k.Context.Err() != nil {
+				return nil, k.Context.Err()
+			}
 			if nonZero(x, i) {
-				at = append(at, i)
+				count++
 			}
 		}
-		out := tensor.New(tensor.I64, int64(x.Rank()), int64(len(at)))
+		out, err := k.Make(tensor.I64, []int64{int64(x.Rank()), count})
+		if err != nil {
+			return nil, err
+		}
 		y := tensor.Data[int64](out)
-		for c, flat := range at {
+		c := int64(0)
+		for i := range x.Len() {
+			if i%ctxStride == 0 && k.Context.Err() != nil {
+				return nil, k.Context.Err()
+			}
+			if !nonZero(x, i) {
+				continue
+			}
+			flat := i
 			for d := x.Rank() - 1; d >= 0; d-- {
-				y[d*len(at)+c] = flat % x.Shape()[d]
+				y[int64(d)*count+c] = flat % x.Shape()[d]
 				flat /= x.Shape()[d]
 			}
+			c++
 		}
 		return []tensor.Value{out}, nil
 	},
 })
+
+// ctxStride is after how many elements a long loop looks whether it is to stop.
+const ctxStride = 1 << 20
 
 func nonZero(x *tensor.Tensor, i int64) bool {
 	switch d := x.DType(); {
@@ -418,15 +436,19 @@ var Compress = ir.Register(&ir.OpDef{
 			}
 			at = append(at, int64(i))
 		}
-		return takeAlong(x, a, at), nil
+		y, err := takeAlong(k, x, a, at)
+		return []tensor.Value{y}, err
 	},
 })
 
 // takeAlong gives the slices of x along axis a at positions.
-func takeAlong(x *tensor.Tensor, a int, at []int64) []tensor.Value {
+func takeAlong(k *ir.KernelCall, x *tensor.Tensor, a int, at []int64) (*tensor.Tensor, error) {
 	shape := append([]int64(nil), x.Shape()...)
 	shape[a] = int64(len(at))
-	out := tensor.New(x.DType(), shape...)
+	out, err := k.Make(x.DType(), shape)
+	if err != nil {
+		return nil, err
+	}
 	inner, outer := int64(1), int64(1)
 	for _, n := range x.Shape()[a+1:] {
 		inner *= n
@@ -436,6 +458,9 @@ func takeAlong(x *tensor.Tensor, a int, at []int64) []tensor.Value {
 	}
 	to := int64(0)
 	for o := range outer {
+		if err := k.Context.Err(); err != nil {
+			return nil, err
+		}
 		for _, p := range at {
 			from := (o*x.Shape()[a] + p) * inner
 			for i := range inner {
@@ -444,5 +469,5 @@ func takeAlong(x *tensor.Tensor, a int, at []int64) []tensor.Value {
 			}
 		}
 	}
-	return []tensor.Value{out}
+	return out, nil
 }

@@ -50,6 +50,10 @@ var Unique = ir.Register(&ir.OpDef{
 		} else {
 			x, _ = x.View(x.Len())
 		}
+		const lists = 5 * 8 // bytes that each slice takes in the lists below
+		if err := k.Need(x.Shape()[a] * lists); err != nil {
+			return nil, err
+		}
 		order := sliceOrder(x, a)
 		sorted := make([]int64, x.Shape()[a])
 		for i := range sorted {
@@ -83,7 +87,8 @@ var Unique = ir.Register(&ir.OpDef{
 			counts[place[g]]++
 		}
 		list := func(v []int64) tensor.Value { return tensor.Of(v, int64(len(v))) }
-		return append(takeAlong(x, a, at), list(at), list(inverse), list(counts)), nil
+		y, err := takeAlong(k, x, a, at)
+		return []tensor.Value{y, list(at), list(inverse), list(counts)}, err
 	},
 })
 

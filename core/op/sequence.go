@@ -269,6 +269,10 @@ var SplitToSequence = ir.Register(&ir.OpDef{
 			if chunk < 1 {
 				return nil, k.Errorf("chunks of size %d", chunk)
 			}
+			const header = 160 // bytes of a tensor beside its elements
+			if err := k.Need((n/chunk + 1) * header); err != nil {
+				return nil, err
+			}
 			for at := int64(0); at < n; at += min(chunk, n-at) {
 				sizes = append(sizes, min(chunk, n-at))
 			}
@@ -284,7 +288,10 @@ var SplitToSequence = ir.Register(&ir.OpDef{
 				positions[i] = at + int64(i)
 			}
 			at += s
-			part := takeAlong(x, a, positions)[0].(*tensor.Tensor)
+			part, err := takeAlong(k, x, a, positions)
+			if err != nil {
+				return nil, err
+			}
 			if split == nil && !k.Flag("keepdims") {
 				if part, err = part.View(slices.Delete(slices.Clone(part.Shape()), a, a+1)...); err != nil {
 					return nil, err
@@ -379,7 +386,7 @@ func joinAlong(k *ir.KernelCall, list []*tensor.Tensor) ([]tensor.Value, error) 
 		}
 		shape[a] += t.Shape()[a]
 	}
-	out, err := tensor.Make(first.DType(), shape)
+	out, err := k.Make(first.DType(), shape)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,11 @@ var StringConcat = ir.Register(&ir.OpDef{
 		}
 		x, y := k.Arg(0), k.Arg(1)
 		for i := range out.Len() {
-			out.SetStr(i, x.Str(broadcastAt(x, shape, i))+y.Str(broadcastAt(y, shape, i)))
+			a, b := x.Str(broadcastAt(x, shape, i)), y.Str(broadcastAt(y, shape, i))
+			if err := k.Need(int64(len(a) + len(b))); err != nil {
+				return nil, err
+			}
+			out.SetStr(i, a+b)
 		}
 		return []tensor.Value{out}, nil
 	},
@@ -83,7 +87,7 @@ var StringSplit = ir.Register(&ir.OpDef{
 			}
 			width = max(width, len(parts[i]))
 		}
-		y, err := tensor.Make(tensor.String, append(slices.Clone(x.Shape()), int64(width)))
+		y, err := k.Make(tensor.String, append(slices.Clone(x.Shape()), int64(width)))
 		if err != nil {
 			return nil, err
 		}
