@@ -6,7 +6,8 @@
 //	defer m.Close()
 //	out, err := m.Run(ctx, map[string]*tensor.Tensor{"x": tensor.Of(data, 2, 3)})
 //
-// A model is safe for concurrent use. Tensors view the caller's memory, without a copy.
+// A model is safe for concurrent use. Inputs are read where they lie, without a copy, and
+// must stay as they are until the run ends; results are the caller's alone.
 package pitopt
 
 import (
@@ -15,14 +16,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/pitopt/pitopt/core/diag"
-	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/target"
-	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx"
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
 	"github.com/pitopt/pitopt/passes"
@@ -41,6 +41,9 @@ type Model struct {
 	opts   options
 	exec   *runtime.Executable // nil on the target interp
 	device runtime.Device
+
+	mu     sync.RWMutex // held while the model runs: a file that is unmapped then ends the program
+	closed bool
 }
 
 // Option configures Load.
@@ -321,9 +324,15 @@ func chooseTarget(option, file string) (string, error) {
 	return name, nil
 }
 
-// Close gives the model's file and memory back. Tensors that Run gave stay valid, but for
-// those that are constants of the model itself.
+// Close gives the model's file and memory back, when the runs that go on have ended. What
+// they gave stays valid; the constants of Module do not. It may be called again.
 func (m *Model) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
 	if m.device != nil {
 		_ = m.device.Close()
 	}
@@ -371,112 +380,6 @@ func (m *Model) Threads() int {
 
 // Notes are things about the model that its user should know.
 func (m *Model) Notes() []onnx.Note { return m.notes }
-
-// Run runs the model. inputs are by name, one for each input; outputs likewise. A model
-// with inputs or outputs that are sequences or optionals is run by RunValues.
-func (m *Model) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
-	values := make(map[string]tensor.Value, len(inputs))
-	for name, t := range inputs {
-		values[name] = t
-	}
-	out, err := m.RunValues(ctx, values)
-	if err != nil {
-		return nil, err
-	}
-	tensors := make(map[string]*tensor.Tensor, len(out))
-	for name, v := range out {
-		t, ok := v.(*tensor.Tensor)
-		if !ok {
-			return nil, diag.New(diag.Run, "output %q is no tensor", name).Hint("use RunValues")
-		}
-		tensors[name] = t
-	}
-	return tensors, nil
-}
-
-// RunValues is Run for values of any type.
-func (m *Model) RunValues(ctx context.Context, inputs map[string]tensor.Value) (map[string]tensor.Value, error) {
-	args, err := m.arguments(inputs)
-	if err != nil {
-		return nil, err
-	}
-	out, err := m.call(ctx, args)
-	if err != nil {
-		return nil, diag.As(err, diag.Run).In(m.path)
-	}
-	byName := make(map[string]tensor.Value, len(out))
-	for i, v := range out {
-		byName[m.module.Main().ResultName(i)] = v
-	}
-	return byName, nil
-}
-
-func (m *Model) call(ctx context.Context, args []tensor.Value) ([]tensor.Value, error) {
-	if m.exec != nil {
-		return m.exec.Run(ctx, args)
-	}
-	return interp.Run(ctx, m.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory})
-}
-
-// RunInto is Run into the caller's tensors, which must have the types and shapes that
-// come out.
-func (m *Model) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.Tensor) error {
-	values := make(map[string]tensor.Value, len(inputs))
-	for name, t := range inputs {
-		values[name] = t
-	}
-	args, err := m.arguments(values)
-	if err != nil {
-		return err
-	}
-	var into []*tensor.Tensor
-	for _, o := range m.Outputs() {
-		t := outputs[o.Name]
-		if t == nil {
-			return diag.New(diag.Run, "output %q is missing", o.Name)
-		}
-		into = append(into, t)
-	}
-	if m.exec != nil {
-		return m.exec.RunInto(ctx, args, into)
-	}
-	out, err := m.call(ctx, args)
-	if err != nil {
-		return err
-	}
-	for i, v := range out {
-		t, ok := v.(*tensor.Tensor)
-		if !ok || t.DType() != into[i].DType() || !slices.Equal(t.Shape(), into[i].Shape()) {
-			return diag.New(diag.Run, "output %q is %v, the tensor given for it is %v", m.module.Main().ResultName(i), v, into[i])
-		}
-		copy(into[i].Bytes(), t.Bytes())
-		copy(into[i].Strings(), t.Strings())
-	}
-	return nil
-}
-
-// arguments puts inputs into the model's order.
-func (m *Model) arguments(inputs map[string]tensor.Value) ([]tensor.Value, error) {
-	params := m.module.Main().Params
-	args := make([]tensor.Value, len(params))
-	var names []string
-	for i, p := range params {
-		names = append(names, p.Name)
-		v, ok := inputs[p.Name]
-		if t, isTensor := v.(*tensor.Tensor); !ok || v == nil || isTensor && t == nil {
-			return nil, diag.New(diag.Run, "input %q is missing", p.Name).In(m.path).Hint("its type is %s", p.Type)
-		}
-		args[i] = v
-	}
-	if len(inputs) > len(params) {
-		for name := range inputs {
-			if !slices.Contains(names, name) {
-				return nil, diag.New(diag.Run, "there is no input %q", name).In(m.path).Hint("%s", diag.DidYouMean(name, names))
-			}
-		}
-	}
-	return args, nil
-}
 
 // Targets lists the targets that this binary has.
 func Targets() []string {

@@ -76,7 +76,7 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 	}
 	slicesOf := make([][]*tensor.Tensor, stacks)
 	for i, v := range carried {
-		if missing(v) {
+		if tensor.Missing(v) {
 			return nil, diag.New(diag.Run, "carried value %d is missing", i)
 		}
 		mc.mem.hold(v)

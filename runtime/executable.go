@@ -108,7 +108,7 @@ func (x *Executable) RunInto(ctx context.Context, inputs []tensor.Value, outputs
 	for i, v := range out {
 		t, ok := v.(*tensor.Tensor)
 		if !ok || t.DType() != outputs[i].DType() || !slices.Equal(t.Shape(), outputs[i].Shape()) {
-			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", f.ResultName(i), describe(v), describe(outputs[i]))
+			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", f.ResultName(i), ir.TypeOf(v), ir.TypeOf(outputs[i]))
 		}
 	}
 	for i, v := range out { // what the copy of another result would write over is saved
@@ -126,13 +126,6 @@ func (x *Executable) RunInto(ctx context.Context, inputs []tensor.Value, outputs
 		}
 	}
 	return nil
-}
-
-func describe(v tensor.Value) string {
-	if t, ok := v.(*tensor.Tensor); ok {
-		return ir.TypeOf(t).String()
-	}
-	return "no tensor"
 }
 
 // there says whether a result is in the memory of an output already.

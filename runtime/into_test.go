@@ -151,7 +151,7 @@ func TestRunIntoErrors(t *testing.T) {
 		t.Error(err)
 	}
 	seq := open(t, `module { func @main(%x: seq([*] f32)) -> (seq([*] f32)) { return %x } }`)
-	if err := seq.RunInto(context.Background(), []tensor.Value{&tensor.Sequence{}}, []*tensor.Tensor{list(1)}); err == nil || !strings.Contains(err.Error(), "no tensor") {
+	if err := seq.RunInto(context.Background(), []tensor.Value{&tensor.Sequence{}}, []*tensor.Tensor{list(1)}); err == nil || !strings.Contains(err.Error(), "is seq(") {
 		t.Errorf("got %v", err)
 	}
 }

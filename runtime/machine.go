@@ -43,7 +43,7 @@ func (mc *machine) call(f *frame, args []tensor.Value) ([]tensor.Value, error) {
 		return nil, diag.New(diag.Run, "%d operands for function @%s, which takes %d", len(args), f.c.f.Name, len(params))
 	}
 	for i, p := range params {
-		if missing(args[i]) {
+		if tensor.Missing(args[i]) {
 			return nil, diag.New(diag.Run, "%s is missing", f.who(p.v)).Hint("its type is %s", p.v.Type)
 		}
 		f.vals[p.n] = args[i]
@@ -56,19 +56,6 @@ func (mc *machine) call(f *frame, args []tensor.Value) ([]tensor.Value, error) {
 		}
 	}
 	return mc.block(f, f.c.body)
-}
-
-// missing says that there is no value, be it a nil pointer of some type.
-func missing(v tensor.Value) bool {
-	switch v := v.(type) {
-	case *tensor.Tensor:
-		return v == nil
-	case *tensor.Sequence:
-		return v == nil
-	case *tensor.Optional:
-		return v == nil
-	}
-	return v == nil
 }
 
 // block runs the statements of a block whose parameters are set. Afterwards its places
@@ -164,7 +151,7 @@ func (mc *machine) put(f *frame, s *stmt, i int, v tensor.Value) error {
 		mc.mem.drop(v)
 		return nil
 	}
-	if missing(v) {
+	if tensor.Missing(v) {
 		return diag.New(diag.Run, "it did not give result %d", i)
 	}
 	r := s.results[i]

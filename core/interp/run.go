@@ -89,7 +89,7 @@ func (x *machine) call(m *ir.Module, f *ir.Func, args []tensor.Value, who func(*
 // block runs a block with its parameters bound.
 func (x *machine) block(a *activation, b *ir.Block, args []tensor.Value, who func(*ir.Value) string) ([]tensor.Value, error) {
 	for i, p := range b.Params {
-		if args[i] == nil {
+		if tensor.Missing(args[i]) {
 			return nil, diag.New(diag.Run, "%s is missing", who(p))
 		}
 		a.vals[p] = args[i]

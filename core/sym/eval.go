@@ -11,6 +11,13 @@ func (e Expr) Eval(lookup func(name string) (int64, bool)) (int64, error) {
 	if n, ok := e.Int(); ok {
 		return n, nil
 	}
+	if s, ok := e.Symbol(); ok {
+		n, ok := lookup(s)
+		if !ok {
+			return 0, fmt.Errorf("symbol %q has no value", s)
+		}
+		return n, nil
+	}
 	var slots []int64
 	missing := ""
 	code := e.Compile(func(name string) int {

@@ -18,6 +18,19 @@ type Sequence struct{ Elems []Value }
 // Optional holds a value, or none (nil).
 type Optional struct{ Elem Value }
 
+// Missing says whether there is no value: v is nil, or a nil pointer of one of the types.
+func Missing(v Value) bool {
+	switch v := v.(type) {
+	case *Tensor:
+		return v == nil
+	case *Sequence:
+		return v == nil
+	case *Optional:
+		return v == nil
+	}
+	return v == nil
+}
+
 func (*Tensor) isValue()   {}
 func (*Sequence) isValue() {}
 func (*Optional) isValue() {}

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -135,20 +136,26 @@ func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, m
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
-// worker multiplies on one thread. Element (m, k) of A lies at rowA[m] + kA[k] from the
-// batch's address, and so on; the lists are those of the block that is being computed.
+// worker multiplies on one thread.
 type worker[T float32 | float64] struct {
-	ctx            context.Context
-	p              *product
-	a, b, c        []T
-	packs          [2]*tensor.Tensor
-	packA, packB   []T
-	rowA, rowC     [mc]int
-	colB, colC     [nc]int
-	kA, kB         [kc]int
-	batchA, batchB int
-	batchC         int
+	*lists
+	ctx          context.Context
+	p            *product
+	a, b, c      []T
+	packs        [2]*tensor.Tensor
+	packA, packB []T
 }
+
+// lists are the addresses of the block that is being computed: element (m, k) of A lies
+// at batchA + rowA[m] + kA[k], and so on.
+type lists struct {
+	batchA, batchB, batchC int
+	rowA, rowC             [mc]int
+	colB, colC             [nc]int
+	kA, kB                 [kc]int
+}
+
+var idleLists = sync.Pool{New: func() any { return new(lists) }}
 
 func newWorker[T float32 | float64](ctx context.Context, p *product, mem rt.Memory) (*worker[T], error) {
 	depth := min(kc, total(p.k))
@@ -161,13 +168,14 @@ func newWorker[T float32 | float64](ctx context.Context, p *product, mem rt.Memo
 		mem.Free(packA)
 		return nil, err
 	}
-	return &worker[T]{ctx: ctx, p: p, a: tensor.Data[T](p.a.t), b: tensor.Data[T](p.b.t), c: tensor.Data[T](p.out),
+	return &worker[T]{lists: idleLists.Get().(*lists), ctx: ctx, p: p, a: tensor.Data[T](p.a.t), b: tensor.Data[T](p.b.t), c: tensor.Data[T](p.out),
 		packs: [2]*tensor.Tensor{packA, packB}, packA: tensor.Data[T](packA), packB: tensor.Data[T](packB)}, nil
 }
 
 func roundUp(n, to int64) int64 { return ceilDiv(n, to) * to }
 
 func (w *worker[T]) free(mem rt.Memory) {
+	idleLists.Put(w.lists)
 	for _, t := range w.packs {
 		mem.Free(t)
 	}

@@ -1,0 +1,172 @@
+package pitopt
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Run runs the model. inputs are by name, one for each input; outputs likewise. Outputs
+// are the caller's alone: they share memory with no input, nor with the model, and stay
+// valid after Close. A model with inputs or outputs that are sequences or optionals is run
+// by RunValues.
+func (m *Model) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	args, err := arguments(m, inputs)
+	if err != nil {
+		return nil, err
+	}
+	out, err := m.call(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]*tensor.Tensor, len(out))
+	for i, v := range out {
+		name := m.module.Main().ResultName(i)
+		t, ok := v.(*tensor.Tensor)
+		if !ok {
+			return nil, diag.New(diag.Run, "output %q is no tensor", name).In(m.path).Hint("use RunValues")
+		}
+		byName[name] = t
+	}
+	return byName, nil
+}
+
+// RunValues is Run for values of any type.
+func (m *Model) RunValues(ctx context.Context, inputs map[string]tensor.Value) (map[string]tensor.Value, error) {
+	args, err := arguments(m, inputs)
+	if err != nil {
+		return nil, err
+	}
+	out, err := m.call(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]tensor.Value, len(out))
+	for i, v := range out {
+		byName[m.module.Main().ResultName(i)] = v
+	}
+	return byName, nil
+}
+
+// RunInto is Run into the caller's tensors, which must have the types and shapes that come
+// out. An output may share memory with inputs and with other outputs; what shares none is
+// computed where it is to be. After an error outputs may hold anything.
+func (m *Model) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.Tensor) error {
+	args, err := arguments(m, inputs)
+	if err != nil {
+		return err
+	}
+	f := m.module.Main()
+	into := make([]*tensor.Tensor, len(f.Results))
+	for i := range into {
+		if into[i] = outputs[f.ResultName(i)]; into[i] == nil {
+			return diag.New(diag.Run, "output %q is missing", f.ResultName(i)).In(m.path).Hint("its type is %s", f.Results[i].Type)
+		}
+	}
+	if len(outputs) > len(into) {
+		var names []string
+		for i := range into {
+			names = append(names, f.ResultName(i))
+		}
+		return stranger(m, "output", outputs, names)
+	}
+	if m.exec != nil {
+		return m.running(func() error { return m.exec.RunInto(ctx, args, into) })
+	}
+	out, err := m.call(ctx, args)
+	if err != nil {
+		return err
+	}
+	for i, v := range out {
+		t, ok := v.(*tensor.Tensor)
+		if !ok || t.DType() != into[i].DType() || !slices.Equal(t.Shape(), into[i].Shape()) {
+			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", f.ResultName(i), ir.TypeOf(v), ir.TypeOf(into[i])).In(m.path)
+		}
+		copy(into[i].Bytes(), t.Bytes())
+		copy(into[i].Strings(), t.Strings())
+	}
+	return nil
+}
+
+// call runs the model; results are the caller's alone.
+func (m *Model) call(ctx context.Context, args []tensor.Value) (out []tensor.Value, err error) {
+	err = m.running(func() (err error) {
+		if m.exec != nil {
+			out, err = m.exec.Run(ctx, args)
+			return err
+		}
+		out, err = interp.Run(ctx, m.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory})
+		for i, v := range out {
+			out[i] = clone(v)
+		}
+		return err
+	})
+	return out, err
+}
+
+// running runs f, during which the model can not be closed.
+func (m *Model) running(f func() error) error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return diag.New(diag.Run, "the model is closed").In(m.path)
+	}
+	if err := f(); err != nil {
+		return diag.As(err, diag.Run).In(m.path)
+	}
+	return nil
+}
+
+// clone copies a value: the interpreter's results may be inputs and constants.
+func clone(v tensor.Value) tensor.Value {
+	switch v := v.(type) {
+	case *tensor.Tensor:
+		return v.Clone()
+	case *tensor.Sequence:
+		out := &tensor.Sequence{Elems: make([]tensor.Value, len(v.Elems))}
+		for i, e := range v.Elems {
+			out.Elems[i] = clone(e)
+		}
+		return out
+	case *tensor.Optional:
+		if v.Elem != nil {
+			return &tensor.Optional{Elem: clone(v.Elem)}
+		}
+	}
+	return v
+}
+
+// arguments puts inputs into the model's order.
+func arguments[V tensor.Value](m *Model, inputs map[string]V) ([]tensor.Value, error) {
+	params := m.module.Main().Params
+	args := make([]tensor.Value, len(params))
+	for i, p := range params {
+		v, ok := inputs[p.Name]
+		if args[i] = v; !ok || tensor.Missing(v) {
+			return nil, diag.New(diag.Run, "input %q is missing", p.Name).In(m.path).Hint("its type is %s", p.Type)
+		}
+	}
+	if len(inputs) > len(params) {
+		var names []string
+		for _, p := range params {
+			names = append(names, p.Name)
+		}
+		return nil, stranger(m, "input", inputs, names)
+	}
+	return args, nil
+}
+
+// stranger is an error about a name that the model does not have.
+func stranger[V any](m *Model, kind string, given map[string]V, names []string) error {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if !slices.Contains(names, name) {
+			return diag.New(diag.Run, "there is no %s %q", kind, name).In(m.path).Hint("%s", diag.DidYouMean(name, names))
+		}
+	}
+	return nil
+}
