@@ -187,8 +187,12 @@ func (a *app) guarded(c testCase, f *testFlags) caseResult {
 			r.err = errors.New("it does not stop")
 		}
 	}
-	if r.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	switch e := diag.As(r.err, diag.Run); {
+	case e != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		r.err = diag.New(diag.Run, "took longer than %s", f.timeout).Hint("-timeout gives it more time")
+	case e != nil && strings.Contains(e.Way, "`memory`"): // the pipeline's budget does not count here
+		e.Way = "-memory gives it more"
+		r.err = e
 	}
 	r.took = time.Since(start)
 	return r
