@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -100,9 +99,13 @@ func (a *arena) reserve(size int64) error {
 	if err := a.fits(size); err != nil {
 		return err
 	}
+	a.count(size)
+	return nil
+}
+
+func (a *arena) count(size int64) {
 	a.used += size
 	a.peak = max(a.peak, a.used)
-	return nil
 }
 
 // room says whether the budget has room for so many bytes more.
@@ -177,33 +180,32 @@ func (a *arena) forget(m address, p piece) {
 // adopt counts one reference to what an operator gave: memory that it made itself, or
 // that of an operand.
 func (a *arena) adopt(v tensor.Value, args []tensor.Value) (err error) {
+	var theirs map[address]bool
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	eachTensor(v, func(t *tensor.Tensor) {
 		m := addressOf(t)
-		if a.known(m) {
-			a.hold(t)
+		if p, ok := a.pieces[m]; ok {
+			p.refs++
+			a.pieces[m] = p
 			return
 		}
-		if err != nil || m == (address{}) || slices.ContainsFunc(args, func(v tensor.Value) bool { return uses(v, m) }) {
-			return // what is an operand's and not known is a caller's, or a constant's
+		if theirs == nil {
+			theirs = map[address]bool{{}: true}
+			for _, arg := range args {
+				eachTensor(arg, func(t *tensor.Tensor) { theirs[addressOf(t)] = true })
+			}
 		}
-		if err = a.reserve(sizeOf(t)); err == nil {
-			a.own(t, piece{size: sizeOf(t), refs: 1})
+		if theirs[m] || err != nil { // what is an operand's and not known is a caller's, or a constant's
+			return
+		}
+		p := piece{size: sizeOf(t), refs: 1}
+		if err = a.fits(p.size); err == nil {
+			a.count(p.size)
+			a.pieces[m] = p
 		}
 	})
 	return err
-}
-
-func (a *arena) known(m address) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	_, ok := a.pieces[m]
-	return ok
-}
-
-func uses(v tensor.Value, m address) bool {
-	found := false
-	eachTensor(v, func(t *tensor.Tensor) { found = found || addressOf(t) == m })
-	return found
 }
 
 // give makes a result the caller's alone: memory of the run is given away, and what a

@@ -363,7 +363,7 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 	if err := k.NeedResults(); err != nil {
 		return err
 	}
-	out, err := s.Op.Kernel(k)
+	out, err := k.Run()
 	if err != nil {
 		return err
 	}

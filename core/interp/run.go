@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -203,7 +204,7 @@ func (x *machine) stmt(a *activation, s *ir.Stmt) (err error) {
 	if len(out) < len(s.Results) {
 		return diag.New(diag.Run, "it gave %d results, %d are asked for", len(out), len(s.Results))
 	}
-	out = out[:len(s.Results)]
+	out = slices.Clone(out[:len(s.Results)]) // it may be the list of a sequence
 	for i, r := range s.Results {
 		if r == nil {
 			out[i] = nil
@@ -291,7 +292,7 @@ func (x *machine) operator(a *activation, s *ir.Stmt, args []tensor.Value) ([]te
 	if err := k.NeedResults(); err != nil {
 		return nil, err
 	}
-	return s.Op.Kernel(k)
+	return k.Run()
 }
 
 // viewAs gives the operand of a view the shape of the result's type.

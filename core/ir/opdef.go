@@ -432,6 +432,16 @@ type KernelCall struct {
 	needed int64 // bytes so far
 }
 
+// Run runs the reference implementation. What it does not take came with the run, and no
+// model is malformed by it.
+func (k *KernelCall) Run() ([]tensor.Value, error) {
+	out, err := k.Op.Kernel(k)
+	if err != nil {
+		return nil, runTime(err)
+	}
+	return out, nil
+}
+
 // Arg is operand i as a tensor, nil when it is left out.
 func (k *KernelCall) Arg(i int) *tensor.Tensor {
 	if i >= len(k.Args) || k.Args[i] == nil {
