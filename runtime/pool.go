@@ -28,39 +28,42 @@ func class(n int64) (c int, size int64) {
 	return top*8 + int((size-1)>>max(top-3, 0)&7), size
 }
 
-// get gives n bytes that may hold anything. Their capacity is the size of a class.
+// octave is the distance between the class of a size and that of twice the size.
+const octave = 8
+
+// get gives n bytes that may hold anything: what is kept of the class or of one up to
+// twice as large, else new memory. Their capacity is the size of a class.
 func (p *Pool) get(n int64) ([]byte, error) {
 	c, size := class(n)
-	if b := p.take(c, size); b != nil {
+	if b := p.take(c); b != nil {
 		return b[:n], nil
 	}
 	t, err := tensor.Make(tensor.U8, []int64{size})
 	if err != nil {
-		p.leave(size)
 		return nil, diag.As(err, diag.Run)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count(size)
+	for k := range p.free { // what is kept makes room
+		for p.used+p.idle > 2*p.peak && p.pop(k) != nil {
+		}
 	}
 	return t.Bytes()[:n], nil
 }
 
-// octave is the distance between the class of a size and that of twice the size.
-const octave = 8
+func (p *Pool) count(size int64) {
+	p.used += size
+	p.peak = max(p.peak, p.used)
+}
 
-// take gives memory that is kept, of the class or one up to twice as large. Where none
-// is, size bytes more are to be made, and what is kept makes room for them.
-func (p *Pool) take(c int, size int64) []byte {
+func (p *Pool) take(c int) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for k := c; k <= c+octave; k++ {
 		if b := p.pop(k); b != nil {
-			p.used += int64(len(b))
-			p.peak = max(p.peak, p.used)
+			p.count(int64(len(b)))
 			return b
-		}
-	}
-	p.used += size
-	p.peak = max(p.peak, p.used)
-	for k := range p.free {
-		for p.used+p.idle > 2*p.peak && p.pop(k) != nil {
 		}
 	}
 	return nil
