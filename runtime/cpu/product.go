@@ -223,6 +223,7 @@ func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 // fillA lays rows out in panels of mr, element by element of k; rows that are missing at
 // the end are 0.
 func (w *worker[T]) fillA(rows, depth int) {
+	a, offs := w.a, w.kA[:depth]
 	for i := 0; i < rows; i += mr {
 		panel := w.packA[i*depth : (i+mr)*depth]
 		for r := range mr {
@@ -233,8 +234,8 @@ func (w *worker[T]) fillA(rows, depth int) {
 				continue
 			}
 			row := w.batchA + w.rowA[i+r]
-			for k, off := range w.kA[:depth] {
-				panel[k*mr+r] = w.a[row+off]
+			for k, off := range offs {
+				panel[k*mr+r] = a[row+off]
 			}
 		}
 	}
@@ -242,15 +243,17 @@ func (w *worker[T]) fillA(rows, depth int) {
 
 // fillB lays columns out in panels of nr.
 func (w *worker[T]) fillB(cols, depth int) {
+	b, offs := w.b, w.kB[:depth]
 	for j := 0; j < cols; j += nr {
 		panel := w.packB[j*depth : (j+nr)*depth]
 		if j+nr > cols {
 			clear(panel)
 		}
 		list := w.colB[j:min(j+nr, cols)]
-		for k, off := range w.kB[:depth] {
+		for k, off := range offs {
+			at := w.batchB + off
 			for c, col := range list {
-				panel[k*nr+c] = w.b[w.batchB+off+col]
+				panel[k*nr+c] = b[at+col]
 			}
 		}
 	}
@@ -288,13 +291,14 @@ func (w *worker[T]) kernel(a, b []T, i0, i1, j0, j1 int, first bool) {
 	c[1] = [nr]T{c10, c11, c12, c13}
 	c[2] = [nr]T{c20, c21, c22, c23}
 	c[3] = [nr]T{c30, c31, c32, c33}
+	out, cols := w.c, w.colC[j0:j1]
 	for i := i0; i < i1; i++ {
-		row := w.batchC + w.rowC[i]
-		for j := j0; j < j1; j++ {
-			if v := c[i-i0][j-j0]; first {
-				w.c[row+w.colC[j]] = v
+		row, v := w.batchC+w.rowC[i], &c[i-i0]
+		for j, col := range cols {
+			if first {
+				out[row+col] = v[j]
 			} else {
-				w.c[row+w.colC[j]] += v
+				out[row+col] += v[j]
 			}
 		}
 	}
