@@ -85,7 +85,8 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 		if err := mc.ctx.Err(); err != nil {
 			return nil, interrupted(err)
 		}
-		for range 2 { // a dim may need a symbol that a later parameter binds
+		for n := -1; n != f.told; { // a dim may need a symbol that a later parameter tells
+			n = f.told
 			for j, p := range body.params {
 				switch j {
 				case 0:

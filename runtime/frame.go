@@ -17,6 +17,7 @@ type frame struct {
 	slots []int64
 	from  []origin // what bound each symbol
 	fresh []int    // bound, and not held against the rules yet
+	told  int      // how many symbols were bound, ever
 }
 
 // origin is what a symbol has its value from; the zero origin: it has none.
@@ -60,6 +61,7 @@ func (f *frame) bound(symbol int) bool { return f.from[symbol] != origin{} }
 func (f *frame) set(symbol int, n int64, by origin) {
 	f.slots[symbol], f.from[symbol] = n, by
 	f.fresh = append(f.fresh, symbol)
+	f.told++
 }
 
 // env gives the symbols of a frame as an environment, for what is rare: messages, and
@@ -83,7 +85,7 @@ func (f *frame) env() *ir.Env {
 func (f *frame) bind(p *place, v tensor.Value) error {
 	if !f.fits(p, v) && p.v.Type != nil {
 		e := f.env()
-		if err := e.Bind(p.v.Type, v, f.who(p.v)); err != nil {
+		if err := e.BindAll([]ir.Type{p.v.Type}, []tensor.Value{v}, func(int) string { return f.who(p.v) }); err != nil {
 			return err
 		}
 		for i, name := range f.c.symbols {

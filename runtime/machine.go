@@ -48,7 +48,8 @@ func (mc *machine) call(f *frame, args []tensor.Value) ([]tensor.Value, error) {
 		}
 		f.vals[p.n] = args[i]
 	}
-	for range 2 { // a dim may need a symbol that a later parameter binds
+	for n := -1; n != f.told; { // a dim may need a symbol that a later parameter tells
+		n = f.told
 		for i, p := range params {
 			if err := f.bind(p, args[i]); err != nil {
 				return nil, err

@@ -65,11 +65,11 @@ func (a *activation) get(v *ir.Value) (tensor.Value, error) {
 	return nil, diag.New(diag.Run, "%%%s has no value here", v.Name)
 }
 
-// bind checks a value against a type. Symbols that get their values by it must keep to
-// what is known of them.
-func (a *activation) bind(t ir.Type, v tensor.Value, who string) error {
+// bind checks values that come in together against types. Symbols that get their values
+// by it must keep to what is known of them.
+func (a *activation) bind(types []ir.Type, vals []tensor.Value, who func(i int) string) error {
 	n := a.env.Len()
-	if err := a.env.Bind(t, v, who); err != nil {
+	if err := a.env.BindAll(types, vals, who); err != nil {
 		return err
 	}
 	if a.env.Len() == n {
@@ -89,18 +89,15 @@ func (x *machine) call(m *ir.Module, f *ir.Func, args []tensor.Value, who func(*
 
 // block runs a block with its parameters bound.
 func (x *machine) block(a *activation, b *ir.Block, args []tensor.Value, who func(*ir.Value) string) ([]tensor.Value, error) {
+	types := make([]ir.Type, len(b.Params))
 	for i, p := range b.Params {
 		if tensor.Missing(args[i]) {
 			return nil, diag.New(diag.Run, "%s is missing", who(p))
 		}
-		a.vals[p] = args[i]
+		types[i], a.vals[p] = p.Type, args[i]
 	}
-	for range 2 { // a dim may need a symbol that a later parameter binds
-		for i, p := range b.Params {
-			if err := a.bind(p.Type, args[i], who(p)); err != nil {
-				return nil, err
-			}
-		}
+	if err := a.bind(types, args, func(i int) string { return who(b.Params[i]) }); err != nil {
+		return nil, err
 	}
 	last := x.lastUsesOf(b)
 	defer func() { // what is left when a statement fails
@@ -214,7 +211,7 @@ func (x *machine) stmt(a *activation, s *ir.Stmt) (err error) {
 			return diag.New(diag.Run, "it did not give result %d", i)
 		}
 		if r.Type != nil {
-			if err := a.bind(r.Type, out[i], resultName(s, i)); err != nil {
+			if err := a.bind([]ir.Type{r.Type}, out[i:i+1], func(int) string { return resultName(s, i) }); err != nil {
 				return err
 			}
 		}

@@ -65,7 +65,8 @@ func (e *Env) Shape(dims []sym.Expr) ([]int64, error) {
 }
 
 // Bind checks a value against a type: what the type fixes must be so, and symbols
-// that have no value yet get theirs, where a dim is one symbol or linear in one.
+// that have no value yet get theirs, where a dim is one symbol or linear in one. Dims
+// whose symbols have no values yet are left alone; see BindAll.
 // The error, a failed run, names the symbol, what bound it, and the offending size.
 func (e *Env) Bind(t Type, v tensor.Value, who string) error {
 	switch t := t.(type) {
@@ -116,8 +117,26 @@ func (e *Env) Bind(t Type, v tensor.Value, who string) error {
 	return nil
 }
 
+// BindAll is Bind of values that come in together: a symbol that one of them tells counts
+// for all of them, in whatever order they are. A type that is nil asks for nothing.
+func (e *Env) BindAll(types []Type, vals []tensor.Value, who func(i int) string) error {
+	for n := -1; n != len(e.vals); { // what was told may tell more
+		n = len(e.vals)
+		for i, t := range types {
+			if t == nil {
+				continue
+			}
+			if err := e.Bind(t, vals[i], who(i)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (e *Env) bindDim(d sym.Expr, n int64, who string, shape []int64) error {
-	if want, err := e.Eval(d); err == nil {
+	want, evalErr := e.Eval(d)
+	if evalErr == nil {
 		if want != n {
 			return e.mismatch(d, want, n, who, shape)
 		}
@@ -129,7 +148,11 @@ func (e *Env) bindDim(d sym.Expr, n int64, who string, shape []int64) error {
 			open = append(open, s)
 		}
 	}
-	if len(open) != 1 {
+	switch len(open) {
+	case 0:
+		return diag.New(diag.Run, "%s is %d (shape %v), but %s has no value: %v", who, n, shape, d, evalErr)
+	case 1:
+	default:
 		return nil // checked where the symbols get their values
 	}
 	return e.solve(open[0], d, n, who, shape)

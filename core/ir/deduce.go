@@ -29,18 +29,7 @@ func NewDeducer(m *Module) *Deducer {
 }
 
 // Params takes in the parameters of a block: their symbols become visible.
-func (d *Deducer) Params(params []*Value) { d.see(params) }
-
-// see makes the symbols of values that are defined together visible.
-func (d *Deducer) see(vals []*Value) {
-	types := make([]Type, 0, len(vals))
-	for _, v := range vals {
-		if v != nil {
-			types = append(types, v.Type)
-		}
-	}
-	d.scope.Bind(types...)
-}
+func (d *Deducer) Params(params []*Value) { d.scope.Params(params) }
 
 // Bound says whether a symbol is visible at this point.
 func (d *Deducer) Bound(symbol string) bool { return d.scope.Has(symbol) }
@@ -164,7 +153,7 @@ func (d *Deducer) functionTypes(s *Stmt, f *Func, types []Type) {
 // symbols that they make visible.
 func (d *Deducer) Follow(s *Stmt) {
 	d.Contents(s)
-	d.see(s.Results)
+	d.scope.Results(s.Results)
 }
 
 // callTypes gives the result types of a call from the callee's signature.

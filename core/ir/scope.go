@@ -72,6 +72,24 @@ func (s *Scope) Bind(types ...Type) {
 	}
 }
 
+// Params binds parameters, which come in together.
+func (s *Scope) Params(params []*Value) {
+	types := make([]Type, len(params))
+	for i, p := range params {
+		types[i] = p.Type
+	}
+	s.Bind(types...)
+}
+
+// Results binds what a statement gives, one result after the other.
+func (s *Scope) Results(results []*Value) {
+	for _, r := range results {
+		if r != nil {
+			s.Bind(r.Type)
+		}
+	}
+}
+
 // solvable gives the symbol that d = n has a solution for, whatever n is: the only one
 // without a value, in which d is linear.
 func (s *Scope) solvable(d sym.Expr) (string, bool) {

@@ -217,7 +217,8 @@ func (v *verifier) block(b *Block) error {
 			return err
 		}
 	}
-	if err := v.bind(nil, b.Params); err != nil {
+	v.scope.Params(b.Params)
+	if err := v.told(nil, b.Params); err != nil {
 		return err
 	}
 	for _, s := range b.Stmts {
@@ -258,19 +259,13 @@ func (v *verifier) define(x *Value, def *Stmt, index int) error {
 	return nil
 }
 
-// bind gives symbols the values that values tell which are defined together; then all
-// symbols of their types must have one.
-func (v *verifier) bind(s *Stmt, vals []*Value) error {
-	types := make([]Type, 0, len(vals))
+// told checks that all symbols of the types of values, which were just bound, have values.
+func (v *verifier) told(s *Stmt, vals []*Value) error {
 	for _, x := range vals {
 		if x != nil {
-			types = append(types, x.Type)
-		}
-	}
-	v.scope.Bind(types...)
-	for _, t := range types {
-		if err := v.sees(s, t); err != nil {
-			return err
+			if err := v.sees(s, x.Type); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -402,7 +397,8 @@ func (v *verifier) stmt(s *Stmt) error {
 			}
 		}
 	}
-	if err := v.bind(s, s.Results); err != nil {
+	v.scope.Results(s.Results)
+	if err := v.told(s, s.Results); err != nil {
 		return err
 	}
 	return v.memory(s)

@@ -1,8 +1,6 @@
 package builtin
 
 import (
-	"slices"
-
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 )
@@ -12,7 +10,7 @@ import (
 // nobody reads.
 func removeDead(m *ir.Module) {
 	for _, f := range m.Funcs {
-		l := &liveness{binders: map[string][]*ir.Value{}, needs: map[*ir.Stmt][]*ir.Value{}, around: map[*ir.Stmt]*ir.Stmt{},
+		l := &liveness{binders: map[string]*ir.Value{}, needs: map[*ir.Stmt][]*ir.Value{}, around: map[*ir.Stmt]*ir.Stmt{},
 			live: map[*ir.Stmt]bool{}, read: map[*ir.Value]bool{}}
 		l.block(&f.Block, nil)
 		l.mark(f)
@@ -47,7 +45,7 @@ func removeDead(m *ir.Module) {
 // liveness finds the statements of a function that somebody needs.
 type liveness struct {
 	scope   ir.Scope
-	binders map[string][]*ir.Value   // the values that tell a symbol
+	binders map[string]*ir.Value     // the result that tells a symbol, nil for parameters
 	needs   map[*ir.Stmt][]*ir.Value // values whose symbols a statement mentions
 	around  map[*ir.Stmt]*ir.Stmt    // the statement in whose region one stands
 	casts   []*ir.Stmt               // all of them
@@ -58,7 +56,8 @@ type liveness struct {
 // block collects who needs whose symbols.
 func (l *liveness) block(b *ir.Block, around *ir.Stmt) {
 	mark := l.scope.Mark()
-	l.bind(b.Params)
+	l.scope.Params(b.Params)
+	l.told(mark, nil)
 	for _, s := range b.Stmts {
 		l.around[s] = around
 		if s.Kind == ir.CastStmt {
@@ -80,7 +79,13 @@ func (l *liveness) block(b *ir.Block, around *ir.Stmt) {
 				}
 			})
 		}
-		l.bind(s.Results)
+		for _, v := range s.Results {
+			if v != nil {
+				before := l.scope.Mark()
+				l.scope.Bind(v.Type)
+				l.told(before, v)
+			}
+		}
 	}
 	l.scope.Reset(mark)
 }
@@ -103,30 +108,14 @@ func symbolic(s *ir.Stmt) []sym.Expr {
 func (l *liveness) need(s *ir.Stmt, e sym.Expr) {
 	for _, name := range e.Symbols() {
 		if l.scope.Has(name) {
-			l.needs[s] = append(l.needs[s], l.binders[name]...)
+			l.needs[s] = append(l.needs[s], l.binders[name])
 		}
 	}
 }
 
-// bind takes in values that are defined together: which of them tells which symbol.
-func (l *liveness) bind(vals []*ir.Value) {
-	var types []ir.Type
-	var there []*ir.Value
-	for _, v := range vals {
-		if v != nil {
-			types, there = append(types, v.Type), append(there, v)
-		}
-	}
-	mark := l.scope.Mark()
-	l.scope.Bind(types...)
+// told notes that a value tells the symbols that got values since a mark.
+func (l *liveness) told(mark int, by *ir.Value) {
 	for _, name := range l.scope.Since(mark) {
-		by := there // together
-		for _, v := range there {
-			if t, ok := v.Tensor(); ok && slices.ContainsFunc(t.Dims, sym.Var(name).Equal) {
-				by = []*ir.Value{v}
-				break
-			}
-		}
 		l.binders[name] = by
 	}
 }
