@@ -370,18 +370,7 @@ func (v *verifier) stmt(s *Stmt) error {
 			}
 		}
 	}
-	var err error
-	switch s.Kind {
-	case OpStmt:
-		err = v.operator(s)
-	case CallStmt:
-		err = v.call(s)
-	case CastStmt:
-		if !compatible(v.m.Syms, s.Args[0].Type, s.Results[0].Type) {
-			err = v.fail(ruleCast, s, "%s can not be %s", s.Args[0].Type, s.Results[0].Type)
-		}
-	}
-	if err != nil {
+	if err := v.fits(s); err != nil {
 		return err
 	}
 	for i, r := range s.Results {
@@ -402,6 +391,26 @@ func (v *verifier) stmt(s *Stmt) error {
 		return err
 	}
 	return v.memory(s)
+}
+
+// fits checks that types of operands and results go together.
+func (v *verifier) fits(s *Stmt) error {
+	switch s.Kind {
+	case OpStmt:
+		return v.operator(s)
+	case CallStmt:
+		return v.call(s)
+	}
+	if !compatible(v.m.Syms, s.Args[0].Type, s.Results[0].Type) {
+		return v.fail(ruleCast, s, "%s can not be %s", s.Args[0].Type, s.Results[0].Type)
+	}
+	return nil
+}
+
+// Check says how types of a statement's operands and results contradict each other: an
+// error of Verify.
+func (d *Deducer) Check(s *Stmt) error {
+	return (&verifier{m: d.M, scope: d.scope, known: map[*OpDef]bool{}}).fits(s)
 }
 
 // parts checks that a statement has what its kind has, and nothing else.
@@ -540,6 +549,9 @@ func (v *verifier) call(s *Stmt) error {
 
 // Compatible says whether a value may have both types, as far as it is known.
 func (c *Call) Compatible(a, b Type) bool { return compatible(c.Syms, a, b) }
+
+// Compatible says whether a value may have both types, as far as it is known.
+func (d *Deducer) Compatible(a, b Type) bool { return compatible(d.M.Syms, a, b) }
 
 // compatible says that a value may have both types: nothing proves otherwise.
 func compatible(ctx *sym.Context, a, b Type) bool {

@@ -3,6 +3,7 @@ package builtin
 import (
 	"slices"
 
+	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -29,9 +30,26 @@ reads them.`,
 	},
 }
 
-// refine deduces a statement and keeps, of old and new, the types that say more.
-func (r *rewriter) refine(s *ir.Stmt) error {
+// refine deduces a statement and keeps, of old and new, the types that say more. Where
+// they contradict each other, the statement can only fail: that is an error of the model,
+// unless it stands in a region, which may never run.
+func (r *rewriter) refine(b *ir.Builder, s *ir.Stmt) error {
+	if s.Kind != ir.OpStmt {
+		if r.Check(s) != nil {
+			forget(b, s)
+		}
+		return nil // what a call or a cast gives is what it says
+	}
 	types, err := r.Infer(s)
+	for i, v := range s.Results {
+		if err == nil && v != nil && !r.Compatible(v.Type, types[i]) {
+			err = diag.New(diag.Malformed, "result %d is %s, but %s follows from the operands", i, v.Type, types[i]).At(s.Place(), s.OpName())
+		}
+	}
+	if err != nil && len(r.path) > 1 {
+		forget(b, s)
+		types, err = r.Infer(s)
+	}
 	if err != nil {
 		return err
 	}

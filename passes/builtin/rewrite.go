@@ -16,7 +16,7 @@ type rewriter struct {
 	// results (nil for those not wanted); ok is false where the statement stays.
 	replace func(b *ir.Builder, s *ir.Stmt) (results []*ir.Value, ok bool, err error)
 	// keep is called for a statement that stays, before it is followed.
-	keep func(s *ir.Stmt) error
+	keep func(b *ir.Builder, s *ir.Stmt) error
 
 	subst ir.Subst
 	path  []*ir.Block // the block that is rewritten, behind those around it
@@ -52,7 +52,7 @@ func (r *rewriter) block(b *ir.Block) error {
 	old := b.Stmts
 	b.Stmts = make([]*ir.Stmt, 0, len(old))
 	for _, s := range old {
-		r.subst.Stmt(s)
+		known := r.substitute(s)
 		for _, region := range s.Regions {
 			outer := maps.Clone(r.subst.Syms)
 			var err error
@@ -71,12 +71,15 @@ func (r *rewriter) block(b *ir.Block) error {
 			return err
 		}
 		if !ok {
-			b.Stmts = append(b.Stmts, s)
+			if known && r.Check(s) != nil {
+				forget(builder, s)
+			}
 			if r.keep != nil {
-				if err := r.keep(s); err != nil {
+				if err := r.keep(builder, s); err != nil {
 					return err
 				}
 			}
+			b.Stmts = append(b.Stmts, s)
 			r.Follow(s)
 			continue
 		}
@@ -98,6 +101,31 @@ func (r *rewriter) block(b *ir.Block) error {
 		b.Results[i] = r.subst.Value(v)
 	}
 	return nil
+}
+
+// substitute puts what took the place of values and symbols into a statement, and says
+// whether more may be known of its operands or results by that.
+func (r *rewriter) substitute(s *ir.Stmt) bool {
+	more := len(r.subst.Syms) > 0
+	for _, a := range s.Args {
+		more = more || r.subst.Value(a) != a
+	}
+	r.subst.Stmt(s)
+	return more
+}
+
+// forget hides what is known of the shapes of a statement's operands. By what a pass
+// found out it can only fail; it is left to fail when it runs, if it ever does: it may
+// stand in a branch that is never taken.
+func forget(b *ir.Builder, s *ir.Stmt) {
+	for i, a := range s.Args {
+		if a == nil {
+			continue
+		}
+		if t, ok := a.Tensor(); ok && !t.Unranked {
+			s.Args[i] = b.MatchCast(a, ir.UnrankedOf(t.DType))
+		}
+	}
 }
 
 // splice puts the statements of a region of the statement that is asked for, which are
