@@ -2,6 +2,7 @@ package ir_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -405,5 +406,35 @@ func TestEachUse(t *testing.T) {
 		if got := stmt(m, result).MayHandOn(); got != want {
 			t.Errorf("%%%s may hand on: %v", result, got)
 		}
+	}
+}
+
+// BenchmarkVerify is of a module as large as a real one: the time for a statement must not
+// grow with their number.
+func BenchmarkVerify(b *testing.B) {
+	for _, n := range []int{500, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m, build, x := building(b, "[batch, seq, 64] f32", "[64] f32", "[] bool")
+			y := x[0]
+			for i := range n {
+				switch i % 10 {
+				case 0:
+					inner := build.Region(func() []*ir.Value { return []*ir.Value{build.Op("onnx.Relu", []*ir.Value{y})} })
+					outer := build.Region(func() []*ir.Value { return []*ir.Value{y} })
+					y = build.OpN(1, "onnx.If", x[2:], nil, inner, outer)[0]
+				case 5:
+					y = build.Op("onnx.Softmax", []*ir.Value{y}, "axis", -1)
+				default:
+					y = build.Op("onnx.Add", []*ir.Value{y, x[1]})
+				}
+			}
+			done(b, m, build, y)
+			for b.Loop() {
+				if err := ir.Verify(m); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/statement")
+		})
 	}
 }

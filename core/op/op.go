@@ -183,17 +183,19 @@ func origin(n int) []*ir.Scalar {
 
 func canBroadcast(ctx *sym.Context, a, b sym.Expr) bool {
 	one := sym.Const(1)
+	if a.IsInt(1) || b.IsInt(1) || a.Equal(b) { // what needs no proof is most of what there is
+		return true
+	}
 	return ctx.Equal(a, b) != sym.False || ctx.Equal(a, one) != sym.False || ctx.Equal(b, one) != sym.False
 }
 
 func broadcastDim(ctx *sym.Context, a, b sym.Expr) sym.Expr {
-	if ctx.Equal(a, b) == sym.True {
+	switch {
+	case b.IsInt(1):
 		return a
-	}
-	if a.IsInt(1) {
+	case a.IsInt(1):
 		return b
-	}
-	if b.IsInt(1) {
+	case ctx.Equal(a, b) == sym.True:
 		return a
 	}
 	// A constant other than 1 decides: the other one is the same or 1.

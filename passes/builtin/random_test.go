@@ -25,7 +25,10 @@ import (
 // module is run by the interpreter, and by a device in the end, which unlike the
 // interpreter places results in storages.
 func TestRandomModules(t *testing.T) {
-	const modules = 400
+	modules := 400
+	if testing.Short() {
+		modules = 50
+	}
 	ran := 0
 	for seed := range uint64(modules) {
 		ran += checkRandomModule(t, seed)
