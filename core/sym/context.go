@@ -24,6 +24,8 @@ type Context struct {
 
 	used map[string]bool // names that Fresh does not give; true if it gave them
 	next map[string]int  // what Fresh counts, by prefix
+
+	memo *memo // answers that were given; nil while the context changes
 }
 
 // fact is what SetRange and SetMultiple said of a symbol.
@@ -35,12 +37,19 @@ type fact struct {
 var defaultFact = fact{naturals, 1}
 
 // NewContext is an empty set of constraints.
-func NewContext() *Context { return &Context{} }
+func NewContext() *Context { return &Context{memo: &memo{}} }
 
 // Clone is a copy that can be added to on its own.
 func (c *Context) Clone() *Context {
+	n := c.clone()
+	n.memo = &memo{}
+	return n
+}
+
+// clone is a copy that keeps no answers, so that it may change.
+func (c *Context) clone() *Context {
 	if c == nil {
-		return NewContext()
+		return &Context{}
 	}
 	return &Context{
 		facts: maps.Clone(c.facts), eqs: slices.Clip(c.eqs), les: slices.Clip(c.les),
@@ -52,7 +61,7 @@ func (c *Context) Clone() *Context {
 // update makes a change to a copy, which becomes the context if nothing contradicts.
 // The error says what was to be made true.
 func (c *Context) update(change func(*Context) error, format string, args ...any) error {
-	n := c.Clone()
+	n := c.clone()
 	err := change(n)
 	if err == nil {
 		err = n.propagate()
@@ -60,6 +69,7 @@ func (c *Context) update(change func(*Context) error, format string, args ...any
 	if err != nil {
 		return fmt.Errorf("%s contradicts what is known: %w", fmt.Sprintf(format, args...), err)
 	}
+	n.memo = &memo{}
 	*c = *n
 	return nil
 }

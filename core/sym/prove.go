@@ -40,7 +40,13 @@ func (c *Context) Equal(a, b Expr) Truth {
 			return truth(x == y, x != y)
 		}
 	}
-	d := c.Simplify(a.Sub(b))
+	d := a.Sub(b)
+	return remember(c, "equal", d, func() Truth { return c.isZero(d) })
+}
+
+// isZero says whether d is 0.
+func (c *Context) isZero(d Expr) Truth {
+	d = c.Simplify(d)
 	if d.Err() != nil {
 		return Unknown
 	}
@@ -104,6 +110,14 @@ func (c *Context) Divides(d, e Expr) Truth {
 // Bounds gives an interval that e lies in, for the values that Equal speaks of;
 // math.MinInt64 and Inf are no bound.
 func (c *Context) Bounds(e Expr) (lo, hi int64) {
+	r := remember(c, "bounds", e, func() interval {
+		lo, hi := c.bounds(e)
+		return interval{lo, hi}
+	})
+	return r.lo, r.hi
+}
+
+func (c *Context) bounds(e Expr) (lo, hi int64) {
 	s := c.Simplify(e)
 	if n, ok := s.Int(); ok {
 		return n, n

@@ -5,6 +5,10 @@ import "slices"
 // Simplify rewrites e by what is known: equalities, minima and maxima that are decided,
 // divisions that come out even or stay below their divisor.
 func (c *Context) Simplify(e Expr) Expr {
+	return remember(c, "simplify", e, func() Expr { return c.simplified(e) })
+}
+
+func (c *Context) simplified(e Expr) Expr {
 	const rounds = 4
 	for range rounds {
 		s := c.simplify(c.apply(e))

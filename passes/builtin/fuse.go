@@ -66,7 +66,7 @@ func fuseBlock(m *ir.Module, b *ir.Block, n map[*ir.Value]int, limit int) bool {
 					continue
 				}
 				producer, ok := a.Def.Callee.(*ir.Program)
-				if !ok || len(producer.Results) != 1 || !worthFusing(producer, consumer, consumer.Params[j], limit) {
+				if !ok || len(producer.Results) != 1 || !sameDims(m.Syms, a, s, j) || !worthFusing(producer, consumer, consumer.Params[j], limit) {
 					continue
 				}
 				fused, bind, args := join(producer, a.Def, consumer, s, j)
@@ -84,6 +84,23 @@ func fuseBlock(m *ir.Module, b *ir.Block, n map[*ir.Value]int, limit int) bool {
 	}
 	b.Stmts = filter(b.Stmts, func(s *ir.Stmt) bool { return !gone[s] })
 	return changed
+}
+
+// sameDims says whether operand j of a call is proved to have the shape that the program
+// declares. Where it is not, the call checks it, and fusion would lose the check.
+func sameDims(ctx *sym.Context, operand *ir.Value, call *ir.Stmt, j int) bool {
+	p := call.Callee.(*ir.Program)
+	t, ok := operand.Tensor()
+	if !ok || t.Unranked || len(t.Dims) != len(p.Params[j].Dims) {
+		return false
+	}
+	value := bound(p, call.Bind)
+	for i, d := range p.Params[j].Dims {
+		if ctx.Equal(t.Dims[i], d.Subst(value)) != sym.True {
+			return false
+		}
+	}
+	return true
 }
 
 // worthFusing says whether a producer should become part of its reader, by their kinds.
