@@ -12,6 +12,7 @@ import (
 // the verifier included.
 func FuzzParse(f *testing.F) {
 	f.Add(everything)
+	f.Add("module { where 64*q <= b, n <= a, -n == d }") // the equality says that n is 0
 	f.Add("module {\n" + everyScalar().String() + "}\n")
 	for line := range strings.Lines(everything) {
 		f.Add("module {" + line + "}")

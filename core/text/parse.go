@@ -2,6 +2,7 @@ package text
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -61,14 +62,20 @@ func (p *parser) module() {
 		p.m.Name = p.quoted()
 	}
 	p.expect("{")
-	var ranges, relations []func() error
+	var ranges, equalities, orders []func() error
 	for p.err == nil && !p.take("}") {
 		at := p.here()
 		switch {
 		case p.word("dims"):
 			p.commas(func() { ranges = append(ranges, p.dim()) })
 		case p.word("where"):
-			p.commas(func() { relations = append(relations, p.relation()) })
+			p.commas(func() {
+				if f, equal := p.relation(); equal {
+					equalities = append(equalities, f)
+				} else {
+					orders = append(orders, f)
+				}
+			})
 		case p.word("meta"):
 			p.commas(p.metaEntry)
 		case p.word("const"):
@@ -88,8 +95,9 @@ func (p *parser) module() {
 	if p.err == nil && p.peek() != 0 {
 		p.fail("unexpected %s behind the module", p.found())
 	}
-	// relations before ranges: one that the ranges already prove would be dropped
-	for _, f := range append(relations, ranges...) {
+	// In the order that they are printed in, whatever the text has: one that those before it
+	// prove is dropped, and ranges would prove many.
+	for _, f := range slices.Concat(equalities, orders, ranges) {
 		if p.err == nil {
 			if err := f(); err != nil {
 				p.failAt(0, "%v", err)
@@ -144,9 +152,10 @@ func (p *parser) dim() func() error {
 	}
 }
 
-func (p *parser) relation() func() error {
+// relation reads an equality, or else what is at most another.
+func (p *parser) relation() (assume func() error, equal bool) {
 	a := p.expr()
-	equal := p.take("==")
+	equal = p.take("==")
 	if !equal {
 		p.expect("<=")
 	}
@@ -156,7 +165,7 @@ func (p *parser) relation() func() error {
 			return p.m.Syms.AssumeEqual(a, b)
 		}
 		return p.m.Syms.AssumeLE(a, b)
-	}
+	}, equal
 }
 
 func (p *parser) metaEntry() {
