@@ -125,19 +125,23 @@ func (d *decoder) meta(m *Meta) {
 	}
 }
 
-// context takes relations before ranges: one that the ranges prove would be dropped.
+// context takes equalities, then what is at most another, then ranges, whatever the order
+// in the message: one that those before it prove is dropped, and Marshal writes this order.
 func (d *decoder) context(msg *Module) {
 	check := func(err error) {
 		if err != nil {
 			d.fail("%v", err)
 		}
 	}
-	for _, r := range msg.GetRelations() {
-		a, b := d.expr(r.GetLeft()), d.expr(r.GetRight())
-		if r.GetLessEqual() {
-			check(d.m.Syms.AssumeLE(a, b))
-		} else {
-			check(d.m.Syms.AssumeEqual(a, b))
+	for _, lessEqual := range []bool{false, true} {
+		assume := d.m.Syms.AssumeEqual
+		if lessEqual {
+			assume = d.m.Syms.AssumeLE
+		}
+		for _, r := range msg.GetRelations() {
+			if r.GetLessEqual() == lessEqual {
+				check(assume(d.expr(r.GetLeft()), d.expr(r.GetRight())))
+			}
 		}
 	}
 	for _, s := range msg.GetSymbols() {
