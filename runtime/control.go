@@ -83,7 +83,7 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 	}
 	for i := int64(0); i != trips && keep; i++ {
 		if err := mc.ctx.Err(); err != nil {
-			return nil, interrupted(err)
+			return nil, diag.Stopped(err)
 		}
 		for n := -1; n != f.told; { // a dim may need a symbol that a later parameter tells
 			n = f.told

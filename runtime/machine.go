@@ -64,7 +64,7 @@ func (mc *machine) call(f *frame, args []tensor.Value) ([]tensor.Value, error) {
 func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 	for _, s := range b.stmts {
 		if err := mc.ctx.Err(); err != nil {
-			return nil, interrupted(err)
+			return nil, diag.Stopped(err)
 		}
 		if err := mc.stmt(f, s); err != nil {
 			return nil, diag.As(err, diag.Run).At(s.Place(), strings.TrimPrefix(s.OpName(), "onnx."))
@@ -93,10 +93,6 @@ func (mc *machine) release(f *frame, n int) {
 		mc.mem.drop(v)
 		f.vals[n] = nil
 	}
-}
-
-func interrupted(err error) error {
-	return diag.New(diag.Interrupted, "the run was stopped: %v", err)
 }
 
 // stmt runs a statement. What panics in it is its failure.

@@ -3,6 +3,7 @@
 package diag
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -114,8 +115,13 @@ func (e *Error) Error() string {
 // Unwrap gives the error this one was made from.
 func (e *Error) Unwrap() error { return e.Err }
 
-// As turns any error into a diagnostic; one that is none yet gets the code.
-// Nil stays nil.
+// Stopped is the diagnostic of a run that its context ended.
+func Stopped(err error) *Error {
+	return &Error{Code: Interrupted, Msg: "the run was stopped: " + err.Error(), Err: err}
+}
+
+// As turns any error into a diagnostic; one that is none yet gets the code, or is
+// Stopped if it comes from a context. Nil stays nil.
 func As(err error, code Code) *Error {
 	if err == nil {
 		return nil
@@ -123,6 +129,9 @@ func As(err error, code Code) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return Stopped(err)
 	}
 	return &Error{Code: code, Msg: err.Error(), Err: err}
 }
@@ -132,9 +141,5 @@ func CodeOf(err error) Code {
 	if err == nil {
 		return 0
 	}
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return Run
+	return As(err, Run).Code
 }

@@ -89,7 +89,7 @@ func (x *machine) runLoop(a *activation, s *ir.Stmt, args []tensor.Value) ([]ten
 	}()
 	for i := int64(0); i != trips && keep; i++ {
 		if err := x.ctx.Err(); err != nil {
-			return nil, interrupted(err)
+			return nil, diag.Stopped(err)
 		}
 		in := append([]tensor.Value{tensor.Scalar(i), tensor.Scalar(keep)}, carried...)
 		out, err := x.region(a, body, in)

@@ -178,7 +178,7 @@ func (x *machine) stmt(a *activation, s *ir.Stmt) (err error) {
 		}
 	}()
 	if err := x.ctx.Err(); err != nil {
-		return interrupted(err)
+		return diag.Stopped(err)
 	}
 	args := make([]tensor.Value, len(s.Args))
 	for i, v := range s.Args {

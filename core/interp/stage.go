@@ -67,14 +67,10 @@ func (r *runner) done(n int) bool {
 	if r.points += n; r.points >= checkEvery {
 		r.points = 0
 		if err := r.ctx.Err(); err != nil && r.err == nil {
-			r.err = interrupted(err)
+			r.err = diag.Stopped(err)
 		}
 	}
 	return r.err == nil
-}
-
-func interrupted(err error) error {
-	return diag.New(diag.Interrupted, "the run was stopped: %v", err)
 }
 
 // runStage computes a stage into its buffers, which are there.

@@ -203,7 +203,7 @@ func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 		w.fillB(cols, depth)
 		for i0 := m0; i0 < m1; i0 += mc {
 			if err := w.ctx.Err(); err != nil {
-				return diag.New(diag.Interrupted, "the run was stopped: %v", err)
+				return diag.Stopped(err)
 			}
 			rows := int(min(mc, m1-i0))
 			addresses(w.rowA[:rows], p.m, i0, stepA)
