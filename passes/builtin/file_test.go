@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "write what the passes made into the files of testdata")
 
-// TestFiles runs the cases of testdata/*.txt. A file has cases, each of which is
+// TestFiles runs the cases of testdata/*.pit. A file has cases, each of which is
 //
 //	// case: what it shows
 //	// pass: fold-constants
@@ -45,13 +45,13 @@ var update = flag.Bool("update", false, "write what the passes made into the fil
 //
 // writes what the passes made behind "want:".
 func TestFiles(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
+	files, err := filepath.Glob("testdata/*.pit")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no files of cases: %v", err)
 	}
 	tested := map[string]bool{}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".pit"), func(t *testing.T) {
 			src, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
