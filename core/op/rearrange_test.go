@@ -57,6 +57,9 @@ func TestRotaryEmbedding(t *testing.T) {
 	y := shaped(f32(1, 2, 3, 4, 5, 6), 1, 1, 6)
 	quarter := func(v float32) *tensor.Tensor { return shaped(f32(v), 1, 1, 1) }
 	equals(t, "RotaryEmbedding", attrs("num_heads", 2, "rotary_embedding_dim", 2), list(y, quarter(0), quarter(1)), shaped(f32(-2, 1, 3, -5, 4, 6), 1, 1, 6))
+	// Angles that come once for every example.
+	equals(t, "RotaryEmbedding", nil, list(shaped(f32(1, 2, 3, 4, 5, 6, 7, 8), 2, 1, 1, 4), cos, sin), shaped(f32(-3, 2, 1, 4, -7, 6, 5, 8), 2, 1, 1, 4))
+	refuse(t, "RotaryEmbedding", nil, list(x, shaped(f32(0, 1, 0, 1), 2, 1, 2), sin), "[batch or 1, tokens, pairs]")
 	// Positions, the last one counted from the end.
 	table, zeros := shaped(f32(1, 2, 3), 3, 1), shaped(f32(0, 0, 0), 3, 1)
 	equals(t, "RotaryEmbedding", nil, list(shaped(f32(1, 1, 1, 1), 1, 1, 2, 2), table, zeros, shaped(ints(1, -1), 1, 2)), shaped(f32(2, 2, 3, 3), 1, 1, 2, 2))

@@ -9,7 +9,7 @@ import (
 // cosines and sines are given. X is [batch, heads, tokens, features], or, with heads in an
 // attribute, [batch, tokens, heads*features]. A pair is a feature of the first half and
 // that of the second, or two that stand side by side; features from rotary_embedding_dim
-// on stay.
+// on stay. Where every example has the same positions, the angles may come once.
 var RotaryEmbedding = ir.Register(&ir.OpDef{
 	Name: "onnx.RotaryEmbedding", Since: since(23), Doc: "turns pairs of features by the angles of positions",
 	In:    ops(in("X", "T", floats), in("cos_cache", "T", floats), in("sin_cache", "T", floats), opt("position_ids", "", i64s)),
@@ -33,12 +33,12 @@ var RotaryEmbedding = ir.Register(&ir.OpDef{
 			ok := len(d) == 2 && c.Has(3) || len(d) == 3 && !c.Has(3)
 			ok = ok && c.Syms.Equal(d[len(d)-1], r.half) != sym.False
 			for j := range lead {
-				ok = ok && c.Syms.Equal(d[j], lead[j]) != sym.False
+				ok = ok && (c.Syms.Equal(d[j], lead[j]) != sym.False || j == 0 && c.Syms.Equal(d[0], sym.Const(1)) != sym.False)
 			}
 			if !ok {
 				o, _ := c.Op.Operand(i)
 				return c.Errorf("operand %d (%s) has shape %s for %s pairs of %s", i, o.Name, ir.ShapeString(d), r.half, c.Tensor(0)).
-					Hint("with position_ids it takes [positions, pairs], without [batch, tokens, pairs]")
+					Hint("with position_ids it takes [positions, pairs], without [batch or 1, tokens, pairs]")
 			}
 		}
 		c.SetOut(0, c.DType(0), x...)
@@ -74,7 +74,8 @@ var RotaryEmbedding = ir.Register(&ir.OpDef{
 				at := wrapped(c, b, 3, []*scalar{ix[0], token}, c.Dims(i)[0])
 				return b.Load(b.In(i), at, pair)
 			}
-			return b.Load(b.In(i), ix[0], token, pair)
+			cache := b.In(i)
+			return b.Load(cache, ir.Bcast(ix[0], cache.Dims[0], X.Dims[0]), token, pair)
 		}
 		x := b.Load(X, ix...)
 		other := append([]*scalar(nil), ix...)
