@@ -117,7 +117,7 @@ func (k floatClass[T]) node(c *compiler, x *ir.Scalar) any {
 }
 
 // undefined reports an operation that its type does not have.
-func undefined[T any](c *compiler, x *ir.Scalar) lanes[T] {
+func undefined[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[T] {
 	c.fail("%s is not defined for %s", x.Op, x.DType)
 	return none[T]()
 }

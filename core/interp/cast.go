@@ -44,7 +44,7 @@ func converted[T, S numbers](c *compiler, v lanes[S]) lanes[T] {
 	if same, ok := any(v).(lanes[T]); ok {
 		return same
 	}
-	out := make([]T, c.width)
+	out := room[T](c)
 	return func(f *frame, n int) []T {
 		v := v(f, n)
 		for i := range out[:n] {
@@ -123,15 +123,15 @@ func (complexClass[T, R]) cast(c *compiler, x *ir.Scalar) lanes[T] {
 }
 
 // castText converts from or to strings, a block at a time.
-func castText[T any](c *compiler, x *ir.Scalar) lanes[T] {
+func castText[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[T] {
 	from, spill := x.Args[0].DType, classOf(x.Args[0].DType).spill(c, x.Args[0])
-	out := make([]T, c.width)
+	out := room[T](c)
 	return func(f *frame, n int) []T {
 		t := tensor.New(from, int64(n))
 		spill(f, t)
 		r, err := tensor.Convert(t, x.DType, x.Cast)
 		if err != nil {
-			f.fail(c.errorf(c.stage, "%v", err))
+			f.fail(c.errorf("%v", err))
 			return out[:n]
 		}
 		v := cellsOf[T](r)

@@ -2,113 +2,127 @@ package interp
 
 import "github.com/pitopt/pitopt/core/tensor"
 
-// cells gives access to the elements of a tensor, kept as T.
-type cells[T any] struct {
-	direct []T // the elements themselves; nil where they are stored in another form
-	get    func(i int64) T
-	set    func(i int64, v T)
+// cells gives access to the elements of a tensor, kept as T. Which tensor that is may
+// change, its element type does not.
+type cells[T tensor.Elem] struct {
+	direct []T // the elements themselves, where they are stored as they are kept
+	coded  *codec[T]
+	bits16 []uint16       // of 2-byte floats
+	bits8  []uint8        // of 1-byte floats
+	t      *tensor.Tensor // of everything else
 }
 
-// cellsOf opens a tensor whose elements are kept as T (see compiler.compile).
-func cellsOf[T any](t *tensor.Tensor) cells[T] {
-	var all any
-	switch t.DType() {
-	case tensor.Bool:
-		all = direct(tensor.Data[bool](t))
-	case tensor.String:
-		all = direct(tensor.Data[string](t))
-	case tensor.F32:
-		all = direct(tensor.Data[float32](t))
-	case tensor.F64:
-		all = direct(tensor.Data[float64](t))
-	case tensor.C64:
-		all = direct(tensor.Data[complex64](t))
-	case tensor.C128:
-		all = direct(tensor.Data[complex128](t))
-	case tensor.I8:
-		all = direct(tensor.Data[int8](t))
-	case tensor.I16:
-		all = direct(tensor.Data[int16](t))
-	case tensor.I32:
-		all = direct(tensor.Data[int32](t))
-	case tensor.I64:
-		all = direct(tensor.Data[int64](t))
-	case tensor.U8:
-		all = direct(tensor.Data[uint8](t))
-	case tensor.U16:
-		all = direct(tensor.Data[uint16](t))
-	case tensor.U32:
-		all = direct(tensor.Data[uint32](t))
-	case tensor.U64:
-		all = direct(tensor.Data[uint64](t))
-	case tensor.F16:
-		bits := tensor.Data[uint16](t)
-		all = cells[float32]{
-			get: func(i int64) float32 { return tensor.F16ToF32(bits[i]) },
-			set: func(i int64, v float32) { bits[i] = tensor.F32ToF16(v) },
-		}
-	case tensor.BF16:
-		bits := tensor.Data[uint16](t)
-		all = cells[float32]{
-			get: func(i int64) float32 { return tensor.BF16ToF32(bits[i]) },
-			set: func(i int64, v float32) { bits[i] = tensor.F32ToBF16(v) },
-		}
+// codec reads and writes elements that are stored in another form.
+type codec[T tensor.Elem] struct {
+	get func(c *cells[T], i int64) T
+	set func(c *cells[T], i int64, v T)
+}
+
+// newCells is access to tensors of a type, to none at first. T is what elements of the type
+// are kept as (see classOf).
+func newCells[T tensor.Elem](d tensor.DType) *cells[T] {
+	c := &cells[T]{}
+	c.coded, _ = codecOf(d).(*codec[T])
+	return c
+}
+
+// cellsOf opens a tensor.
+func cellsOf[T tensor.Elem](t *tensor.Tensor) *cells[T] {
+	c := newCells[T](t.DType())
+	c.bind(t)
+	return c
+}
+
+// bind makes t the tensor; nil for none.
+func (c *cells[T]) bind(t *tensor.Tensor) {
+	c.direct, c.bits16, c.bits8, c.t = nil, nil, nil, nil
+	switch {
+	case t == nil:
+	case c.coded == nil:
+		c.direct = tensor.Data[T](t)
+	case t.DType().IsSmall():
+		c.t = t
+	case t.DType().Bits() == 16:
+		c.bits16 = tensor.Data[uint16](t)
 	default:
-		switch {
-		case !t.DType().IsInt():
-			all = smallFloats(t)
-		case t.DType().IsSigned():
-			all = smallInts[int8](t)
-		default:
-			all = smallInts[uint8](t)
-		}
+		c.bits8 = tensor.Data[uint8](t)
 	}
-	return all.(cells[T])
 }
 
-// smallFloats opens f8 and f4 types. Values are of the type already: an infinity stays
+// codecOf is the *codec of a type whose elements are stored in another form than they are
+// kept in, else nil.
+func codecOf(d tensor.DType) any {
+	switch {
+	case d == tensor.F16:
+		return &codec[float32]{
+			func(c *cells[float32], i int64) float32 { return tensor.F16ToF32(c.bits16[i]) },
+			func(c *cells[float32], i int64, v float32) { c.bits16[i] = tensor.F32ToF16(v) },
+		}
+	case d == tensor.BF16:
+		return &codec[float32]{
+			func(c *cells[float32], i int64) float32 { return tensor.BF16ToF32(c.bits16[i]) },
+			func(c *cells[float32], i int64, v float32) { c.bits16[i] = tensor.F32ToBF16(v) },
+		}
+	case d.IsFloat() && d.Bits() <= 8:
+		return smallFloats(d)
+	case d.IsSmall() && d.IsSigned():
+		return smallInts[int8]()
+	case d.IsSmall():
+		return smallInts[uint8]()
+	}
+	return nil
+}
+
+// smallFloats is for f8 and f4 types. Values are of the type already: an infinity stays
 // one.
-func smallFloats(t *tensor.Tensor) cells[float32] {
-	d := t.DType()
+func smallFloats(d tensor.DType) *codec[float32] {
 	if d.IsSmall() {
-		return cells[float32]{
-			get: func(i int64) float32 { return float32(t.Float(i)) },
-			set: func(i int64, v float32) { t.SetFloat(i, float64(v)) },
+		return &codec[float32]{
+			func(c *cells[float32], i int64) float32 { return float32(c.t.Float(i)) },
+			func(c *cells[float32], i int64, v float32) { c.t.SetFloat(i, float64(v)) },
 		}
 	}
-	bits := tensor.Data[uint8](t)
 	var values [256]float32
 	for b := range values {
 		values[b] = tensor.SmallToF32(d, uint8(b))
 	}
-	return cells[float32]{
-		get: func(i int64) float32 { return values[bits[i]] },
-		set: func(i int64, v float32) { bits[i] = tensor.F32ToSmall(d, v, tensor.CastOpts{NoSaturate: true}) },
+	return &codec[float32]{
+		func(c *cells[float32], i int64) float32 { return values[c.bits8[i]] },
+		func(c *cells[float32], i int64, v float32) {
+			c.bits8[i] = tensor.F32ToSmall(d, v, tensor.CastOpts{NoSaturate: true})
+		},
 	}
 }
 
-func smallInts[T int8 | uint8](t *tensor.Tensor) cells[T] {
-	return cells[T]{
-		get: func(i int64) T { return T(t.Int(i)) },
-		set: func(i int64, v T) { t.SetInt(i, int64(v)) },
+func smallInts[T int8 | uint8]() *codec[T] {
+	return &codec[T]{
+		func(c *cells[T], i int64) T { return T(c.t.Int(i)) },
+		func(c *cells[T], i int64, v T) { c.t.SetInt(i, int64(v)) },
 	}
 }
 
-func direct[T any](data []T) cells[T] {
-	return cells[T]{
-		direct: data,
-		get:    func(i int64) T { return data[i] },
-		set:    func(i int64, v T) { data[i] = v },
+func (c *cells[T]) get(i int64) T {
+	if c.coded != nil {
+		return c.coded.get(c, i)
 	}
+	return c.direct[i]
+}
+
+func (c *cells[T]) set(i int64, v T) {
+	if c.coded != nil {
+		c.coded.set(c, i, v)
+		return
+	}
+	c.direct[i] = v
 }
 
 // gather reads n elements that lie step apart; out is where to put them if they can
 // not be had in place.
 func (c *cells[T]) gather(at, step int64, out []T) []T {
 	switch {
-	case c.direct == nil:
+	case c.coded != nil:
 		for i := range out {
-			out[i] = c.get(at + int64(i)*step)
+			out[i] = c.coded.get(c, at+int64(i)*step)
 		}
 	case step == 1 || len(out) == 1:
 		return c.direct[at : at+int64(len(out))]
@@ -123,9 +137,9 @@ func (c *cells[T]) gather(at, step int64, out []T) []T {
 // pick reads elements at any places.
 func (c *cells[T]) pick(at []int64, out []T) []T {
 	out = out[:len(at)]
-	if c.direct == nil {
+	if c.coded != nil {
 		for i, p := range at {
-			out[i] = c.get(p)
+			out[i] = c.coded.get(c, p)
 		}
 		return out
 	}
@@ -138,9 +152,9 @@ func (c *cells[T]) pick(at []int64, out []T) []T {
 // put writes elements to places that lie step apart.
 func (c *cells[T]) put(at, step int64, v []T) {
 	switch {
-	case c.direct == nil:
+	case c.coded != nil:
 		for i, x := range v {
-			c.set(at+int64(i)*step, x)
+			c.coded.set(c, at+int64(i)*step, x)
 		}
 	case step == 1 || len(v) == 1:
 		copy(c.direct[at:], v)

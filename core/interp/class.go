@@ -68,7 +68,7 @@ func classOf(d tensor.DType) class {
 }
 
 // elems is what all classes share.
-type elems[T any] struct {
+type elems[T tensor.Elem] struct {
 	monoid func(ir.Monoid) (monoid[T], bool)
 }
 
@@ -85,14 +85,14 @@ func intClassOf[T ints](least, greatest T) class {
 }
 
 // monoid is a way to combine values of T.
-type monoid[T any] struct {
+type monoid[T tensor.Elem] struct {
 	identity T
 	op       func(a, b T) T
 	zip      func(out, a, b []T)  // op, lane by lane
 	total    func(acc T, v []T) T // op over all lanes, in order
 }
 
-func monoidOf[T any](identity T, op func(a, b T) T, zip func(out, a, b []T)) monoid[T] {
+func monoidOf[T tensor.Elem](identity T, op func(a, b T) T, zip func(out, a, b []T)) monoid[T] {
 	return monoid[T]{identity, op, zip, func(acc T, v []T) T {
 		for _, x := range v {
 			acc = op(acc, x)
@@ -101,7 +101,7 @@ func monoidOf[T any](identity T, op func(a, b T) T, zip func(out, a, b []T)) mon
 	}}
 }
 
-func noMonoid[T any](ir.Monoid) (m monoid[T], ok bool) { return }
+func noMonoid[T tensor.Elem](ir.Monoid) (m monoid[T], ok bool) { return }
 
 // ringMonoid has sum and product.
 func ringMonoid[T numbers | complexes](m ir.Monoid) (monoid[T], bool) {
@@ -156,9 +156,9 @@ func boolMonoid(m ir.Monoid) (monoid[bool], bool) {
 
 // monoidFor gives the stage's monoid; one that the class does not have is a mistake.
 func (e elems[T]) monoidFor(c *compiler) monoid[T] {
-	m, ok := e.monoid(c.stage.Monoid)
+	m, ok := e.monoid(c.Monoid)
 	if !ok {
-		c.fail("monoid %s is not defined for %s", c.stage.Monoid, c.stage.Exprs[0].DType)
+		c.fail("monoid %s is not defined for %s", c.Monoid, c.Exprs[0].DType)
 		m.op = func(a, _ T) T { return a }
 	}
 	return m

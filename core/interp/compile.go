@@ -1,6 +1,8 @@
 package interp
 
 import (
+	"unsafe"
+
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -39,9 +41,7 @@ type lanes[T any] func(f *frame, n int) []T
 
 // compiler turns the expressions of one stage into closures.
 type compiler struct {
-	*programRun
-	stage     *ir.Stage
-	extent    []int64 // of all axes
+	*Stage
 	axisIndex map[*ir.Axis]int
 	lane      int // the lane axis, -1 for a stage without axes
 	width     int // lanes in a block
@@ -56,6 +56,29 @@ type compiler struct {
 	uses  map[*ir.Scalar]int
 	scope *scope
 	err   error
+
+	bound []binding // what the closures read and write
+	bytes int64     // that the closures keep
+}
+
+// binding says that some cells are those of a buffer.
+type binding struct {
+	buffer int
+	cells  interface{ bind(*tensor.Tensor) }
+}
+
+// access gives the cells of a buffer; which tensor it is says each run.
+func access[T tensor.Elem](c *compiler, b *ir.Buffer) *cells[T] {
+	to := newCells[T](b.DType)
+	c.bound = append(c.bound, binding{c.code.number[b], to})
+	return to
+}
+
+// room makes a list with an element for each lane.
+func room[T tensor.Elem](c *compiler) []T {
+	var v T
+	c.bytes += int64(c.width) * int64(unsafe.Sizeof(v))
+	return make([]T, c.width)
 }
 
 // scope holds the closures that are evaluated for the same lanes. What a guard guards
@@ -70,14 +93,13 @@ func newScope() *scope {
 	return &scope{nodes: map[*ir.Scalar]any{}, atoms: map[int]lanes[int64]{}}
 }
 
-func (p *programRun) newCompiler(s *ir.Stage) *compiler {
-	c := &compiler{programRun: p, stage: s, axisIndex: map[*ir.Axis]int{}, atomIDs: map[any]int{},
-		forms: map[*ir.Scalar]form{}, loads: map[*ir.Scalar]form{}, vary: map[*ir.Scalar]bool{}, scope: newScope()}
+func (s *Stage) newCompiler() *compiler {
+	c := &compiler{Stage: s, axisIndex: map[*ir.Axis]int{}, atomIDs: map[any]int{},
+		forms: map[*ir.Scalar]form{}, loads: map[*ir.Scalar]form{}, vary: map[*ir.Scalar]bool{}, scope: newScope(), err: s.err}
 	for i, a := range s.AllAxes() {
 		c.axisIndex[a] = i
-		c.extent = append(c.extent, c.eval(a.Extent))
 	}
-	c.uses = eachNode(s, func(x *ir.Scalar) { c.nodes = append(c.nodes, x) })
+	c.uses = eachNode(s.Stage, func(x *ir.Scalar) { c.nodes = append(c.nodes, x) })
 	return c
 }
 
@@ -106,13 +128,13 @@ func eachNode(s *ir.Stage, f func(*ir.Scalar)) map[*ir.Scalar]int {
 // fail keeps the first mistake.
 func (c *compiler) fail(format string, args ...any) {
 	if c.err == nil {
-		c.err = c.errorf(c.stage, format, args...)
+		c.err = c.errorf(format, args...)
 	}
 }
 
 // eval gives the value of a symbolic integer.
 func (c *compiler) eval(e sym.Expr) int64 {
-	n, err := e.Eval(c.symbol)
+	n, err := e.Eval(c.Symbol)
 	if err != nil && c.err == nil {
 		c.err = diag.As(err, diag.Run)
 	}
@@ -143,7 +165,7 @@ func (c *compiler) argsVary(x *ir.Scalar) bool {
 }
 
 // node gives the closure of a node whose class keeps elements as T.
-func node[T any](c *compiler, x *ir.Scalar) lanes[T] {
+func node[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[T] {
 	fn, ok := c.scope.nodes[x]
 	if !ok {
 		fn = classOf(x.DType).node(c, x)
@@ -161,12 +183,12 @@ func node[T any](c *compiler, x *ir.Scalar) lanes[T] {
 }
 
 // none stands in for a node that failed to compile; it is never run.
-func none[T any]() lanes[T] {
+func none[T tensor.Elem]() lanes[T] {
 	return func(_ *frame, n int) []T { return make([]T, n) }
 }
 
 // once lets a node that is used several times be computed once for each position.
-func once[T any](fn lanes[T]) lanes[T] {
+func once[T tensor.Elem](fn lanes[T]) lanes[T] {
 	var tick uint64
 	var v []T
 	return func(f *frame, n int) []T {
@@ -180,12 +202,12 @@ func once[T any](fn lanes[T]) lanes[T] {
 
 // operand is a node as operand of another one: what is the same for all lanes is
 // computed once and repeated.
-func operand[T any](c *compiler, x *ir.Scalar) lanes[T] {
+func operand[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[T] {
 	fn := node[T](c, x)
 	if c.varies(x) || x.Op == ir.OpLit {
 		return fn
 	}
-	out := make([]T, c.width)
+	out := room[T](c)
 	return func(f *frame, n int) []T {
 		v := fn(f, 1)
 		if n == 1 {
@@ -196,17 +218,17 @@ func operand[T any](c *compiler, x *ir.Scalar) lanes[T] {
 	}
 }
 
-func fill[T any](out []T, v T) {
+func fill[T tensor.Elem](out []T, v T) {
 	for i := range out {
 		out[i] = v
 	}
 }
 
 // common compiles what means the same for every class of elements, nil for the rest.
-func common[T any](c *compiler, x *ir.Scalar) lanes[T] {
+func common[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[T] {
 	switch x.Op {
 	case ir.OpLit:
-		out := make([]T, c.width)
+		out := room[T](c)
 		fill(out, cellsOf[T](x.Lit).get(0))
 		return func(_ *frame, n int) []T { return out[:n] }
 	case ir.OpLoad:
@@ -214,7 +236,7 @@ func common[T any](c *compiler, x *ir.Scalar) lanes[T] {
 	case ir.OpGuard:
 		return guard[T](c, x)
 	case ir.OpSelect:
-		cond, a, b, out := operand[bool](c, x.Args[0]), operand[T](c, x.Args[1]), operand[T](c, x.Args[2]), make([]T, c.width)
+		cond, a, b, out := operand[bool](c, x.Args[0]), operand[T](c, x.Args[1]), operand[T](c, x.Args[2]), room[T](c)
 		return func(f *frame, n int) []T {
 			cond, a, b, out := cond(f, n), a(f, n), b(f, n), out[:n]
 			for i := range out {
@@ -238,7 +260,7 @@ func common[T any](c *compiler, x *ir.Scalar) lanes[T] {
 }
 
 // guard evaluates each side for the runs of lanes that it is taken for.
-func guard[T any](c *compiler, x *ir.Scalar) lanes[T] {
+func guard[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[T] {
 	if !c.varies(x.Args[0]) {
 		cond, a, b := node[bool](c, x.Args[0]), operand[T](c, x.Args[1]), operand[T](c, x.Args[2])
 		return func(f *frame, n int) []T {
@@ -248,7 +270,7 @@ func guard[T any](c *compiler, x *ir.Scalar) lanes[T] {
 			return b(f, n)
 		}
 	}
-	cond, out, lane := node[bool](c, x.Args[0]), make([]T, c.width), c.lane
+	cond, out, lane := node[bool](c, x.Args[0]), room[T](c), c.lane
 	outer := c.scope
 	c.scope = newScope()
 	a := operand[T](c, x.Args[1])
@@ -278,8 +300,8 @@ func guard[T any](c *compiler, x *ir.Scalar) lanes[T] {
 }
 
 // map1 applies a function of one operand to every lane.
-func map1[T, A any](c *compiler, a lanes[A], op func(A) T) lanes[T] {
-	out := make([]T, c.width)
+func map1[T, A tensor.Elem](c *compiler, a lanes[A], op func(A) T) lanes[T] {
+	out := room[T](c)
 	return func(f *frame, n int) []T {
 		a, out := a(f, n), out[:n]
 		for i := range out {
@@ -290,8 +312,8 @@ func map1[T, A any](c *compiler, a lanes[A], op func(A) T) lanes[T] {
 }
 
 // zip computes a block from two: kernel has the loop.
-func zip[T, A any](c *compiler, x *ir.Scalar, kernel func(out []T, a, b []A)) lanes[T] {
-	a, b, out := operand[A](c, x.Args[0]), operand[A](c, x.Args[1]), make([]T, c.width)
+func zip[T, A tensor.Elem](c *compiler, x *ir.Scalar, kernel func(out []T, a, b []A)) lanes[T] {
+	a, b, out := operand[A](c, x.Args[0]), operand[A](c, x.Args[1]), room[T](c)
 	return func(f *frame, n int) []T {
 		kernel(out[:n], a(f, n), b(f, n))
 		return out[:n]
@@ -299,7 +321,7 @@ func zip[T, A any](c *compiler, x *ir.Scalar, kernel func(out []T, a, b []A)) la
 }
 
 // each makes a kernel of a function of two operands.
-func each[T, A any](op func(a, b A) T) func(out []T, a, b []A) {
+func each[T, A tensor.Elem](op func(a, b A) T) func(out []T, a, b []A) {
 	return func(out []T, a, b []A) {
 		for i := range out {
 			out[i] = op(a[i], b[i])

@@ -158,7 +158,7 @@ func (x *machine) stack(list []*tensor.Tensor, none ir.TensorType) (*tensor.Tens
 			return nil, diag.New(diag.Run, "a scan output is %s in iteration 0 and %s in iteration %d; all must have one shape", describe(first), describe(t), i)
 		}
 	}
-	out, err := x.mem.make(first.DType(), append([]int64{int64(len(list))}, first.Shape()...))
+	out, err := x.mem.Alloc(first.DType(), append([]int64{int64(len(list))}, first.Shape()...))
 	if err != nil {
 		return nil, err
 	}

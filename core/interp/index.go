@@ -167,7 +167,7 @@ func (c *compiler) atomForm(key any, a atom) form {
 // axisForm is the position along an axis.
 func (c *compiler) axisForm(a *ir.Axis) form {
 	i := c.axisIndex[a]
-	return c.atomForm(a, atom{kind: axisAtom, axis: i, span: span{0, max(c.extent[i]-1, 0)}})
+	return c.atomForm(a, atom{kind: axisAtom, axis: i, span: span{0, max(c.extents[i]-1, 0)}})
 }
 
 // formOf takes an i64 expression apart.
@@ -362,7 +362,7 @@ func (a *address) fill(f *frame, out []int64) {
 
 // formLanes computes a form.
 func (c *compiler) formLanes(f form) lanes[int64] {
-	a, out := c.addressOf(f), make([]int64, c.width)
+	a, out := c.addressOf(f), room[int64](c)
 	return func(f *frame, n int) []int64 {
 		a.fill(f, out[:n])
 		return out[:n]
@@ -388,7 +388,7 @@ func (c *compiler) atomLanes(id int) lanes[int64] {
 // divideLanes computes quotients or remainders. Along lanes that lie step apart the
 // next one follows from the last without a division, if nothing can wrap around.
 func (c *compiler) divideLanes(a atom) lanes[int64] {
-	of, by, out, quot := c.addressOf(a.of), a.by, make([]int64, c.width), a.kind == quotAtom
+	of, by, out, quot := c.addressOf(a.of), a.by, room[int64](c), a.kind == quotAtom
 	if of.regular() && c.span(a.of).known() {
 		dq, dr := floorDiv(of.step, by), floorMod(of.step, by)
 		return func(f *frame, n int) []int64 {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // check says that an index must lie in 0 .. dim-1. Where it is regular, testing the
@@ -66,19 +67,14 @@ func (k *check) violation(f *frame, n int, scratch []int64) (at int64, bad bool)
 }
 
 // load reads a buffer.
-func load[T any](c *compiler, x *ir.Scalar) lanes[T] {
-	t := c.buffers[x.Buf]
-	if t == nil {
-		c.fail("buffer %s is read before it is written", x.Buf.Name)
-		return none[T]()
-	}
-	from, checks, at := cellsOf[T](t), c.checks(t.Shape(), x.Args), c.addressOf(c.loadForm(x))
-	out, scratch, regular := make([]T, c.width), make([]int64, c.width), at.regular()
+func load[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[T] {
+	from, checks, at := access[T](c, x.Buf), c.checks(c.Shape(x.Buf), x.Args), c.addressOf(c.loadForm(x))
+	out, scratch, regular := room[T](c), room[int64](c), at.regular()
 	return func(f *frame, n int) []T {
 		for i := range checks {
 			k := &checks[i]
 			if v, bad := k.violation(f, n, scratch); bad {
-				f.fail(c.errorf(c.stage, "index %d of a load from %s is %d, its dim is %d", k.number, x.Buf.Name, v, k.dim))
+				f.fail(c.errorf("index %d of a load from %s is %d, its dim is %d", k.number, x.Buf.Name, v, k.dim))
 				clear(out)
 				return out[:n]
 			}

@@ -1,9 +1,8 @@
 package interp
 
 import (
-	"cmp"
-
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 func (k boolClass) node(c *compiler, x *ir.Scalar) any {
@@ -59,7 +58,7 @@ func (stringClass) compare(c *compiler, x *ir.Scalar) lanes[bool]        { retur
 func (boolClass) compare(c *compiler, x *ir.Scalar) lanes[bool]          { return equal[bool](c, x) }
 func (complexClass[T, R]) compare(c *compiler, x *ir.Scalar) lanes[bool] { return equal[T](c, x) }
 
-func equal[T comparable](c *compiler, x *ir.Scalar) lanes[bool] {
+func equal[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[bool] {
 	switch x.Op {
 	case ir.OpEq:
 		return zip(c, x, func(out []bool, a, b []T) {
@@ -78,7 +77,7 @@ func equal[T comparable](c *compiler, x *ir.Scalar) lanes[bool] {
 	return none[bool]()
 }
 
-func order[T cmp.Ordered](c *compiler, x *ir.Scalar) lanes[bool] {
+func order[T numbers | string](c *compiler, x *ir.Scalar) lanes[bool] {
 	switch x.Op {
 	case ir.OpLt:
 		return zip(c, x, func(out []bool, a, b []T) {
@@ -119,6 +118,6 @@ func unequalToItself[T floats | complexes](c *compiler, x *ir.Scalar) lanes[bool
 
 // What is no float is no NaN.
 func (e elems[T]) isNaN(c *compiler, _ *ir.Scalar) lanes[bool] {
-	out := make([]bool, c.width)
+	out := room[bool](c)
 	return func(_ *frame, n int) []bool { return out[:n] }
 }

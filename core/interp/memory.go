@@ -11,14 +11,11 @@ type memory struct {
 	budget int64 // 0: none
 	used   int64
 	held   map[*tensor.Tensor]int
-
-	alloc func(tensor.DType, []int64) (*tensor.Tensor, error) // makes tensors; nil: tensor.Make
-	free  func(*tensor.Tensor)                                // takes them back; nil: nobody does
 }
 
-// make allocates a tensor of zeros and holds it; over the budget it is refused before
+// Alloc makes a tensor of zeros and holds it; over the budget it is refused before
 // any memory is touched.
-func (m *memory) make(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+func (m *memory) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	n, ok := tensor.Count(shape)
 	size, ok2 := d.ByteLen(n)
 	if d == tensor.String {
@@ -30,17 +27,16 @@ func (m *memory) make(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	if err := m.room(size); err != nil {
 		return nil, err
 	}
-	alloc := m.alloc
-	if alloc == nil {
-		alloc = tensor.Make
-	}
-	t, err := alloc(d, shape)
+	t, err := tensor.Make(d, shape)
 	if err != nil {
 		return nil, diag.As(err, diag.Run)
 	}
 	m.hold(t)
 	return t, nil
 }
+
+// Free gives up what Alloc holds.
+func (m *memory) Free(t *tensor.Tensor) { m.drop(t) }
 
 func (m *memory) room(size int64) error {
 	if m.budget > 0 && size > m.budget-m.used {
@@ -69,9 +65,6 @@ func (m *memory) drop(v tensor.Value) {
 		case 1:
 			delete(m.held, t)
 			m.used -= size(t)
-			if m.free != nil {
-				m.free(t)
-			}
 		default:
 			m.held[t]--
 		}

@@ -1,28 +1,42 @@
 package interp
 
 import (
-	"context"
+	"fmt"
+	"sync"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
-	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// Stage is a stage of a program that is being run by somebody else's rules: a runtime
-// that has a faster way for some stages, and more threads for the others.
+// Stage is a stage of a program for the values of its symbols. It is compiled when it runs
+// first; what was compiled is kept for the runs to come.
 type Stage struct {
 	*ir.Stage
-	run *programRun
+	code    *Code
+	extents []int64 // of all axes
+	err     error   // why they are not known
+
+	mu    sync.Mutex
+	idle  []*compiled
+	bytes int64 // of all that is compiled
 }
 
-// Buffer gives the tensor of a buffer: of a parameter, an earlier stage, or this one.
-func (s *Stage) Buffer(b *ir.Buffer) *tensor.Tensor { return s.run.buffers[b] }
+// Shape is the shape of a buffer of the program.
+func (s *Stage) Shape(b *ir.Buffer) []int64 { return s.code.shapes[s.code.number[b]] }
 
-// Symbol gives the value of a symbol in this run.
-func (s *Stage) Symbol(name string) (int64, bool) { return s.run.symbol(name) }
+// Symbol gives the value of a symbol.
+func (s *Stage) Symbol(name string) (int64, bool) { return s.code.symbol(name) }
 
-// Context is the run's.
-func (s *Stage) Context() context.Context { return s.run.ctx }
+// Points is how many times the stage's expressions are evaluated, 2^40 at most.
+func (s *Stage) Points() int64 {
+	n := int64(1)
+	for _, e := range s.extents {
+		if n *= max(e, 0); n > 1<<40 {
+			return 1 << 40
+		}
+	}
+	return n
+}
 
 // Parts says whether the stage may be cut into parts that run at the same time: every
 // point is then computed as it would be in one piece, so the bits are the same.
@@ -38,49 +52,74 @@ func (s *Stage) Parts() bool {
 	return true
 }
 
-// Run computes part of parts of the stage; Run(0, 1) is all of it. It may be called
-// from several goroutines for different parts.
-func (s *Stage) Run(part, parts int) (err error) {
+// run computes part of parts of the stage.
+func (s *Stage) run(x *Execution, part, parts int) (err error) {
+	var k *compiled
 	defer func() {
 		if v := recover(); v != nil {
-			err = diag.New(diag.Run, "program @%s failed: %v", s.run.p.Name, v)
+			err = diag.New(diag.Run, "program @%s failed: %v", s.code.p.Name, v)
 		}
+		if k == nil {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil { // it may hold what the run had
+			s.bytes -= k.bytes
+			return
+		}
+		s.idle = append(s.idle, k)
 	}()
-	c := s.run.newCompiler(s.Stage)
-	if c.err == nil {
-		c.checkShapes()
+	if k, err = s.take(); err != nil {
+		return err
 	}
-	if c.err != nil {
-		return c.err
-	}
-	return c.runAlong(c.bestLane(), part, parts)
+	return k.run(x, s, part, parts)
 }
 
-// cut restricts a runner to a part of the points: a range of the spatial axis with the
+// take gives compiled code that nobody uses.
+func (s *Stage) take() (*compiled, error) {
+	s.mu.Lock()
+	if n := len(s.idle); n > 0 {
+		k := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		s.mu.Unlock()
+		return k, nil
+	}
+	s.mu.Unlock()
+	k, err := s.compile()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytes += k.bytes
+	return k, nil
+}
+
+// cut restricts it to a part of the points: a range of the spatial axis with the
 // largest extent, the lane axis last. It is false for a part without points.
-func (c *compiler) cut(r *runner, part, parts int) bool {
+func (k *compiled) cut(s *Stage, part, parts int) bool {
 	split := -1
-	for i := range c.stage.Axes {
-		if i != c.lane && c.extent[i] >= int64(parts) && (split < 0 || c.extent[i] > c.extent[split]) {
+	for i := range s.Axes {
+		if i != k.lane && s.extents[i] >= int64(parts) && (split < 0 || s.extents[i] > s.extents[split]) {
 			split = i
 		}
 	}
-	if split < 0 && c.lane >= 0 && c.lane < len(c.stage.Axes) {
-		split = c.lane
+	if split < 0 && k.lane >= 0 && k.lane < len(s.Axes) {
+		split = k.lane
 	}
 	if split < 0 {
 		return part == 0
 	}
-	n := c.extent[split]
-	r.split = split
-	r.lo, r.hi = n*int64(part)/int64(parts), n*int64(part+1)/int64(parts)
-	return r.lo < r.hi
+	n := s.extents[split]
+	k.split = split
+	k.lo, k.hi = n*int64(part)/int64(parts), n*int64(part+1)/int64(parts)
+	return k.lo < k.hi
 }
 
-// RunStages runs a program stage by stage as stage says, which must compute each stage
-// it is given. alloc makes temporaries, and results where results is nil; free takes each
-// temporary back after the stage that reads it last. After an error some are not given back.
-func RunStages(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor,
-	alloc func(tensor.DType, []int64) (*tensor.Tensor, error), free func(*tensor.Tensor), stage func(*Stage) error) ([]*tensor.Tensor, error) {
-	return runProgram(ctx, p, bind, args, results, &memory{alloc: alloc, free: free}, stage)
+// errorf is an error about the stage.
+func (s *Stage) errorf(format string, args ...any) error {
+	e := diag.New(diag.Run, format, args...)
+	e.Msg = fmt.Sprintf("program @%s, stage %s: %s", s.code.p.Name, s.Out().Name, e.Msg)
+	return e
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
@@ -13,7 +14,7 @@ import (
 // RunProgram runs a tensor program and gives its results. bind are the values of
 // p.Syms, args its parameters in order.
 func RunProgram(ctx context.Context, p *ir.Program, bind []int64, args []*tensor.Tensor) ([]*tensor.Tensor, error) {
-	return runProgram(ctx, p, bind, args, nil, &memory{}, nil)
+	return runProgram(ctx, p, bind, args, nil, &memory{})
 }
 
 // RunProgramInto is RunProgram into results of the right types and shapes, which may
@@ -22,55 +23,142 @@ func RunProgramInto(ctx context.Context, p *ir.Program, bind []int64, args, resu
 	if len(results) != len(p.Results) {
 		return diag.New(diag.Run, "%d results for program @%s, which has %d", len(results), p.Name, len(p.Results))
 	}
-	_, err := runProgram(ctx, p, bind, args, results, &memory{}, nil)
+	_, err := runProgram(ctx, p, bind, args, results, &memory{})
 	return err
 }
 
-// programRun is one run of a program.
-type programRun struct {
-	p       *ir.Program
-	ctx     context.Context
-	bind    []int64
-	buffers map[*ir.Buffer]*tensor.Tensor
-	mem     *memory
-	stage   func(*Stage) error // computes a stage; nil: runStage does
+// runProgram runs a program into results, or into new ones where that is nil.
+func runProgram(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem Memory) ([]*tensor.Tensor, error) {
+	c, err := Compile(p, bind)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*tensor.Tensor, len(p.Results))
+	copy(out, results)
+	return out, c.Run(ctx, args, out, mem, func(x *Execution, i int) error { return x.Stage(i, 0, 1) })
 }
 
-// runProgram runs a program into results, or into new ones where that is nil.
-func runProgram(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem *memory, stage func(*Stage) error) (out []*tensor.Tensor, err error) {
-	r := &programRun{p: p, ctx: ctx, bind: bind, buffers: map[*ir.Buffer]*tensor.Tensor{}, mem: mem, stage: stage}
+// Code is a program for the values of its symbols, which decide all shapes. It may be run
+// by several goroutines at a time.
+type Code struct {
+	Stages []*Stage
+
+	p       *ir.Program
+	bind    []int64
+	buffers []*ir.Buffer
+	number  map[*ir.Buffer]int
+	shapes  [][]int64
+	last    [][]int   // temporaries that each stage is the last to read
+	idle    sync.Pool // of *Execution
+}
+
+// Compile readies a program for values of p.Syms.
+func Compile(p *ir.Program, bind []int64) (*Code, error) {
+	if len(bind) != len(p.Syms) {
+		return nil, diag.New(diag.Run, "%d values for the symbols of program @%s, which has %d", len(bind), p.Name, len(p.Syms))
+	}
+	c := &Code{p: p, bind: slices.Clone(bind), number: map[*ir.Buffer]int{}}
+	for _, list := range [][]*ir.Buffer{p.Params, p.Results, p.Temps()} {
+		for _, b := range list {
+			shape, err := c.shape(b)
+			if err != nil {
+				return nil, err
+			}
+			c.number[b] = len(c.buffers)
+			c.buffers, c.shapes = append(c.buffers, b), append(c.shapes, shape)
+		}
+	}
+	for _, s := range p.Stages {
+		st := &Stage{Stage: s, code: c}
+		for _, a := range s.AllAxes() {
+			n, err := a.Extent.Eval(c.symbol)
+			if err != nil && st.err == nil {
+				st.err = diag.As(err, diag.Run)
+			}
+			st.extents = append(st.extents, n)
+		}
+		c.Stages = append(c.Stages, st)
+	}
+	c.lastReads()
+	return c, nil
+}
+
+// Bytes is about what the code takes.
+func (c *Code) Bytes() int64 {
+	n := int64(len(c.buffers)) * nodeBytes
+	for _, s := range c.Stages {
+		s.mu.Lock()
+		n += s.bytes + nodeBytes
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// Execution is one run of a program.
+type Execution struct {
+	*Code
+	ctx     context.Context
+	mem     Memory
+	tensors []*tensor.Tensor
+	own     []bool // made here
+}
+
+// Memory gives out tensors. What Alloc gives may hold anything; Free takes it back.
+type Memory interface {
+	Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error)
+	Free(t *tensor.Tensor)
+}
+
+// Run runs the program. Results that are nil are made. stage computes a stage, with
+// Execution.Stage or in another way. Temporaries come from mem and go back to it.
+func (c *Code) Run(ctx context.Context, args, results []*tensor.Tensor, mem Memory, stage func(x *Execution, i int) error) (err error) {
+	x, _ := c.idle.Get().(*Execution)
+	if x == nil {
+		x = &Execution{Code: c, tensors: make([]*tensor.Tensor, len(c.buffers)), own: make([]bool, len(c.buffers))}
+	}
+	x.ctx, x.mem = ctx, mem
 	defer func() {
 		if v := recover(); v != nil {
-			out, err = nil, diag.New(diag.Run, "program @%s failed: %v", p.Name, v)
+			err = diag.New(diag.Run, "program @%s failed: %v", c.p.Name, v)
 		}
+		if err != nil {
+			for i, t := range x.tensors {
+				if t != nil && x.own[i] {
+					mem.Free(t)
+				}
+			}
+		}
+		clear(x.tensors)
+		clear(x.own)
+		x.ctx, x.mem = nil, nil
+		c.idle.Put(x)
 	}()
-	if len(bind) != len(p.Syms) || len(args) != len(p.Params) {
-		return nil, diag.New(diag.Run, "%d symbols and %d operands for program @%s, which has %d and %d",
-			len(bind), len(args), p.Name, len(p.Syms), len(p.Params))
+	if len(args) != len(c.p.Params) || len(results) != len(c.p.Results) {
+		return diag.New(diag.Run, "%d operands for %d results of program @%s, which takes %d for %d",
+			len(args), len(results), c.p.Name, len(c.p.Params), len(c.p.Results))
 	}
-	for i, b := range p.Params {
-		if err := r.give(b, args[i]); err != nil {
-			return nil, err
+	for i, t := range args {
+		if err := x.give(i, t); err != nil {
+			return err
 		}
 	}
 	for i, t := range results {
-		if err := r.give(p.Results[i], t); err != nil {
-			return nil, err
+		if t != nil {
+			if err := x.give(len(args)+i, t); err != nil {
+				return err
+			}
 		}
 	}
-	return r.run()
+	return x.run(results, stage)
 }
 
 // give sets a buffer that comes from outside.
-func (r *programRun) give(b *ir.Buffer, t *tensor.Tensor) error {
-	shape, err := r.shape(b)
-	if err != nil {
-		return err
+func (x *Execution) give(i int, t *tensor.Tensor) error {
+	b := x.buffers[i]
+	if t == nil || t.DType() != b.DType || !slices.Equal(t.Shape(), x.shapes[i]) {
+		return diag.New(diag.Run, "buffer %s of program @%s is %s%v, not %s", b.Name, x.p.Name, b.DType, x.shapes[i], describe(t))
 	}
-	if t == nil || t.DType() != b.DType || !slices.Equal(t.Shape(), shape) {
-		return diag.New(diag.Run, "buffer %s of program @%s is %s%v, not %s", b.Name, r.p.Name, b.DType, shape, describe(t))
-	}
-	r.buffers[b] = t
+	x.tensors[i] = t
 	return nil
 }
 
@@ -81,68 +169,64 @@ func describe(t *tensor.Tensor) string {
 	return fmt.Sprintf("%s%v", t.DType(), t.Shape())
 }
 
-func (r *programRun) run() ([]*tensor.Tensor, error) {
-	last := lastReads(r.p)
-	for i, s := range r.p.Stages {
+func (x *Execution) run(results []*tensor.Tensor, stage func(x *Execution, i int) error) error {
+	for i, s := range x.Stages {
 		for _, b := range s.Outs {
-			if err := r.make(b); err != nil {
-				return nil, err
+			if err := x.make(x.number[b]); err != nil {
+				return err
 			}
 		}
 		if s.Kind == ir.ScatterStage {
-			if base := r.buffers[s.Base]; base != nil {
-				copy(r.buffers[s.Out()].Bytes(), base.Bytes())
-				copy(r.buffers[s.Out()].Strings(), base.Strings())
+			if base, out := x.Tensor(s.Base), x.Tensor(s.Out()); base != nil {
+				copy(out.Bytes(), base.Bytes())
+				copy(out.Strings(), base.Strings())
 			}
 		}
-		if r.stage != nil {
-			if err := r.stage(&Stage{s, r}); err != nil {
-				return nil, err
-			}
-		} else if err := r.runStage(s); err != nil {
-			return nil, err
+		if err := stage(x, i); err != nil {
+			return err
 		}
-		for _, b := range last[i] {
-			r.mem.drop(r.buffers[b])
-			delete(r.buffers, b)
+		for _, b := range x.last[i] {
+			x.mem.Free(x.tensors[b])
+			x.tensors[b] = nil
 		}
 	}
-	out := make([]*tensor.Tensor, len(r.p.Results))
-	for i, b := range r.p.Results {
-		if out[i] = r.buffers[b]; out[i] == nil {
-			return nil, diag.New(diag.Run, "program @%s does not write its result %s", r.p.Name, b.Name)
+	for i, b := range x.p.Results {
+		if results[i] = x.Tensor(b); results[i] == nil {
+			return diag.New(diag.Run, "program @%s does not write its result %s", x.p.Name, b.Name)
 		}
 	}
-	return out, nil
-}
-
-// make allocates a buffer unless it was given.
-func (r *programRun) make(b *ir.Buffer) error {
-	if r.buffers[b] != nil {
-		return nil
-	}
-	shape, err := r.shape(b)
-	if err != nil {
-		return err
-	}
-	t, err := r.mem.make(b.DType, shape)
-	if err != nil {
-		return err
-	}
-	r.buffers[b] = t
 	return nil
 }
 
+// make allocates a buffer unless it was given.
+func (x *Execution) make(i int) (err error) {
+	if x.tensors[i] == nil {
+		x.tensors[i], err = x.mem.Alloc(x.buffers[i].DType, x.shapes[i])
+		x.own[i] = err == nil
+	}
+	return err
+}
+
+// Tensor gives the tensor of a buffer: of a parameter, of a result, or of a stage before.
+func (x *Execution) Tensor(b *ir.Buffer) *tensor.Tensor { return x.tensors[x.number[b]] }
+
+// Context is the run's.
+func (x *Execution) Context() context.Context { return x.ctx }
+
+// Stage computes part of parts of stage i; 0 of 1 is all of it. It may be called from
+// several goroutines for different parts.
+func (x *Execution) Stage(i, part, parts int) error { return x.Stages[i].run(x, part, parts) }
+
 // shape gives the dims of a buffer.
-func (r *programRun) shape(b *ir.Buffer) ([]int64, error) {
+func (c *Code) shape(b *ir.Buffer) ([]int64, error) {
 	shape := make([]int64, len(b.Dims))
 	for i, d := range b.Dims {
-		n, err := d.Eval(r.symbol)
+		n, err := d.Eval(c.symbol)
 		if err != nil {
 			return nil, diag.As(err, diag.Run)
 		}
 		if n < 0 {
-			return nil, diag.New(diag.Run, "dim %d of buffer %s of program @%s is %s = %d", i, b.Name, r.p.Name, d, n)
+			return nil, diag.New(diag.Run, "dim %d of buffer %s of program @%s is %s = %d", i, b.Name, c.p.Name, d, n)
 		}
 		shape[i] = n
 	}
@@ -150,41 +234,28 @@ func (r *programRun) shape(b *ir.Buffer) ([]int64, error) {
 }
 
 // symbol gives the value of one of the program's symbols.
-func (r *programRun) symbol(name string) (int64, bool) {
-	for i, s := range r.p.Syms {
+func (c *Code) symbol(name string) (int64, bool) {
+	for i, s := range c.p.Syms {
 		if s == name {
-			return r.bind[i], true
+			return c.bind[i], true
 		}
 	}
 	return 0, false
 }
 
-// errorf is an error about a stage.
-func (r *programRun) errorf(s *ir.Stage, format string, args ...any) error {
-	e := diag.New(diag.Run, format, args...)
-	e.Msg = fmt.Sprintf("program @%s, stage %s: %s", r.p.Name, s.Out().Name, e.Msg)
-	return e
-}
-
-// lastReads tells after which stage each temporary is done with.
-func lastReads(p *ir.Program) [][]*ir.Buffer {
+// lastReads finds after which stage each temporary is done with.
+func (c *Code) lastReads() {
 	at := map[*ir.Buffer]int{}
-	for i, s := range p.Stages {
+	for i, s := range c.p.Stages {
 		for _, b := range s.Outs {
 			at[b] = i
 		}
-		if s.Base != nil {
-			at[s.Base] = i
+		for _, b := range s.Reads() {
+			at[b] = i
 		}
-		eachNode(s, func(x *ir.Scalar) {
-			if x.Op == ir.OpLoad {
-				at[x.Buf] = i
-			}
-		})
 	}
-	out := make([][]*ir.Buffer, len(p.Stages))
-	for _, b := range p.Temps() {
-		out[at[b]] = append(out[at[b]], b)
+	c.last = make([][]int, len(c.p.Stages))
+	for _, b := range c.p.Temps() {
+		c.last[at[b]] = append(c.last[at[b]], c.number[b])
 	}
-	return out
 }

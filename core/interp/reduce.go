@@ -22,10 +22,10 @@ type reducer interface {
 // reduceCode walks over the results; for each block of them, or for each one where the
 // lanes run along the innermost reduction axis, over the reduction axes in order.
 func (c *compiler) reduceCode() func(r *runner) {
-	s := c.stage
+	s := c.Stage
 	if m := s.Monoid; m == ir.ArgMax || m == ir.ArgMin {
 		for i := range s.Red {
-			if n := len(s.Axes) + i; c.extent[n] == 0 {
+			if n := len(s.Axes) + i; c.extents[n] == 0 {
 				c.fail("%s over nothing: a reduced axis is empty", m)
 			}
 		}
@@ -73,13 +73,13 @@ func (c *compiler) reduceCode() func(r *runner) {
 func (e elems[T]) reduce(c *compiler) reducer { return e.folder(c) }
 
 func (e floatClass[T]) reduce(c *compiler) reducer {
-	x := c.stage.Exprs
-	switch c.stage.Monoid {
+	x := c.Exprs
+	switch c.Monoid {
 	case ir.ArgMax, ir.ArgMin:
 		return newExtreme[T](c)
 	case ir.MeanVar:
-		return &moments[T]{v: operand[T](c, x[0]), mean: make([]T, c.width), m2: make([]T, c.width),
-			outs: [2]func(*frame, []T){store[T](c, c.stage.Outs[0]), store[T](c, c.stage.Outs[1])}}
+		return &moments[T]{v: operand[T](c, x[0]), mean: room[T](c), m2: room[T](c),
+			outs: [2]func(*frame, []T){store[T](c, c.Outs[0]), store[T](c, c.Outs[1])}}
 	case ir.SoftmaxSum:
 		if x[1].DType == tensor.F64 {
 			return newSoftmaxSum[T, float64](c)
@@ -90,7 +90,7 @@ func (e floatClass[T]) reduce(c *compiler) reducer {
 }
 
 func (e intClass[T]) reduce(c *compiler) reducer {
-	switch c.stage.Monoid {
+	switch c.Monoid {
 	case ir.ArgMax, ir.ArgMin:
 		return newExtreme[T](c)
 	}
@@ -98,7 +98,7 @@ func (e intClass[T]) reduce(c *compiler) reducer {
 }
 
 // folder is the reducer of the plain monoids.
-type folder[T any] struct {
+type folder[T tensor.Elem] struct {
 	monoid[T]
 	v   lanes[T]
 	acc []T
@@ -106,7 +106,7 @@ type folder[T any] struct {
 }
 
 func (e elems[T]) folder(c *compiler) *folder[T] {
-	return &folder[T]{monoid: e.monoidFor(c), v: operand[T](c, c.stage.Exprs[0]), acc: make([]T, c.width), out: store[T](c, c.stage.Out())}
+	return &folder[T]{monoid: e.monoidFor(c), v: operand[T](c, c.Exprs[0]), acc: room[T](c), out: store[T](c, c.Out())}
 }
 
 func (r *folder[T]) reset(n int) { fill(r.acc[:n], r.identity) }
@@ -135,13 +135,13 @@ type extreme[T numbers] struct {
 }
 
 func newExtreme[T numbers](c *compiler) reducer {
-	s := c.stage
+	s := c.Stage
 	better := func(v, best T) bool { return v > best || v != v && best == best }
 	if s.Monoid == ir.ArgMin {
 		better = func(v, best T) bool { return v < best || v != v && best == best }
 	}
 	return &extreme[T]{v: operand[T](c, s.Exprs[0]), pos: numberLanes(c, s.Exprs[1]), better: better,
-		best: make([]T, c.width), at: make([]int64, c.width), started: make([]bool, c.width),
+		best: room[T](c), at: room[int64](c), started: room[bool](c),
 		outV: store[T](c, s.Outs[0]), outAt: storeNumbers(c, s.Outs[1])}
 }
 
@@ -182,7 +182,7 @@ func storeNumbers(c *compiler, b *ir.Buffer) func(f *frame, v []int64) {
 	if b.DType == tensor.I64 {
 		return store[int64](c, b)
 	}
-	out, narrow := store[int32](c, b), make([]int32, c.width)
+	out, narrow := store[int32](c, b), room[int32](c)
 	return func(f *frame, v []int64) {
 		for i, x := range v {
 			narrow[i] = int32(x)
@@ -242,9 +242,9 @@ type softmaxSum[S, V floats] struct {
 }
 
 func newSoftmaxSum[S, V floats](c *compiler) reducer {
-	s := c.stage
+	s := c.Stage
 	return &softmaxSum[S, V]{score: operand[S](c, s.Exprs[0]), value: operand[V](c, s.Exprs[1]),
-		top: make([]S, c.width), sum: make([]V, c.width), total: make([]V, c.width),
+		top: room[S](c), sum: room[V](c), total: room[V](c),
 		outM: store[S](c, s.Outs[0]), outs: [2]func(*frame, []V){store[V](c, s.Outs[1]), store[V](c, s.Outs[2])}}
 }
 

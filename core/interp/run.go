@@ -347,7 +347,7 @@ func (x *machine) program(p *ir.Program, bind []int64, args []tensor.Value) ([]t
 		}
 		params[i] = t
 	}
-	got, err := runProgram(x.ctx, p, bind, params, nil, x.mem, nil)
+	got, err := runProgram(x.ctx, p, bind, params, nil, x.mem)
 	if err != nil {
 		return nil, err
 	}

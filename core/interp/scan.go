@@ -1,5 +1,7 @@
 package interp
 
+import "github.com/pitopt/pitopt/core/tensor"
+
 // scanner accumulates along an axis and stores what is there on the way.
 type scanner interface {
 	reducer
@@ -10,9 +12,9 @@ type scanner interface {
 // scanCode walks along the scan axis for blocks of points beside each other, or in
 // blocks along the scan axis itself.
 func (c *compiler) scanCode() func(r *runner) {
-	s := c.stage
+	s := c.Stage
 	acc, axis := classOf(s.Exprs[0].DType).scan(c), c.axisIndex[s.ScanAxis]
-	outer, extent := c.axesBut(c.lane, axis), c.extent[axis]
+	outer, extent := c.axesBut(c.lane, axis), c.extents[axis]
 	if c.lane == axis {
 		return func(r *runner) {
 			r.each(outer, func() bool {
@@ -62,10 +64,10 @@ func (c *compiler) scanCode() func(r *runner) {
 }
 
 func (e elems[T]) scan(c *compiler) scanner {
-	return &sweeper[T]{e.folder(c), make([]T, c.width)}
+	return &sweeper[T]{e.folder(c), room[T](c)}
 }
 
-type sweeper[T any] struct {
+type sweeper[T tensor.Elem] struct {
 	*folder[T]
 	res []T
 }

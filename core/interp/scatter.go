@@ -5,14 +5,14 @@ import "github.com/pitopt/pitopt/core/ir"
 // scatter compiles the writing of updates; Out holds Base already. Updates come in
 // index order, which decides which of several to one place is the last.
 func (e elems[T]) scatter(c *compiler) func(f *frame, n int) {
-	s := c.stage
-	t := c.buffers[s.Out()]
+	s := c.Stage
+	shape := c.Shape(s.Out())
 	index := make([]form, len(s.Index))
 	for i, x := range s.Index {
 		index[i] = c.formOf(x)
 	}
-	to, v := cellsOf[T](t), operand[T](c, s.Exprs[0])
-	checks, at, scratch := c.checks(t.Shape(), s.Index), c.addressOf(c.flat(t.Shape(), index)), make([]int64, c.width)
+	to, v := access[T](c, s.Out()), operand[T](c, s.Exprs[0])
+	checks, at, scratch := c.checks(shape, s.Index), c.addressOf(c.flat(shape, index)), room[int64](c)
 	op := func(_, v T) T { return v }
 	if s.Monoid != ir.Last {
 		op = e.monoidFor(c).op
@@ -20,7 +20,7 @@ func (e elems[T]) scatter(c *compiler) func(f *frame, n int) {
 	return func(f *frame, n int) {
 		for i := range checks {
 			if w, bad := checks[i].violation(f, n, scratch); bad {
-				f.fail(c.errorf(s, "index %d of a scatter to %s is %d, its dim is %d", checks[i].number, s.Out().Name, w, checks[i].dim))
+				f.fail(c.errorf("index %d of a scatter to %s is %d, its dim is %d", checks[i].number, s.Out().Name, w, checks[i].dim))
 				return
 			}
 		}

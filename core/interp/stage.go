@@ -5,6 +5,7 @@ import (
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // checkEvery is the number of points after which a stage looks whether it is to stop.
@@ -73,54 +74,82 @@ func (r *runner) done(n int) bool {
 	return r.err == nil
 }
 
-// runStage computes a stage into its buffers, which are there.
-func (p *programRun) runStage(s *ir.Stage) error {
-	c := p.newCompiler(s)
+// compiled is a stage that is compiled: closures, with room for the values on their way.
+// It is for one goroutine at a time.
+type compiled struct {
+	runner
+	walk  func(r *runner)
+	bound []binding
+	bytes int64
+}
+
+// compile compiles the stage along the axis that is best.
+func (s *Stage) compile() (*compiled, error) {
+	c := s.newCompiler()
 	if c.err == nil {
 		c.checkShapes()
 	}
 	if c.err != nil {
-		return c.err
+		return nil, c.err
 	}
-	return c.runAlong(c.bestLane(), 0, 1)
+	return c.along(c.bestLane())
 }
 
-// runAlong compiles and runs the stage with a lane axis: all of it, or one of several
-// parts.
-func (c *compiler) runAlong(lane, part, parts int) error {
+// nodeBytes is about what a node's closures take, beside their lanes.
+const nodeBytes = 200
+
+// along compiles the stage with a lane axis.
+func (c *compiler) along(lane int) (*compiled, error) {
 	c.lane, c.width = lane, 1
 	if lane >= 0 {
-		c.width = int(max(1, min(maxLanes, c.extent[lane])))
+		c.width = int(max(1, min(maxLanes, c.extents[lane])))
 	}
 	clear(c.vary)
-	run := c.stageCode()
+	walk := c.stageCode()
 	if c.err != nil {
-		return c.err
+		return nil, c.err
 	}
-	for i := range c.stage.Axes {
-		if c.extent[i] == 0 { // no points; other axes may be long
+	return &compiled{runner: runner{frame: &frame{at: make([]int64, len(c.extents))}, extent: c.extents, lane: c.lane, width: c.width},
+		walk: walk, bound: c.bound, bytes: c.bytes + int64(len(c.nodes))*nodeBytes}, nil
+}
+
+// run computes part of parts of the stage.
+func (k *compiled) run(x *Execution, s *Stage, part, parts int) error {
+	for i := range s.Axes {
+		if s.extents[i] == 0 { // no points; other axes may be long
 			return nil
 		}
 	}
-	r := &runner{frame: &frame{at: make([]int64, len(c.extent))}, ctx: c.ctx, extent: c.extent, lane: c.lane, width: c.width, split: -1}
-	if parts > 1 && !c.cut(r, part, parts) {
+	k.ctx, k.err, k.points, k.split = x.ctx, nil, 0, -1
+	if parts > 1 && !k.cut(s, part, parts) {
 		return nil
 	}
-	run(r)
-	return r.err
+	for _, b := range k.bound {
+		t := x.tensors[b.buffer]
+		if t == nil {
+			return s.errorf("buffer %s is read before it is written", s.code.buffers[b.buffer].Name)
+		}
+		b.cells.bind(t)
+	}
+	k.walk(&k.runner)
+	for _, b := range k.bound { // what the run had is not kept
+		b.cells.bind(nil)
+	}
+	k.ctx = nil
+	return k.err
 }
 
 // checkShapes makes sure that axes and buffers agree: types say so, but some of it is
 // only known now.
 func (c *compiler) checkShapes() {
-	for _, b := range c.stage.Outs {
-		for i, n := range c.buffers[b].Shape() {
-			if c.stage.Kind == ir.ScatterStage {
-				if base := c.buffers[c.stage.Base].Shape()[i]; base != n {
-					c.fail("dim %d of %s is %d, that of its base %s is %d", i, b.Name, n, c.stage.Base.Name, base)
+	for _, b := range c.Outs {
+		for i, n := range c.Shape(b) {
+			if c.Kind == ir.ScatterStage {
+				if base := c.Shape(c.Base)[i]; base != n {
+					c.fail("dim %d of %s is %d, that of its base %s is %d", i, b.Name, n, c.Base.Name, base)
 				}
-			} else if c.extent[i] != n {
-				c.fail("dim %d of %s is %d, but its axis runs to %d", i, b.Name, n, c.extent[i])
+			} else if c.extents[i] != n {
+				c.fail("dim %d of %s is %d, but its axis runs to %d", i, b.Name, n, c.extents[i])
 			}
 		}
 	}
@@ -128,7 +157,7 @@ func (c *compiler) checkShapes() {
 
 // stageCode compiles the stage.
 func (c *compiler) stageCode() func(r *runner) {
-	s := c.stage
+	s := c.Stage
 	switch s.Kind {
 	case ir.ReduceStage:
 		return c.reduceCode()
@@ -169,7 +198,7 @@ func (c *compiler) stageCode() func(r *runner) {
 func (c *compiler) axesBut(without ...int) []int {
 	var out []int
 next:
-	for i := range c.stage.Axes {
+	for i := range c.Axes {
 		for _, w := range without {
 			if i == w {
 				continue next
@@ -187,18 +216,18 @@ func (e elems[T]) write(c *compiler, b *ir.Buffer, x *ir.Scalar) func(f *frame, 
 }
 
 // store puts lanes into a buffer whose dims are the stage's axes.
-func store[T any](c *compiler, b *ir.Buffer) func(f *frame, v []T) {
-	to, at := cellsOf[T](c.buffers[b]), c.addressOf(c.outForm(b))
+func store[T tensor.Elem](c *compiler, b *ir.Buffer) func(f *frame, v []T) {
+	to, at := access[T](c, b), c.addressOf(c.outForm(b))
 	return func(f *frame, v []T) { to.put(at.start(f), at.step, v) }
 }
 
 // outForm is the address in a buffer whose dims are the stage's axes.
 func (c *compiler) outForm(b *ir.Buffer) form {
-	index := make([]form, len(c.stage.Axes))
-	for i, a := range c.stage.Axes {
+	index := make([]form, len(c.Axes))
+	for i, a := range c.Axes {
 		index[i] = c.axisForm(a)
 	}
-	return c.flat(c.buffers[b].Shape(), index)
+	return c.flat(c.Shape(b), index)
 }
 
 // Rough costs in nanoseconds, to choose the lane axis by.
@@ -217,7 +246,7 @@ const (
 // the reduction axes it can only be the innermost one, and so it is with the updates of
 // a scatter.
 func (c *compiler) laneAxes() []int {
-	s := c.stage
+	s := c.Stage
 	if s.Kind == ir.ScatterStage {
 		if len(s.Axes) == 0 {
 			return nil
@@ -226,7 +255,7 @@ func (c *compiler) laneAxes() []int {
 	}
 	axes := c.axesBut()
 	if len(s.Red) > 0 {
-		axes = append(axes, len(c.extent)-1)
+		axes = append(axes, len(c.extents)-1)
 	}
 	return axes
 }
@@ -279,24 +308,24 @@ func (c *compiler) laneCost(lane int) float64 {
 			}
 		}
 	}
-	if lane >= len(c.stage.Axes) {
+	if lane >= len(c.Axes) {
 		cost += chainCost
-	} else if c.stage.Kind == ir.MapStage {
-		access(c.outForm(c.stage.Out()))
+	} else if c.Kind == ir.MapStage {
+		access(c.outForm(c.Out()))
 	}
-	n := max(1, min(maxLanes, c.extent[lane]))
+	n := max(1, min(maxLanes, c.extents[lane]))
 	return cost + float64(1+len(c.nodes))*callCost/float64(n)
 }
 
 // loadForm is the address that a load reads.
 func (c *compiler) loadForm(x *ir.Scalar) form {
 	f, ok := c.loads[x]
-	if !ok && c.buffers[x.Buf] != nil {
+	if !ok {
 		index := make([]form, len(x.Args))
 		for i, a := range x.Args {
 			index[i] = c.formOf(a)
 		}
-		f = c.flat(c.buffers[x.Buf].Shape(), index)
+		f = c.flat(c.Shape(x.Buf), index)
 		c.loads[x] = f
 	}
 	return f

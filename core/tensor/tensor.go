@@ -120,13 +120,28 @@ func Make(d DType, shape []int64) (*Tensor, error) {
 	if size > maxBytes || d == String && n > maxBytes/int64(unsafe.Sizeof("")) {
 		return nil, fmt.Errorf("a %s tensor of shape %v does not fit memory", d, shape)
 	}
-	t := &Tensor{dtype: d, shape: slices.Clone(shape), len: n}
+	t := newTensor(Tensor{dtype: d, len: n}, shape)
 	if d == String {
 		t.strs = make([]string, n)
 	} else {
 		t.data = alloc(size)
 	}
 	return t, nil
+}
+
+// newTensor is t with a copy of a shape, which as a rule lies beside it: a run makes many
+// tensors.
+func newTensor(t Tensor, shape []int64) *Tensor {
+	h := &struct {
+		Tensor
+		dims [4]int64
+	}{Tensor: t}
+	if len(shape) > len(h.dims) {
+		h.shape = slices.Clone(shape)
+	} else {
+		h.shape = h.dims[:copy(h.dims[:], shape):len(shape)]
+	}
+	return &h.Tensor
 }
 
 // New is Make for shapes that are known to be right; it panics on others.
@@ -154,7 +169,7 @@ func FromBytes(d DType, shape []int64, b []byte) (*Tensor, error) {
 	if !unalignedLoads && len(b) > 0 && uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
 		b = append(alloc(size)[:0], b...)
 	}
-	return &Tensor{dtype: d, shape: slices.Clone(shape), len: n, data: b}, nil
+	return newTensor(Tensor{dtype: d, len: n, data: b}, shape), nil
 }
 
 // unalignedLoads says that the machine loads words from any address. Weights in a model
@@ -167,7 +182,7 @@ func FromStrings(shape []int64, s []string) (*Tensor, error) {
 	if n, ok := Count(shape); !ok || n != int64(len(s)) {
 		return nil, fmt.Errorf("%d strings do not fill shape %v", len(s), shape)
 	}
-	return &Tensor{dtype: String, shape: slices.Clone(shape), len: int64(len(s)), strs: s}, nil
+	return newTensor(Tensor{dtype: String, len: int64(len(s)), strs: s}, shape), nil
 }
 
 func dtypeOf[T Elem]() DType {
@@ -272,9 +287,7 @@ func (t *Tensor) View(shape ...int64) (*Tensor, error) {
 	if n, ok := Count(shape); !ok || n != t.len {
 		return nil, fmt.Errorf("%d elements do not fill shape %v", t.len, shape)
 	}
-	v := *t
-	v.shape = slices.Clone(shape)
-	return &v, nil
+	return newTensor(*t, shape), nil
 }
 
 // Clone copies the tensor.

@@ -22,6 +22,7 @@ import (
 type Device struct {
 	threads int
 	alone   int64 // points up to which a stage is not worth a second thread
+	codes   codes
 }
 
 // New makes a device with a number of threads; 0 takes all processors.
@@ -37,38 +38,27 @@ func (d *Device) Target() *target.Target {
 	return &target.Target{Name: "cpu", Threads: d.threads, BoundedResult: 1 << 20}
 }
 
-// Close gives up nothing: the device holds nothing between runs.
-func (d *Device) Close() error { return nil }
+// Close gives up nothing but memory.
+func (d *Device) Close() error {
+	d.codes.clear()
+	return nil
+}
 
 // Run computes a program stage by stage.
 func (d *Device) Run(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem rt.Memory) error {
-	_, err := interp.RunStages(ctx, p, bind, args, results, mem.Alloc, mem.Free, func(s *interp.Stage) error {
-		if g, ok := match(s); ok {
-			return d.product(s, g, mem)
-		}
-		parts := 1
-		if s.Parts() && points(s) > d.alone {
-			parts = d.threads
-		}
-		return parallel(parts, func(i int) error { return s.Run(i, parts) })
-	})
-	return err
-}
-
-// points is how many times the stage's expression is evaluated.
-func points(s *interp.Stage) int64 {
-	n := int64(1)
-	for _, a := range s.AllAxes() {
-		e, err := a.Extent.Eval(s.Symbol)
-		if err != nil {
-			return 0
-		}
-		n *= max(e, 0)
-		if n > 1<<40 {
-			break
-		}
+	c, err := d.codes.get(d, p, bind)
+	if err != nil {
+		return err
 	}
-	return n
+	return c.Run(ctx, args, results, mem, func(x *interp.Execution, i int) error {
+		if g := c.products[i]; g != nil {
+			return d.product(x, g, mem)
+		}
+		if c.parts[i] == 1 {
+			return x.Stage(i, 0, 1)
+		}
+		return parallel(c.parts[i], func(part int) error { return x.Stage(i, part, c.parts[i]) })
+	})
 }
 
 // parallel runs f(0) .. f(n-1) at the same time, the first one here, and gives the first

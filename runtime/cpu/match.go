@@ -15,7 +15,7 @@ import (
 // one factor uses are rows m, of A, or columns n, of B.
 type product struct {
 	a, b  operand
-	out   *tensor.Tensor
+	out   *ir.Buffer
 	batch []loop
 	m, n  []loop // spatial loops of A alone, of B alone
 	k     []loop
@@ -27,9 +27,9 @@ type loop struct {
 	a, b, out int64
 }
 
-// operand is a factor: its data and the address at the origin of all axes.
+// operand is a factor: its buffer and the address at the origin of all axes.
 type operand struct {
-	t    *tensor.Tensor
+	buf  *ir.Buffer
 	base int64
 	step map[*ir.Axis]int64
 	pad  *padding // nil: loads are never outside
@@ -66,15 +66,12 @@ func match(s *interp.Stage) (*product, bool) {
 
 // nest sorts the axes by the factors that use them.
 func nest(s *interp.Stage, a, b operand) (*product, bool) {
-	p := &product{a: a, b: b, out: s.Buffer(s.Out())}
-	if p.out == nil || p.out.Rank() != len(s.Axes) {
-		return nil, false
-	}
+	p := &product{a: a, b: b, out: s.Out()}
 	stride := int64(1)
 	for i := len(s.Axes) - 1; i >= 0; i-- {
 		ax := s.Axes[i]
 		n, ok := extent(s, ax)
-		if !ok || n != p.out.Shape()[i] {
+		if !ok || n != s.Shape(p.out)[i] {
 			return nil, false
 		}
 		l := []loop{{n, a.step[ax], b.step[ax], stride}}
@@ -140,11 +137,11 @@ func factor(s *interp.Stage, x *ir.Scalar) (operand, bool) {
 		}
 		guard, x = x.Args[0], x.Args[1]
 	}
-	if x.Op != ir.OpLoad || x.Buf.DType != s.Out().DType || s.Buffer(x.Buf) == nil {
+	if x.Op != ir.OpLoad || x.Buf.DType != s.Out().DType {
 		return operand{}, false
 	}
-	o := operand{t: s.Buffer(x.Buf), step: map[*ir.Axis]int64{}}
-	shape := o.t.Shape()
+	o := operand{buf: x.Buf, step: map[*ir.Axis]int64{}}
+	shape := s.Shape(o.buf)
 	lower, upper := make([]bool, len(shape)), make([]bool, len(shape))
 	if guard != nil && !borders(s, guard, x, lower, upper) {
 		return o, false
@@ -175,7 +172,7 @@ func factor(s *interp.Stage, x *ir.Scalar) (operand, bool) {
 		inside = inside && least >= 0 && most < shape[i]
 	}
 	if !inside {
-		if times(size...) > 1<<16+4*o.t.Len() {
+		if times(size...) > 1<<16+4*times(shape...) {
 			return o, false // mostly border: not worth a copy
 		}
 		o.pad = &padding{lo, size}
@@ -214,7 +211,7 @@ func borders(s *interp.Stage, cond, load *ir.Scalar, lower, upper []bool) bool {
 			return bound.c == 0
 		}
 		upper[i] = true
-		return bound.c == s.Buffer(load.Buf).Shape()[i]
+		return bound.c == s.Shape(load.Buf)[i]
 	}
 	return false
 }

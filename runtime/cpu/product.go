@@ -23,43 +23,44 @@ const (
 )
 
 // product computes a stage that match recognised.
-func (d *Device) product(s *interp.Stage, p *product, mem rt.Memory) error {
+func (d *Device) product(x *interp.Execution, p *product, mem rt.Memory) error {
+	a, b, out := x.Tensor(p.a.buf), x.Tensor(p.b.buf), x.Tensor(p.out)
 	if p.a.pad != nil {
-		t, err := padded(p.a, mem)
+		t, err := padded(a, p.a.pad, mem)
 		if err != nil {
 			return err
 		}
 		defer mem.Free(t)
-		p.a.t = t
+		a = t
 	}
-	if p.out.DType() == tensor.F64 {
-		return multiply[float64](d, s.Context(), p, mem)
+	if out.DType() == tensor.F64 {
+		return multiply[float64](d, x.Context(), p, a, b, out, mem)
 	}
-	return multiply[float32](d, s.Context(), p, mem)
+	return multiply[float32](d, x.Context(), p, a, b, out, mem)
 }
 
 // padded copies an operand into the middle of zeros: the range of positions that loads
 // reach.
-func padded(o operand, mem rt.Memory) (*tensor.Tensor, error) {
-	t, err := mem.Alloc(o.t.DType(), o.pad.size)
+func padded(o *tensor.Tensor, pad *padding, mem rt.Memory) (*tensor.Tensor, error) {
+	t, err := mem.Alloc(o.DType(), pad.size)
 	if err != nil {
 		return nil, err
 	}
 	clear(t.Bytes())
-	elem := int64(o.t.DType().Bits() / 8)
-	shape := o.t.Shape()
+	elem := int64(o.DType().Bits() / 8)
+	shape := o.Shape()
 	var copyDim func(dim int, from, to int64)
 	copyDim = func(dim int, from, to int64) {
-		lo, hi := max(0, o.pad.lo[dim]), min(shape[dim], o.pad.lo[dim]+o.pad.size[dim])
+		lo, hi := max(0, pad.lo[dim]), min(shape[dim], pad.lo[dim]+pad.size[dim])
 		if dim == len(shape)-1 {
 			if lo < hi {
-				a, b := (from*shape[dim]+lo)*elem, (to*o.pad.size[dim]+lo-o.pad.lo[dim])*elem
-				copy(t.Bytes()[b:b+(hi-lo)*elem], o.t.Bytes()[a:])
+				a, b := (from*shape[dim]+lo)*elem, (to*pad.size[dim]+lo-pad.lo[dim])*elem
+				copy(t.Bytes()[b:b+(hi-lo)*elem], o.Bytes()[a:])
 			}
 			return
 		}
 		for i := lo; i < hi; i++ {
-			copyDim(dim+1, from*shape[dim]+i, to*o.pad.size[dim]+i-o.pad.lo[dim])
+			copyDim(dim+1, from*shape[dim]+i, to*pad.size[dim]+i-pad.lo[dim])
 		}
 	}
 	copyDim(0, 0, 0)
@@ -94,7 +95,7 @@ func stepC(l *loop) int64 { return l.out }
 
 // multiply computes all batches. Work is cut into tiles of rows and columns that threads
 // claim one by one.
-func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, mem rt.Memory) error {
+func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, a, b, out *tensor.Tensor, mem rt.Memory) error {
 	rows, cols, batches := total(p.m), total(p.n), total(p.batch)
 	// Rows per tile: enough that packing B pays, few enough that threads share the work.
 	// It depends on sizes alone.
@@ -110,7 +111,7 @@ func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, m
 	}
 	workers := make([]*worker[T], min(threads, tiles))
 	for i := range workers {
-		w, err := newWorker[T](ctx, p, mem)
+		w, err := newWorker[T](ctx, p, a, b, out, mem)
 		if err != nil {
 			return err
 		}
@@ -157,18 +158,18 @@ type lists struct {
 
 var idleLists = sync.Pool{New: func() any { return new(lists) }}
 
-func newWorker[T float32 | float64](ctx context.Context, p *product, mem rt.Memory) (*worker[T], error) {
+func newWorker[T float32 | float64](ctx context.Context, p *product, a, b, out *tensor.Tensor, mem rt.Memory) (*worker[T], error) {
 	depth := min(kc, total(p.k))
-	packA, err := mem.Alloc(p.out.DType(), []int64{min(mc, roundUp(total(p.m), mr)) * depth})
+	packA, err := mem.Alloc(out.DType(), []int64{min(mc, roundUp(total(p.m), mr)) * depth})
 	if err != nil {
 		return nil, err
 	}
-	packB, err := mem.Alloc(p.out.DType(), []int64{min(nc, roundUp(total(p.n), nr)) * depth})
+	packB, err := mem.Alloc(out.DType(), []int64{min(nc, roundUp(total(p.n), nr)) * depth})
 	if err != nil {
 		mem.Free(packA)
 		return nil, err
 	}
-	return &worker[T]{lists: idleLists.Get().(*lists), ctx: ctx, p: p, a: tensor.Data[T](p.a.t), b: tensor.Data[T](p.b.t), c: tensor.Data[T](p.out),
+	return &worker[T]{lists: idleLists.Get().(*lists), ctx: ctx, p: p, a: tensor.Data[T](a), b: tensor.Data[T](b), c: tensor.Data[T](out),
 		packs: [2]*tensor.Tensor{packA, packB}, packA: tensor.Data[T](packA), packB: tensor.Data[T](packB)}, nil
 }
 

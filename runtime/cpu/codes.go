@@ -1,0 +1,120 @@
+package cpu
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+)
+
+// code is a program made ready for sizes: what to do of each stage.
+type code struct {
+	*interp.Code
+	products []*product // nil entry: the stage is none, and runs on closures
+	parts    []int      // that closures are cut into
+
+	used uint64 // when it was asked for last
+}
+
+func (d *Device) newCode(p *ir.Program, bind []int64) (*code, error) {
+	in, err := interp.Compile(p, bind)
+	if err != nil {
+		return nil, err
+	}
+	c := &code{Code: in, products: make([]*product, len(in.Stages)), parts: make([]int, len(in.Stages))}
+	for i, s := range in.Stages {
+		c.parts[i] = 1
+		if g, ok := match(s); ok {
+			c.products[i] = g
+		} else if s.Parts() && s.Points() > d.alone {
+			c.parts[i] = d.threads
+		}
+	}
+	return c, nil
+}
+
+// codes keeps programs that were made ready, so that a run with sizes that were there
+// before makes nothing ready. Those that were not used for longest go when they take more
+// than the limit together.
+type codes struct {
+	limit int64 // of bytes; 0: maxCodeBytes
+
+	mu   sync.Mutex
+	byID map[codeID]*code
+	tick uint64
+}
+
+// codeID says what a program was made ready for.
+type codeID struct {
+	p    *ir.Program
+	bind string
+}
+
+const maxCodeBytes = 64 << 20
+
+func (c *codes) get(d *Device, p *ir.Program, bind []int64) (*code, error) {
+	var room [128]byte
+	id := room[:0]
+	for _, n := range bind {
+		id = binary.AppendVarint(id, n)
+	}
+	c.mu.Lock()
+	if x := c.byID[codeID{p, string(id)}]; x != nil {
+		c.tick++
+		x.used = c.tick
+		c.mu.Unlock()
+		return x, nil
+	}
+	c.mu.Unlock()
+	x, err := d.newCode(p, bind)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byID == nil {
+		c.byID = map[codeID]*code{}
+	}
+	c.makeRoom()
+	key := codeID{p, string(id)}
+	if c.byID[key] == nil { // else another caller was there first
+		c.byID[key] = x
+	}
+	x = c.byID[key]
+	c.tick++
+	x.used = c.tick
+	return x, nil
+}
+
+// makeRoom drops the half that was not used for longest, where all of it takes too much.
+func (c *codes) makeRoom() {
+	total := int64(0)
+	for _, x := range c.byID {
+		total += x.Bytes()
+	}
+	limit := c.limit
+	if limit == 0 {
+		limit = maxCodeBytes
+	}
+	if total <= limit {
+		return
+	}
+	ticks := make([]uint64, 0, len(c.byID))
+	for _, x := range c.byID {
+		ticks = append(ticks, x.used)
+	}
+	slices.Sort(ticks)
+	for id, x := range c.byID {
+		if x.used < ticks[len(ticks)/2] {
+			delete(c.byID, id)
+		}
+	}
+}
+
+func (c *codes) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.byID)
+}
