@@ -1,0 +1,97 @@
+"""Cases of com.microsoft operators in ONNX's test layout: random inputs, and what ONNX Runtime makes of them.
+
+    python scripts/contrib.py DIR        then   pitopt test -atol 1e-4 DIR
+
+Needs PyPI onnx, onnxruntime and numpy. Attributes, forms and element types are those that exporters and optimizers write.
+"""
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import helper, numpy_helper
+
+rng = np.random.default_rng(7)
+f = lambda *shape: rng.standard_normal(shape).astype(np.float32)
+u8 = lambda *shape: rng.integers(0, 256, shape).astype(np.uint8)
+i8 = lambda *shape: rng.integers(-128, 128, shape).astype(np.int8)
+i32 = lambda *v: np.array(v, np.int32)
+s = lambda v: np.array(v, np.float32)
+z = lambda v: np.array(v, np.uint8)
+
+
+def case(out, name, op, inputs, outputs=1, domain="com.microsoft", **attrs):
+    """Writes a case; inputs that are None are left out. Quantized results may differ by 1: what lies between two integers rounds either way."""
+    names = [f"x{i}" if x is not None else "" for i, x in enumerate(inputs)]
+    ys = [f"y{i}" for i in range(outputs)]
+    node = helper.make_node(op, names, ys, domain=domain, **attrs)
+    infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in zip(names, inputs) if n]
+    graph = helper.make_graph([node], name, infos, [onnx.ValueInfoProto(name=y) for y in ys])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    feed = {n: x for n, x in zip(names, inputs) if n}
+    try:
+        results = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feed)
+    except Exception as e:
+        print(f"{name}: ONNX Runtime refuses it: {str(e)[:300]}")
+        return
+    for y, r in zip(graph.output, results):
+        y.CopyFrom(helper.make_tensor_value_info(y.name, helper.np_dtype_to_tensor_dtype(r.dtype), r.shape))
+    del model.graph.output[:]
+    model.graph.output.extend(graph.output)
+    d = out / name
+    data = d / "test_data_set_0"
+    data.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, d / "model.onnx")
+    if op.startswith("QLinear"):
+        (d / "tolerance.toml").write_text("atol = 1.0\n")
+    for i, (n, x) in enumerate(feed.items()):
+        (data / f"input_{i}.pb").write_bytes(numpy_helper.from_array(x, n).SerializeToString())
+    for i, (y, r) in enumerate(zip(ys, results)):
+        (data / f"output_{i}.pb").write_bytes(numpy_helper.from_array(r, y).SerializeToString())
+
+
+def quantized(c):
+    for k, n, block, bits in ((64, 24, 32, 4), (40, 3, 16, 4), (96, 8, 32, 8), (64, 5, 64, 2)):
+        blocks = -(-k // block)
+        b = u8(n, blocks, block * bits // 8)
+        a, scales = f(2, 3, k), f(n, blocks)
+        common = dict(K=k, N=n, bits=bits, block_size=block)
+        c(f"nbits_{k}_{bits}", "MatMulNBits", [a, b, scales], **common)
+        c(f"nbits_{k}_{bits}_zero", "MatMulNBits", [a, b, scales, u8(n, -(-blocks * bits // 8))], **common)
+        c(f"nbits_{k}_{bits}_float_zero", "MatMulNBits", [a, b, scales, 8 * f(n, blocks)], **common)
+        c(f"nbits_{k}_{bits}_bias", "MatMulNBits", [a, b, scales, None, None, f(n)], **common)
+    index = (np.arange(64) * 7 % 2).astype(np.int32)
+    c("nbits_index", "MatMulNBits", [f(2, 64), u8(6, 2, 16), f(6, 2), None, index], K=64, N=6, bits=4, block_size=32)
+    x, y = [u8(2, 3, 4), s(0.1), z(120)], [u8(3, 1), s(0.02), z(3)]
+    for op in ("QLinearAdd", "QLinearMul"):
+        c(op.lower(), op, x + y + [s(0.15), z(100)])
+        c(op.lower() + "_signed", op, [i8(4), s(0.1), i8(), i8(4), s(0.3), i8(), s(0.4), i8()])
+    c("qlinearsoftmax", "QLinearSoftmax", x + [s(1 / 256), z(0)], axis=-1, opset=17)
+    c("qlinearsoftmax_axis", "QLinearSoftmax", x + [s(1 / 256), z(0)], axis=1, opset=13)
+    c("qlinearsigmoid", "QLinearSigmoid", x + [s(1 / 256), z(0)])
+    c("qlinearleakyrelu", "QLinearLeakyRelu", x + [s(0.1), z(10)], alpha=0.2)
+    c("qlinearconcat", "QLinearConcat", [s(0.2), z(3)] + x + [u8(2, 1, 4), s(0.3), z(9)], axis=1)
+    image = [u8(1, 3, 7, 6), s(0.1), z(120), s(0.05), z(100)]
+    c("qlinearglobalaveragepool", "QLinearGlobalAveragePool", image)
+    c("qlinearaveragepool", "QLinearAveragePool", image, kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])
+    c("qlinearwhere", "QLinearWhere", [rng.random((3, 4)) > 0.5, u8(3, 4), s(0.1), z(1), u8(3, 4), s(0.2), z(9), s(0.15), z(4)])
+    c("matmulintegertofloat", "MatMulIntegerToFloat", [u8(2, 3, 8), u8(8, 5), s(0.1), s(0.2), z(7), z(9), f(5)])
+    c("matmulintegertofloat_columns", "MatMulIntegerToFloat", [u8(3, 8), i8(8, 5), s(0.1), np.abs(f(5)), z(7), i8(5)])
+    c("dynamicquantizematmul", "DynamicQuantizeMatMul", [f(2, 3, 8), i8(8, 5), s(0.02)])
+    c("dynamicquantizematmul_bias", "DynamicQuantizeMatMul", [f(3, 8), u8(8, 5), s(0.02), z(3), f(5)])
+
+
+def main():
+    out = pathlib.Path(sys.argv[1])
+    only = sys.argv[2:]
+    for family in (quantized,):
+        if not only or family.__name__ in only:
+            family(lambda name, op, inputs, *a, **k: case(out, name, op, inputs, *a, **k))
+
+
+if __name__ == "__main__":
+    main()
