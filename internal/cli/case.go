@@ -104,10 +104,14 @@ func (a *app) runCase(ctx context.Context, c testCase, f *testFlags) (ops []stri
 		Imported: func(m *ir.Module, _ time.Duration) error {
 			ops = operators(m)
 			m.Main().Walk(func(s *ir.Stmt) { random = random || s.Effect() == ir.Random })
-			if f.check != "each" || len(c.sets) == 0 {
-				return nil
+			switch {
+			case c.light != "":
+				w.values, err = lightInputs(m.Main().Params, shapes)
+			case len(c.sets) == 0:
+				err = diag.New(diag.Run, "there is no test_data_set_* beside the model")
+			case f.check == "each":
+				w.values, err = readSet(c.sets[0], m.Main().Params)
 			}
-			w.values, err = readSet(c.sets[0], m.Main().Params)
 			return err
 		},
 		Before: w.before, After: w.after,
@@ -118,10 +122,7 @@ func (a *app) runCase(ctx context.Context, c testCase, f *testFlags) (ops []stri
 	}
 	defer m.Close()
 	if c.light != "" {
-		return ops, a.runLight(ctx, m, c, shapes, tol)
-	}
-	if len(c.sets) == 0 {
-		return ops, diag.New(diag.Run, "there is no test_data_set_* beside the model")
+		return ops, runLight(ctx, m, c.light, w.values, tol)
 	}
 	for _, set := range c.sets {
 		if err := runSet(ctx, m, set, tol, random); err != nil {
@@ -230,15 +231,15 @@ func inputShapesOf(m *wire.Model, shapes map[string][]int64) {
 	}
 }
 
-// runLight runs a model without data: its inputs are arange(n)/n, as ONNX's own runner
+// lightInputs are the inputs of a model without data: arange(n)/n, as ONNX's own runner
 // makes them.
-func (a *app) runLight(ctx context.Context, m *pitopt.Model, c testCase, shapes map[string][]int64, tol tensor.Tolerance) error {
+func lightInputs(params []*ir.Value, shapes map[string][]int64) (map[string]tensor.Value, error) {
 	inputs := map[string]tensor.Value{}
-	for _, in := range m.Inputs() {
-		t, ok := in.Type.(ir.TensorType)
+	for _, in := range params {
+		t, ok := in.Tensor()
 		shape := shapes[in.Name]
 		if !ok || shape == nil {
-			return diag.New(diag.Run, "input %q of type %s can not be made up", in.Name, in.Type)
+			return nil, diag.New(diag.Run, "input %q of type %s can not be made up", in.Name, in.Type)
 		}
 		x := tensor.New(t.DType, shape...)
 		for i := range x.Len() {
@@ -246,12 +247,17 @@ func (a *app) runLight(ctx context.Context, m *pitopt.Model, c testCase, shapes 
 		}
 		inputs[in.Name] = x
 	}
+	return inputs, nil
+}
+
+// runLight runs a model without data, and compares with the file of its output.
+func runLight(ctx context.Context, m *pitopt.Model, output string, inputs map[string]tensor.Value, tol tensor.Tolerance) error {
 	out, err := m.RunValues(ctx, inputs)
 	if err != nil {
 		return err
 	}
 	o := m.Outputs()[0]
-	want, err := readData(c.light, o.Type)
+	want, err := readData(output, o.Type)
 	if err != nil {
 		return err
 	}

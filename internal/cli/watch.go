@@ -40,6 +40,7 @@ type watcher struct {
 	values   map[string]tensor.Value // the inputs, given and drawn
 	drawn    drawn
 	want     []tensor.Value // what the first module that was checked gives
+	held     string         // the module that gives it too, as state has it
 }
 
 // passTime is a row of the table of passes.
@@ -150,9 +151,20 @@ func (w *watcher) before(i int, s pass.Step, m *ir.Module) error {
 	if w.want == nil && w.checks(s) {
 		var err error
 		w.want, err = w.run(m)
+		w.held = state(m)
 		return err
 	}
 	return nil
+}
+
+// state tells modules apart: by the text, and by the tensors that constants are.
+func state(m *ir.Module) string {
+	var b strings.Builder
+	b.WriteString(printed(m))
+	for _, c := range m.Consts {
+		fmt.Fprintf(&b, "%p", c.Tensor)
+	}
+	return b.String()
 }
 
 func (w *watcher) checks(s pass.Step) bool { return w.f.check == "each" || s.Check }
@@ -198,8 +210,13 @@ func (w *watcher) after(i int, s pass.Step, m *ir.Module, took time.Duration) er
 	return nil
 }
 
-// compare runs the module after a step, and holds its results against the reference.
+// compare runs the module after a step, and holds its results against the reference. What
+// no step has changed is not run again.
 func (w *watcher) compare(s pass.Step, m *ir.Module) error {
+	now := state(m)
+	if now == w.held {
+		return nil
+	}
 	got, err := w.run(m)
 	if err != nil {
 		if diag.CodeOf(err) == diag.Interrupted {
@@ -214,6 +231,7 @@ func (w *watcher) compare(s pass.Step, m *ir.Module) error {
 				Hint("-print-before %s -print-after %s show what it did", s.Ref(), s.Ref())
 		}
 	}
+	w.held = now
 	return nil
 }
 

@@ -19,6 +19,8 @@ import (
 	"github.com/pitopt/pitopt/core/text"
 	"github.com/pitopt/pitopt/passes"
 	"github.com/pitopt/pitopt/passes/builtin"
+	"github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
 var update = flag.Bool("update", false, "write what the passes made into the files of testdata")
@@ -37,7 +39,7 @@ var update = flag.Bool("update", false, "write what the passes made into the fil
 //
 // More than one pass may be named; they run in that order, each with its defaults unless
 // options follow, which are TOML. A run line is executed by the interpreter on the module
-// before and on the one after. A value is a number, true or "text", a list in brackets,
+// before and on the one after, and by the CPU on the one after. A value is a number, true or "text", a list in brackets,
 // or, where that can not say the shape, a tensor as the text form has it. Instead of
 // "want:" a case may end with "fails: what the error says".
 //
@@ -166,7 +168,7 @@ func parseModule(t *testing.T, name, src string) *ir.Module {
 func (c *fileCase) run(t *testing.T) {
 	before := parseModule(t, "before", c.before)
 	for _, r := range c.runs {
-		execute(t, before, r, "before")
+		execute(t, before, interpreted(before), r, "before")
 	}
 	after := parseModule(t, "before", c.before)
 	notes, err := runPasses(after, c.passes)
@@ -183,7 +185,12 @@ func (c *fileCase) run(t *testing.T) {
 		t.Errorf("notes are %q, want %q", notes, c.notes)
 	}
 	for _, r := range c.runs {
-		execute(t, after, r, "after")
+		execute(t, after, interpreted(after), r, "after")
+		if x, err := runtime.Load(after, cpu.New(1), runtime.Options{}); err != nil {
+			t.Error(err)
+		} else {
+			execute(t, after, x.Run, r, "on the CPU")
+		}
 	}
 	got := text.String(after)
 	if again := text.String(parseModule(t, "after", got)); again != got {
@@ -217,8 +224,17 @@ func runPasses(m *ir.Module, list []casePass) (notes []string, err error) {
 	return notes, mg.Run(context.Background(), m, steps)
 }
 
+// A runner runs a module.
+type runner func(ctx context.Context, args []tensor.Value) ([]tensor.Value, error)
+
+func interpreted(m *ir.Module) runner {
+	return func(ctx context.Context, args []tensor.Value) ([]tensor.Value, error) {
+		return interp.Run(ctx, m, args, interp.Options{})
+	}
+}
+
 // execute runs a run line on a module.
-func execute(t *testing.T, m *ir.Module, line, which string) {
+func execute(t *testing.T, m *ir.Module, run runner, line, which string) {
 	t.Helper()
 	v := &valueReader{src: strings.TrimPrefix(line, "@main")}
 	var args []tensor.Value
@@ -246,7 +262,7 @@ func execute(t *testing.T, m *ir.Module, line, which string) {
 	if err != nil {
 		t.Fatalf("run line %q: %v", line, err)
 	}
-	got, err := interp.Run(context.Background(), m, args, interp.Options{})
+	got, err := run(context.Background(), args)
 	if fails != "" {
 		if err == nil || !strings.Contains(err.Error(), fails) {
 			t.Errorf("%s %s: got %v, error %v", which, line, got, err)
