@@ -1,0 +1,292 @@
+// Package coverage_test measures what the default pipeline makes of real models, and holds
+// docs/coverage.md against it.
+//
+//	go test ./scripts/coverage                     what is counted in modules
+//	go test ./scripts/coverage -update             the same, and writes the document
+//	go test ./scripts/coverage -cases -timeout 2h  runs every case as well
+//
+// $PITOPT_ZOO and $PITOPT_MODELS name the folders of the graphs. Rows of graphs that are not
+// there stay in the document as they are, and so does what was not measured.
+package coverage_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pitopt/pitopt"
+	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/internal/cli"
+	"github.com/pitopt/pitopt/passes"
+)
+
+var (
+	update = flag.Bool("update", false, "write docs/coverage.md")
+	cases  = flag.Bool("cases", false, "run every case on both targets, and with every pass checked")
+)
+
+const document = "../../docs/coverage.md"
+
+const head = `# Coverage
+
+<!-- made by ` + "`go test ./scripts/coverage -cases -update`" + ` -->
+
+What the default pipeline makes of real models: those of ` + "`$PITOPT_MODELS`" + `, and exports of real architectures by both of
+PyTorch's exporters (` + "`ts`" + `, ` + "`dyn`" + `) in ` + "`$PITOPT_ZOO`" + `.
+
+- **cpu**, **interp**, **each pass**: cases that come out right on a target, and on the CPU with the module run by the
+  interpreter before and after every pass. Tolerance: rtol 1e-3, atol 1e-4, or the tolerance.toml beside a model; rows of a
+  quantized export have a cosine of at least 0.999 with what ONNX Runtime makes of the same graph, which differs as much from
+  itself with other optimizations on.
+- **attention** (softmax-weighted sums), **norms** (LayerNorm, RMSNorm), **gates** (GELU, SiLU), **rotary** embeddings,
+  **routing** and **dispatch** of experts, **caches** (keys or values that are appended to): operators in the module before it
+  is lowered, of those that the architecture has, counted by hand.
+- **calls a layer**: programs and operators that an executable runs, in front of fuse and at the end, for each repetition of
+  the model's main block. Branches and loop bodies count once.
+- **shape only**: operators and programs left that only compute a shape (analysis.ShapeArithmetic).
+
+`
+
+var columns = []string{"graph", "cpu", "interp", "each pass", "attention", "norms", "gates", "rotary", "routing", "dispatch", "caches", "calls a layer", "shape only"}
+
+// firstCounted is the first column that is counted in modules.
+const firstCounted = 4
+
+func TestCoverage(t *testing.T) {
+	was := rows(t)
+	var table [][]string
+	for _, source := range []struct {
+		variable string
+		graphs   []graph
+	}{{"PITOPT_MODELS", models}, {"PITOPT_ZOO", zoo}} {
+		dir := os.Getenv(source.variable)
+		if dir == "" {
+			t.Logf("%s names no folder: its graphs are left out", source.variable)
+		}
+		for _, g := range source.graphs {
+			for _, name := range g.files() {
+				row := slices.Clone(was[name])
+				if len(row) != len(columns) {
+					row = make([]string, len(columns))
+					row[0] = name
+				}
+				path := filepath.Join(dir, name)
+				if _, err := os.Stat(filepath.Join(path, "model.onnx")); dir != "" && err != nil {
+					t.Logf("%s is left out: %v", name, err)
+				} else if dir != "" {
+					t.Run(name, func(t *testing.T) { measure(t, g, path, row) })
+				}
+				table = append(table, row)
+			}
+		}
+	}
+	var doc bytes.Buffer
+	doc.WriteString(head)
+	line := func(cells []string) { fmt.Fprintf(&doc, "| %s |\n", strings.Join(cells, " | ")) }
+	line(columns)
+	fmt.Fprintf(&doc, "|%s\n", strings.Repeat("---|", len(columns)))
+	for _, row := range table {
+		line(row)
+	}
+	if old, _ := os.ReadFile(document); bytes.Equal(old, doc.Bytes()) {
+		return
+	}
+	if !*update {
+		t.Errorf("docs/coverage.md is stale: run go test ./scripts/coverage -update; it would be\n%s", doc.Bytes())
+	} else if err := os.WriteFile(document, doc.Bytes(), 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+// rows are the rows of the document by graph.
+func rows(t *testing.T) map[string][]string {
+	data, err := os.ReadFile(document)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	out := map[string][]string{}
+	for line := range strings.Lines(string(data)) {
+		if cells := strings.Split(strings.TrimSpace(line), "|"); len(cells) == len(columns)+2 {
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			out[cells[1]] = cells[1 : len(cells)-1]
+		}
+	}
+	return out
+}
+
+func measure(t *testing.T, g graph, dir string, row []string) {
+	if *cases {
+		for i, args := range [][]string{{"-target", "cpu"}, {"-target", "interp"}, {"-target", "cpu", "-check", "each"}} {
+			row[1+i] = runCases(t, g, dir, args)
+		}
+	}
+	found, before, after, shapes := count(t, dir)
+	for i, n := range []struct{ found, has int }{
+		{found.attention, g.has.attention}, {found.norms, g.has.norms}, {found.gates, g.has.gates}, {found.rotary, g.has.rotary},
+		{found.routing, g.has.routing}, {found.dispatch, g.has.dispatch}, {found.caches, g.has.caches},
+	} {
+		row[firstCounted+i] = fmt.Sprintf("%d of %d", n.found, n.has)
+		if n.found > n.has {
+			t.Errorf("%s: %d found, the architecture has %d", columns[firstCounted+i], n.found, n.has)
+		}
+		if n.has == 0 {
+			row[firstCounted+i] = ""
+		}
+	}
+	layers := float64(g.layers)
+	row[len(row)-2] = fmt.Sprintf("%.4g → %.4g", float64(before)/layers, float64(after)/layers)
+	row[len(row)-1] = fmt.Sprint(len(shapes))
+	for _, s := range shapes {
+		t.Logf("only computes a shape: %s (%s)", s.Place(), s.OpName())
+	}
+}
+
+// count compiles a model, and counts what is raised, the calls before fuse and at the end,
+// and what is left that only computes a shape.
+func count(t *testing.T, dir string) (found things, before, after int, shapes []*ir.Stmt) {
+	lowered := false
+	total := time.Duration(0)
+	m, err := pitopt.Load(filepath.Join(dir, "model.onnx"), pitopt.WithPipeline(passes.Default()), pitopt.Threads(1), pitopt.Observe(pitopt.Observer{
+		Imported: func(_ *ir.Module, took time.Duration) error { total += took; return nil },
+		Before: func(_ int, s pass.Step, m *ir.Module) error {
+			if s.Pass.Lowers && !lowered {
+				lowered = true
+				found = thingsOf(m)
+			}
+			if s.Pass.Name == "fuse" {
+				before = calls(m)
+			}
+			return nil
+		},
+		After: func(_ int, s pass.Step, _ *ir.Module, took time.Duration) error { total += took; return nil },
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	t.Logf("imported and compiled in %s", total.Round(time.Millisecond))
+	return found, before, calls(m.Module()), analysis.ShapeArithmetic(m.Module())
+}
+
+// thingsOf counts operators of a module by what they are.
+func thingsOf(m *ir.Module) things {
+	var n things
+	for _, f := range m.Funcs {
+		f.Walk(func(s *ir.Stmt) {
+			if s.Op == nil {
+				return
+			}
+			switch s.Op.Name[strings.LastIndex(s.Op.Name, ".")+1:] {
+			case "Attention":
+				n.attention++
+				for i := range s.Args { // a cache of its own
+					if o, _ := s.Op.Operand(i); s.Args[i] != nil && strings.HasPrefix(o.Name, "past_") {
+						n.caches++
+					}
+				}
+			case "LayerNormalization", "RMSNormalization":
+				n.norms++
+			case "Gelu", "Swish":
+				n.gates++
+			case "RotaryEmbedding":
+				n.rotary++
+			}
+		})
+	}
+	return n
+}
+
+// calls counts what an executable runs: programs, kernels and operators, but for those that
+// compute nothing.
+func calls(m *ir.Module) int {
+	n := 0
+	for _, f := range m.Funcs {
+		f.Walk(func(s *ir.Stmt) {
+			_, function := s.Callee.(*ir.Func)
+			if s.Kind == ir.CastStmt || function || s.Op != nil && (s.Op.View || s.Op.Name == ir.AllocName || s.Op.Name == ir.ReleaseName) {
+				return
+			}
+			n++
+		})
+	}
+	return n
+}
+
+// runCases runs the data sets of a graph one by one, and says how many come out right.
+func runCases(t *testing.T, g graph, dir string, args []string) string {
+	sets, err := filepath.Glob(filepath.Join(dir, "test_data_set_*"))
+	if err != nil || len(sets) == 0 {
+		t.Fatalf("no test_data_set_* in %s", dir)
+	}
+	right := 0
+	for _, set := range sets {
+		c := layout(t, g, dir, set)
+		var out, errs bytes.Buffer
+		code := cli.Main(append([]string{"test", "-atol", "1e-4", "-memory", "8GiB", "-timeout", "30m", c}, args...), &out, &errs)
+		if code == 0 {
+			right++
+		} else {
+			t.Errorf("%s, %v: %s%s", filepath.Base(set), args, out.Bytes(), errs.Bytes())
+		}
+	}
+	return fmt.Sprintf("%d of %d", right, len(sets))
+}
+
+// layout is a folder in ONNX's layout with one data set of a graph. What a quantized export
+// is compared with is what ONNX Runtime makes of it: its output_*.pb are those of the model
+// before it was quantized.
+func layout(t *testing.T, g graph, dir, set string) string {
+	to := filepath.Join(t.TempDir(), filepath.Base(dir))
+	data := filepath.Join(to, "test_data_set_0")
+	if err := os.MkdirAll(data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link := func(from, to string) {
+		from, err := filepath.Abs(from)
+		if err == nil {
+			err = os.Symlink(from, to)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, from := range entries(t, dir) {
+		if st, err := os.Stat(from); err == nil && st.Mode().IsRegular() { // the model, its weights, its tolerance
+			link(from, filepath.Join(to, filepath.Base(from)))
+		}
+	}
+	for _, from := range entries(t, set) {
+		name := filepath.Base(from)
+		ort, isORT := strings.CutPrefix(name, "ort_")
+		switch {
+		case g.quantized && isORT:
+			link(from, filepath.Join(data, ort))
+		case !isORT && !(g.quantized && strings.HasPrefix(name, "output_")):
+			link(from, filepath.Join(data, name))
+		}
+	}
+	if g.quantized {
+		if err := os.WriteFile(filepath.Join(to, "tolerance.toml"), []byte("cosine = 0.999\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+func entries(t *testing.T, dir string) []string {
+	list, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("nothing in %s", dir)
+	}
+	return list
+}
