@@ -34,7 +34,7 @@ import (
 // Model is a model that is compiled and ready to run.
 type Model struct {
 	path   string
-	file   *wire.File
+	file   source
 	module *ir.Module
 	notes  []onnx.Note
 	target string
@@ -104,14 +104,15 @@ type Observer struct {
 // Observe calls o while the model is compiled.
 func Observe(o Observer) Option { return func(x *options) { x.observe = o } }
 
-// EditModel lets f change the decoded model before it is imported.
+// EditModel lets f change the decoded model before it is imported. A module in the text
+// form has none.
 func EditModel(f func(*wire.Model)) Option { return func(o *options) { o.dynamic = f } }
 
 // Load reads a model, compiles it with the pipeline, and readies it to run. The pipeline
 // is that of the options, else pipeline.toml beside the model or in the working folder,
-// else the built-in one.
+// else the built-in one. A file whose name ends in .pit is a module in the text form.
 func Load(path string, opts ...Option) (*Model, error) {
-	f, err := wire.Open(path, wire.Limits{})
+	f, err := openSource(path)
 	if err != nil {
 		return nil, err
 	}
@@ -125,10 +126,10 @@ func LoadBytes(name string, data []byte, opts ...Option) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return load(f, opts)
+	return load(source{path: name, onnx: f}, opts)
 }
 
-func load(f *wire.File, list []Option) (m *Model, err error) {
+func load(f source, list []Option) (m *Model, err error) {
 	defer func() {
 		if err != nil {
 			_ = f.Close()
@@ -165,10 +166,10 @@ func load(f *wire.File, list []Option) (m *Model, err error) {
 		return nil, err
 	}
 	if u := onnx.Unsupported(m.module); len(u) > 0 {
-		return nil, diag.As(unsupported(u), diag.Unsupported).In(f.Path)
+		return nil, diag.As(unsupported(u), diag.Unsupported).In(f.path)
 	}
 	if err := ir.Verify(m.module); err != nil {
-		return nil, diag.As(err, diag.Verifier).In(f.Path).During("import")
+		return nil, diag.As(err, diag.Verifier).In(f.path).During("import")
 	}
 	if observe.Imported != nil {
 		if err := observe.Imported(m.module, time.Since(start)); err != nil {
@@ -182,7 +183,7 @@ func load(f *wire.File, list []Option) (m *Model, err error) {
 	}
 	mg := &pass.Manager{Target: tgt, Before: observe.Before, After: observe.After, Note: observe.Note}
 	if err := mg.Run(m.opts.ctx, m.module, steps); err != nil {
-		return nil, diag.As(err, diag.Run).In(f.Path)
+		return nil, diag.As(err, diag.Run).In(f.path)
 	}
 	if m.device != nil {
 		if m.exec, err = runtime.Load(m.module, m.device, runtime.Options{MaxBytes: m.opts.memory, Seed: m.opts.seed}); err != nil {
@@ -197,7 +198,7 @@ func load(f *wire.File, list []Option) (m *Model, err error) {
 // it computes is what every pass must keep. Operators that are not there are no error
 // before they run.
 func Import(path string, opts ...Option) (m *Model, err error) {
-	f, err := wire.Open(path, wire.Limits{})
+	f, err := openSource(path)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +220,7 @@ func Import(path string, opts ...Option) (m *Model, err error) {
 }
 
 // newModel is a model with its options complete, before anything of it is read.
-func newModel(f *wire.File, list []Option) (*Model, error) {
+func newModel(f source, list []Option) (*Model, error) {
 	o := options{ctx: context.Background(), threads: -1, memory: -1}
 	for _, opt := range list {
 		opt(&o)
@@ -229,7 +230,7 @@ func newModel(f *wire.File, list []Option) (*Model, error) {
 	}
 	if o.pipeline == nil {
 		var err error
-		if o.pipeline, err = FindPipeline(o.path, f.Path); err != nil {
+		if o.pipeline, err = FindPipeline(o.path, f.path); err != nil {
 			return nil, err
 		}
 	}
@@ -239,15 +240,15 @@ func newModel(f *wire.File, list []Option) (*Model, error) {
 	if o.memory < 0 {
 		o.memory = o.pipeline.Target.Memory
 	}
-	return &Model{path: f.Path, file: f, opts: o}, nil
+	return &Model{path: f.path, file: f, opts: o}, nil
 }
 
 // read imports the model, and tells it what the pipeline knows.
 func (m *Model) read(plugins Plugins) (err error) {
-	if m.opts.dynamic != nil {
-		m.opts.dynamic(m.file.Model)
+	if m.opts.dynamic != nil && m.file.onnx != nil {
+		m.opts.dynamic(m.file.onnx.Model)
 	}
-	if m.module, m.notes, err = onnx.Import(m.file, plugins.ops()...); err != nil {
+	if m.module, m.notes, err = m.file.module(plugins.ops()); err != nil {
 		return err
 	}
 	return applyKnowledge(m.module, m.opts.pipeline)

@@ -151,6 +151,8 @@ func (a *app) usage(w io.Writer) {
     pitopt [flags] MODEL           import, run the pipeline, execute once, print what came out
     pitopt COMMAND [flags] ...     flags and operands come in any order
 
+MODEL is an ONNX model, or a module in the text form of pitopt, whose name ends in .pit.
+
 Commands:
 `)
 	for _, c := range commands {

@@ -177,7 +177,10 @@ func domainName(domain string) string {
 
 func (x *inspection) print(a *app, path string) {
 	main := x.m.Main()
-	fmt.Fprintf(a.out, "%s: %s, IR version %d", path, size(x.fileBytes), x.m.Meta.IRVersion)
+	fmt.Fprintf(a.out, "%s: %s", path, size(x.fileBytes))
+	if n := x.m.Meta.IRVersion; n > 0 { // a module in the text form may be of no model
+		fmt.Fprintf(a.out, ", IR version %d", n)
+	}
 	for _, o := range x.m.Meta.Opsets {
 		fmt.Fprintf(a.out, ", %s %d", domainName(o.Domain), o.Version)
 	}
