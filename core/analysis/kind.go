@@ -92,14 +92,11 @@ func Bare(ix *ir.Scalar) (*ir.Axis, bool) {
 // reduction axis, one of which lacks a spatial axis that the other has: where both have
 // all of them, as in a sum of squares, no operand is used twice.
 func contracts(s *ir.Stage) bool {
-	x := s.Exprs[0]
-	for x.Op == ir.OpCast {
-		x = x.Args[0]
-	}
-	if s.Monoid != ir.Sum || x.Op != ir.OpMul {
+	x, y, ok := Factors(s)
+	if !ok {
 		return false
 	}
-	a, b := axesOf(x.Args[0]), axesOf(x.Args[1])
+	a, b := axesOf(x), axesOf(y)
 	shared, reused := false, false
 	for _, r := range s.Red {
 		shared = shared || a[r] && b[r]
@@ -108,6 +105,38 @@ func contracts(s *ir.Stage) bool {
 		reused = reused || a[o] != b[o]
 	}
 	return shared && reused
+}
+
+// Factors gives the factors of a stage that sums up products of two.
+func Factors(s *ir.Stage) (a, b *ir.Scalar, ok bool) {
+	if s.Kind != ir.ReduceStage || s.Monoid != ir.Sum {
+		return nil, nil, false
+	}
+	x := s.Exprs[0]
+	for x.Op == ir.OpCast {
+		x = x.Args[0]
+	}
+	if x.Op != ir.OpMul {
+		return nil, nil, false
+	}
+	return x.Args[0], x.Args[1], true
+}
+
+// BatchAxes gives the spatial axes that both factors of a contraction depend on: along
+// them it is many contractions, each with operands of its own.
+func BatchAxes(s *ir.Stage) []*ir.Axis {
+	x, y, ok := Factors(s)
+	if !ok {
+		return nil
+	}
+	a, b := axesOf(x), axesOf(y)
+	var out []*ir.Axis
+	for _, o := range s.Axes {
+		if a[o] && b[o] {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // axesOf gives the axes that the loads of an expression depend on.

@@ -322,7 +322,8 @@ func (x *Scalar) AsInt() (int64, bool) {
 	return 0, false
 }
 
-// foldInt keeps index arithmetic small: it folds i64 literals and drops x+0, x-0, x*1.
+// foldInt keeps index arithmetic small: it folds i64 literals and drops x+0, x-0, x*1, and
+// sizes and positions times 0.
 func foldInt(op ScalarOp, x, y *Scalar) *Scalar {
 	if x.DType == tensor.I64 {
 		a, aok := x.AsInt()
@@ -337,6 +338,10 @@ func foldInt(op ScalarOp, x, y *Scalar) *Scalar {
 		case bok && b == 0 && op != OpMul, bok && b == 1 && op == OpMul:
 			return x
 		case aok && a == 0 && op == OpAdd, aok && a == 1 && op == OpMul:
+			return y
+		case aok && a == 0 && op == OpMul && (y.Op == OpSym || y.Op == OpAxis):
+			return x
+		case bok && b == 0 && op == OpMul && (x.Op == OpSym || x.Op == OpAxis):
 			return y
 		}
 	}

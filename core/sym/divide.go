@@ -5,6 +5,16 @@ import "math"
 // CeilDiv is e/f rounded up.
 func (e Expr) CeilDiv(f Expr) Expr { return e.Neg().FloorDiv(f).Neg() }
 
+// Over gives q with e = q*f, whatever the symbols are; ok is false where long division
+// leaves something over.
+func (e Expr) Over(f Expr) (q Expr, ok bool) {
+	if firstErr(e, f) != nil || f.p == nil {
+		return q, false
+	}
+	q, r := longDivision(e, f)
+	return q, r.p == nil && r.Err() == nil && q.Err() == nil
+}
+
 // FloorDiv is e/f rounded down. Division by 0 has no value.
 //
 // The normal form of a quotient by a constant d > 0 has the multiples of d pulled out,

@@ -242,3 +242,25 @@ func TestBroadcast(t *testing.T) {
 		}
 	}
 }
+
+// What a quotient times its divisor is, is what was divided.
+func TestOver(t *testing.T) {
+	n, m := Var("n"), Var("m")
+	for _, c := range []struct {
+		e, f Expr
+		ok   bool
+	}{
+		{n.Mul(m), m, true},
+		{n.Mul(m).Add(m), m, true},
+		{n.Mul(m).Add(n), m, false},
+		{Const(6).Mul(n), Const(3), true},
+		{Const(7).Mul(n), Const(3), false},
+		{Expr{}, n, true},
+		{n, Expr{}, false},
+	} {
+		q, ok := c.e.Over(c.f)
+		if ok != c.ok || ok && !q.Mul(c.f).Equal(c.e) {
+			t.Errorf("%s over %s: %s, %v", c.e, c.f, q, ok)
+		}
+	}
+}

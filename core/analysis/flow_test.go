@@ -1,0 +1,106 @@
+package analysis_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+)
+
+// The post-dominator of a node is the first of the nodes without which it does not get to
+// the end.
+func TestPostDominators(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		end := 1 + r.IntN(12)
+		next := make([][]int, end)
+		for i := range next {
+			for range r.IntN(3) {
+				next[i] = append(next[i], i+1+r.IntN(end-i))
+			}
+		}
+		arrives := func(from, without int) bool {
+			seen := make([]bool, end+1)
+			var visit func(i int) bool
+			visit = func(i int) bool {
+				if i == without || seen[i] {
+					return false
+				}
+				seen[i] = true
+				if i == end || len(next[i]) == 0 {
+					return true
+				}
+				return slices.ContainsFunc(next[i], visit)
+			}
+			return visit(from)
+		}
+		for i, got := range analysis.PostDominators(next) {
+			want := end
+			for j := i + 1; j < end; j++ {
+				if !arrives(i, j) {
+					want = j
+					break
+				}
+			}
+			if got != want {
+				t.Fatalf("%v: of %d it is %d, not %d", next, i, got, want)
+			}
+		}
+	}
+}
+
+// Quotients and remainders of what was merged from axes are the axes again, and nothing
+// else goes away.
+func TestSimplifyIndex(t *testing.T) {
+	n, m := sym.Var("n"), sym.Var("m")
+	ctx := sym.NewContext()
+	i, j := &ir.Axis{Name: "i", Extent: n}, &ir.Axis{Name: "j", Extent: m}
+	one, k := &ir.Axis{Name: "o", Extent: sym.Const(1)}, &ir.Axis{Name: "k", Extent: sym.Const(6)}
+	flat := i.Ix().Mul(ir.SymVal(m)).Add(j.Ix())
+	by := func(n int64) *ir.Scalar { return ir.IntLit(n) }
+	for _, c := range []struct {
+		what      string
+		got, want *ir.Scalar
+	}{
+		{"(i*m + j)//m", flat.FloorDiv(ir.SymVal(m)), i.Ix()},
+		{"(i*m + j)%m", flat.Mod(ir.SymVal(m)), j.Ix()},
+		{"(i*m*6 + j*6 + k)//6", flat.Mul(by(6)).Add(k.Ix()).FloorDiv(by(6)), flat},
+		{"(i*m*6 + j*6 + k)//(6*m)", flat.Mul(by(6)).Add(k.Ix()).FloorDiv(ir.SymVal(m.Mul(sym.Const(6)))), i.Ix()},
+		{"(i*6 + k)%3", i.Ix().Mul(by(6)).Add(k.Ix()).Mod(by(3)), i.Ix().Mul(by(6)).Add(k.Ix()).Mod(by(3))},
+		{"(i*m + j)//n", flat.FloorDiv(ir.SymVal(n)), flat.FloorDiv(ir.SymVal(n))},
+		{"(i*8 + k + 2)%8", i.Ix().Mul(by(8)).Add(k.Ix()).Add(by(2)).Mod(by(8)), k.Ix().Add(by(2))},
+		{"(i*8 + k + 3)%8", i.Ix().Mul(by(8)).Add(k.Ix()).Add(by(3)).Mod(by(8)), i.Ix().Mul(by(8)).Add(k.Ix()).Add(by(3)).Mod(by(8))},
+		{"(k - 1)//6", k.Ix().Sub(by(1)).FloorDiv(by(6)), k.Ix().Sub(by(1)).FloorDiv(by(6))},
+		{"(i*6 + o)//6", i.Ix().Mul(by(6)).Add(one.Ix()).FloorDiv(by(6)), i.Ix()},
+	} {
+		if got, want := show(analysis.SimplifyIndex(ctx, c.got)), show(c.want); got != want {
+			t.Errorf("%s is %s, not %s", c.what, got, want)
+		}
+	}
+}
+
+// show writes an index as a stage that loads nothing but it.
+func show(x *ir.Scalar) string {
+	out := &ir.Buffer{Name: "Y", DType: x.DType}
+	p := &ir.Program{Name: "p", Results: []*ir.Buffer{out}, Stages: []*ir.Stage{{Kind: ir.MapStage, Outs: []*ir.Buffer{out}, Exprs: []*ir.Scalar{x}}}}
+	return p.String()
+}
+
+// The batch axes of a product are those that both factors have.
+func TestBatchAxes(t *testing.T) {
+	p := program(t, `program @p[b, n, m](A: [b, n, 4] f32, B: [b, 4, m] f32) -> (Y: [b, n, m] f32) {
+		Y[i < b, j < n, k < m] = sum(l < 4) (A[i, j, l] * B[i, l, k])
+	}`)
+	if got := analysis.BatchAxes(p.Stages[0]); len(got) != 1 || got[0] != p.Stages[0].Axes[0] {
+		t.Errorf("got %d axes", len(got))
+	}
+	q := program(t, `program @q[n](A: [n, 4] f32) -> (Y: [n] f32) {
+		Y[i < n] = sum(l < 4) A[i, l]
+	}`)
+	if got := analysis.BatchAxes(q.Stages[0]); got != nil {
+		t.Errorf("a sum has %d", len(got))
+	}
+}

@@ -1,0 +1,541 @@
+package builtin
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+)
+
+// Bounds of what is fused, in nodes of expressions, in operands, and in statements that are
+// looked at between a value and where all that is made of it comes together.
+const (
+	maxFusedParams = 32
+	maxInlined     = 200 // of one producer, over all places that read it
+	cheap          = 16  // what may be computed more than once
+	maxBetween     = 64
+)
+
+// union is a set of nodes that are to become one program.
+type union struct {
+	*flow
+	nodes  []*node // in order
+	source map[*ir.Buffer]*ir.Buffer
+	maker  map[*ir.Buffer]made
+	read   map[*ir.Buffer]int // stages that read a buffer
+}
+
+// made tells where a buffer comes from.
+type made struct {
+	node  *node
+	stage *ir.Stage
+}
+
+// try makes one group of the groups of some nodes, where the rules allow it.
+func (f *flow) try(list ...*node) bool {
+	first := f.nodes[list[0].i].group
+	if !slices.ContainsFunc(list, func(n *node) bool { return n.group != first }) {
+		return true
+	}
+	seen := map[*group]bool{}
+	var set []*node
+	for _, n := range list {
+		if !seen[n.group] {
+			seen[n.group] = true
+			set = append(set, n.group.nodes...)
+		}
+	}
+	slices.SortFunc(set, func(a, b *node) int { return a.i - b.i })
+	u := f.union(set)
+	if u == nil || !u.small() || !u.leaders() || !u.edges() || !u.rows() || !f.convex(set) {
+		return false
+	}
+	g := &group{nodes: set}
+	for _, n := range set {
+		n.group = g
+	}
+	return true
+}
+
+// union connects what nodes read with what others of them make; nil where a call checks
+// the shape of what it reads, which fusion would lose.
+func (f *flow) union(set []*node) *union {
+	u := &union{flow: f, nodes: set, source: map[*ir.Buffer]*ir.Buffer{}, maker: map[*ir.Buffer]made{}, read: map[*ir.Buffer]int{}}
+	given := map[*ir.Value]*ir.Buffer{}
+	for _, n := range set {
+		for i, b := range n.prog.Params {
+			from := given[n.stmt.Args[i]]
+			if from == nil {
+				continue
+			}
+			if !f.sameDims(from.Dims, b.Dims) {
+				return nil
+			}
+			u.source[b] = from
+		}
+		for _, s := range n.prog.Stages {
+			for _, b := range s.Reads() {
+				if from := u.source[b]; from != nil {
+					b = from
+				}
+				u.read[b]++
+			}
+			for _, b := range s.Outs {
+				u.maker[b] = made{n, s}
+			}
+		}
+		for i, b := range n.prog.Results {
+			given[n.stmt.Results[i]] = b
+		}
+	}
+	return u
+}
+
+// small bounds a program: its operands, and its stages but for those that disappear in
+// the one that reads them.
+func (u *union) small() bool {
+	args := map[*ir.Value]bool{}
+	stages := 0
+	for _, n := range u.nodes {
+		for i, b := range n.prog.Params {
+			if u.source[b] == nil {
+				args[n.stmt.Args[i]] = true
+			}
+		}
+		if n.view {
+			continue
+		}
+		for _, s := range n.prog.Stages {
+			if s.Kind != ir.MapStage || u.read[s.Out()] != 1 || u.outside(n, s.Out()) {
+				stages++
+			}
+		}
+	}
+	return len(args) <= maxFusedParams && stages <= u.limit
+}
+
+// outside says whether a buffer is a result of a node that somebody outside of the union
+// reads.
+func (u *union) outside(n *node, b *ir.Buffer) bool {
+	for i, r := range n.prog.Results {
+		if r == b {
+			return slices.ContainsFunc(u.users[n.stmt.Results[i]], func(i int) bool {
+				return i >= len(u.flow.nodes) || !slices.Contains(u.nodes, u.flow.nodes[i])
+			})
+		}
+	}
+	return false
+}
+
+// leaders says whether the contractions of the union go together, and with its reductions:
+// there is one, or they share a factor, and no reductions; or all of them have batch axes
+// and computed factors, so that a batch at a time all fits in near memory, with any
+// reductions between them. Weights would have to be read again for every batch.
+func (u *union) leaders() bool {
+	var lead []*node
+	reduces := false
+	for _, n := range u.nodes {
+		switch n.kind {
+		case analysis.Contraction:
+			lead = append(lead, n)
+		case analysis.Reduction:
+			reduces = true
+		case analysis.Opaque:
+			return false
+		}
+	}
+	if u.batched(lead) {
+		return true
+	}
+	return len(lead) == 0 || !reduces && (len(lead) == 1 || siblings(lead))
+}
+
+// batched says whether all contractions have batch axes, and factors that are computed.
+func (u *union) batched(lead []*node) bool {
+	for _, n := range lead {
+		for _, s := range n.prog.Stages {
+			if analysis.StageKind(s) != analysis.Contraction {
+				continue
+			}
+			if len(analysis.BatchAxes(s)) == 0 {
+				return false
+			}
+			for _, b := range s.Reads() {
+				if i := slices.Index(n.prog.Params, b); i >= 0 && n.stmt.Args[i].Const != nil {
+					return false
+				}
+			}
+		}
+	}
+	return len(lead) > 0
+}
+
+// siblings says whether contractions have a factor in common that all of them walk over in
+// the same way, so that it needs to be read once.
+func siblings(lead []*node) bool {
+	common := factors(lead[0])
+	for _, n := range lead[1:] {
+		mine := factors(n)
+		maps.DeleteFunc(common, func(k string, v *ir.Value) bool { return mine[k] != v })
+	}
+	return len(common) > 0
+}
+
+// factors gives the computed values that a contraction loads as factors, by how it walks
+// over them.
+func factors(n *node) map[string]*ir.Value {
+	out := map[string]*ir.Value{}
+	if len(n.prog.Stages) == 0 || analysis.StageKind(n.prog.Stages[0]) != analysis.Contraction {
+		return out
+	}
+	s := n.prog.Stages[0]
+	a, b, _ := analysis.Factors(s)
+	for _, x := range []*ir.Scalar{a, b} {
+		x.Walk(func(y *ir.Scalar) bool {
+			if i := slices.Index(n.prog.Params, y.Buf); y.Op == ir.OpLoad && i >= 0 && n.stmt.Args[i].Const == nil {
+				v := n.stmt.Args[i]
+				out[fmt.Sprintf("%p %s", v, walk(s, y))] = v
+			}
+			return true
+		})
+	}
+	return out
+}
+
+// walk writes an index with axes by their places: r0 is the first reduction axis.
+func walk(s *ir.Stage, x *ir.Scalar) string {
+	switch x.Op {
+	case ir.OpAxis:
+		if i := slices.Index(s.Red, x.Axis); i >= 0 {
+			return fmt.Sprintf("r%d<%s", i, x.Axis.Extent)
+		}
+		return fmt.Sprintf("s%d<%s", slices.Index(s.Axes, x.Axis), x.Axis.Extent)
+	case ir.OpSym:
+		return x.Sym.String()
+	case ir.OpLit:
+		return x.Lit.Format(1)
+	}
+	parts := make([]string, len(x.Args))
+	for i, a := range x.Args {
+		parts[i] = walk(s, a)
+	}
+	return fmt.Sprintf("%s(%s)", x.Op, strings.Join(parts, " "))
+}
+
+// resolve follows a load through views to the buffer that a stage of another node makes,
+// and gives the index there; nil for what comes from outside. It is false where a view is
+// no simple walk.
+func (u *union) resolve(x *ir.Scalar) (*ir.Buffer, []*ir.Scalar, bool) {
+	b, ix := u.source[x.Buf], x.Args
+	for b != nil && u.maker[b].node.view {
+		l := at(u.maker[b].stage, ix)
+		ix = make([]*ir.Scalar, len(l.Args))
+		for k, i := range l.Args {
+			if ix[k] = analysis.SimplifyIndex(u.m.Syms, i); !walks(ix[k]) {
+				return nil, nil, false
+			}
+		}
+		b = u.source[l.Buf]
+	}
+	return b, ix, true
+}
+
+// walks says whether an index has no quotients and remainders in it.
+func walks(x *ir.Scalar) bool {
+	ok := true
+	x.Walk(func(y *ir.Scalar) bool {
+		ok = ok && y.Op != ir.OpFloorDiv && y.Op != ir.OpMod
+		return ok
+	})
+	return ok
+}
+
+// edges says whether each of the nodes may read what others of them make.
+func (u *union) edges() bool {
+	for _, n := range u.nodes {
+		if n.view {
+			continue
+		}
+		for _, s := range n.prog.Stages {
+			if s.Base != nil && u.source[s.Base] != nil {
+				return false
+			}
+			ok := true
+			s.Walk(func(x *ir.Scalar) bool {
+				if !ok || x.Op != ir.OpLoad {
+					return ok
+				}
+				b, ix, simple := u.resolve(x)
+				if ok = simple; b != nil {
+					ok = u.edge(u.maker[b].stage, s, x, ix)
+				}
+				return ok
+			})
+			if !ok {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// edge says whether a stage may load what another one makes at an index.
+func (u *union) edge(from, to *ir.Stage, load *ir.Scalar, ix []*ir.Scalar) bool {
+	made, reads := analysis.StageKind(from), analysis.StageKind(to)
+	switch {
+	case made == analysis.Opaque || reads == analysis.Opaque:
+		return false
+	case reads == analysis.Contraction && made <= analysis.Injective && u.pure(from) && packs(u.m.Syms, from, to, load, ix):
+		return true
+	case reads == analysis.Contraction && !u.batchedAll():
+		return false
+	case reads <= analysis.Injective && made <= analysis.Injective && inlines(from, to, load.Buf):
+		return true
+	}
+	return aligned(ix)
+}
+
+func (u *union) batchedAll() bool {
+	var lead []*node
+	for _, n := range u.nodes {
+		if n.kind == analysis.Contraction {
+			lead = append(lead, n)
+		}
+	}
+	return u.batched(lead)
+}
+
+// pure says whether a stage moves what comes from outside.
+func (u *union) pure(s *ir.Stage) bool {
+	x := s.Exprs[0]
+	if x.Op != ir.OpLoad {
+		return false
+	}
+	b, _, ok := u.resolve(x)
+	return ok && b == nil
+}
+
+// packs says whether a contraction still loads at an affine index if it reads through what
+// a stage moves: runtimes pack operands of products by such walks.
+func packs(ctx *sym.Context, from, to *ir.Stage, load *ir.Scalar, ix []*ir.Scalar) bool {
+	if len(from.Outs) != 1 || from.Kind != ir.MapStage || from.Exprs[0].Op != ir.OpLoad || guarded(to, load) {
+		return false
+	}
+	for _, i := range at(from, ix).Args {
+		if _, ok := analysis.AffineOf(analysis.SimplifyIndex(ctx, i)); !ok {
+			if _, bare := analysis.Bare(i); !bare {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// guarded says whether a load stands under a guard, which tells by the load's own index
+// where there is nothing.
+func guarded(s *ir.Stage, load *ir.Scalar) bool {
+	found := false
+	s.Walk(func(x *ir.Scalar) bool {
+		if x.Op == ir.OpGuard {
+			x.Walk(func(y *ir.Scalar) bool {
+				found = found || y == load
+				return !found
+			})
+		}
+		return !found
+	})
+	return found
+}
+
+// at is the expression of a stage at a point.
+func at(s *ir.Stage, point []*ir.Scalar) *ir.Scalar {
+	return s.Exprs[0].Rewrite(func(x *ir.Scalar) *ir.Scalar {
+		if x.Op == ir.OpAxis {
+			if i := slices.Index(s.Axes, x.Axis); i >= 0 {
+				return point[i]
+			}
+		}
+		return x
+	})
+}
+
+// inlines says whether a map may be written into the expression of a stage that loads it:
+// where each of its points is computed once at most, or it is cheap.
+func inlines(from, to *ir.Stage, b *ir.Buffer) bool {
+	size, costly := cost(from.Exprs[0])
+	loads := distinctLoads(to, b)
+	if len(from.Outs) != 1 || size*len(loads) > maxInlined {
+		return false
+	}
+	if len(loads) == 1 && readsOnce(to, loads[0]) {
+		return true
+	}
+	return analysis.StageKind(to) <= analysis.Injective && !costly && size <= cheap
+}
+
+// distinctLoads gives the loads of a buffer that differ in their index.
+func distinctLoads(s *ir.Stage, b *ir.Buffer) []*ir.Scalar {
+	var out []*ir.Scalar
+	seen := map[string]bool{}
+	s.Walk(func(x *ir.Scalar) bool {
+		if x.Op == ir.OpLoad && x.Buf == b {
+			if key := walk(s, x); !seen[key] {
+				seen[key] = true
+				out = append(out, x)
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// readsOnce says whether a stage loads each point once at most: all of its axes tell
+// points apart.
+func readsOnce(s *ir.Stage, load *ir.Scalar) bool {
+	seen := map[*ir.Axis]bool{}
+	for _, ix := range load.Args {
+		f, ok := analysis.AffineOf(ix)
+		if !ok || len(f.Terms) > 1 {
+			return false
+		}
+		for _, t := range f.Terms {
+			if n, ok := t.K.Int(); !ok || n == 0 {
+				return false
+			}
+			seen[t.Axis] = true
+		}
+	}
+	for _, a := range s.AllAxes() {
+		if !seen[a] && !a.Extent.IsInt(1) {
+			return false
+		}
+	}
+	return true
+}
+
+// aligned says whether a buffer is read where the point that is computed lies: each index
+// is an axis of its own, broadcast or not, or counts through several, as one that was
+// merged from them.
+func aligned(index []*ir.Scalar) bool {
+	seen := map[*ir.Axis]bool{}
+	for _, ix := range index {
+		if a, ok := analysis.Bare(ix); ok {
+			if seen[a] && !a.Extent.IsInt(1) {
+				return false
+			}
+			seen[a] = true
+			continue
+		}
+		f, ok := analysis.AffineOf(ix)
+		if !ok || !f.C.IsInt(0) {
+			return false
+		}
+		unit := len(f.Terms) == 0
+		for _, t := range f.Terms {
+			if n, ok := t.K.Int(); seen[t.Axis] || ok && n < 1 {
+				return false
+			}
+			unit = unit || t.K.IsInt(1)
+			seen[t.Axis] = true
+		}
+		if !unit {
+			return false
+		}
+	}
+	return true
+}
+
+// rows says whether a reduction stays within what other reductions give a point of: the
+// rows that one has summed up are not summed up again.
+func (u *union) rows() bool {
+	type origins map[int]bool
+	rows := map[*ir.Buffer][]origins{}
+	for _, n := range u.nodes {
+		if n.view {
+			continue
+		}
+		for _, s := range n.prog.Stages {
+			along := map[*ir.Axis]origins{}
+			ok := true
+			s.Walk(func(x *ir.Scalar) bool {
+				if x.Op != ir.OpLoad {
+					return true
+				}
+				b, ix, _ := u.resolve(x)
+				if b == nil {
+					b, ix = x.Buf, x.Args
+				}
+				for d, from := range rows[b] {
+					ix[d].Walk(func(y *ir.Scalar) bool {
+						if y.Op != ir.OpAxis {
+							return true
+						}
+						if along[y.Axis] == nil {
+							along[y.Axis] = origins{}
+						}
+						for i := range from {
+							along[y.Axis][i] = true
+							ok = ok && (i == n.i || !slices.Contains(s.Red, y.Axis))
+						}
+						return true
+					})
+				}
+				return true
+			})
+			if !ok {
+				return false
+			}
+			if len(s.Axes) != len(s.Out().Dims) {
+				continue // a scatter
+			}
+			own := s.Axes
+			switch analysis.StageKind(s) {
+			case analysis.Contraction:
+				own = analysis.BatchAxes(s)
+			case analysis.Reduction:
+			default:
+				own = nil
+			}
+			dims := make([]origins, len(s.Axes))
+			for d, a := range s.Axes {
+				dims[d] = origins{}
+				maps.Copy(dims[d], along[a])
+				if slices.Contains(own, a) {
+					dims[d][n.i] = true
+				}
+			}
+			for _, b := range s.Outs {
+				rows[b] = dims
+			}
+		}
+	}
+	return true
+}
+
+// cost is the number of nodes of an expression as it is written, and whether it has
+// divisions or transcendental functions among them.
+func cost(e *ir.Scalar) (size int, costly bool) {
+	sizes := map[*ir.Scalar]int{}
+	var count func(x *ir.Scalar) int
+	count = func(x *ir.Scalar) int {
+		if n, ok := sizes[x]; ok {
+			return n
+		}
+		n := 1
+		for _, a := range x.Args {
+			n = min(n+count(a), 1<<20)
+		}
+		switch {
+		case x.Op == ir.OpMin || x.Op == ir.OpMax:
+		case x.Op >= ir.OpDiv && x.Op <= ir.OpAtan2, x.Op >= ir.OpSqrt && x.Op <= ir.OpErf:
+			costly = true
+		}
+		sizes[x] = n
+		return n
+	}
+	return count(e), costly
+}
