@@ -9,6 +9,7 @@ import (
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/runtime"
 )
 
 // Run runs the model. inputs are by name, one for each input; outputs likewise. Outputs
@@ -91,6 +92,30 @@ func (m *Model) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.
 		copy(into[i].Strings(), t.Strings())
 	}
 	return nil
+}
+
+// Memory tells what the plan of a run takes; see runtime.Executable.Memory.
+func (m *Model) Memory(dims map[string]int64) (runtime.MemoryUse, error) {
+	if m.exec == nil {
+		return runtime.MemoryUse{}, m.noPlan()
+	}
+	use, err := m.exec.Memory(dims)
+	if err != nil {
+		err = diag.As(err, diag.Run).In(m.path)
+	}
+	return use, err
+}
+
+// Storages lists the storages of the plan of a run.
+func (m *Model) Storages() ([]runtime.Storage, error) {
+	if m.exec == nil {
+		return nil, m.noPlan()
+	}
+	return m.exec.Storages(), nil
+}
+
+func (m *Model) noPlan() error {
+	return diag.New(diag.Usage, "the target %s plans no memory", m.target).In(m.path).Hint("choose another in [target] of the pipeline")
 }
 
 // call runs the model; results are the caller's alone.

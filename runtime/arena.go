@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -16,6 +17,7 @@ type arena struct {
 	used   int64
 	peak   int64
 	pieces map[address]piece
+	slabs  [][]byte // that are in use
 }
 
 // address is where the elements of a tensor begin. It is zero for a tensor without any.
@@ -90,6 +92,39 @@ func (a *arena) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	}
 	a.own(t, piece{b: b, size: size, refs: 1})
 	return t, nil
+}
+
+// slab gives memory that what is planned lies in. No value begins a reference to it: what
+// lies there is known to the plan alone, and copied where a caller is to get it.
+func (a *arena) slab(size int64) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	if err := a.reserve(size); err != nil {
+		return nil, err
+	}
+	b, err := a.pool.get(size)
+	if err != nil {
+		a.unreserve(size)
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.slabs = append(a.slabs, b)
+	return b, nil
+}
+
+// giveBack takes what slab gave.
+func (a *arena) giveBack(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := slices.IndexFunc(a.slabs, func(s []byte) bool { return &s[0] == &b[0] })
+	a.slabs = slices.Delete(a.slabs, i, i+1)
+	a.used -= int64(len(b))
+	a.pool.put(b)
 }
 
 // reserve counts size bytes as used.
@@ -262,6 +297,11 @@ func (a *arena) close() {
 		}
 	}
 	clear(a.pieces)
+	for _, b := range a.slabs {
+		a.pool.put(b)
+	}
+	clear(a.slabs)
+	a.slabs = a.slabs[:0]
 }
 
 func eachTensor(v tensor.Value, f func(*tensor.Tensor)) {

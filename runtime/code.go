@@ -17,13 +17,16 @@ type code struct {
 	values  int
 	symbols []string
 	rules   []rule
-	rulesOf [][]int     // those that speak of a symbol
-	landing map[int]int // values whose memory becomes that of a result: number of value to result
+	rulesOf [][]int              // those that speak of a symbol
+	landing map[int]int          // values whose memory becomes that of a result: number of value to result
+	groups  []*group             // of storages
+	shares  map[*ir.Value]*share // storages
 
 	slots   map[string]int
 	numbers map[*ir.Value]int
 	visible map[int]bool // symbols, where compilation stands
 	fresh   []int        // those that became visible in the block that is being compiled
+	plan    *planner
 	err     error
 }
 
@@ -54,14 +57,15 @@ type operand struct {
 type stmt struct {
 	*ir.Stmt
 	args    []operand
-	into    []operand
-	results []*place // nil entry: nobody asked for it
+	into    []*share     // of a call: where results, and behind them temporaries, are placed; nil entry: nowhere
+	temps   []*ir.Buffer // of a call that places temporaries
+	last    []*group     // that nothing is in use of afterwards
+	results []*place     // nil entry: nobody asked for it
 	regions []*block
 	program *ir.Program // of a call of a program or kernel
 	bind    []dim       // of such a call
-	shapes  [][]dim     // of such a call: shapes of the program's results, over its symbols
+	shapes  [][]dim     // of such a call: shapes of the program's results and of temps, over its symbols
 	shape   []dim       // of a view
-	bytes   dim         // of a storage
 }
 
 // dim is a symbolic integer made ready: a number, a symbol, or code.
@@ -82,11 +86,15 @@ type rule struct {
 
 // compile makes a function of a module ready.
 func compile(m *ir.Module, f *ir.Func) (*code, error) {
-	c := &code{f: f, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}}
+	c := &code{f: f, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}, plan: newPlanner(f)}
 	c.body = c.block(&f.Block)
 	c.land()
 	c.know(m.Syms)
-	c.numbers, c.visible, c.fresh = nil, nil, nil
+	if c.err == nil {
+		c.groups, c.err = c.plan.finish()
+		c.shares = c.plan.shares
+	}
+	c.numbers, c.visible, c.fresh, c.plan = nil, nil, nil, nil
 	return c, c.err
 }
 
@@ -101,6 +109,7 @@ func (c *code) slot(name string) int {
 	if !c.visible[i] {
 		c.visible[i] = true
 		c.fresh = append(c.fresh, i)
+		c.plan.told[i] = len(c.plan.moments) - 1
 	}
 	return i
 }
@@ -164,11 +173,17 @@ func (c *code) operands(list []*ir.Value) []operand {
 
 func (c *code) block(b *ir.Block) *block {
 	out := &block{}
+	c.plan.moments = append(c.plan.moments, out)
 	for _, p := range b.Params {
 		out.params = append(out.params, c.place(p))
 	}
 	for _, s := range b.Stmts {
-		out.stmts = append(out.stmts, c.stmt(s))
+		t := c.stmt(s)
+		out.stmts = append(out.stmts, t)
+		c.plan.moments = append(c.plan.moments, out)
+		for _, r := range s.Results {
+			t.results = append(t.results, c.place(r))
+		}
 	}
 	out.results = c.operands(b.Results)
 	return out
@@ -188,7 +203,7 @@ func (c *code) region(b *ir.Block) *block {
 }
 
 func (c *code) stmt(s *ir.Stmt) *stmt {
-	out := &stmt{Stmt: s, args: c.operands(s.Args), into: c.operands(s.Into), bind: makeDims(s.Bind, c.slot)}
+	out := &stmt{Stmt: s, args: c.operands(s.Args), into: c.plan.place(s), bind: makeDims(s.Bind, c.slot)}
 	for _, r := range s.Regions {
 		out.regions = append(out.regions, c.region(r))
 	}
@@ -199,7 +214,10 @@ func (c *code) stmt(s *ir.Stmt) *stmt {
 		out.program = callee.Program
 	}
 	if p := out.program; p != nil {
-		for _, b := range p.Results {
+		if len(out.into) > len(s.Results) {
+			out.temps = p.Temps()
+		}
+		for _, b := range slices.Concat(p.Results, out.temps) {
 			out.shapes = append(out.shapes, makeDims(b.Dims, func(name string) int {
 				i := slices.Index(p.Syms, name)
 				if i < 0 && c.err == nil {
@@ -221,11 +239,8 @@ func (c *code) stmt(s *ir.Stmt) *stmt {
 			if err != nil && c.err == nil {
 				c.err = diag.New(diag.Run, "the size of a storage, %q: %v", text, err)
 			}
-			out.bytes = makeDim(e, c.slot)
+			c.plan.storage(s.Results[0], makeDim(e, c.slot))
 		}
-	}
-	for _, r := range s.Results {
-		out.results = append(out.results, c.place(r))
 	}
 	return out
 }

@@ -18,6 +18,7 @@ type frame struct {
 	from  []origin // what bound each symbol
 	fresh []int    // bound, and not held against the rules yet
 	told  int      // how many symbols were bound, ever
+	slabs []slab   // by group
 }
 
 // origin is what a symbol has its value from; the zero origin: it has none.
@@ -31,10 +32,11 @@ type origin struct {
 func newFrame(c *code, old *frame) *frame {
 	f := old
 	if f == nil || f.c != c {
-		f = &frame{c: c, vals: make([]tensor.Value, c.values), slots: make([]int64, len(c.symbols)), from: make([]origin, len(c.symbols))}
+		f = &frame{c: c, vals: make([]tensor.Value, c.values), slots: make([]int64, len(c.symbols)), from: make([]origin, len(c.symbols)), slabs: make([]slab, len(c.groups))}
 	}
 	clear(f.vals)
 	clear(f.from)
+	clear(f.slabs)
 	f.fresh = f.fresh[:0]
 	return f
 }

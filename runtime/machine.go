@@ -24,6 +24,7 @@ type machine struct {
 
 	params, results []*tensor.Tensor // of the program that is being run
 	bind, shape     []int64
+	key             []byte
 }
 
 // run runs main.
@@ -69,6 +70,7 @@ func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 		if err := mc.stmt(f, s); err != nil {
 			return nil, diag.As(err, diag.Run).At(s.Place(), strings.TrimPrefix(s.OpName(), "onnx."))
 		}
+		mc.leave(f, s.last)
 	}
 	out := make([]tensor.Value, len(b.results))
 	for i, r := range b.results {
@@ -102,6 +104,9 @@ func (mc *machine) stmt(f *frame, s *stmt) (err error) {
 			err = diag.New(diag.Run, "it failed: %v", v)
 		}
 	}()
+	if s.Op != nil && s.Op.Name == ir.AllocName { // storages get their memory when something is placed in one
+		return nil
+	}
 	if s.Op != nil && s.Op.Name == ir.ReleaseName {
 		for _, o := range s.args {
 			if o.n >= 0 {
@@ -152,10 +157,8 @@ func (mc *machine) put(f *frame, s *stmt, i int, v tensor.Value) error {
 		return diag.New(diag.Run, "it did not give result %d", i)
 	}
 	r := s.results[i]
-	if r.v.Type != ir.Storage {
-		if err := f.bind(r, v); err != nil {
-			return err
-		}
+	if err := f.bind(r, v); err != nil {
+		return err
 	}
 	f.vals[r.n] = v
 	return nil
@@ -188,7 +191,9 @@ func (mc *machine) callProgram(f *frame, s *stmt) error {
 			return err
 		}
 	}
-	for i, b := range s.program.Results {
+	results := len(s.program.Results)
+	for i := range s.shapes {
+		b := s.buffer(i)
 		mc.shape = mc.shape[:0]
 		for j := range s.shapes[i] {
 			d := &s.shapes[i][j]
@@ -202,9 +207,10 @@ func (mc *machine) callProgram(f *frame, s *stmt) error {
 			mc.shape = append(mc.shape, n)
 		}
 		var t *tensor.Tensor
-		if i < len(s.into) && s.into[i].v != nil {
-			t, err = mc.within(f.get(s.into[i]), b.DType, mc.shape)
-		} else {
+		switch {
+		case i < len(s.into) && s.into[i] != nil:
+			t, err = mc.within(f, s.into[i], b.DType, mc.shape)
+		case i < results:
 			t, err = mc.alloc(f, s, i, b.DType, mc.shape)
 		}
 		if err != nil {
@@ -213,6 +219,15 @@ func (mc *machine) callProgram(f *frame, s *stmt) error {
 		mc.results = append(mc.results, t)
 	}
 	return mc.compute(f, s, s.program, mc.bind)
+}
+
+// buffer gives result i of the program of a call, or, behind those, a temporary that is
+// placed.
+func (s *stmt) buffer(i int) *ir.Buffer {
+	if i < len(s.program.Results) {
+		return s.program.Results[i]
+	}
+	return s.temps[i-len(s.program.Results)]
 }
 
 // param appends an operand to those of the program that is to run.
@@ -228,13 +243,15 @@ func (mc *machine) param(p *ir.Program, i int, v tensor.Value) error {
 // compute runs a program on the device, and keeps its results.
 func (mc *machine) compute(f *frame, s *stmt, p *ir.Program, bind []int64) error {
 	for _, t := range mc.results { // the bits behind the last element are 0, as everywhere
-		if b := t.Bytes(); t.DType().IsSmall() && len(b) > 0 {
+		if t != nil && t.DType().IsSmall() && t.Len() > 0 {
+			b := t.Bytes()
 			b[len(b)-1] = 0
 		}
 	}
 	if err := mc.x.dev.Run(mc.ctx, p, bind, mc.params, mc.results, &mc.mem); err != nil {
 		return err
 	}
+	mc.results = mc.results[:len(p.Results)] // temporaries are done with
 	n := 0
 	for i, r := range s.results {
 		if r == nil && p != s.program { // an instance computes only what is asked for
@@ -249,21 +266,6 @@ func (mc *machine) compute(f *frame, s *stmt, p *ir.Program, bind []int64) error
 		mc.mem.drop(mc.results[n])
 	}
 	return nil
-}
-
-// within is a tensor in a storage.
-func (mc *machine) within(storage tensor.Value, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
-	mem, ok := storage.(*tensor.Tensor)
-	n, _ := tensor.Count(shape)
-	size, ok2 := d.ByteLen(n)
-	if !ok || !ok2 || size > mem.Len() {
-		return nil, diag.New(diag.Run, "a %s%v does not fit its storage", d, shape)
-	}
-	t, err := tensor.FromBytes(d, shape, mem.Bytes()[:size])
-	if err == nil {
-		mc.mem.hold(t)
-	}
-	return t, err
 }
 
 // alloc makes the memory of result i of a statement: the caller's where it is to become
@@ -307,16 +309,6 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 			return err
 		}
 		return mc.view(f, s, f.get(s.args[0]), mc.shape)
-	case ir.AllocName:
-		n, err := f.eval(&s.bytes)
-		if err != nil {
-			return err
-		}
-		t, err := mc.mem.Alloc(tensor.U8, []int64{n})
-		if err != nil {
-			return err
-		}
-		return mc.put(f, s, 0, t)
 	}
 	args := f.values(s.args)
 	in, err := mc.x.instance(s.Stmt, args)

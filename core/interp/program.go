@@ -109,8 +109,12 @@ type Memory interface {
 	Free(t *tensor.Tensor)
 }
 
-// Run runs the program. Results that are nil are made. stage computes a stage, with
-// Execution.Stage or in another way. Temporaries come from mem and go back to it.
+// Run runs the program. results are its results, and behind them, where the caller has
+// memory for them, its temporaries (ir.Program.Temps); those that are nil are made. What is
+// given may be the memory of something else where that is not read any more when the stage
+// that writes it runs, or is written over in place (ir.Stage.InPlace). stage computes a stage,
+// with Execution.Stage or in another way. What is made comes from mem, and temporaries go
+// back to it.
 func (c *Code) Run(ctx context.Context, args, results []*tensor.Tensor, mem Memory, stage func(x *Execution, i int) error) (err error) {
 	x, _ := c.idle.Get().(*Execution)
 	if x == nil {
@@ -133,7 +137,7 @@ func (c *Code) Run(ctx context.Context, args, results []*tensor.Tensor, mem Memo
 		x.ctx, x.mem = nil, nil
 		c.idle.Put(x)
 	}()
-	if len(args) != len(c.p.Params) || len(results) != len(c.p.Results) {
+	if len(args) != len(c.p.Params) || len(results) != len(c.p.Results) && len(args)+len(results) != len(c.buffers) {
 		return diag.New(diag.Run, "%d operands for %d results of program @%s, which takes %d for %d",
 			len(args), len(results), c.p.Name, len(c.p.Params), len(c.p.Results))
 	}
@@ -177,7 +181,7 @@ func (x *Execution) run(results []*tensor.Tensor, stage func(x *Execution, i int
 			}
 		}
 		if s.Kind == ir.ScatterStage {
-			if base, out := x.Tensor(s.Base), x.Tensor(s.Out()); base != nil {
+			if base, out := x.Tensor(s.Base), x.Tensor(s.Out()); base != nil && !same(base, out) {
 				copy(out.Bytes(), base.Bytes())
 				copy(out.Strings(), base.Strings())
 			}
@@ -186,7 +190,9 @@ func (x *Execution) run(results []*tensor.Tensor, stage func(x *Execution, i int
 			return err
 		}
 		for _, b := range x.last[i] {
-			x.mem.Free(x.tensors[b])
+			if x.own[b] {
+				x.mem.Free(x.tensors[b])
+			}
 			x.tensors[b] = nil
 		}
 	}
@@ -196,6 +202,11 @@ func (x *Execution) run(results []*tensor.Tensor, stage func(x *Execution, i int
 		}
 	}
 	return nil
+}
+
+// same says whether two tensors are the same memory.
+func same(a, b *tensor.Tensor) bool {
+	return len(a.Bytes()) > 0 && len(b.Bytes()) > 0 && &a.Bytes()[0] == &b.Bytes()[0]
 }
 
 // make allocates a buffer unless it was given.

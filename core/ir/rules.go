@@ -51,8 +51,8 @@ var (
 
 // Of memory.
 var (
-	ruleStorage  = rule("storage", "results of programs and kernels alone are placed in storages: each in one of its own that the same block allocates, and that is not known to be too small")
-	ruleReuse    = rule("storage-lives", "what lies in a storage is not read once something else is placed there, nor by the statement that places it")
+	ruleStorage  = rule("storage", "results of programs and kernels, and temporaries of programs, alone are placed in storages, each in one that the same block allocates and that is not known to be too small")
+	ruleReuse    = rule("storage-lives", "what lies in a storage is not read once something else is placed there, nor by the stage that places it, unless each of its points is read where it is written over")
 	ruleReleased = rule("released-values", "a value is released once, in the block that defines it, and not used after")
 )
 

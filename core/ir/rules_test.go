@@ -41,6 +41,14 @@ module "whole" {
     %f: [n, 2] f32 = call @double[n](%e) in %s
     %g: [n, 2] f32 = call @half(%f)
     %h: [n, 2] f32 = call @double[n](%g)
+    %line: [2*n] f32 = vm.view(%soft) {type = type [2*n] f32}
+    %k: [2*n] i64 = onnx.Cast(%line) {to = 7}
+    %u1: storage = vm.alloc() {bytes = "8*n"}
+    %u2: storage = vm.alloc() {bytes = "8*n"}
+    %u3: storage = vm.alloc() {bytes = "8*n"}
+    %small: storage = vm.alloc() {bytes = "8*n - 1"}
+    _, %lies: [2*n] f32, _ = call @stages[2*n](%line, %k) in _, %u1, _
+    _, %p2: [2*n] f32, %q2: [2*n] f32 = call @stages[2*n](%lies, %k) in _, %u3, %u2 with %u3
     vm.release(%a, %i)
     return %h, %v
   }
@@ -306,19 +314,26 @@ var breaches = []breach{
 		is.Results[0].Def, body.Stmts[0] = is, is
 		f.Stmts = append([]*ir.Stmt{&alloc}, f.Stmts...)
 	}),
+	cut("storage", "in _, %u3, %u2 with %u3", "in _, %u3, %u2 with %u3, %u2", "5 storages for 3 results and 1 temporaries"),
+	cut("storage", "in _, %u3, %u2 with %u3", "in _, %u3, %u2 with %small", "temporary t takes 8*n bytes"),
 	edit("storage", "not asked for", func(m *ir.Module) {
 		s := stmt(m, "d")
 		s.Results[0] = nil
 		stmt(m, "e").Args[0] = value(m, "w")
 	}),
 
-	cut("storage-lives", "call @double[n](%e) in %s", "call @double[n](%e) in %t", "where its operand %e lies"),
+	cut("storage-lives", "call kernel @cpu.double[n](%d) in %t", "call kernel @cpu.double[n](%d) in %s", "where its operand %d lies"),
 	cut("storage-lives", "call @half(%f)", "call @half(%d)", "%d is read, but %f is placed"),
 	cut("storage-lives", "call @double[n](%e) in %s\n", "call @double[n](%e) in %s\n    %late: [n, 2] f32 = onnx.If(%p) { ()\n      yield %d\n    } { ()\n      yield %x\n    }\n", "%d is read"),
 	{rule: "storage-lives", says: "%dv is read", edit: func(m *ir.Module) { m.Main().Results[0] = value(m, "dv") }, // through a view
 		old: "%e: [n, 2] f32", new: "%dv: [2*n] f32 = vm.view(%d) {type = type [2*n] f32}\n    %e: [n, 2] f32"},
 	{rule: "storage-lives", says: "%kept is read", edit: func(m *ir.Module) { m.Main().Results[0] = value(m, "kept") }, // handed on
 		old: "%e: [n, 2] f32", new: "%kept: [n, 2] f32 = onnx.If(%p) { ()\n      yield %d\n    } { ()\n      yield %x\n    }\n    %e: [n, 2] f32"},
+	cut("storage-lives", "in _, %u3, %u2 with %u3", "in _, %u3, %u1 with %u3", "%q2 is placed in %u1, where its operand %lies lies"),
+	cut("storage-lives", "in _, %u3, %u2 with %u3", "in _, %u3, %u2 with %u1", "temporary t is placed in %u1, where its operand %lies lies"),
+	cut("storage-lives", "in _, %u3, %u2 with %u3", "in _, %u3, %u2 with %u3\n    %late: [2*n] f32 = onnx.Relu(%p2)", "%p2 is read, but temporary t is placed"),
+	cut("storage-lives", "t[i < m] f32 = (X[i] + P[i])", "t[i < m] f32 = (X[i] + P[I[i]])", "temporary t is placed in %u3, where P of its program lies"),
+	cut("storage-lives", "t[i < m] f32 = (X[i] + P[i])", "t[i < m] f32 = (X[i] + (P[i] + P[0]))", "temporary t is placed in %u3, where P of its program lies"),
 	edit("storage-lives", "%d is read", func(m *ir.Module) { m.Main().Results[0] = value(m, "d") }),
 
 	cut("released-values", "vm.release(%a, %i)", "vm.release(%a, %a)", "released twice"),

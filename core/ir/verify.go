@@ -186,7 +186,7 @@ func (v *verifier) function(f *Func) error {
 		}
 	}
 	if v.places {
-		return (&storageLives{v: v, shares: map[*Value][]*Value{}, gone: map[*Value]*Value{}}).block(&f.Block)
+		return (&storageLives{v: v, shares: map[*Value][]*Value{}, gone: map[*Value]string{}, reads: map[*Program]map[*Buffer]int{}}).block(&f.Block)
 	}
 	return nil
 }

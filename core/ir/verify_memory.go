@@ -24,8 +24,14 @@ func (v *verifier) memory(s *Stmt) error {
 	if p == nil {
 		return v.fail(ruleStorage, s, "its results can not be placed: it calls no program")
 	}
-	if len(s.Into) != len(s.Results) {
-		return v.fail(ruleStorage, s, "%d storages for %d results", len(s.Into), len(s.Results))
+	var temps []*Buffer
+	if len(s.Into) > len(s.Results) {
+		if _, ok := s.Callee.(*Program); ok {
+			temps = p.Temps()
+		}
+	}
+	if len(s.Into) != len(s.Results)+len(temps) {
+		return v.fail(ruleStorage, s, "%d storages for %d results and %d temporaries", len(s.Into), len(s.Results), len(temps))
 	}
 	for i, st := range s.Into {
 		if st == nil {
@@ -38,31 +44,26 @@ func (v *verifier) memory(s *Stmt) error {
 		switch {
 		case !ok || v.visible[st] != v.depth:
 			return v.fail(ruleStorage, s, "%s is no storage that this block allocates", label(st))
-		case s.Results[i] == nil:
+		case i < len(s.Results) && s.Results[i] == nil:
 			return v.fail(ruleStorage, s, "result %d is not asked for, and yet placed in %s", i, label(st))
-		case slices.Contains(s.Into[:i], st):
-			return v.fail(ruleStorage, s, "two results are placed in %s", label(st))
 		}
-		needs, ok := bytesOf(s.Results[i].Type)
+		what, t := "", Type(nil)
+		if i < len(s.Results) {
+			what, t = label(s.Results[i]), s.Results[i].Type
+		} else {
+			b := temps[i-len(s.Results)]
+			what, t = "temporary "+b.Name, s.TypeOf(b)
+		}
+		needs, ok := BytesOf(t)
 		if !ok {
-			return v.fail(ruleStorage, s, "%s of type %s has no size in bytes", label(s.Results[i]), s.Results[i].Type)
+			return v.fail(ruleStorage, s, "%s of type %s has no size in bytes", what, t)
 		}
 		if !has.Equal(needs) && v.m.Syms.LT(has, needs) == sym.True {
-			return v.fail(ruleStorage, s, "%s takes %s bytes, %s has %s", label(s.Results[i]), needs, label(st), has)
+			return v.fail(ruleStorage, s, "%s takes %s bytes, %s has %s", what, needs, label(st), has)
 		}
 		v.places = true
 	}
 	return nil
-}
-
-// bytesOf is the size of a tensor in bytes.
-func bytesOf(t Type) (sym.Expr, bool) {
-	tt, ok := t.(TensorType)
-	bits := int64(tt.DType.Bits())
-	if !ok || tt.Unranked || bits == 0 {
-		return sym.Expr{}, false
-	}
-	return tt.Size().Mul(sym.Const(bits)).CeilDiv(sym.Const(8)), true
 }
 
 func (v *verifier) alloc(s *Stmt) error {
@@ -102,12 +103,16 @@ func (v *verifier) release(s *Stmt) error {
 type storageLives struct {
 	v      *verifier
 	shares map[*Value][]*Value // values placed in storages whose memory a value may share
-	gone   map[*Value]*Value   // placed values, and what took their place
+	gone   map[*Value]string   // placed values, and what took their place
+	reads  map[*Program]map[*Buffer]int
 }
 
 func (l *storageLives) block(b *Block) error {
 	holds := map[*Value]*Value{} // what lies in the storages of this block
 	for _, s := range b.Stmts {
+		if s.Kind == OpStmt && s.Op.Name == ReleaseName { // gives memory up, and does not look at it
+			continue
+		}
 		if err := l.read(s, s.EachUse); err != nil {
 			return err
 		}
@@ -131,8 +136,8 @@ func (l *storageLives) block(b *Block) error {
 func (l *storageLives) read(s *Stmt, each func(func(*Value))) (err error) {
 	each(func(x *Value) {
 		for _, placed := range l.shares[x] {
-			if by := l.gone[placed]; by != nil && err == nil {
-				err = l.v.fail(ruleReuse, s, "%s is read, but %s is placed where it lay", label(x), label(by))
+			if by := l.gone[placed]; by != "" && err == nil {
+				err = l.v.fail(ruleReuse, s, "%s is read, but %s is placed where it lay", label(x), by)
 			}
 		}
 	})
@@ -154,21 +159,101 @@ func (l *storageLives) stmt(s *Stmt, holds map[*Value]*Value) error {
 			}
 		}
 	}
-	for i, st := range s.Into {
+	if len(s.Into) == 0 {
+		return nil
+	}
+	c := &placedCall{l: l, s: s, p: programOf(s.Callee), holds: holds, inside: map[*Value]*Buffer{}}
+	c.last = l.lastReads(c.p)
+	if _, ok := s.Callee.(*Program); !ok { // in an order that only the kernel knows: all at once
+		return c.stage(nil, 0, c.p.Results)
+	}
+	for i, stage := range c.p.Stages {
+		if err := c.stage(stage, i, stage.Outs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastReads tells which stage of a program reads a buffer last.
+func (l *storageLives) lastReads(p *Program) map[*Buffer]int {
+	last, ok := l.reads[p]
+	if !ok {
+		last = map[*Buffer]int{}
+		for i, stage := range p.Stages {
+			for _, b := range stage.Reads() {
+				last[b] = i
+			}
+		}
+		l.reads[p] = last
+	}
+	return last
+}
+
+// placedCall is a call that places what it computes.
+type placedCall struct {
+	l      *storageLives
+	s      *Stmt
+	p      *Program
+	last   map[*Buffer]int
+	holds  map[*Value]*Value  // values in the storages
+	inside map[*Value]*Buffer // buffers of the program in the storages
+}
+
+// into is the storage of a buffer and what to call the buffer, nil where it is not placed.
+func (c *placedCall) into(b *Buffer) (st *Value, name string) {
+	i := slices.Index(c.p.Results, b)
+	if i >= 0 {
+		if st = c.s.Into[i]; st != nil {
+			name = label(c.s.Results[i])
+		}
+		return st, name
+	}
+	if len(c.s.Into) == len(c.s.Results) {
+		return nil, ""
+	}
+	return c.s.Into[len(c.s.Results)+slices.Index(c.p.Temps(), b)], "temporary " + b.Name
+}
+
+// stage checks that what a stage writes takes the place of nothing that is read later, nor
+// by the stage itself, unless it may write in place. Of a kernel there is one stage, nil.
+func (c *placedCall) stage(stage *Stage, n int, outs []*Buffer) error {
+	written := map[*Value]bool{}
+	for _, b := range outs {
+		st, name := c.into(b)
 		if st == nil {
 			continue
 		}
-		was := holds[st]
-		for _, a := range s.Args {
-			if was != nil && slices.Contains(l.shares[a], was) {
-				return l.v.fail(ruleReuse, s, "%s is placed in %s, where its operand %s lies", label(s.Results[i]), label(st), label(a))
+		if written[st] {
+			return c.l.v.fail(ruleReuse, c.s, "two results of a stage are placed in %s", label(st))
+		}
+		written[st] = true
+		free := func(old *Buffer) bool {
+			last, read := c.last[old]
+			return stage != nil && (!read || last < n || last == n && stage.InPlace(old))
+		}
+		if old := c.inside[st]; old != nil {
+			if !free(old) {
+				return c.l.v.fail(ruleReuse, c.s, "%s is placed in %s, where %s of its program lies", name, label(st), old.Name)
 			}
+			if i := slices.Index(c.p.Results, old); i >= 0 {
+				c.l.gone[c.s.Results[i]] = name
+			}
+		} else if was := c.holds[st]; was != nil {
+			for i, a := range c.s.Args {
+				if slices.Contains(c.l.shares[a], was) && !free(c.p.Params[i]) {
+					return c.l.v.fail(ruleReuse, c.s, "%s is placed in %s, where its operand %s lies", name, label(st), label(a))
+				}
+			}
+			c.l.gone[was] = name
 		}
-		if was != nil {
-			l.gone[was] = s.Results[i]
+		c.inside[st] = b
+		delete(c.holds, st)
+		if i := slices.Index(c.p.Results, b); i >= 0 {
+			r := c.s.Results[i]
+			c.holds[st] = r
+			c.l.shares[r] = []*Value{r}
 		}
-		holds[st] = s.Results[i]
-		l.shares[s.Results[i]] = []*Value{s.Results[i]}
 	}
 	return nil
 }

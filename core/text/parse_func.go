@@ -155,6 +155,9 @@ func (p *parser) stmt(depth int) *ir.Stmt {
 	}
 	if p.word("in") {
 		p.commas(func() { s.Into = append(s.Into, p.value()) })
+		if p.word("with") {
+			p.commas(func() { s.Into = append(s.Into, p.value()) })
+		}
 	}
 	if p.take("@") {
 		s.Node = p.quoted()

@@ -261,8 +261,11 @@ func (p *printer) stmt(s *ir.Stmt) {
 		p.body(r, "yield")
 		p.line("}")
 	}
-	if len(s.Into) > 0 {
-		p.f(" in %s", p.values(s.Into))
+	if results := min(len(s.Results), len(s.Into)); results > 0 {
+		p.f(" in %s", p.values(s.Into[:results]))
+		if results < len(s.Into) {
+			p.f(" with %s", p.values(s.Into[results:]))
+		}
 	}
 	if s.Node != "" {
 		p.f(" @ %q", s.Node)

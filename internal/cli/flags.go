@@ -28,7 +28,7 @@ type common struct {
 // Flags of later versions, by command; "" is the default action. They answer so.
 var laterFlags = map[string][]string{
 	"":        {"report", "trace"},
-	"inspect": {"sparsity", "memory"},
+	"inspect": {"sparsity"},
 	"bench":   {"profile", "bound", "arch"},
 }
 

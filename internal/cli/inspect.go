@@ -40,8 +40,13 @@ type symbol struct {
 // can not run.
 func (a *app) inspect(args []string) error {
 	a.begin("inspect", "MODEL", "Tells inputs, outputs, symbols and their constraints, operators, size, and what is unsupported and where.\n"+
-		"What the pipeline knows of dims counts, and so do the operators of its plugins. Exit code 4: something is unsupported.")
+		"What the pipeline knows of dims counts, and so do the operators of its plugins. Exit code 4: something is unsupported.\n"+
+		"With -memory the model is compiled, and told is what the storages of a run take: if each value had its own, if those of\n"+
+		"equal sizes took turns, as planned, and the most that is in use at once, which no plan goes below.")
 	a.pipelineFlag()
+	memory := a.flags.Bool("memory", false, "the plan of what is computed, at the sizes of -dim and at the bounds of [dims]")
+	f := &inputFlags{dims: map[string]int64{}}
+	a.flags.Func("dim", "`NAME=N` size of a symbolic dim for -memory; repeatable", f.setDim)
 	rest, err := a.parse(args)
 	if err != nil {
 		return err
@@ -54,7 +59,11 @@ func (a *app) inspect(args []string) error {
 	if err != nil {
 		return err
 	}
-	m, err := pitopt.Import(path, pitopt.WithPipeline(p), pitopt.WithContext(a.ctx))
+	opts := []pitopt.Option{pitopt.WithPipeline(p), pitopt.WithContext(a.ctx)}
+	if *memory {
+		return a.inspectMemory(path, opts, f.dims)
+	}
+	m, err := pitopt.Import(path, opts...)
 	if err != nil {
 		return err
 	}

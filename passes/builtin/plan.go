@@ -9,138 +9,159 @@ import (
 	"github.com/pitopt/pitopt/core/sym"
 )
 
-// PlanMemory places results in storages that they take turns in.
+// PlanMemory places results and temporaries of programs in storages.
 var PlanMemory = &pass.Pass{
 	Name:   "plan-memory",
 	Lowers: true,
-	Doc: `Places results of programs in storages that they take turns in.
+	Doc: `Places what programs compute in storages, whose addresses the machine assigns all at once.
 
     %a: [n] f32 = call @f[n](%x)                  %s: storage = vm.alloc() {bytes = "4*n"}
     %b: [n] f32 = call @g[n](%a)             =>   %a: [n] f32 = call @f[n](%x) in %s
-    %c: [n] f32 = call @h[n](%b)                  ...
-                                                  %c: [n] f32 = call @h[n](%b) in %s
+    %c: [n] f32 = call @h[n](%b)                  %b: [n] f32 = call @g[n](%a) in %s
+                                                  %c: [n] f32 = call @h[n](%b)
 
-Two results share a storage where their sizes are proved equal and their lives do not overlap.
-A view is alive as long as what it views; what an operator may hand on is taken to live to the
-end. What a caller gets is never in a storage.
+A result takes the storage of an operand that nobody reads afterwards, where the stage that
+writes it reads the operand only at the point that it writes; else it gets one of its own. So
+do the temporaries of a program, which stand behind "with". Storages that are not in use at the
+same time take turns in the same bytes, whatever their sizes: the machine places them when the
+symbols of all sizes have values, and keeps what it found for these values. Where all sizes
+have bounds, storages are as large as those: they are placed once, before the first run.
+
+What a caller gets, or a region gives, is never in a storage.
 
 It stands after fuse, which removes most results.`,
 	After: []pass.Order{pass.Because("fuse", "fusion removes the results that would be planned")},
-	Run: func(_ *pass.Context, m *ir.Module) error {
+	Options: []pass.Option{
+		{Name: "bounds", Kind: pass.Bool, Default: true, Doc: "storages are as large as they can get, where every size has a bound"},
+	},
+	Run: func(c *pass.Context, m *ir.Module) error {
 		for _, f := range m.Funcs {
-			plan(m, f)
+			p := &planner{m: m, lives: analysis.LivesOf(f), places: map[*ir.Value]*storage{}}
+			p.block(&f.Block)
+			if pass.Get[bool](c, "bounds") {
+				p.bound()
+			}
 		}
 		return nil
 	},
 }
 
-// storage is a piece of memory while it is planned.
-type storage struct {
-	bytes sym.Expr
-	value *ir.Value
-	free  bool
+// planner places what a function computes.
+type planner struct {
+	m      *ir.Module
+	lives  *analysis.Lives
+	places map[*ir.Value]*storage // of results
+	made   []*storage
 }
 
-func plan(m *ir.Module, f *ir.Func) {
-	root := analysis.Aliases(&f.Block)
-	last := lastUses(&f.Block, root)
-	escapes := escaping(f, root)
-	var stores []*storage
-	endsAt := map[int][]*storage{}
-	var out []*ir.Stmt
-	for i, s := range f.Stmts {
-		if _, ok := s.Callee.(*ir.Program); ok && s.Into == nil {
-			for j, v := range s.Results {
-				if v == nil || escapes[v] {
-					continue
-				}
-				end, read := last[v]
-				bytes, ok := bytesOf(v)
-				if !read || !ok {
-					continue
-				}
-				size := m.Syms.Simplify(bytes)
-				st := take(stores, size)
-				if st == nil { // its symbols are those of the value; size may have others
-					st = &storage{bytes: size, value: &ir.Value{Type: ir.Storage}}
-					st.value.Def = &ir.Stmt{Kind: ir.OpStmt, Op: m.Lookup(ir.AllocName), Results: []*ir.Value{st.value}, Attrs: ir.MakeAttrs("bytes", bytes.String())}
-					out = append(out, st.value.Def)
-					stores = append(stores, st)
-				}
-				st.free = false
-				endsAt[end] = append(endsAt[end], st)
-				if s.Into == nil {
-					s.Into = make([]*ir.Value, len(s.Results))
-				}
-				s.Into[j] = st.value
+// storage is a storage that was made.
+type storage struct {
+	bytes sym.Expr // by what is known of symbols in its simplest form
+	block *ir.Block
+	value *ir.Value
+}
+
+func (p *planner) block(b *ir.Block) {
+	out := make([]*ir.Stmt, 0, len(b.Stmts))
+	for _, s := range b.Stmts {
+		for _, r := range s.Regions {
+			p.block(r)
+		}
+		if prog, ok := s.Callee.(*ir.Program); ok && s.Into == nil {
+			from := len(p.made)
+			p.call(b, s, prog)
+			for _, st := range p.made[from:] {
+				out = append(out, st.value.Def)
 			}
 		}
 		out = append(out, s)
-		for _, st := range endsAt[i] {
-			st.free = true
+	}
+	b.Stmts = out
+}
+
+// call places what a call of a program computes, stage by stage.
+func (p *planner) call(b *ir.Block, s *ir.Stmt, prog *ir.Program) {
+	temps := prog.Temps()
+	into := make([]*ir.Value, len(s.Results)+len(temps))
+	inside := map[*ir.Buffer]*storage{} // of temporaries
+	for i, stage := range prog.Stages {
+		for _, buf := range stage.Outs {
+			slot, result := slices.Index(prog.Results, buf), (*ir.Value)(nil)
+			if slot < 0 {
+				slot = len(s.Results) + slices.Index(temps, buf)
+			} else if result = s.Results[slot]; result == nil || p.lives.Escapes[result] {
+				continue
+			}
+			bytes, ok := ir.BytesOf(s.TypeOf(buf))
+			if !ok {
+				continue
+			}
+			size := p.m.Syms.Simplify(bytes)
+			st := p.over(b, s, prog, i, size, inside)
+			if st == nil {
+				st = &storage{bytes: size, block: b, value: &ir.Value{Type: ir.Storage}}
+				st.value.Def = &ir.Stmt{Kind: ir.OpStmt, Op: p.m.Lookup(ir.AllocName), Results: []*ir.Value{st.value}, Attrs: ir.MakeAttrs("bytes", bytes.String())}
+				p.made = append(p.made, st)
+			}
+			into[slot] = st.value
+			if inside[buf] = st; result != nil {
+				p.places[result] = st
+			}
 		}
 	}
-	f.Stmts = out
-}
-
-// bytesOf is the size of a tensor; elements below a byte are counted as one, strings have
-// none.
-func bytesOf(v *ir.Value) (sym.Expr, bool) {
-	t, ok := v.Tensor()
-	bits := t.DType.Bits()
-	if !ok || t.Unranked || bits == 0 {
-		return sym.Expr{}, false
+	if !slices.ContainsFunc(into[len(s.Results):], func(v *ir.Value) bool { return v != nil }) {
+		into = into[:len(s.Results)]
 	}
-	return t.Size().Mul(sym.Const(int64(max(bits, 8) / 8))), true
+	if slices.ContainsFunc(into, func(v *ir.Value) bool { return v != nil }) {
+		s.Into = into
+	}
 }
 
-// take finds a free storage of the same size: equal once both are simplified by what is
-// known of symbols.
-func take(stores []*storage, bytes sym.Expr) *storage {
-	for _, st := range stores {
-		if st.free && st.bytes.Equal(bytes) {
+// over finds the storage of something that a stage of a call reads, that nobody reads
+// afterwards, and that the stage may write over.
+func (p *planner) over(b *ir.Block, s *ir.Stmt, prog *ir.Program, stage int, bytes sym.Expr, inside map[*ir.Buffer]*storage) *storage {
+	step := p.lives.Start[s] + stage
+	temps := prog.Temps()
+	reads := prog.Stages[stage].Reads()
+	for _, buf := range reads {
+		if !prog.Stages[stage].InPlace(buf) {
+			continue
+		}
+		var st *storage
+		if i := slices.Index(temps, buf); i >= 0 && p.lives.Temps[s][i].To == step {
+			st = inside[buf]
+		} else if i := slices.Index(prog.Params, buf); i >= 0 {
+			roots := p.lives.Roots[s.Args[i]]
+			if len(roots) != 1 || p.lives.Results[roots[0]].To != step {
+				continue
+			}
+			alone := !slices.ContainsFunc(reads, func(other *ir.Buffer) bool { // the same memory, read elsewhere
+				j := slices.Index(prog.Params, other)
+				return j >= 0 && slices.Contains(p.lives.Roots[s.Args[j]], roots[0]) && !prog.Stages[stage].InPlace(other)
+			})
+			if !alone {
+				continue
+			}
+			st = p.places[roots[0]]
+		}
+		if st != nil && st.block == b && st.bytes.Equal(bytes) {
 			return st
 		}
 	}
 	return nil
 }
 
-// escaping gives the values whose memory the caller may get: what the function gives,
-// and what an operator may hand on as something that it gives.
-func escaping(f *ir.Func, root map[*ir.Value]*ir.Value) map[*ir.Value]bool {
-	out := map[*ir.Value]bool{}
-	for _, r := range f.Results {
-		out[root[r]] = true
-	}
-	for _, s := range slices.Backward(f.Stmts) {
-		if s.MayHandOn() && slices.ContainsFunc(s.Results, func(r *ir.Value) bool { return r != nil && out[root[r]] }) {
-			s.EachUse(func(v *ir.Value) { out[root[v]] = true })
+// bound makes storages as large as their sizes can get, if all of them have bounds.
+func (p *planner) bound() {
+	most, all := make([]int64, len(p.made)), int64(0)
+	for i, st := range p.made {
+		_, most[i] = p.m.Syms.Bounds(st.bytes)
+		if most[i] > analysis.MaxPlaced-all {
+			return
 		}
+		all += most[i]
 	}
-	return out
-}
-
-// lastUses gives the statement of the block after which no one reads a value's memory.
-// Memory that an operator may hand on lives to the end of the block.
-func lastUses(b *ir.Block, root map[*ir.Value]*ir.Value) map[*ir.Value]int {
-	last := map[*ir.Value]int{}
-	get := func(v *ir.Value) *ir.Value {
-		if r := root[v]; r != nil {
-			return r
-		}
-		return v
+	for i, st := range p.made {
+		st.value.Def.Attrs = ir.MakeAttrs("bytes", sym.Const(most[i]).String())
 	}
-	for i, s := range b.Stmts {
-		s.EachUse(func(v *ir.Value) {
-			if v = get(v); s.MayHandOn() {
-				last[v] = len(b.Stmts)
-			} else {
-				last[v] = max(last[v], i)
-			}
-		})
-	}
-	for _, v := range b.Results {
-		last[get(v)] = len(b.Stmts)
-	}
-	return last
 }

@@ -1,0 +1,234 @@
+package runtime
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// A function's storages lie in slabs. Those whose sizes have a value from the same moment
+// on, in most functions all of them when the parameters are bound, are one group: one slab,
+// in which they take turns as their lives allow. Offsets are assigned once for each set of
+// values of the symbols, and before the first run where sizes have no symbols.
+
+// group is the storages of a slab.
+type group struct {
+	shares  []*share
+	placer  *analysis.Placer
+	n       int   // among those of the function
+	symbols []int // that sizes depend on, by number
+	end     int   // the last step of all lives
+	fixed   *layout
+
+	mu   sync.Mutex
+	kept map[string]*layout
+}
+
+// share is a storage: a share of a slab.
+type share struct {
+	group *group
+	at    int // in the group
+	life  analysis.Life
+	bytes dim
+}
+
+// layout is where the shares of a group lie.
+type layout struct {
+	sizes, offsets []int64
+	total          int64
+}
+
+// maxLayouts bounds what a group keeps.
+const maxLayouts = 1024
+
+// slab is the memory of a group in a frame; the zero slab is not there yet.
+type slab struct {
+	layout *layout
+	bytes  []byte
+}
+
+// planner finds the groups of a function while it is compiled.
+type planner struct {
+	lives    *analysis.Lives
+	storages map[*ir.Value]analysis.Life
+	shares   map[*ir.Value]*share
+	moments  []*block    // the block of each place where symbols get values
+	told     map[int]int // the moment at which a symbol got its value
+	groups   map[int]*group
+}
+
+func newPlanner(f *ir.Func) *planner {
+	p := &planner{lives: analysis.LivesOf(f), shares: map[*ir.Value]*share{}, told: map[int]int{}, groups: map[int]*group{}}
+	p.storages = analysis.Storages(p.lives.Placed(f))
+	return p
+}
+
+// storage notes an allocation.
+func (p *planner) storage(v *ir.Value, bytes dim) {
+	life, used := p.storages[v]
+	if !used {
+		return
+	}
+	symbols := bytes.needs
+	if bytes.symbol >= 0 {
+		symbols = []int{bytes.symbol}
+	}
+	moment := 0
+	for _, i := range symbols {
+		moment = max(moment, p.told[i])
+	}
+	g := p.groups[moment]
+	if g == nil {
+		g = &group{kept: map[string]*layout{}}
+		p.groups[moment] = g
+	}
+	x := &share{group: g, at: len(g.shares), life: life, bytes: bytes}
+	g.shares = append(g.shares, x)
+	g.end = max(g.end, life.To)
+	for _, i := range symbols {
+		if !slices.Contains(g.symbols, i) {
+			g.symbols = append(g.symbols, i)
+		}
+	}
+	p.shares[v] = x
+}
+
+// place gives the shares that a call's results and temporaries are placed in; nil entry:
+// none. What escapes has memory of its own.
+func (p *planner) place(s *ir.Stmt) []*share {
+	var out []*share
+	for i, st := range s.Into {
+		if i < len(s.Results) && s.Results[i] != nil && p.lives.Escapes[s.Results[i]] {
+			st = nil
+		}
+		out = append(out, p.shares[st])
+	}
+	return out
+}
+
+// finish makes the groups ready, and places those whose sizes are numbers.
+func (p *planner) finish() (out []*group, err error) {
+	for _, moment := range slices.Sorted(maps.Keys(p.groups)) {
+		g := p.groups[moment]
+		lives := make([]analysis.Life, len(g.shares))
+		for i, x := range g.shares {
+			lives[i] = x.life
+		}
+		g.placer = analysis.NewPlacer(lives)
+		slices.Sort(g.symbols)
+		if len(g.symbols) == 0 {
+			if g.fixed, err = g.place(func(d *dim) (int64, error) { return d.eval(nil) }); err != nil {
+				return nil, err
+			}
+		}
+		var last *stmt // of the block in which the sizes are known
+		for _, s := range p.moments[moment].stmts {
+			if p.lives.Start[s.Stmt] <= g.end {
+				last = s
+			}
+		}
+		last.last = append(last.last, g)
+		g.n = len(out)
+		out = append(out, g)
+	}
+	return out, nil
+}
+
+// place places the shares of a group, whose sizes value tells.
+func (g *group) place(value func(*dim) (int64, error)) (*layout, error) {
+	l := &layout{sizes: make([]int64, len(g.shares)), offsets: make([]int64, len(g.shares))}
+	for i, x := range g.shares {
+		n, err := value(&x.bytes)
+		if err != nil {
+			return nil, diag.As(err, diag.Run)
+		}
+		l.sizes[i] = n
+	}
+	var ok bool
+	if l.total, ok = g.placer.Place(l.sizes, l.offsets); !ok {
+		return nil, diag.New(diag.Run, "what the run computes is too large: storages of %v bytes", l.sizes)
+	}
+	return l, nil
+}
+
+// layout gives the layout for the values that a frame has.
+func (g *group) layout(slots []int64, key []byte) (*layout, []byte, error) {
+	if g.fixed != nil {
+		return g.fixed, key, nil
+	}
+	key = key[:0]
+	for _, i := range g.symbols {
+		key = binary.AppendVarint(key, slots[i])
+	}
+	g.mu.Lock()
+	l := g.kept[string(key)]
+	g.mu.Unlock()
+	if l != nil {
+		return l, key, nil
+	}
+	l, err := g.place(func(d *dim) (int64, error) { return d.eval(slots) })
+	if err != nil {
+		return nil, key, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.kept) >= maxLayouts {
+		clear(g.kept)
+	}
+	g.kept[string(key)] = l
+	return l, key, nil
+}
+
+// slab gives the memory of a group in a frame.
+func (mc *machine) slab(f *frame, g *group) (*slab, error) {
+	s := &f.slabs[g.n]
+	if s.layout != nil {
+		return s, nil
+	}
+	for _, i := range g.symbols {
+		if !f.bound(i) {
+			return nil, diag.New(diag.Run, "the size of a storage can not be computed: symbol %q has no value here", f.c.symbols[i])
+		}
+	}
+	var l *layout
+	var err error
+	if l, mc.key, err = g.layout(f.slots, mc.key); err != nil {
+		return nil, err
+	}
+	if s.bytes, err = mc.mem.slab(l.total); err != nil {
+		return nil, err
+	}
+	s.layout = l
+	return s, nil
+}
+
+// within is a tensor in a share.
+func (mc *machine) within(f *frame, x *share, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	s, err := mc.slab(f, x.group)
+	if err != nil {
+		return nil, err
+	}
+	n, ok := tensor.Count(shape)
+	size, ok2 := d.ByteLen(n)
+	if !ok || !ok2 || size > s.layout.sizes[x.at] {
+		return nil, diag.New(diag.Run, "a %s%v does not fit its storage of %d bytes", d, shape, s.layout.sizes[x.at])
+	}
+	at := s.layout.offsets[x.at]
+	return tensor.FromBytes(d, shape, s.bytes[at:at+size:at+size])
+}
+
+// leave gives the memory of groups back.
+func (mc *machine) leave(f *frame, groups []*group) {
+	for _, g := range groups {
+		if s := &f.slabs[g.n]; s.layout != nil {
+			mc.mem.giveBack(s.bytes)
+			*s = slab{}
+		}
+	}
+}
