@@ -42,6 +42,9 @@ func applyKnowledge(m *ir.Module, f *passes.File) error {
 			return diag.New(diag.Pipeline, "%v", err).In(f.Name)
 		}
 	}
+	if err := checkStates(m, f); err != nil {
+		return err
+	}
 	for _, x := range f.Match {
 		if err := insertMatch(m, x); err != nil {
 			return diag.As(err, diag.Pipeline).In(x.Where)

@@ -35,15 +35,23 @@ import (
 type Model struct {
 	path   string
 	file   source
-	module *ir.Module
-	notes  []onnx.Note
 	target string
 	opts   options
-	exec   *runtime.Executable // nil on the target interp
 	device runtime.Device
+	compiled
 
 	mu     sync.RWMutex // held while the model runs: a file that is unmapped then ends the program
 	closed bool
+
+	carriedMu sync.Mutex
+	carried   map[string]*compiled // for sessions, by the states that they carry
+}
+
+// compiled is what a pipeline made of the model.
+type compiled struct {
+	module *ir.Module
+	notes  []onnx.Note
+	exec   *runtime.Executable // nil on the target interp
 }
 
 // Option configures Load.
@@ -141,56 +149,63 @@ func load(f source, list []Option) (m *Model, err error) {
 	if m.target, err = chooseTarget(m.opts.target, m.opts.pipeline.Target.Device); err != nil {
 		return nil, err
 	}
-	plugins, err := OpenPlugins(m.opts.ctx, m.opts.pipeline)
+	if m.target == "cpu" {
+		m.device = cpu.New(m.opts.threads)
+	}
+	m.edit()
+	m.compiled, err = m.compile(m.opts.ctx, m.opts.observe, nil)
+	return m, err
+}
+
+// compile runs the pipeline over the model. States are those that a session carries.
+func (m *Model) compile(ctx context.Context, observe Observer, states []Carried) (c compiled, err error) {
+	plugins, err := OpenPlugins(ctx, m.opts.pipeline)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	defer plugins.Close()
 	registry, err := plugins.Registry(m.opts.registry)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	steps, err := m.opts.pipeline.Assemble(registry)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
+	carry(steps, states)
 	steps, leftOut := m.opts.level(steps)
-	observe := m.opts.observe
 	if observe.Steps != nil {
 		if err := observe.Steps(steps, leftOut); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	start := time.Now()
-	if err := m.read(plugins); err != nil {
-		return nil, err
+	if c, err = m.read(plugins); err != nil {
+		return c, err
 	}
-	if u := onnx.Unsupported(m.module); len(u) > 0 {
-		return nil, diag.As(unsupported(u), diag.Unsupported).In(f.path)
+	if u := onnx.Unsupported(c.module); len(u) > 0 {
+		return c, diag.As(unsupported(u), diag.Unsupported).In(m.path)
 	}
-	if err := ir.Verify(m.module); err != nil {
-		return nil, diag.As(err, diag.Verifier).In(f.path).During("import")
+	if err := ir.Verify(c.module); err != nil {
+		return c, diag.As(err, diag.Verifier).In(m.path).During("import")
 	}
 	if observe.Imported != nil {
-		if err := observe.Imported(m.module, time.Since(start)); err != nil {
-			return nil, err
+		if err := observe.Imported(c.module, time.Since(start)); err != nil {
+			return c, err
 		}
 	}
 	tgt := target.Interp()
-	if m.target == "cpu" {
-		m.device = cpu.New(m.opts.threads)
+	if m.device != nil {
 		tgt = m.device.Target()
 	}
 	mg := &pass.Manager{Target: tgt, Before: observe.Before, After: observe.After, Note: observe.Note}
-	if err := mg.Run(m.opts.ctx, m.module, steps); err != nil {
-		return nil, diag.As(err, diag.Run).In(f.path)
+	if err := mg.Run(ctx, c.module, steps); err != nil {
+		return c, diag.As(err, diag.Run).In(m.path)
 	}
 	if m.device != nil {
-		if m.exec, err = runtime.Load(m.module, m.device, runtime.Options{MaxBytes: m.opts.memory, Seed: m.opts.seed}); err != nil {
-			return nil, err
-		}
+		c.exec, err = runtime.Load(c.module, m.device, runtime.Options{MaxBytes: m.opts.memory, Seed: m.opts.seed})
 	}
-	return m, nil
+	return c, err
 }
 
 // Import reads a model as Load does, with what the pipeline knows of it and the operators
@@ -216,7 +231,9 @@ func Import(path string, opts ...Option) (m *Model, err error) {
 		return nil, err
 	}
 	defer plugins.Close()
-	return m, m.read(plugins)
+	m.edit()
+	m.compiled, err = m.read(plugins)
+	return m, err
 }
 
 // newModel is a model with its options complete, before anything of it is read.
@@ -243,15 +260,19 @@ func newModel(f source, list []Option) (*Model, error) {
 	return &Model{path: f.path, file: f, opts: o}, nil
 }
 
-// read imports the model, and tells it what the pipeline knows.
-func (m *Model) read(plugins Plugins) (err error) {
+// edit lets the option EditModel change the decoded model.
+func (m *Model) edit() {
 	if m.opts.dynamic != nil && m.file.onnx != nil {
 		m.opts.dynamic(m.file.onnx.Model)
 	}
-	if m.module, m.notes, err = m.file.module(plugins.ops()); err != nil {
-		return err
+}
+
+// read imports the model, and tells it what the pipeline knows.
+func (m *Model) read(plugins Plugins) (c compiled, err error) {
+	if c.module, c.notes, err = m.file.module(plugins.ops()); err != nil {
+		return c, err
 	}
-	return applyKnowledge(m.module, m.opts.pipeline)
+	return c, applyKnowledge(c.module, m.opts.pipeline)
 }
 
 // level splits a pipeline where the graph's level ends, if it is to end there.

@@ -21,7 +21,7 @@ func (m *Model) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[
 	if err != nil {
 		return nil, err
 	}
-	out, err := m.call(ctx, args)
+	out, _, err := m.call(ctx, &m.compiled, args, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (m *Model) RunValues(ctx context.Context, inputs map[string]tensor.Value) (
 	if err != nil {
 		return nil, err
 	}
-	out, err := m.call(ctx, args)
+	out, _, err := m.call(ctx, &m.compiled, args, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -76,22 +76,8 @@ func (m *Model) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.
 		}
 		return stranger(m, "output", outputs, names)
 	}
-	if m.exec != nil {
-		return m.running(func() error { return m.exec.RunInto(ctx, args, into) })
-	}
-	out, err := m.call(ctx, args)
-	if err != nil {
-		return err
-	}
-	for i, v := range out {
-		t, ok := v.(*tensor.Tensor)
-		if !ok || t.DType() != into[i].DType() || !slices.Equal(t.Shape(), into[i].Shape()) {
-			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", f.ResultName(i), ir.TypeOf(v), ir.TypeOf(into[i])).In(m.path)
-		}
-		copy(into[i].Bytes(), t.Bytes())
-		copy(into[i].Strings(), t.Strings())
-	}
-	return nil
+	_, _, err = m.call(ctx, &m.compiled, args, into)
+	return err
 }
 
 // Memory tells what the plan of a run takes; see runtime.Executable.Memory.
@@ -118,20 +104,34 @@ func (m *Model) noPlan() error {
 	return diag.New(diag.Usage, "the target %s plans no memory", m.target).In(m.path).Hint("choose another in [target] of the pipeline")
 }
 
-// call runs the model; results are the caller's alone.
-func (m *Model) call(ctx context.Context, args []tensor.Value) (out []tensor.Value, err error) {
+// call runs what is compiled. Results go into the tensors that there are in into; others
+// are the caller's alone. appended are bytes that were written to storages of states.
+func (m *Model) call(ctx context.Context, c *compiled, args []tensor.Value, into []*tensor.Tensor) (out []tensor.Value, appended int64, err error) {
 	err = m.running(func() (err error) {
-		if m.exec != nil {
-			out, err = m.exec.Run(ctx, args)
+		if c.exec != nil {
+			var stats runtime.Stats
+			out, stats, err = c.exec.Call(ctx, args, into)
+			appended = stats.Appended
 			return err
 		}
-		out, err = interp.Run(ctx, m.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory})
+		out, err = interp.Run(ctx, c.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory})
 		for i, v := range out {
 			out[i] = clone(v)
 		}
+		for i, o := range into {
+			if err != nil || o == nil {
+				continue
+			}
+			t, ok := out[i].(*tensor.Tensor)
+			if !ok || t.DType() != o.DType() || !slices.Equal(t.Shape(), o.Shape()) {
+				return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", c.module.Main().ResultName(i), ir.TypeOf(out[i]), ir.TypeOf(o)).In(m.path)
+			}
+			copy(o.Bytes(), t.Bytes())
+			copy(o.Strings(), t.Strings())
+		}
 		return err
 	})
-	return out, err
+	return out, appended, err
 }
 
 // running runs f, during which the model can not be closed.

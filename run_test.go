@@ -304,6 +304,16 @@ func TestConcurrentRuns(t *testing.T) {
 	all.Wait()
 }
 
+// pipeline is the default pipeline with more said.
+func pipeline(t *testing.T, s string) pitopt.Option {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "pipeline.toml")
+	if err := os.WriteFile(path, []byte("version = 1\nextends = \"default\"\n"+s), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return pitopt.Pipeline(path)
+}
+
 // What the pipeline says of symbols and values holds, or the run says what does not.
 func TestKnowledge(t *testing.T) {
 	data := encode(&wire.Graph{
@@ -312,14 +322,7 @@ func TestKnowledge(t *testing.T) {
 		Outputs:      []*wire.ValueInfo{info("y", tensor.F32, "k"), info("at", tensor.I64, 2, "nz")},
 		Initializers: []*wire.Tensor{wire.NewTensor("all", tensor.Of([]int64{-1}))},
 	})
-	pipeline := func(s string) pitopt.Option {
-		path := filepath.Join(t.TempDir(), "pipeline.toml")
-		if err := os.WriteFile(path, []byte("version = 1\nextends = \"default\"\n"+s), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return pitopt.Pipeline(path)
-	}
-	known := pipeline(`
+	known := pipeline(t, `
 [dims]
 n = { min = 1, max = 4 }
 m = { multiple = 2 }
@@ -359,11 +362,11 @@ type = "[2*half] f32"
 		{"[[match]]\nvalue = \"flot\"\ntype = \"[k] f32\"\n", `there is no value "flot"; did you mean "flat"?`},
 		{"[[match]]\nvalue = \"flat\"\ntype = \"[k] f33\"\n", "f33"},
 	} {
-		_, err := pitopt.LoadBytes("test.onnx", data, pipeline(c.text))
+		_, err := pitopt.LoadBytes("test.onnx", data, pipeline(t, c.text))
 		failed(t, err, diag.Pipeline, c.words)
 	}
 	// What can not be is found when the model is compiled.
-	_, err := pitopt.LoadBytes("test.onnx", data, pipeline("[[match]]\nvalue = \"flat\"\ntype = \"[k] i64\"\n"))
+	_, err := pitopt.LoadBytes("test.onnx", data, pipeline(t, "[[match]]\nvalue = \"flat\"\ntype = \"[k] i64\"\n"))
 	failed(t, err, diag.Verifier, "f32 can not be [k] i64")
 }
 

@@ -361,11 +361,15 @@ func (c checker) state(f *File, t *table) error {
 	if err := need(c, t, "a [[state]]", "out", s.Out, `"NAME", an output of the model`); err != nil {
 		return err
 	}
-	if err := need(c, t, "a [[state]]", "axis", s.Axis, `"NAME", the dim that grows`); err != nil {
-		return err
+	if s.Capacity != 0 {
+		if err := need(c, t, "a [[state]] with a capacity and", "axis", s.Axis, `"NAME", the dim that grows`); err != nil {
+			return err
+		}
 	}
-	if err := need(c, t, "a [[state]]", "capacity", s.Capacity, "4096, for example"); err != nil {
-		return err
+	if s.Axis != "" {
+		if err := need(c, t, "a [[state]] with an axis and", "capacity", s.Capacity, "4096, for example"); err != nil {
+			return err
+		}
 	}
 	for _, other := range f.State {
 		if other.In == s.In || other.Out == s.Out {

@@ -101,8 +101,8 @@ func TestErrors(t *testing.T) {
 		// [[state]].
 		{v1 + "[[state]]\n", `2:1: a [[state]] without in; add in = "NAME", an input of the model`},
 		{v1 + "[[state]]\nin = \"i\"\n", `2:1: a [[state]] without out; add out = "NAME", an output of the model`},
-		{v1 + "[[state]]\nin = \"i\"\nout = \"o\"\n", `2:1: a [[state]] without axis; add axis = "NAME", the dim that grows`},
-		{v1 + "[[state]]\nin = \"i\"\nout = \"o\"\naxis = \"a\"\n", `2:1: a [[state]] without capacity; add capacity = 4096, for example`},
+		{v1 + "[[state]]\nin = \"i\"\nout = \"o\"\ncapacity = 9\n", `2:1: a [[state]] with a capacity and without axis; add axis = "NAME", the dim that grows`},
+		{v1 + "[[state]]\nin = \"i\"\nout = \"o\"\naxis = \"a\"\n", `2:1: a [[state]] with an axis and without capacity; add capacity = 4096, for example`},
 		{v1 + "[[state]]\nin = \"i\"\nout = \"o\"\naxis = \"a\"\ncapacity = 0\n", `6:12: capacity = 0 is out of range; take 1 to 1099511627776`},
 		{v1 + "[[state]]\nin = \"i\"\nout = \"o\"\naxis = 1\ncapacity = 1\n", `5:8: axis = 1 is not text in quotes; write axis = "past_seq"`},
 		{v1 + "[[state]]\nin = \"i\"\nout = \"o\"\naxis = \"a\"\ncapacity = 1\n[[state]]\nin = \"i\"\nout = \"p\"\naxis = \"a\"\ncapacity = 1\n", `7:1: the state from "p" to "i" shares a name with another; an input or output carries one state; the other is at p.toml:2:1`},
@@ -154,10 +154,10 @@ func TestErrors(t *testing.T) {
 		{extended + entryText(`name = "tile"`), `4:8: pass "tile" is not in the default pipeline; say where it goes: after = "legalize", for example, or before`},
 		{extended + entryText(`name = "tile"`, `after = "legalise"`), `5:9: there is no pass "legalise" in the pipeline; did you mean "legalize"?`},
 		{extended + entryText(`name = "tile"`, `before = "simplify#3"`), `5:10: there is no pass "simplify#3" in the pipeline; did you mean "simplify#2"?`},
-		{extended + entryText(`name = "tile"`, `before = "tile"`), `5:10: there is no pass "tile" in the pipeline; there are "fold-constants", "deduce", "simplify", "decompose", "simplify#2", "legalize", "fuse", "plan-memory" and "lower"`},
-		{extended + entryText(`name = "tile"`, "remove = true"), `4:8: there is no pass "tile" in the pipeline; there are "fold-constants", "deduce", "simplify", "decompose", "simplify#2", "legalize", "fuse", "plan-memory" and "lower"`},
+		{extended + entryText(`name = "tile"`, `before = "tile"`), `5:10: there is no pass "tile" in the pipeline; there are "fold-constants", "deduce", "simplify", "decompose", "simplify#2", "legalize", "state", "fuse", "plan-memory" and "lower"`},
+		{extended + entryText(`name = "tile"`, "remove = true"), `4:8: there is no pass "tile" in the pipeline; there are "fold-constants", "deduce", "simplify", "decompose", "simplify#2", "legalize", "state", "fuse", "plan-memory" and "lower"`},
 		{extended + entryText(`name = "simplify#3"`), `4:8: there is no pass "simplify#3" in the pipeline; did you mean "simplify#2"?`},
-		{extended + entryText(`name = "fuse"`, "remove = true") + entryText(`name = "plan-memory"`, `after = "fuse"`), `8:9: there is no pass "fuse" in the pipeline; there are "fold-constants", "deduce", "simplify", "decompose", "simplify#2", "legalize", "plan-memory" and "lower"`},
+		{extended + entryText(`name = "fuse"`, "remove = true") + entryText(`name = "plan-memory"`, `after = "fuse"`), `8:9: there is no pass "fuse" in the pipeline; there are "fold-constants", "deduce", "simplify", "decompose", "simplify#2", "legalize", "state", "plan-memory" and "lower"`},
 		{extended + entryText(`name = "fuse"`, `check = "each"`) + entryText(`name = "fuse"`, `check = "none"`), `7:8: pass "fuse" is configured twice; put the options together with those at p.toml:4:8, or say where one more goes with after or before`},
 		{extended + entryText(`name = "fold-constants"`, `max-byte = "1MiB"`), `5:1: pass "fold-constants" has no option "max-byte"; did you mean "max-bytes"?`},
 		{extended + entryText(`name = "fold-constants"`, `limit = "1MiB"`), `5:1: pass "fold-constants" has no option "limit"; there is only "max-bytes"`},
@@ -175,7 +175,7 @@ func TestErrors(t *testing.T) {
 		{extended + entryText(`name = "tile"`, `after = "fuse"`, `order = "column"`), `6:9: order = "column" is not known; did you mean "columns"?`},
 		{extended + entryText(`name = "tile"`, `after = "fuse"`, `order = "diagonal"`), `6:9: order = "diagonal" is not known; there are "rows" and "columns"`},
 		{v1 + entryText(`name = "fuse"`) + entryText(`name = "legalize"`), `3:8: pass "fuse" must stand after "legalize": kinds are read from programs; move the entry, or leave one of the two out`},
-		{extended + entryText(`name = "legalize"`, "remove = true") + entryText(`name = "legalize"`, `after = "fuse"`), `2:11: pass "fuse" must stand after "legalize": kinds are read from programs; move the entry, or leave one of the two out`},
+		{extended + entryText(`name = "legalize"`, "remove = true") + entryText(`name = "legalize"`, `after = "fuse"`), `2:11: pass "state" must stand after "legalize": what appends is told by programs; move the entry, or leave one of the two out`},
 	} {
 		f, err := Parse("p.toml", []byte(c.src))
 		if err == nil {

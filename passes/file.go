@@ -67,7 +67,8 @@ type Match struct {
 }
 
 // State is a value that a session keeps from one call to the next: the output Out comes
-// back as the input In, appended in place along the dim Axis, up to Capacity elements.
+// back as the input In. It grows along the dim Axis of the input, up to Capacity; where
+// Axis is "", it does not grow.
 type State struct {
 	In, Out, Axis string
 	Capacity      int64

@@ -53,30 +53,14 @@ func Load(m *ir.Module, dev Device, o Options) (*Executable, error) {
 type Stats struct {
 	Took      time.Duration
 	PeakBytes int64 // of intermediate values and results at the same time
+	Appended  int64 // bytes that were written to storages of states
 }
 
 // Run runs @main with inputs in the order of its parameters. Results are the caller's
 // alone: they share memory with no input, no constant and no other result.
 func (x *Executable) Run(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, error) {
-	out, _, err := x.RunStats(ctx, inputs)
+	out, _, err := x.Call(ctx, inputs, nil)
 	return out, err
-}
-
-// RunStats is Run, and tells of it.
-func (x *Executable) RunStats(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, Stats, error) {
-	start := time.Now()
-	mc := x.begin(ctx)
-	defer x.end(mc)
-	out, err := mc.run(inputs)
-	for i := range out {
-		if err == nil {
-			out[i], err = mc.mem.give(out[i])
-		}
-	}
-	if err != nil {
-		out = nil
-	}
-	return out, Stats{time.Since(start), mc.mem.peak}, err
 }
 
 // RunInto is Run into the caller's tensors, one for each result and of its type and
@@ -84,45 +68,79 @@ func (x *Executable) RunStats(ctx context.Context, inputs []tensor.Value) ([]ten
 // none is written while the run goes on. After an error outputs may hold anything.
 func (x *Executable) RunInto(ctx context.Context, inputs []tensor.Value, outputs []*tensor.Tensor) error {
 	f := x.m.Main()
-	if len(outputs) != len(f.Results) {
-		return diag.New(diag.Run, "%d tensors for %d results", len(outputs), len(f.Results))
-	}
 	for i, t := range outputs {
-		if t == nil {
+		if t == nil && i < len(f.Results) {
 			return diag.New(diag.Run, "output %q is missing", f.ResultName(i))
 		}
 	}
+	if len(outputs) != len(f.Results) {
+		return diag.New(diag.Run, "%d tensors for %d results", len(outputs), len(f.Results))
+	}
+	_, _, err := x.Call(ctx, inputs, outputs)
+	return err
+}
+
+// RunStats is Run, and tells of it.
+func (x *Executable) RunStats(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, Stats, error) {
+	return x.Call(ctx, inputs, nil)
+}
+
+// Call is Run, and tells of the run. Results go into the outputs that there are, as RunInto
+// has it; where an entry is nil, or there is none, the result is as Run gives it.
+func (x *Executable) Call(ctx context.Context, inputs []tensor.Value, outputs []*tensor.Tensor) ([]tensor.Value, Stats, error) {
+	start := time.Now()
 	mc := x.begin(ctx)
 	defer x.end(mc)
 	for i, t := range outputs {
-		if alone(t, inputs, outputs[:i]) && alone(t, nil, outputs[i+1:]) {
+		if t != nil && alone(t, inputs, outputs[:i]) && alone(t, nil, outputs[i+1:]) {
 			mc.into = append(mc.into, t)
 		} else {
 			mc.into = append(mc.into, nil)
 		}
 	}
 	out, err := mc.run(inputs)
-	if err != nil {
-		return err
+	if err == nil {
+		err = x.fill(mc, out, outputs)
 	}
-	for i, v := range out {
-		t, ok := v.(*tensor.Tensor)
-		if !ok || t.DType() != outputs[i].DType() || !slices.Equal(t.Shape(), outputs[i].Shape()) {
-			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", f.ResultName(i), ir.TypeOf(v), ir.TypeOf(outputs[i]))
+	if err != nil {
+		out = nil
+	}
+	return out, Stats{time.Since(start), mc.mem.peak, mc.appended}, err
+}
+
+// fill brings results to where the caller wants them.
+func (x *Executable) fill(mc *machine, out []tensor.Value, outputs []*tensor.Tensor) error {
+	for i, o := range outputs {
+		if o == nil {
+			continue
+		}
+		t, ok := out[i].(*tensor.Tensor)
+		if !ok || t.DType() != o.DType() || !slices.Equal(t.Shape(), o.Shape()) {
+			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", x.m.Main().ResultName(i), ir.TypeOf(out[i]), ir.TypeOf(o))
 		}
 	}
-	for i, v := range out { // what the copy of another result would write over is saved
+	for i := range outputs { // what the copy of another result would write over is saved
+		t, ok := out[i].(*tensor.Tensor)
 		for j, o := range outputs {
-			if i != j && !there(v, outputs[i]) && !there(out[j], o) && overlap(v.(*tensor.Tensor), o) {
-				out[i] = v.(*tensor.Tensor).Clone()
+			if ok && i != j && o != nil && !there(t, outputs[i]) && !there(out[j], o) && overlap(t, o) {
+				out[i] = t.Clone()
 				break
 			}
 		}
 	}
-	for i, v := range out {
-		if t := v.(*tensor.Tensor); !there(t, outputs[i]) {
-			copy(outputs[i].Bytes(), t.Bytes())
-			copy(outputs[i].Strings(), t.Strings())
+	for i := range out {
+		if i >= len(outputs) || outputs[i] == nil {
+			var err error
+			if out[i], err = mc.mem.give(out[i]); err != nil {
+				return err
+			}
+		}
+	}
+	for i, o := range outputs {
+		if t, ok := out[i].(*tensor.Tensor); ok && o != nil && !there(t, o) {
+			copy(o.Bytes(), t.Bytes())
+			copy(o.Strings(), t.Strings())
+			out[i] = o
 		}
 	}
 	return nil
@@ -131,7 +149,7 @@ func (x *Executable) RunInto(ctx context.Context, inputs []tensor.Value, outputs
 // there says whether a result is in the memory of an output already.
 func there(v tensor.Value, o *tensor.Tensor) bool {
 	t, ok := v.(*tensor.Tensor)
-	return ok && addressOf(t) == addressOf(o)
+	return ok && o != nil && addressOf(t) == addressOf(o)
 }
 
 // alone says whether t shares memory with no value and no other tensor.
@@ -145,7 +163,7 @@ func alone(t *tensor.Tensor, values []tensor.Value, others []*tensor.Tensor) boo
 
 // overlap says whether two tensors have memory in common.
 func overlap(a, b *tensor.Tensor) bool {
-	return meet(a.Bytes(), b.Bytes()) || meet(a.Strings(), b.Strings())
+	return a != nil && b != nil && (meet(a.Bytes(), b.Bytes()) || meet(a.Strings(), b.Strings()))
 }
 
 func meet[T any](a, b []T) bool {
@@ -162,7 +180,7 @@ func (x *Executable) begin(ctx context.Context) *machine {
 	if mc == nil {
 		mc = &machine{x: x, mem: arena{pool: &x.pool, budget: x.opts.MaxBytes, pieces: map[address]piece{}}}
 	}
-	mc.ctx, mc.draws = ctx, 0
+	mc.ctx, mc.draws, mc.appended = ctx, 0, 0
 	mc.mem.used, mc.mem.peak = 0, 0
 	mc.main = newFrame(x.funcs[x.m.Main()], mc.main)
 	mc.main.main = true

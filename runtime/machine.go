@@ -15,12 +15,13 @@ import (
 // the place that keeps the value has it then, until the value is released or its block
 // ends.
 type machine struct {
-	x     *Executable
-	ctx   context.Context
-	mem   arena
-	main  *frame
-	into  []*tensor.Tensor // of RunInto: the caller's memory for the results of main; nil entry: not to be written before the end
-	draws uint64           // random statements so far
+	x        *Executable
+	ctx      context.Context
+	mem      arena
+	main     *frame
+	into     []*tensor.Tensor // of RunInto: the caller's memory for the results of main; nil entry: not to be written before the end
+	draws    uint64           // random statements so far
+	appended int64            // bytes written to storages of states
 
 	params, results []*tensor.Tensor // of the program that is being run
 	bind, shape     []int64
@@ -272,7 +273,7 @@ func (mc *machine) compute(f *frame, s *stmt, p *ir.Program, bind []int64) error
 // a result of main.
 func (mc *machine) alloc(f *frame, s *stmt, i int, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	if f == mc.main && len(mc.into) > 0 && i < len(s.results) && s.results[i] != nil {
-		if r, ok := f.c.landing[s.results[i].n]; ok && mc.into[r] != nil {
+		if r, ok := f.c.landing[s.results[i].n]; ok && r < len(mc.into) && mc.into[r] != nil {
 			t := mc.into[r]
 			n, _ := tensor.Count(shape)
 			switch {
@@ -309,6 +310,17 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 			return err
 		}
 		return mc.view(f, s, f.get(s.args[0]), mc.shape)
+	case ir.AppendName:
+		out, written, err := ir.Append(s.Stmt, f.values(s.args))
+		if err != nil {
+			return err
+		}
+		mc.appended += written
+		mc.mem.hold(out[0])
+		if err := mc.put(f, s, 0, out[0]); err != nil {
+			return err
+		}
+		return mc.put(f, s, 1, out[1])
 	}
 	args := f.values(s.args)
 	in, err := mc.x.instance(s.Stmt, args)

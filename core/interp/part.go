@@ -24,6 +24,9 @@ type Stage struct {
 // Shape is the shape of a buffer of the program.
 func (s *Stage) Shape(b *ir.Buffer) []int64 { return s.code.shapes[s.code.number[b]] }
 
+// Room is the shape of the tensor that a buffer lies in; of most it is the buffer's.
+func (s *Stage) Room(b *ir.Buffer) []int64 { return s.code.rooms[s.code.number[b]] }
+
 // Symbol gives the value of a symbol.
 func (s *Stage) Symbol(name string) (int64, bool) { return s.code.symbol(name) }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -48,6 +49,7 @@ type Code struct {
 	buffers []*ir.Buffer
 	number  map[*ir.Buffer]int
 	shapes  [][]int64
+	rooms   [][]int64 // shapes of the tensors that the buffers lie in
 	last    [][]int   // temporaries that each stage is the last to read
 	idle    sync.Pool // of *Execution
 }
@@ -60,12 +62,18 @@ func Compile(p *ir.Program, bind []int64) (*Code, error) {
 	c := &Code{p: p, bind: slices.Clone(bind), number: map[*ir.Buffer]int{}}
 	for _, list := range [][]*ir.Buffer{p.Params, p.Results, p.Temps()} {
 		for _, b := range list {
-			shape, err := c.shape(b)
+			shape, err := c.shape(b, b.Dims)
 			if err != nil {
 				return nil, err
 			}
+			room := shape
+			if b.Room != nil {
+				if room, err = c.room(b, shape); err != nil {
+					return nil, err
+				}
+			}
 			c.number[b] = len(c.buffers)
-			c.buffers, c.shapes = append(c.buffers, b), append(c.shapes, shape)
+			c.buffers, c.shapes, c.rooms = append(c.buffers, b), append(c.shapes, shape), append(c.rooms, room)
 		}
 	}
 	for _, s := range p.Stages {
@@ -159,8 +167,8 @@ func (c *Code) Run(ctx context.Context, args, results []*tensor.Tensor, mem Memo
 // give sets a buffer that comes from outside.
 func (x *Execution) give(i int, t *tensor.Tensor) error {
 	b := x.buffers[i]
-	if t == nil || t.DType() != b.DType || !slices.Equal(t.Shape(), x.shapes[i]) {
-		return diag.New(diag.Run, "buffer %s of program @%s is %s%v, not %s", b.Name, x.p.Name, b.DType, x.shapes[i], describe(t))
+	if t == nil || t.DType() != b.DType || !slices.Equal(t.Shape(), x.rooms[i]) {
+		return diag.New(diag.Run, "buffer %s of program @%s is %s%v, not %s", b.Name, x.p.Name, b.DType, x.rooms[i], describe(t))
 	}
 	x.tensors[i] = t
 	return nil
@@ -228,10 +236,21 @@ func (x *Execution) Context() context.Context { return x.ctx }
 // several goroutines for different parts.
 func (x *Execution) Stage(i, part, parts int) error { return x.Stages[i].run(x, part, parts) }
 
-// shape gives the dims of a buffer.
-func (c *Code) shape(b *ir.Buffer) ([]int64, error) {
-	shape := make([]int64, len(b.Dims))
-	for i, d := range b.Dims {
+// room gives the dims of the tensor that a buffer is the first part of.
+func (c *Code) room(b *ir.Buffer, shape []int64) ([]int64, error) {
+	room, err := c.shape(b, b.Room)
+	for i := range room {
+		if err == nil && room[i] < shape[i] {
+			err = diag.New(diag.Run, "buffer %s of program @%s is %v in room for %v", b.Name, c.p.Name, shape, room)
+		}
+	}
+	return room, err
+}
+
+// shape gives dims of a buffer.
+func (c *Code) shape(b *ir.Buffer, dims []sym.Expr) ([]int64, error) {
+	shape := make([]int64, len(dims))
+	for i, d := range dims {
 		n, err := d.Eval(c.symbol)
 		if err != nil {
 			return nil, diag.As(err, diag.Run)

@@ -246,6 +246,12 @@ func (x *machine) operator(a *activation, s *ir.Stmt, args []tensor.Value) ([]te
 		return viewAs(a, s, args[0])
 	case ir.AllocName: // results have memory of their own here
 		return []tensor.Value{&tensor.Optional{}}, nil
+	case ir.AppendName:
+		out, _, err := ir.Append(s, args)
+		if err != nil {
+			return nil, err
+		}
+		return []tensor.Value{out[0], out[1]}, nil
 	case ir.ReleaseName: // lives are known from the block
 		return nil, nil
 	}

@@ -325,7 +325,7 @@ func (c *compiler) loadForm(x *ir.Scalar) form {
 		for i, a := range x.Args {
 			index[i] = c.formOf(a)
 		}
-		f = c.flat(c.Shape(x.Buf), index)
+		f = c.flat(c.Room(x.Buf), index)
 		c.loads[x] = f
 	}
 	return f

@@ -562,6 +562,7 @@ func (d *OpDef) IsUnknown() bool {
 // Operators that executors run themselves, since they speak of symbols and memory.
 const (
 	ViewName    = "vm.view"    // op: the operand's elements in the shape of the result's type
+	AppendName  = "vm.append"  // op: writes what is new of a state behind what is in its storage
 	AllocName   = "vm.alloc"   // op: memory of as many bytes as its attribute evaluates to
 	ReleaseName = "vm.release" // op: ends the life of its operands
 )

@@ -104,6 +104,9 @@ func (w *programWriter) buffers(list []*Buffer) string {
 	parts := make([]string, len(list))
 	for i, b := range list {
 		parts[i] = fmt.Sprintf("%s: %s %s", w.name(b), w.dims(b.Dims), b.DType)
+		if b.Room != nil {
+			parts[i] += " in " + w.dims(b.Room)
+		}
 	}
 	return "(" + strings.Join(parts, ", ") + ")"
 }

@@ -23,10 +23,26 @@ type Buffer struct {
 	Name  string // unique in its program
 	DType tensor.DType
 	Dims  []sym.Expr // over the program's symbols
+
+	// Room are the dims of the tensor that a parameter is the first part of, along each
+	// dim: a cache with room for more than is in it. It is nil where the parameter is all of
+	// its tensor.
+	Room []sym.Expr
 }
 
 // Type is the buffer's type.
 func (b *Buffer) Type() TensorType { return TensorOf(b.DType, b.Dims...) }
+
+// RoomDims are the dims of the tensor that the buffer lies in.
+func (b *Buffer) RoomDims() []sym.Expr {
+	if b.Room != nil {
+		return b.Room
+	}
+	return b.Dims
+}
+
+// Passed is the type of what a call passes for a parameter.
+func (b *Buffer) Passed() TensorType { return TensorOf(b.DType, b.RoomDims()...) }
 
 // StageKind says what a stage does with the points of its axes.
 type StageKind uint8
@@ -201,6 +217,9 @@ func (p *Program) symsOf() []string {
 			for _, d := range b.Dims {
 				add(d)
 			}
+			for _, d := range b.Room {
+				add(d)
+			}
 		}
 	}
 	for _, s := range p.Stages {
@@ -255,6 +274,9 @@ func (p *Program) Clone(bind func(string) (sym.Expr, bool)) *Program {
 			n := &Buffer{Name: b.Name, DType: b.DType, Dims: make([]sym.Expr, len(b.Dims))}
 			for i, d := range b.Dims {
 				n.Dims[i] = expr(d)
+			}
+			for _, d := range b.Room {
+				n.Room = append(n.Room, expr(d))
 			}
 			bufs[b] = n
 		}

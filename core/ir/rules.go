@@ -58,7 +58,7 @@ var (
 
 // Of tensor programs.
 var (
-	ruleBuffers  = rule("program-buffers", "buffers have names of their own; each result, and each temporary, is written by one stage, before it is read; parameters are not written")
+	ruleBuffers  = rule("program-buffers", "buffers have names of their own; each result, and each temporary, is written by one stage, before it is read; parameters are not written, and they alone may be part of a larger tensor")
 	ruleAxes     = rule("program-axes", "a stage has an axis for each dim of what it writes, of that extent (a scatter: an index); a load has an index for each dim; expressions use axes of their stage")
 	rulePSymbols = rule("program-symbols", "a program declares each symbol once, and mentions none that it does not declare")
 	ruleScalars  = rule("program-types", "scalar operations and monoids get operands of types that they are defined for, and what is stored has the type of the buffer")

@@ -528,7 +528,7 @@ func (v *verifier) call(s *Stmt) error {
 			}
 		}
 		for _, b := range p.Params {
-			params = append(params, MapDims(b.Type(), func(e sym.Expr) sym.Expr { return p.bindDim(e, s.Bind) }))
+			params = append(params, MapDims(b.Passed(), func(e sym.Expr) sym.Expr { return p.bindDim(e, s.Bind) }))
 		}
 	}
 	if len(s.Args) != len(params) {

@@ -29,6 +29,9 @@ func VerifyProgram(p *Program) error {
 		if err := v.buffer(b); err != nil {
 			return err
 		}
+		if err := v.room(b); err != nil {
+			return err
+		}
 		v.params[b] = true
 	}
 	for _, s := range p.Stages {
@@ -79,6 +82,26 @@ func (v *programVerifier) buffer(b *Buffer) error {
 	return nil
 }
 
+// room checks the tensor that a parameter is the first part of.
+func (v *programVerifier) room(b *Buffer) error {
+	if b.Room != nil && len(b.Room) != len(b.Dims) {
+		return v.fail(ruleBuffers, "buffer %s has %d dims in room for %d", b.Name, len(b.Dims), len(b.Room))
+	}
+	for i, d := range b.Room {
+		if err := checkDim(d); err != nil {
+			return v.fail(ruleTypes, "dim %d of the room of buffer %s %v", i, b.Name, err)
+		}
+		if err := v.expr(d); err != nil {
+			return err
+		}
+		n, ok := b.Dims[i].Int()
+		if has, ok2 := d.Int(); ok && ok2 && n > has {
+			return v.fail(ruleBuffers, "dim %d of buffer %s is %d in room for %d", i, b.Name, n, has)
+		}
+	}
+	return nil
+}
+
 func (v *programVerifier) expr(e sym.Expr) error {
 	for _, s := range e.Symbols() {
 		if !v.syms[s] {
@@ -115,6 +138,9 @@ func (v *programVerifier) stage(s *Stage) error {
 	})
 	if err != nil {
 		return err
+	}
+	if s.Base != nil && s.Base.Room != nil {
+		return v.fail(ruleBuffers, "%s, the base of a scatter, is part of a larger tensor", s.Base.Name)
 	}
 	if s.Base != nil && !v.params[s.Base] && !v.written[s.Base] {
 		return v.fail(ruleBuffers, "%s is read before it is written", s.Base.Name)

@@ -13,7 +13,7 @@ func (d *decoder) program(out *ir.Program, p *Program) {
 	buffers := func(list []*Buffer) []*ir.Buffer {
 		first := len(bufs)
 		for _, b := range list {
-			bufs = append(bufs, &ir.Buffer{Name: b.GetName(), DType: d.dtype(b.GetDtype(), false), Dims: d.exprList(b.GetDims())})
+			bufs = append(bufs, &ir.Buffer{Name: b.GetName(), DType: d.dtype(b.GetDtype(), false), Dims: d.exprList(b.GetDims()), Room: d.exprList(b.GetRoom())})
 		}
 		return bufs[first:len(bufs):len(bufs)]
 	}

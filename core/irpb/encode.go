@@ -282,7 +282,7 @@ func (q *programEncoder) buffers(list []*ir.Buffer) []*Buffer {
 			q.fail("in program @%s: buffer %s is defined twice", q.name, b.Name)
 		}
 		q.bufs[b] = uint32(len(q.bufs))
-		out = append(out, &Buffer{Name: b.Name, Dtype: b.DType.ONNX(), Dims: exprs(b.Dims)})
+		out = append(out, &Buffer{Name: b.Name, Dtype: b.DType.ONNX(), Dims: exprs(b.Dims), Room: exprs(b.Room)})
 	}
 	return out
 }

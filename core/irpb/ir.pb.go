@@ -1907,10 +1907,12 @@ func (x *Program) GetStages() []*Stage {
 }
 
 type Buffer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Dtype         int32                  `protobuf:"varint,2,opt,name=dtype,proto3" json:"dtype,omitempty"`
-	Dims          []string               `protobuf:"bytes,3,rep,name=dims,proto3" json:"dims,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Dtype int32                  `protobuf:"varint,2,opt,name=dtype,proto3" json:"dtype,omitempty"`
+	Dims  []string               `protobuf:"bytes,3,rep,name=dims,proto3" json:"dims,omitempty"`
+	// Of a parameter that is the first part of a larger tensor: the dims of that.
+	Room          []string `protobuf:"bytes,4,rep,name=room,proto3" json:"room,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1962,6 +1964,13 @@ func (x *Buffer) GetDtype() int32 {
 func (x *Buffer) GetDims() []string {
 	if x != nil {
 		return x.Dims
+	}
+	return nil
+}
+
+func (x *Buffer) GetRoom() []string {
+	if x != nil {
+		return x.Room
 	}
 	return nil
 }
@@ -2397,11 +2406,12 @@ const file_core_irpb_ir_proto_rawDesc = "" +
 	"\x06params\x18\x03 \x03(\v2\x14.pitopt.ir.v1.BufferR\x06params\x12.\n" +
 	"\aresults\x18\x04 \x03(\v2\x14.pitopt.ir.v1.BufferR\aresults\x126\n" +
 	"\vtemporaries\x18\x05 \x03(\v2\x14.pitopt.ir.v1.BufferR\vtemporaries\x12+\n" +
-	"\x06stages\x18\x06 \x03(\v2\x13.pitopt.ir.v1.StageR\x06stages\"F\n" +
+	"\x06stages\x18\x06 \x03(\v2\x13.pitopt.ir.v1.StageR\x06stages\"Z\n" +
 	"\x06Buffer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05dtype\x18\x02 \x01(\x05R\x05dtype\x12\x12\n" +
-	"\x04dims\x18\x03 \x03(\tR\x04dims\"\xac\x03\n" +
+	"\x04dims\x18\x03 \x03(\tR\x04dims\x12\x12\n" +
+	"\x04room\x18\x04 \x03(\tR\x04room\"\xac\x03\n" +
 	"\x05Stage\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.pitopt.ir.v1.Stage.KindR\x04kind\x12\x12\n" +
 	"\x04outs\x18\x02 \x03(\rR\x04outs\x12&\n" +

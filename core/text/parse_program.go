@@ -44,6 +44,10 @@ func (q *programParser) buffers() (out []*ir.Buffer) {
 		q.expect(":")
 		q.expect("[")
 		b.Dims, b.DType = q.exprs(), q.dtype()
+		if q.take("in") {
+			q.expect("[")
+			b.Room = q.exprs()
+		}
 		out = append(out, b)
 	})
 	return out

@@ -134,7 +134,9 @@ func legalView(b *ir.Builder, s *ir.Stmt, is ir.Type) ([]*ir.Value, bool, error)
 // symbols renamed by their order.
 type sharing struct{ byKey map[string]*ir.Program }
 
-func (sh *sharing) call(b *ir.Builder, p *ir.Program, args []*ir.Value, s *ir.Stmt) []*ir.Value {
+// program gives the program that stands for p, and what a call binds its symbols to where
+// p's are those of the function around it.
+func (sh *sharing) program(m *ir.Module, p *ir.Program) (*ir.Program, []sym.Expr) {
 	bind := make([]sym.Expr, len(p.Syms))
 	for i, name := range p.Syms {
 		bind[i] = sym.Var(name)
@@ -145,9 +147,14 @@ func (sh *sharing) call(b *ir.Builder, p *ir.Program, args []*ir.Value, s *ir.St
 	}
 	shared := sh.byKey[key]
 	if shared == nil {
-		shared = b.M.AddProgram(p)
+		shared = m.AddProgram(p)
 		sh.byKey[key] = shared
 	}
+	return shared, bind
+}
+
+func (sh *sharing) call(b *ir.Builder, p *ir.Program, args []*ir.Value, s *ir.Stmt) []*ir.Value {
+	shared, bind := sh.program(b.M, p)
 	results := make([]*ir.Value, len(p.Results))
 	for i := range results {
 		results[i] = &ir.Value{Type: p.Results[i].Type()}

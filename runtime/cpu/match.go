@@ -176,10 +176,13 @@ func factor(s *interp.Stage, x *ir.Scalar) (operand, bool) {
 			return o, false // mostly border: not worth a copy
 		}
 		o.pad = &padding{lo, size}
-		shape = size
+	}
+	room := s.Room(o.buf)
+	if o.pad != nil {
+		room = size
 	}
 	stride := int64(1)
-	for i := len(shape) - 1; i >= 0; i-- {
+	for i := len(room) - 1; i >= 0; i-- {
 		c := forms[i].c
 		if o.pad != nil {
 			c -= lo[i]
@@ -188,7 +191,7 @@ func factor(s *interp.Stage, x *ir.Scalar) (operand, bool) {
 		for ax, k := range forms[i].k {
 			o.step[ax] += k * stride
 		}
-		stride *= shape[i]
+		stride *= room[i]
 	}
 	return o, true
 }

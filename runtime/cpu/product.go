@@ -26,7 +26,7 @@ const (
 func (d *Device) product(x *interp.Execution, p *product, mem rt.Memory) error {
 	a, b, out := x.Tensor(p.a.buf), x.Tensor(p.b.buf), x.Tensor(p.out)
 	if p.a.pad != nil {
-		t, err := padded(a, p.a.pad, mem)
+		t, err := padded(a, x.Stages[0].Shape(p.a.buf), p.a.pad, mem)
 		if err != nil {
 			return err
 		}
@@ -39,28 +39,28 @@ func (d *Device) product(x *interp.Execution, p *product, mem rt.Memory) error {
 	return multiply[float32](d, x.Context(), p, a, b, out, mem)
 }
 
-// padded copies an operand into the middle of zeros: the range of positions that loads
+// padded copies an operand of a shape into the middle of zeros: the range of positions that loads
 // reach.
-func padded(o *tensor.Tensor, pad *padding, mem rt.Memory) (*tensor.Tensor, error) {
+func padded(o *tensor.Tensor, shape []int64, pad *padding, mem rt.Memory) (*tensor.Tensor, error) {
 	t, err := mem.Alloc(o.DType(), pad.size)
 	if err != nil {
 		return nil, err
 	}
 	clear(t.Bytes())
 	elem := int64(o.DType().Bits() / 8)
-	shape := o.Shape()
+	room := o.Shape()
 	var copyDim func(dim int, from, to int64)
 	copyDim = func(dim int, from, to int64) {
 		lo, hi := max(0, pad.lo[dim]), min(shape[dim], pad.lo[dim]+pad.size[dim])
 		if dim == len(shape)-1 {
 			if lo < hi {
-				a, b := (from*shape[dim]+lo)*elem, (to*pad.size[dim]+lo-pad.lo[dim])*elem
+				a, b := (from*room[dim]+lo)*elem, (to*pad.size[dim]+lo-pad.lo[dim])*elem
 				copy(t.Bytes()[b:b+(hi-lo)*elem], o.Bytes()[a:])
 			}
 			return
 		}
 		for i := lo; i < hi; i++ {
-			copyDim(dim+1, from*shape[dim]+i, to*pad.size[dim]+i-pad.lo[dim])
+			copyDim(dim+1, from*room[dim]+i, to*pad.size[dim]+i-pad.lo[dim])
 		}
 	}
 	copyDim(0, 0, 0)
