@@ -29,6 +29,7 @@ var layers = []struct {
 	{"core/analysis", []string{"core/diag", "core/sym", "core/tensor", "core/ir", "core/op"}},
 	{"core/interp", []string{"core/diag", "core/sym", "core/tensor", "core/ir", "core/op"}},
 	{"core/pass", []string{"core/diag", "core/sym", "core/tensor", "core/ir", "core/analysis", "core/target"}},
+	{"core/reduce", []string{"core/sym", "core/tensor", "core/ir"}},
 	{"frontend", []string{"core", "frontend"}},
 	{"passes", []string{"core", "passes"}},
 	{"plugins", []string{"core", "plugins"}},

@@ -2,6 +2,7 @@ package testscripts
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
@@ -15,6 +16,17 @@ var wrongPasses = []*pass.Pass{
 	{Name: "forget-operand", Doc: "Takes an operand of Sub away: the module is not valid.", Run: eachSub(func(s *ir.Stmt) {
 		s.Args = s.Args[:1]
 	})},
+	{Name: "forget-sign", Doc: "Takes Abs for nothing: numbers below 0 show it.", Run: func(_ *pass.Context, m *ir.Module) error {
+		f := m.Main()
+		f.Stmts = slices.DeleteFunc(f.Stmts, func(s *ir.Stmt) bool {
+			idle := s.OpName() == "onnx.Abs"
+			if idle {
+				f.ReplaceUses(0, s.Results[0], s.Args[0])
+			}
+			return idle
+		})
+		return nil
+	}},
 	{Name: "panic", Doc: "Panics.", Run: func(*pass.Context, *ir.Module) error { panic("on purpose") }},
 	{Name: "fail", Doc: "Fails.", Run: func(*pass.Context, *ir.Module) error { return errors.New("on purpose") }},
 	{Name: "hang", Doc: "Never comes back, whatever it is told.", Run: func(*pass.Context, *ir.Module) error { select {} }},
