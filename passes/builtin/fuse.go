@@ -25,6 +25,10 @@ normalisations); and then from the maps that are left. Contractions whose axes a
 of both factors go together with the reductions between them (attention). Views between them
 become index arithmetic where that needs no division.
 
+Contractions that walk over the same factor are one program with several results (the
+projections of an attention, the halves of a gate), and so is a map with what it reads point
+by point though others read that, too.
+
 In the program of a group, a map is written into the expressions of its readers where each of
 its points is computed once, or it is cheap; sums and products stay stages of their own.
 Rounding stays as it is. Scans and scatters stay alone: they depend on order. So do a value
@@ -35,26 +39,31 @@ It stands after legalize: kinds are read from programs.`,
 	Options: []pass.Option{{Name: "max-stages", Kind: pass.Int, Doc: "stages of a fused program at most", Default: int64(24)}},
 	Run: func(c *pass.Context, m *ir.Module) error {
 		removeDead(m)
+		e := &equal{m, map[string]*ir.Program{}}
 		for _, f := range m.Funcs {
-			fuseBlock(m, &f.Block, int(pass.Get[int64](c, "max-stages")))
+			f.Walk(func(s *ir.Stmt) {
+				if p, ok := s.Callee.(*ir.Program); ok {
+					s.Callee = e.of(p)
+				}
+			})
+			fuseBlock(m, &f.Block, e, int(pass.Get[int64](c, "max-stages")))
 		}
-		mergeEqual(m)
 		removeDead(m)
 		return nil
 	},
 }
 
 // fuseBlock fuses the statements of a block, and of its regions by themselves.
-func fuseBlock(m *ir.Module, b *ir.Block, limit int) {
+func fuseBlock(m *ir.Module, b *ir.Block, e *equal, limit int) {
 	for _, s := range b.Stmts {
 		for _, r := range s.Regions {
-			fuseBlock(m, r, limit)
+			fuseBlock(m, r, e, limit)
 		}
 	}
 	if slices.ContainsFunc(b.Stmts, func(s *ir.Stmt) bool { return s.Into != nil || s.Op != nil && s.Op.Name == ir.ReleaseName }) {
 		return // it is settled where values lie, and for how long
 	}
-	f := newFlow(m, b, limit)
+	f := newFlow(m, b, e, limit)
 	f.partition()
 	var out []*ir.Stmt
 	f.schedule(func(g *group, s *ir.Stmt) {
@@ -85,6 +94,7 @@ func (f *flow) partition() {
 			f.join(n, p)
 		}
 	}
+	f.shareFactors(contractions)
 	for _, n := range slices.Backward(contractions) {
 		f.extend(n)
 	}
@@ -96,9 +106,49 @@ func (f *flow) partition() {
 			f.join(n, p)
 		}
 	}
-	for _, n := range contractions {
+	for _, n := range contractions { // those that others stood in the way of
 		f.extend(n)
 	}
+	f.shareReads(maps)
+}
+
+// shareFactors makes one group of contractions that walk over the same factor, which is
+// then read once: the projections of an attention, the two halves of a gate. They must not
+// be far from each other, since all of their results are there as long as one is waited
+// for.
+func (f *flow) shareFactors(contractions []*node) {
+	first := map[string]*node{}
+	for _, n := range contractions {
+		for key := range factors(n) {
+			if a := first[key]; a == nil || n.i-a.i > maxBetween || !f.try(a, n) {
+				first[key] = n
+			}
+		}
+	}
+}
+
+// shareReads lets a map that reads a value point by point join the group that makes it,
+// although others read it, too: it is a result of the program then, beside the map's.
+func (f *flow) shareReads(maps []*node) {
+	for _, n := range maps {
+		for i, v := range n.stmt.Args {
+			from := f.by[v]
+			if from == nil || from.group == nil || from.view || n.i-from.i > maxBetween || !f.pointwise(n, i) {
+				continue
+			}
+			f.try(from, n)
+		}
+	}
+}
+
+// pointwise says whether a map reads an operand at just the points that it computes.
+func (f *flow) pointwise(n *node, arg int) bool {
+	b := n.prog.Params[arg]
+	if len(n.prog.Stages) != 1 || !f.sameDims(b.Dims, n.prog.Results[0].Dims) {
+		return false
+	}
+	loads := distinctLoads(n.prog.Stages[0], b)
+	return len(loads) == 1 && aligned(loads[0].Args) && readsOnce(n.prog.Stages[0], loads[0])
 }
 
 // extend lets a group grow from a node to its post-dominators, one after the other.
@@ -113,22 +163,4 @@ func (f *flow) extend(n *node) {
 func (f *flow) join(n, p *node) bool {
 	list, ok := f.between(n.i, p.i)
 	return ok && f.try(append(list, n, p)...)
-}
-
-// mergeEqual makes one of programs that are equal.
-func mergeEqual(m *ir.Module) {
-	byKey := map[string]*ir.Program{}
-	for _, f := range m.Funcs {
-		f.Walk(func(s *ir.Stmt) {
-			p, ok := s.Callee.(*ir.Program)
-			if !ok {
-				return
-			}
-			key := p.Key()
-			if byKey[key] == nil {
-				byKey[key] = p
-			}
-			s.Callee = byKey[key]
-		})
-	}
 }

@@ -14,10 +14,39 @@ type flow struct {
 	m     *ir.Module
 	b     *ir.Block
 	nodes []*node
-	limit int                 // stages of a group
-	pdom  []int               // the immediate post-dominator of each node
-	by    map[*ir.Value]*node // where values of the block come from
-	users map[*ir.Value][]int // the nodes that read one; len(nodes): the block gives it
+	equal *equal
+	limit int                  // stages of a group
+	pdom  []int                // the immediate post-dominator of each node
+	by    map[*ir.Value]*node  // where values of the block come from
+	users map[*ir.Value][]int  // the nodes that read one; len(nodes): the block gives it
+	facts map[*ir.Stage]*facts // of stages of nodes, which stay as they are up to the end
+}
+
+// facts are what is asked for of a stage again and again.
+type facts struct {
+	kind  analysis.Kind
+	batch []*ir.Axis // of a contraction
+	reads []*ir.Buffer
+	loads []*ir.Scalar
+}
+
+// of gives the facts of a stage.
+func (f *flow) of(s *ir.Stage) *facts {
+	if x := f.facts[s]; x != nil {
+		return x
+	}
+	x := &facts{kind: analysis.StageKind(s), reads: s.Reads()}
+	if x.kind == analysis.Contraction {
+		x.batch = analysis.BatchAxes(s)
+	}
+	s.Walk(func(y *ir.Scalar) bool {
+		if y.Op == ir.OpLoad {
+			x.loads = append(x.loads, y)
+		}
+		return true
+	})
+	f.facts[s] = x
+	return x
 }
 
 // node is a statement of the block.
@@ -37,8 +66,8 @@ type node struct {
 type group struct{ nodes []*node }
 
 // newFlow makes the graph of a block.
-func newFlow(m *ir.Module, b *ir.Block, limit int) *flow {
-	f := &flow{m: m, b: b, limit: limit, by: map[*ir.Value]*node{}, users: map[*ir.Value][]int{}}
+func newFlow(m *ir.Module, b *ir.Block, e *equal, limit int) *flow {
+	f := &flow{m: m, b: b, equal: e, limit: limit, by: map[*ir.Value]*node{}, users: map[*ir.Value][]int{}, facts: map[*ir.Stage]*facts{}}
 	end := len(b.Stmts)
 	edges := make([]map[int]bool, end)
 	edge := func(from *node, to int) {

@@ -8,7 +8,26 @@ import (
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
 )
+
+// equal keeps one of programs that are equal.
+type equal struct {
+	m     *ir.Module
+	byKey map[string]*ir.Program
+}
+
+// of gives the program that stands for one; it adds the first of a kind to the module.
+func (e *equal) of(p *ir.Program) *ir.Program {
+	key := p.Key()
+	if e.byKey[key] == nil {
+		if !slices.Contains(e.m.Programs, p) {
+			e.m.AddProgram(p)
+		}
+		e.byKey[key] = p
+	}
+	return e.byKey[key]
+}
 
 // write makes the call of one program of a group.
 func (f *flow) write(g *group) *ir.Stmt {
@@ -34,21 +53,25 @@ func (f *flow) write(g *group) *ir.Stmt {
 	for i, s := range w.p.Syms {
 		call.Bind[i] = sym.Var(s)
 	}
-	call.Callee = f.m.AddProgram(w.p)
+	call.Callee = f.equal.of(w.p)
 	return call
 }
 
-// name is made of the names of what is joined, but for what only moves data, up to 60
-// bytes.
+// name is made of the names of what is joined, but for what only moves data and the numbers
+// that tell names apart, up to 60 bytes.
 func (g *group) name() string {
 	var all, names []string
 	for _, n := range g.nodes {
 		if n.view {
 			continue
 		}
-		all = append(all, n.stmt.Callee.CalleeName())
+		name := n.stmt.Callee.CalleeName()
+		if base := strings.TrimRight(name, "0123456789"); strings.HasSuffix(base, "_") {
+			name = strings.TrimRight(base, "_")
+		}
+		all = append(all, name)
 		if s := n.prog.Stages[0]; len(n.prog.Stages) > 1 || s.Kind != ir.MapStage || s.Exprs[0].Op != ir.OpLoad {
-			names = append(names, n.stmt.Callee.CalleeName())
+			names = append(names, name)
 		}
 	}
 	if len(names) == 0 {
@@ -105,7 +128,6 @@ func (w *writer) node(n *node) {
 		if r := replace[s.Base]; r != nil {
 			s.Base = r
 		}
-		share(s)
 		w.p.Stages = append(w.p.Stages, s)
 		if n.view {
 			w.views = append(w.views, s)
@@ -147,7 +169,6 @@ func (w *writer) inline() {
 				}
 				return done[key]
 			})
-			share(r)
 		}
 	}
 	w.p.Stages = out
@@ -241,6 +262,9 @@ func (w *writer) clean() []*ir.Value {
 		}
 	}
 	slices.Reverse(stages)
+	for _, s := range stages {
+		share(s)
+	}
 	w.p.Stages = stages
 	var args []*ir.Value
 	params := w.p.Params
@@ -253,23 +277,36 @@ func (w *writer) clean() []*ir.Value {
 	return args
 }
 
+// written is how a node is written: nodes of which it is the same compute the same.
+type written struct {
+	op       ir.ScalarOp
+	dtype    tensor.DType
+	axis     *ir.Axis
+	buf      *ir.Buffer
+	sym, lit string
+	cast     tensor.CastOpts
+	args     [8]*ir.Scalar
+}
+
 // share makes one node of nodes of a stage that are written alike, so that they are
 // computed once.
 func share(s *ir.Stage) {
-	nodes := map[string]*ir.Scalar{}
+	nodes := map[written]*ir.Scalar{}
 	s.Rewrite(func(x *ir.Scalar) *ir.Scalar {
-		var key strings.Builder
-		fmt.Fprintf(&key, "%d %d %p %p %s %v", x.Op, x.DType, x.Axis, x.Buf, x.Sym, x.Cast)
-		if x.Lit != nil {
-			fmt.Fprintf(&key, " %x%q", x.Lit.Bytes(), x.Lit.Strings())
+		w := written{op: x.Op, dtype: x.DType, axis: x.Axis, buf: x.Buf, cast: x.Cast}
+		if copy(w.args[:], x.Args) < len(x.Args) {
+			return x
 		}
-		for _, a := range x.Args {
-			fmt.Fprintf(&key, " %p", a)
+		switch x.Op {
+		case ir.OpSym:
+			w.sym = x.Sym.String()
+		case ir.OpLit:
+			w.lit = fmt.Sprintf("%x%q", x.Lit.Bytes(), x.Lit.Strings())
 		}
-		if nodes[key.String()] == nil {
-			nodes[key.String()] = x
+		if nodes[w] == nil {
+			nodes[w] = x
 		}
-		return nodes[key.String()]
+		return nodes[w]
 	})
 }
 

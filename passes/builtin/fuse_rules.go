@@ -78,7 +78,7 @@ func (f *flow) union(set []*node) *union {
 			u.source[b] = from
 		}
 		for _, s := range n.prog.Stages {
-			for _, b := range s.Reads() {
+			for _, b := range u.of(s).reads {
 				if from := u.source[b]; from != nil {
 					b = from
 				}
@@ -158,13 +158,13 @@ func (u *union) leaders() bool {
 func (u *union) batched(lead []*node) bool {
 	for _, n := range lead {
 		for _, s := range n.prog.Stages {
-			if analysis.StageKind(s) != analysis.Contraction {
+			if u.of(s).kind != analysis.Contraction {
 				continue
 			}
-			if len(analysis.BatchAxes(s)) == 0 {
+			if len(u.of(s).batch) == 0 {
 				return false
 			}
-			for _, b := range s.Reads() {
+			for _, b := range u.of(s).reads {
 				if i := slices.Index(n.prog.Params, b); i >= 0 && n.stmt.Args[i].Const != nil {
 					return false
 				}
@@ -264,19 +264,11 @@ func (u *union) edges() bool {
 			if s.Base != nil && u.source[s.Base] != nil {
 				return false
 			}
-			ok := true
-			s.Walk(func(x *ir.Scalar) bool {
-				if !ok || x.Op != ir.OpLoad {
-					return ok
-				}
+			for _, x := range u.of(s).loads {
 				b, ix, simple := u.resolve(x)
-				if ok = simple; b != nil {
-					ok = u.edge(u.maker[b].stage, s, x, ix)
+				if !simple || b != nil && !u.edge(u.maker[b].stage, s, x, ix) {
+					return false
 				}
-				return ok
-			})
-			if !ok {
-				return false
 			}
 		}
 	}
@@ -285,7 +277,7 @@ func (u *union) edges() bool {
 
 // edge says whether a stage may load what another one makes at an index.
 func (u *union) edge(from, to *ir.Stage, load *ir.Scalar, ix []*ir.Scalar) bool {
-	made, reads := analysis.StageKind(from), analysis.StageKind(to)
+	made, reads := u.of(from).kind, u.of(to).kind
 	switch {
 	case made == analysis.Opaque || reads == analysis.Opaque:
 		return false
@@ -461,10 +453,7 @@ func (u *union) rows() bool {
 		for _, s := range n.prog.Stages {
 			along := map[*ir.Axis]origins{}
 			ok := true
-			s.Walk(func(x *ir.Scalar) bool {
-				if x.Op != ir.OpLoad {
-					return true
-				}
+			for _, x := range u.of(s).loads {
 				b, ix, _ := u.resolve(x)
 				if b == nil {
 					b, ix = x.Buf, x.Args
@@ -484,8 +473,7 @@ func (u *union) rows() bool {
 						return true
 					})
 				}
-				return true
-			})
+			}
 			if !ok {
 				return false
 			}
@@ -493,9 +481,9 @@ func (u *union) rows() bool {
 				continue // a scatter
 			}
 			own := s.Axes
-			switch analysis.StageKind(s) {
+			switch u.of(s).kind {
 			case analysis.Contraction:
-				own = analysis.BatchAxes(s)
+				own = u.of(s).batch
 			case analysis.Reduction:
 			default:
 				own = nil
