@@ -21,11 +21,11 @@ s = lambda v: np.array(v, np.float32)
 z = lambda v: np.array(v, np.uint8)
 
 
-def case(out, name, op, inputs, outputs=1, domain="com.microsoft", **attrs):
-    """Writes a case; inputs that are None are left out. Quantized results may differ by 1: what lies between two integers rounds either way."""
+def case(out, name, op, inputs, outputs=(0,), domain="com.microsoft", **attrs):
+    """Writes a case with some of the operator's outputs; inputs that are None are left out. Quantized results may differ by 1: what lies between two integers rounds either way."""
     names = [f"x{i}" if x is not None else "" for i, x in enumerate(inputs)]
-    ys = [f"y{i}" for i in range(outputs)]
-    node = helper.make_node(op, names, ys, domain=domain, **attrs)
+    ys = [f"y{i}" for i in outputs]
+    node = helper.make_node(op, names, [f"y{i}" if i in outputs else "" for i in range(max(outputs) + 1)], domain=domain, **attrs)
     infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in zip(names, inputs) if n]
     graph = helper.make_graph([node], name, infos, [onnx.ValueInfoProto(name=y) for y in ys])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
@@ -85,10 +85,70 @@ def quantized(c):
     c("dynamicquantizematmul_bias", "DynamicQuantizeMatMul", [f(3, 8), u8(8, 5), s(0.02), z(3), f(5)])
 
 
+def fused(c):
+    x, b = f(2, 3, 8), f(8)
+    c("fastgelu", "FastGelu", [x])
+    c("fastgelu_bias", "FastGelu", [x, b])
+    c("biasgelu", "BiasGelu", [x, b])
+    c("gelu", "Gelu", [x])
+    c("quickgelu", "QuickGelu", [x], alpha=1.5)
+    c("skiplayernorm", "SkipLayerNormalization", [x, f(2, 3, 8), b, f(8)], epsilon=1e-5)
+    c("skiplayernorm_sum", "SkipLayerNormalization", [x, f(1, 3, 8), b, f(8), f(8)], outputs=(0, 3))
+    c("skiplayernorm_2d", "SkipLayerNormalization", [x, f(3, 8), b])
+    c("skiprmsnorm", "SkipSimplifiedLayerNormalization", [x, f(2, 3, 8), b])
+    c("skiprmsnorm_sum", "SkipSimplifiedLayerNormalization", [x, f(2, 3, 8), b, f(8)], outputs=(0, 3), epsilon=1e-5)
+    c("rmsnorm", "SimplifiedLayerNormalization", [x, b], domain="", outputs=(0, 1))
+    c("rmsnorm_axis", "SimplifiedLayerNormalization", [x, f(3, 8)], domain="", axis=1, epsilon=1e-3)
+    ids = lambda n, *shape: rng.integers(0, n, shape).astype(np.int32)
+    words, positions, segments = f(20, 8), f(10, 8), f(2, 8)
+    mask = np.array([[1, 1, 0, 0], [1, 1, 1, 0]], np.int32)
+    c("embedlayernorm", "EmbedLayerNormalization", [ids(20, 2, 4), ids(2, 2, 4), words, positions, segments, b, f(8), mask], outputs=(0, 1, 2))
+    c("embedlayernorm_positions", "EmbedLayerNormalization", [ids(20, 2, 4), None, words, positions, None, b, f(8), None, ids(10, 2, 4)], outputs=(0, 1))
+    c("fusedmatmul", "FusedMatMul", [f(2, 4, 3), f(2, 4, 5)], transA=1, alpha=0.5)
+    c("fusedmatmul_b", "FusedMatMul", [f(2, 3, 4), f(5, 4)], transB=1)
+    c("fusedmatmul_batch", "FusedMatMul", [f(3, 2, 4), f(5, 2, 4)], transBatchA=1, transBatchB=1, transB=1)
+    for a, extra in (("Relu", {}), ("LeakyRelu", dict(activation_alpha=0.2)), ("Tanh", {})):
+        c(f"fusedgemm_{a.lower()}", "FusedGemm", [f(3, 4), f(4, 5), f(5)], activation=a, **extra)
+    for a, p in (("Relu", None), ("Clip", [0.0, 0.5]), ("HardSigmoid", [0.3, 0.4])):
+        c(f"fusedconv_{a.lower()}", "FusedConv", [f(1, 3, 6, 6), f(4, 3, 3, 3), f(4)], activation=a, pads=[1, 1, 1, 1], **({"activation_params": p} if p else {}))
+    c("fusedconv_z", "FusedConv", [f(1, 3, 6, 6), f(4, 3, 3, 3), f(4), f(1, 4, 4, 4)], activation="Relu")
+    c("quantizelinear_16", "QuantizeLinear", [x, s(0.01), np.array(3, np.int16)])
+    c("dequantizelinear_16", "DequantizeLinear", [rng.integers(0, 999, (2, 3)).astype(np.uint16), f(3), np.array([1, 2, 3], np.uint16)], axis=1)
+
+
+def attention(c):
+    q, k, v = f(2, 3, 8), f(2, 5, 8), f(2, 5, 12)
+    c("mha", "MultiHeadAttention", [q, k, f(2, 5, 8)], num_heads=2)
+    c("mha_scale", "MultiHeadAttention", [q, k, v], num_heads=4, scale=0.3)
+    c("mha_bias", "MultiHeadAttention", [q, k, v, f(28)], num_heads=2)
+    c("mha_mask", "MultiHeadAttention", [q, k, v, None, np.array([[1, 1, 0, 0, 1], [1, 1, 1, 0, 0]], np.int32)], num_heads=2)
+    c("mha_mask3", "MultiHeadAttention", [q, k, v, None, rng.integers(0, 2, (2, 3, 5)).astype(np.int32)], num_heads=2, mask_filter_value=-5.0)
+    c("mha_lengths", "MultiHeadAttention", [q, k, v, None, i32(2, 5)], num_heads=2)
+    c("mha_attention_bias", "MultiHeadAttention", [q, k, v, None, np.array([[1, 1, 0, 0, 1], [1, 1, 1, 0, 0]], np.int32), f(1, 2, 3, 5)], num_heads=2)
+    c("mha_past", "MultiHeadAttention", [q, f(2, 3, 8), f(2, 3, 8), None, None, None, f(2, 2, 4, 4), f(2, 2, 4, 4)], num_heads=2, outputs=(0, 1, 2), unidirectional=1)
+    c("mha_present", "MultiHeadAttention", [q, k, v], num_heads=2, outputs=(0, 1, 2))
+    c("mha_packed", "MultiHeadAttention", [f(2, 3, 2, 3, 4)], num_heads=2)
+    c("mha_packed_kv", "MultiHeadAttention", [q, f(2, 5, 2, 2, 4)], num_heads=2)
+    c("mha_crossed", "MultiHeadAttention", [q, f(2, 2, 5, 4), f(2, 2, 5, 4)], num_heads=2)
+    x, w, b = f(2, 3, 6), f(6, 24), f(24)
+    c("attention", "Attention", [x, w, b], num_heads=2)
+    c("attention_causal", "Attention", [x, w, b], num_heads=2, unidirectional=1)
+    c("attention_mask", "Attention", [x, w, b, np.array([[1, 1, 0], [1, 1, 1]], np.int32)], num_heads=4)
+    c("attention_lengths", "Attention", [x, w, b, i32(1, 3)], num_heads=2)
+    c("attention_past", "Attention", [x, w, b, None, f(2, 2, 2, 5, 4)], num_heads=2, outputs=(0, 1), unidirectional=1)
+    c("attention_sizes", "Attention", [x, f(6, 28), f(28)], num_heads=2, qkv_hidden_sizes=[8, 8, 12])
+    cos, sin = f(10, 2), f(10, 2)
+    at = np.array([[1, 2, 3], [4, 5, 6]])
+    c("rotary", "RotaryEmbedding", [f(2, 3, 8), at, cos, sin])
+    c("rotary_first", "RotaryEmbedding", [f(2, 3, 8), np.array([4]), cos, sin])
+    c("rotary_heads", "RotaryEmbedding", [f(2, 4, 3, 4), at, cos, sin], interleaved=1)
+    c("rotary_part", "RotaryEmbedding", [f(2, 3, 12), at, cos, sin], num_heads=2, rotary_embedding_dim=4)
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
     only = sys.argv[2:]
-    for family in (quantized,):
+    for family in (quantized, fused, attention):
         if not only or family.__name__ in only:
             family(lambda name, op, inputs, *a, **k: case(out, name, op, inputs, *a, **k))
 

@@ -7,7 +7,6 @@ import (
 )
 
 func TestQLinear(t *testing.T) {
-	const ms = "com.microsoft."
 	u8 := func(v ...uint8) *tensor.Tensor { return tensor.Of(v, int64(len(v))) }
 	scale := func(v float32) *tensor.Tensor { return tensor.Scalar(v) }
 	zero := func(v uint8) *tensor.Tensor { return tensor.Scalar(v) }

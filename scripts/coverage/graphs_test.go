@@ -20,7 +20,14 @@ type graph struct {
 	layers    int
 	has       things
 	quantized bool
+	dims      []string // for inputs that are drawn, where data sets are large
 }
+
+// Sizes of drawn inputs.
+var (
+	text   = []string{"batch=2", "seq=4"}
+	images = []string{"batch=1"}
+)
 
 var both = []string{"ts", "dyn"}
 
@@ -47,39 +54,39 @@ var switchEncoder = things{attention: 2, norms: 5, routing: 1, dispatch: 1}
 
 // zoo are the exports of real architectures that $PITOPT_ZOO has.
 var zoo = []graph{
-	{name: "bert-base-4l", exporters: both, layers: 4, has: encoder(4)},
-	{name: "bert-base-12l", exporters: []string{"ts"}, layers: 12, has: encoder(12)},
-	{name: "minilm-l6-h384", exporters: both, layers: 6, has: encoder(6)},
-	{name: "distilbert-2l", exporters: both, layers: 2, has: encoder(2)},
-	{name: "opt-125m-4l-prefill", exporters: both, layers: 4, has: opt(4, 0)},
+	{name: "bert-base-4l", exporters: both, layers: 4, has: encoder(4), dims: text},
+	{name: "bert-base-12l", exporters: []string{"ts"}, layers: 12, has: encoder(12), dims: text},
+	{name: "minilm-l6-h384", exporters: both, layers: 6, has: encoder(6), dims: text},
+	{name: "distilbert-2l", exporters: both, layers: 2, has: encoder(2), dims: text},
+	{name: "opt-125m-4l-prefill", exporters: both, layers: 4, has: opt(4, 0), dims: text},
 	{name: "opt-125m-4l-decode", exporters: both, layers: 4, has: opt(4, 8)},
-	{name: "llama-4l-prefill", exporters: []string{"dyn"}, layers: 4, has: llama(4, 0)},
+	{name: "llama-4l-prefill", exporters: []string{"dyn"}, layers: 4, has: llama(4, 0), dims: text},
 	{name: "llama-4l-decode", exporters: both, layers: 4, has: llama(4, 8)},
 	{name: "llama-4l-decode-op23", exporters: []string{"dyn"}, layers: 4, has: llama(4, 8)},
-	{name: "switch-8-allexperts", exporters: both, layers: 2, has: switchEncoder},
-	{name: "switch-8-masked", exporters: both, layers: 2, has: switchEncoder},
-	{name: "switch-8-boolput", exporters: both, layers: 2, has: switchEncoder},
+	{name: "switch-8-allexperts", exporters: both, layers: 2, has: switchEncoder, dims: text},
+	{name: "switch-8-masked", exporters: both, layers: 2, has: switchEncoder, dims: text},
+	{name: "switch-8-boolput", exporters: both, layers: 2, has: switchEncoder, dims: text},
 	// One layer of llama's, whose feed-forward part is eight experts with SwiGLU each.
-	{name: "mixtral-1l-allexperts", exporters: both, layers: 1, has: things{attention: 1, norms: 3, gates: 8, rotary: 2, routing: 1, dispatch: 1}},
-	{name: "moe-gshard", exporters: []string{"dyn"}, layers: 1, has: things{routing: 1, dispatch: 1}},
-	{name: "moe-dense-top2", exporters: both, layers: 1, has: things{routing: 1, dispatch: 1}},
+	{name: "mixtral-1l-allexperts", exporters: both, layers: 1, has: things{attention: 1, norms: 3, gates: 8, rotary: 2, routing: 1, dispatch: 1}, dims: text},
+	{name: "moe-gshard", exporters: []string{"dyn"}, layers: 1, has: things{routing: 1, dispatch: 1}, dims: text},
+	{name: "moe-dense-top2", exporters: both, layers: 1, has: things{routing: 1, dispatch: 1}, dims: text},
 	{name: "moe-script", exporters: []string{"ts"}, layers: 1, has: things{routing: 1, dispatch: 1}},
 	// Forward parts: backward ones are other formulas. The MLP has ReLU and GELU, the block
 	// attention, two LayerNorms and ReLU.
 	{name: "train-mlp-sgd-makefx", exporters: []string{"dyn"}, layers: 1, has: things{gates: 1}},
 	{name: "train-block-sgd-makefx", exporters: []string{"dyn"}, layers: 1, has: things{attention: 1, norms: 2}},
-	{name: "resnet50", exporters: []string{"ts"}, layers: 16}, // batch normalisation is in the weights
-	{name: "vit-base-3l", exporters: both, layers: 3, has: vit(3)},
-	{name: "lstm-tagger", exporters: both, layers: 2},
-	{name: "minilm-l6-int8-dynamic", exporters: both, layers: 6, has: encoder(6), quantized: true},
-	{name: "minilm-l6-int8-qdq", exporters: both, layers: 6, has: encoder(6), quantized: true},
-	{name: "minilm-l6-int8-qoperator", exporters: []string{"ts"}, layers: 6, has: encoder(6), quantized: true},
-	{name: "minilm-l6-int4", exporters: []string{"ts"}, layers: 6, has: encoder(6), quantized: true},
+	{name: "resnet50", exporters: []string{"ts"}, layers: 16, dims: images}, // batch normalisation is in the weights
+	{name: "vit-base-3l", exporters: both, layers: 3, has: vit(3), dims: images},
+	{name: "lstm-tagger", exporters: both, layers: 2, dims: text},
+	{name: "minilm-l6-int8-dynamic", exporters: both, layers: 6, has: encoder(6), quantized: true, dims: text},
+	{name: "minilm-l6-int8-qdq", exporters: both, layers: 6, has: encoder(6), quantized: true, dims: text},
+	{name: "minilm-l6-int8-qoperator", exporters: []string{"ts"}, layers: 6, has: encoder(6), quantized: true, dims: text},
+	{name: "minilm-l6-int4", exporters: []string{"ts"}, layers: 6, has: encoder(6), quantized: true, dims: text},
 }
 
 // models are the models that $PITOPT_MODELS has. Their tolerances stand beside them.
 var models = []graph{
-	{name: "minilm_l6", layers: 6, has: encoder(6)},
+	{name: "minilm_l6", layers: 6, has: encoder(6), dims: text},
 	{name: "encoder_tiny", layers: 3, has: encoder(3)},
 	{name: "encoder_tiny_int8", layers: 3, has: encoder(3)},
 	{name: "silero_vad", layers: 1},

@@ -1,0 +1,193 @@
+package op
+
+import (
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// ONNX Runtime's attentions (domain com.microsoft), written as ONNX's Attention.
+
+// Attributes that they share.
+var contribAttention = []ir.AttrDef{attr("mask_filter_value", -10000.0), attrReq("num_heads", int64(0)), attrOpt("scale", 0.0), attr("unidirectional", 0)}
+
+// padding is the mask of an Attention from one of padded words, of which there are total:
+// [batch] numbers of words, or truth values, as integers, of [batch, words] or [batch,
+// queries, words]. What is masked is not left out but gets a low score.
+func (x composition) padding(i int, total sym.Expr) (*ir.Value, error) {
+	if !x.Has(i) {
+		return nil, nil
+	}
+	d := x.Dims(i)
+	keep := x.args[i]
+	zero := x.b.Const(tensor.New(x.DType(i)))
+	axes := x.b.Ints(1)
+	switch len(d) {
+	case 1:
+		if x.Syms.Equal(d[0], x.Dims(0)[0]) == sym.False {
+			return nil, x.Unsupported("a mask %s that is more than the number of words", x.Tensor(i))
+		}
+		words := x.op("Range", x.scalar(0), x.reshape(x.b.Dims(total)), x.scalar(1))
+		length := x.op("Unsqueeze", x.b.Op("onnx.Cast", x.args[i:i+1], "to", tensor.I64), x.b.Ints(1))
+		keep, axes = x.op("Less", words, length), x.b.Ints(1, 2)
+	case 2:
+		keep, axes = x.op("Greater", keep, zero), x.b.Ints(1, 2)
+	case 3:
+		keep = x.op("Greater", keep, zero)
+	default:
+		return nil, x.Unsupported("a mask %s", x.Tensor(i))
+	}
+	number := func(v float64) *ir.Value {
+		t := tensor.New(x.DType(0))
+		t.SetFloat(0, v)
+		return x.b.Const(t)
+	}
+	return x.op("Unsqueeze", x.op("Where", keep, number(0), number(x.Float("mask_filter_value"))), axes), nil
+}
+
+// attention is ONNX's Attention of queries, keys and values of rank 4, or of rank 3 with
+// their numbers of heads, plus masks (nil: none) that are added up. It gives the result, the
+// keys and the values with those of the past in front, and the products.
+func (x composition) attention(q, k, v, pastKey, pastValue *ir.Value, heads int64, masks ...*ir.Value) []*ir.Value {
+	as := ir.MakeAttrs("is_causal", x.Int("unidirectional"))
+	if len(x.dims(q)) == 3 {
+		as = as.With("q_num_heads", heads).With("kv_num_heads", heads)
+	}
+	if s := x.Float("scale"); s != 0 {
+		as = as.With("scale", s)
+	}
+	var mask *ir.Value
+	for _, m := range masks {
+		switch {
+		case mask == nil:
+			mask = m
+		case m != nil:
+			mask = x.op("Add", mask, m)
+		}
+	}
+	args := []*ir.Value{q, k, v, mask, pastKey, pastValue}
+	for args[len(args)-1] == nil {
+		args = args[:len(args)-1]
+	}
+	return x.b.OpN(4, "onnx.Attention", args, as)
+}
+
+// MultiHeadAttention takes queries, keys and values as [batch, words, heads*features], or
+// packed into one or two tensors [batch, words, heads, 3 or 2, features], or keys and values
+// of a cross attention as [batch, heads, words, features].
+var MultiHeadAttention = composed(&ir.OpDef{
+	Name: "com.microsoft.MultiHeadAttention", Since: since(1), Doc: "attention of several heads, as ONNX Runtime has it",
+	In: ops(in("query", "T", floats), opt("key", "T", floats), opt("value", "T", floats), opt("bias", "T", floats), opt("key_padding_mask", "", indices[:1]),
+		opt("attention_bias", "T", floats), opt("past_key", "T", floats), opt("past_value", "T", floats), opt("past_sequence_length", "", indices[:1]),
+		opt("cache_indirection", "", indices[:1])),
+	Out:   ops(in("output", "T", floats), opt("present_key", "T", floats), opt("present_value", "T", floats), opt("qk", "", floats)),
+	Attrs: contribAttention,
+	Expand: expand(func(x composition) ([]*ir.Value, error) {
+		if x.Has(8) || x.Has(9) {
+			return nil, x.Unsupported("a cache that is longer than what it holds")
+		}
+		heads := x.Int("num_heads")
+		q, k, v := x.args[0], x.arg(1), x.arg(2)
+		// parts takes n tensors that are packed apart, each [batch, words, heads*features].
+		parts := func(p *ir.Value, n int64) []*ir.Value {
+			d := x.dims(p)
+			var out []*ir.Value
+			for i := range n {
+				part := x.b.Op("onnx.Gather", []*ir.Value{p, x.scalar(i)}, "axis", 3)
+				out = append(out, x.reshape(part, d[0], d[1], d[2].Mul(d[4])))
+			}
+			return out
+		}
+		packed := func(i int, n int64) bool {
+			return x.Rank(i) == 5 && x.Syms.Equal(x.Dims(i)[3], sym.Const(n)) != sym.False
+		}
+		switch {
+		case !x.Has(1) && !x.Has(2) && packed(0, 3):
+			p := parts(q, 3)
+			q, k, v = p[0], p[1], p[2]
+		case x.Has(1) && !x.Has(2) && packed(1, 2):
+			p := parts(k, 2)
+			k, v = p[0], p[1]
+		case !x.Has(1) || !x.Has(2) || x.Rank(0) != 3 || x.Rank(1) != x.Rank(2) || x.Rank(1) != 3 && x.Rank(1) != 4:
+			return nil, x.Errorf("a query %s, %d more operands", x.Tensor(0), len(x.In)-1)
+		}
+		crossed := len(x.dims(k)) == 4
+		if x.Has(3) {
+			if crossed {
+				return nil, x.Unsupported("a bias beside keys with heads")
+			}
+			at := sym.Const(0)
+			for _, p := range []**ir.Value{&q, &k, &v} {
+				d := x.dims(*p)
+				end := at.Add(d[len(d)-1])
+				*p = x.op("Add", *p, x.op("Slice", x.args[3], x.b.Dims(at), x.b.Dims(end)))
+				at = end
+			}
+		}
+		batch, words := x.dims(q)[0], x.dims(q)[1]
+		if crossed {
+			q = x.transpose(x.reshape(q, batch, words, sym.Const(heads), x.dims(k)[3]), 0, 2, 1, 3)
+		}
+		total := x.dims(k)[len(x.dims(k))-2]
+		if x.Has(6) && x.Rank(6) == 4 {
+			total = total.Add(x.Dims(6)[2])
+		}
+		mask, err := x.padding(4, total)
+		if err != nil {
+			return nil, err
+		}
+		out := x.attention(q, k, v, x.arg(6), x.arg(7), heads, mask, x.arg(5))
+		if crossed {
+			out[0] = x.reshape(x.transpose(out[0], 0, 2, 1, 3), batch, words, sym.Const(heads).Mul(x.dims(v)[3]))
+		}
+		return out, nil
+	}),
+})
+
+// MicrosoftAttention projects its input to queries, keys and values, and attends. A cache
+// holds keys and values in one tensor.
+var MicrosoftAttention = composed(&ir.OpDef{
+	Name: "com.microsoft.Attention", Since: since(1), Doc: "projections and attention of several heads",
+	In: ops(in("input", "T", floats), in("weights", "T", floats), opt("bias", "T", floats), opt("mask_index", "", indices[:1]), opt("past", "T", floats),
+		opt("attention_bias", "T", floats), opt("past_sequence_length", "", indices[:1])),
+	Out: ops(in("output", "T", floats), opt("present", "T", floats)),
+	Attrs: append([]ir.AttrDef{attr("do_rotary", 0), attr("past_present_share_buffer", 0), attrOpt("qkv_hidden_sizes", []int64(nil)),
+		attr("rotary_embedding_dim", 0)}, contribAttention...),
+	Expand: expand(func(x composition) ([]*ir.Value, error) {
+		if x.Flag("do_rotary") || x.Flag("past_present_share_buffer") || x.Has(6) {
+			return nil, x.Unsupported("do_rotary, or a cache that is longer than what it holds")
+		}
+		if x.Rank(0) != 3 || x.Rank(1) != 2 {
+			return nil, x.Errorf("an input %s and weights %s", x.Tensor(0), x.Tensor(1))
+		}
+		third := x.Dims(1)[1].FloorDiv(sym.Const(3))
+		sizes := []sym.Expr{third, third, third}
+		for i, n := range x.IntList("qkv_hidden_sizes") {
+			if i < 3 && n > 0 {
+				sizes[i] = sym.Const(n)
+			}
+		}
+		qkv := x.b.OpN(3, "onnx.Split", []*ir.Value{x.plus(x.op("MatMul", x.args[0], x.args[1]), 2), x.b.Dims(sizes...)}, ir.MakeAttrs("axis", -1))
+		total := x.Dims(0)[1]
+		var past [2]*ir.Value
+		if x.Has(4) {
+			if x.Rank(4) != 5 {
+				return nil, x.Errorf("a cache %s", x.Tensor(4))
+			}
+			total = total.Add(x.Dims(4)[3])
+			for i := range past {
+				past[i] = x.op("Gather", x.args[4], x.scalar(int64(i)))
+			}
+		}
+		mask, err := x.padding(3, total)
+		if err != nil {
+			return nil, err
+		}
+		y := x.attention(qkv[0], qkv[1], qkv[2], past[0], past[1], x.Int("num_heads"), mask, x.arg(5))
+		out := []*ir.Value{y[0], nil}
+		if x.Wants(1) {
+			out[1] = x.b.Op("onnx.Concat", []*ir.Value{x.op("Unsqueeze", y[1], x.b.Ints(0)), x.op("Unsqueeze", y[2], x.b.Ints(0))}, "axis", 0)
+		}
+		return out, nil
+	}),
+})
