@@ -107,7 +107,7 @@ func operands(d *ir.Deducer, s *ir.Stmt) (decides, reads []bool) {
 		known, constant := c.Known, c.ConstOf
 		c.Known = func(i int) ([]sym.Expr, bool) { decides[i] = true; return known(i) }
 		c.ConstOf = func(i int) *tensor.Tensor { decides[i] = true; return constant(i) }
-		if c.Op.Deduce != nil {
+		if c.Op.Deduce != nil && len(s.Regions) == 0 { // what regions run on, a trip count above all, is no shape alone
 			c.Out = make([]ir.Type, len(s.Results))
 			_ = c.Infer() // the verifier tells what is wrong with it
 		}

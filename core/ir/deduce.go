@@ -20,12 +20,14 @@ const MaxKnown = 64
 type Deducer struct {
 	M     *Module
 	known map[*Value][]sym.Expr
-	scope Scope // symbols visible at this point
+	grids map[*Value]*Grid    // nil: looked at, and none
+	scope Scope               // symbols visible at this point
+	lists map[string]*Program // that write integers, by key
 }
 
 // NewDeducer starts at the beginning of a function of m.
 func NewDeducer(m *Module) *Deducer {
-	return &Deducer{M: m, known: map[*Value][]sym.Expr{}}
+	return &Deducer{M: m, known: map[*Value][]sym.Expr{}, grids: map[*Value]*Grid{}, lists: map[string]*Program{}}
 }
 
 // Params takes in the parameters of a block: their symbols become visible.
@@ -41,14 +43,15 @@ func (d *Deducer) Scope(f func()) {
 	d.scope.Reset(mark)
 }
 
-// Known gives the contents of a small integer value where they are known.
+// Known gives the contents of a small integer value where they are known; truth values are
+// 0 and 1.
 func (d *Deducer) Known(v *Value) ([]sym.Expr, bool) {
 	if v == nil {
 		return nil, false
 	}
 	if v.Const != nil {
 		t := v.Const.Tensor
-		if !t.DType().IsInt() || t.Len() > MaxKnown {
+		if !t.DType().IsInt() && t.DType() != tensor.Bool || t.Len() > MaxKnown {
 			return nil, false
 		}
 		out := make([]sym.Expr, t.Len())
@@ -93,7 +96,7 @@ func (d *Deducer) Call(s *Stmt) *Call {
 // an operator it sets the results' types; those of a call or a cast are what the callee or
 // the cast says. Regions must be deduced before.
 func (d *Deducer) Stmt(s *Stmt) error {
-	types, err := d.infer(s, false)
+	types, err := d.infer(s, false, false)
 	if err != nil {
 		return err
 	}
@@ -110,13 +113,17 @@ func (d *Deducer) Stmt(s *Stmt) error {
 // for those that nobody asked for. The statement keeps the types it has, and symbols that
 // stand for new sizes are thrown away: they differ from all that the module knows, and
 // mean nothing to it.
-func (d *Deducer) Infer(s *Stmt) ([]Type, error) { return d.infer(s, true) }
+func (d *Deducer) Infer(s *Stmt) ([]Type, error) { return d.infer(s, true, false) }
 
-func (d *Deducer) infer(s *Stmt, trial bool) ([]Type, error) {
+// InferExact is Infer that has dims as they are computed, however long they are written,
+// where Infer has a new symbol.
+func (d *Deducer) InferExact(s *Stmt) ([]Type, error) { return d.infer(s, true, true) }
+
+func (d *Deducer) infer(s *Stmt, trial, exact bool) ([]Type, error) {
 	switch s.Kind {
 	case OpStmt:
 		c := d.Call(s)
-		c.trial = trial
+		c.trial, c.Exact = trial, exact
 		c.Out = make([]Type, len(s.Results))
 		if err := c.Infer(); err != nil {
 			return nil, err
@@ -192,57 +199,6 @@ func (p *Program) bindDim(e sym.Expr, bind []sym.Expr) sym.Expr {
 		}
 		return sym.Expr{}, false
 	})
-}
-
-// Contents finds out what the small integer results of a statement hold.
-func (d *Deducer) Contents(s *Stmt) {
-	switch {
-	case s.Kind == CastStmt:
-		if k, ok := d.Known(s.Args[0]); ok {
-			d.known[s.Results[0]] = k
-		}
-		return
-	case s.Kind != OpStmt || s.Op.Effect != Pure || len(s.Regions) > 0 || len(s.Results) == 0 || d.known[s.Results[0]] != nil:
-		return
-	}
-	small := false
-	for i, r := range s.Results {
-		if r == nil {
-			continue
-		}
-		t, ok := r.Type.(TensorType)
-		if !ok || !t.DType.IsInt() && t.DType != tensor.Bool {
-			return
-		}
-		n, ok := t.Size().Int()
-		if !ok || n > MaxKnown {
-			return
-		}
-		small = small || i == 0
-	}
-	if !small {
-		return
-	}
-	p, args, err := d.Call(s).Program()
-	if err != nil {
-		return
-	}
-	in := make([][]sym.Expr, len(args))
-	for i, a := range args {
-		var ok bool
-		if in[i], ok = d.Known(s.Args[a]); !ok {
-			return
-		}
-	}
-	out, ok := p.EvalSym(d.M.Syms, in)
-	if !ok {
-		return
-	}
-	for _, r := range s.Results {
-		if r != nil {
-			d.known[r], out = out[0], out[1:]
-		}
-	}
 }
 
 // Builder adds statements to a function and deduces their types as it goes. The
@@ -384,26 +340,35 @@ func (b *Builder) Ints(v ...int64) *Value {
 // Dims is a 1-D i64 value that holds the given dims, computed at run time where they
 // are not constant.
 func (b *Builder) Dims(dims ...sym.Expr) *Value {
-	return b.CallProgram(dimsProgram(dims), nil)[0]
+	v, _ := b.Holding(TensorOf(tensor.I64, sym.Const(int64(len(dims)))), dims)
+	return v
 }
 
-// dimsProgram writes symbolic integers into a 1-D tensor.
-func dimsProgram(dims []sym.Expr) *Program {
-	n := int64(len(dims))
-	out := &Buffer{Name: "Y", DType: tensor.I64, Dims: []sym.Expr{sym.Const(n)}}
-	a := &Axis{Extent: sym.Const(n)}
-	e := IntLit(0)
-	for i := len(dims) - 1; i >= 0; i-- {
-		if i == len(dims)-1 {
-			e = SymVal(dims[i])
-		} else {
-			e = Select(a.Ix().Eq(IntLit(int64(i))), SymVal(dims[i]), e)
+// Holding is a value of a type of static shape that holds the given integers, computed at
+// run time where they are not constant. There is none where one is not known to fit the
+// element type.
+func (b *Builder) Holding(t TensorType, list []sym.Expr) (*Value, bool) {
+	for _, e := range list {
+		lo, hi := b.M.Syms.Bounds(e)
+		if !fitsDType(lo, hi, t.DType) {
+			return nil, false
 		}
 	}
-	p := &Program{Name: "dims", Results: []*Buffer{out}, Stages: []*Stage{{Kind: MapStage, Outs: []*Buffer{out}, Axes: []*Axis{a}, Exprs: []*Scalar{e}}}}
+	out := &Buffer{Name: "Y", DType: t.DType, Dims: t.Dims}
+	g := &Grid{Axes: newAxes(t.Dims)}
+	g.list(list, t)
+	p := &Program{Name: "dims", Results: []*Buffer{out}, Stages: []*Stage{{Kind: MapStage, Outs: []*Buffer{out}, Axes: g.Axes, Exprs: []*Scalar{g.Expr}}}}
 	p.Syms = p.symsOf()
 	p.NameAxes()
-	return p
+	key := p.Key()
+	shared := b.lists[key]
+	if shared == nil {
+		shared = b.M.AddProgram(p)
+		b.lists[key] = shared
+	}
+	r := &Value{Type: t}
+	b.Add(&Stmt{Kind: CallStmt, Callee: shared, Bind: vars(p.Syms), Results: []*Value{r}})
+	return r, true
 }
 
 // CallProgram calls a program whose symbols are the function's own, and adds it to
@@ -413,18 +378,17 @@ func (b *Builder) CallProgram(p *Program, args []*Value) []*Value {
 	for i := range results {
 		results[i] = &Value{Type: p.Results[i].Type()}
 	}
-	bind := make([]sym.Expr, len(p.Syms))
-	for i, s := range p.Syms {
-		bind[i] = sym.Var(s)
-	}
 	b.M.AddProgram(p)
-	s := &Stmt{Kind: CallStmt, Callee: p, Bind: bind, Args: args, Results: results}
-	if b.Add(s) && len(args) == 0 && len(results) == 1 {
-		if out, ok := p.EvalSym(b.M.Syms, nil); ok {
-			b.known[results[0]] = out[0]
-		}
-	}
+	b.Add(&Stmt{Kind: CallStmt, Callee: p, Bind: vars(p.Syms), Args: args, Results: results})
 	return results
+}
+
+func vars(names []string) []sym.Expr {
+	out := make([]sym.Expr, len(names))
+	for i, s := range names {
+		out[i] = sym.Var(s)
+	}
+	return out
 }
 
 // MatchCast asserts that v has type t; symbols of t that are not visible yet are

@@ -98,6 +98,7 @@ type Call struct {
 	Want    []bool // which results are asked for
 
 	Syms    *sym.Context
+	Exact   bool                           // dims are as they are computed, however long they are written
 	trial   bool                           // Fresh works on a copy of Syms: what is deduced is thrown away
 	Bound   func(symbol string) bool       // whether a symbol is visible where the call stands; nil: all are
 	Known   func(i int) ([]sym.Expr, bool) // contents of a small integer operand

@@ -81,7 +81,7 @@ func (x *Subst) Define(d *Deducer, old, now Type) {
 	}
 	for i, dim := range a.Dims {
 		name, bare := dim.Symbol()
-		if _, known := x.Syms[name]; !bare || known || d.Bound(name) || b.Dims[i].Uses(name) {
+		if _, known := x.Syms[name]; !bare || known || d.Bound(name) || b.Dims[i].Uses(name) || b.Dims[i].Size() > maxDefined {
 			continue
 		}
 		if x.Syms == nil {
@@ -90,6 +90,10 @@ func (x *Subst) Define(d *Deducer, old, now Type) {
 		x.Syms[name] = b.Dims[i]
 	}
 }
+
+// maxDefined is the size of a dim above which a symbol does not become it: what follows from
+// it would grow with every statement. A cast gives the symbol its value.
+const maxDefined = 24
 
 // Replace lets v, which the builder has just added or which is visible where it stands,
 // take the place of a value of type old: symbols that the old one defined become the dims

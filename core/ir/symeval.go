@@ -8,9 +8,13 @@ import (
 // EvalSym runs a small integer program over symbolic integers: the contents of its
 // results follow from the contents of its parameters and what ctx knows. It gives up
 // (ok is false) where a size, an index or a branch is not decided, or where it would
-// need arithmetic other than on integers and truth values.
-func (p *Program) EvalSym(ctx *sym.Context, params [][]sym.Expr) (results [][]sym.Expr, ok bool) {
-	e := &symEval{ctx: ctx, bufs: map[*Buffer][]sym.Expr{}}
+// need arithmetic other than on integers and truth values. bind has the values of the
+// program's symbols; nil leaves them as they are.
+func (p *Program) EvalSym(ctx *sym.Context, bind []sym.Expr, params [][]sym.Expr) (results [][]sym.Expr, ok bool) {
+	e := &symEval{ctx: ctx, bufs: map[*Buffer][]sym.Expr{}, bound: func(x sym.Expr) sym.Expr { return x }}
+	if bind != nil {
+		e.bound = func(x sym.Expr) sym.Expr { return p.bindDim(x, bind) }
+	}
 	for i, b := range p.Params {
 		e.bufs[b] = params[i]
 	}
@@ -29,6 +33,8 @@ type symEval struct {
 	ctx  *sym.Context
 	bufs map[*Buffer][]sym.Expr
 	at   map[*Axis]int64
+
+	bound func(sym.Expr) sym.Expr
 }
 
 func (e *symEval) stage(s *Stage) bool {
@@ -38,7 +44,7 @@ func (e *symEval) stage(s *Stage) bool {
 	if d := s.Out().DType; !d.IsInt() && d != tensor.Bool {
 		return false
 	}
-	size, ok := sym.Prod(s.Out().Dims...).Int()
+	size, ok := e.bound(sym.Prod(s.Out().Dims...)).Int()
 	if !ok || size < 0 || size > MaxKnown {
 		return false
 	}
@@ -97,7 +103,7 @@ func (e *symEval) each(axes []*Axis, f func() bool) bool {
 	if len(axes) == 0 {
 		return f()
 	}
-	n, ok := axes[0].Extent.Int()
+	n, ok := e.bound(axes[0].Extent).Int()
 	if !ok || n > MaxKnown {
 		return false
 	}
@@ -140,10 +146,10 @@ func (e *symEval) eval(x *Scalar) (sym.Expr, bool) {
 	case OpAxis:
 		return sym.Const(e.at[x.Axis]), true
 	case OpSym:
-		return x.Sym, true
+		return e.bound(x.Sym), true
 	case OpBcast:
 		dim, _ := x.Args[1].Symbolic()
-		switch one, ok := truth(e.ctx.Equal(dim, sym.Const(1))); {
+		switch one, ok := truth(e.ctx.Equal(e.bound(dim), sym.Const(1))); {
 		case !ok:
 			return none, false
 		case one.IsInt(1):
@@ -154,13 +160,19 @@ func (e *symEval) eval(x *Scalar) (sym.Expr, bool) {
 		return e.load(x)
 	case OpGuard, OpSelect:
 		c, ok := e.eval(x.Args[0])
-		if !ok {
-			return none, false
-		}
-		if c.IsInt(1) {
+		switch {
+		case !ok: // the same either way?
+			a, ok1 := e.eval(x.Args[1])
+			b, ok2 := e.eval(x.Args[2])
+			return a, ok1 && ok2 && e.ctx.Equal(a, b) == sym.True
+		case c.IsInt(1):
 			return e.eval(x.Args[1])
 		}
 		return e.eval(x.Args[2])
+	case OpAnd, OpOr:
+		if x.DType == tensor.Bool {
+			return e.connective(x)
+		}
 	}
 	a, ok := e.eval(x.Args[0])
 	if !ok {
@@ -176,6 +188,23 @@ func (e *symEval) eval(x *Scalar) (sym.Expr, bool) {
 	return e.binary(x, a, b)
 }
 
+// connective needs one operand alone where that decides.
+func (e *symEval) connective(x *Scalar) (sym.Expr, bool) {
+	decides := sym.Const(0)
+	if x.Op == OpOr {
+		decides = sym.Const(1)
+	}
+	a, ok1 := e.eval(x.Args[0])
+	b, ok2 := e.eval(x.Args[1])
+	switch {
+	case ok1 && a.Equal(decides) || ok2 && b.Equal(decides):
+		return decides, true
+	case x.Op == OpAnd:
+		return a.Mul(b), ok1 && ok2
+	}
+	return a.Max(b), ok1 && ok2
+}
+
 func (e *symEval) load(x *Scalar) (sym.Expr, bool) {
 	flat := int64(0)
 	for i, arg := range x.Args {
@@ -184,7 +213,7 @@ func (e *symEval) load(x *Scalar) (sym.Expr, bool) {
 			return sym.Expr{}, false
 		}
 		n, ok := ix.Int()
-		d, dok := x.Buf.Dims[i].Int()
+		d, dok := e.bound(x.Buf.Dims[i]).Int()
 		if !ok || !dok || n < 0 || n >= d {
 			return sym.Expr{}, false
 		}
@@ -200,15 +229,7 @@ func (e *symEval) load(x *Scalar) (sym.Expr, bool) {
 // fits says whether v surely lies in the range of d, so that no wrap-around happens.
 func (e *symEval) fits(v sym.Expr, d tensor.DType) bool {
 	lo, hi := e.ctx.Bounds(v)
-	switch d {
-	case tensor.I64, tensor.Bool:
-		return true // dims and what is computed of them trap overflow themselves
-	}
-	bits := d.Bits()
-	if d.IsSigned() {
-		return lo >= -1<<(bits-1) && hi < 1<<(bits-1)
-	}
-	return lo >= 0 && (bits == 64 || hi < 1<<bits)
+	return fitsDType(lo, hi, d)
 }
 
 func (e *symEval) unary(x *Scalar, a sym.Expr) (sym.Expr, bool) {
@@ -277,14 +298,6 @@ func (e *symEval) binary(x *Scalar, a, b sym.Expr) (sym.Expr, bool) {
 		return truth(e.ctx.LE(b, a))
 	case OpGt:
 		return truth(e.ctx.LT(b, a))
-	case OpAnd, OpOr:
-		if x.DType != tensor.Bool {
-			return none, false
-		}
-		if x.Op == OpAnd {
-			return a.Mul(b), true
-		}
-		return a.Max(b), true
 	default:
 		return none, false
 	}

@@ -134,7 +134,7 @@ func broadcastDims(c *ir.Call, shapes ...[]sym.Expr) ([]sym.Expr, error) {
 			}
 			d = broadcastDim(c.Syms, d, s[j])
 		}
-		if len(d.String()) > maxBroadcast && !isDimOf(shapes, d) {
+		if len(d.String()) > maxBroadcast && !c.Exact && !isDimOf(shapes, d) {
 			d = c.Fresh(nil) // nested ones grow with every operator; the run tells what it is
 		}
 		out[i] = d
@@ -198,13 +198,6 @@ func broadcastDim(ctx *sym.Context, a, b sym.Expr) sym.Expr {
 	case ctx.Equal(a, b) == sym.True:
 		return a
 	}
-	// A constant other than 1 decides: the other one is the same or 1.
-	if n, ok := a.Int(); ok && n != 1 {
-		return a
-	}
-	if n, ok := b.Int(); ok && n != 1 {
-		return b
-	}
 	if swallows(ctx, b, a) {
 		return b
 	}
@@ -227,15 +220,18 @@ func isDimOf(shapes [][]sym.Expr, d sym.Expr) bool {
 // maxBroadcast is the length of a broadcast dim's text above which it is not carried on.
 const maxBroadcast = 80
 
-// swallows says that a broadcast of dims a and s, where it is legal, is s: a is at most s,
-// so that of two that differ a is the 1, unless s is 1 and a is 0.
+// swallows says that a broadcast of dims a and s, where it is legal, is s: it could only be
+// something else where s is 1 and a is not.
 func swallows(ctx *sym.Context, s, a sym.Expr) bool {
-	name, ok := s.Symbol()
-	if !ok || ctx.LE(a, s) != sym.True {
-		return false
+	one := sym.Const(1)
+	switch ctx.Equal(s, one) {
+	case sym.True:
+		return ctx.Equal(a, one) == sym.True
+	case sym.False:
+		return true
 	}
-	at1 := a.Subst(func(n string) (sym.Expr, bool) { return sym.Const(1), n == name })
-	return ctx.LE(sym.Const(1), at1) == sym.True
+	given := ctx.Clone()
+	return given.AssumeEqual(s, one) != nil || given.Equal(a, one) == sym.True
 }
 
 func shapesString(shapes [][]sym.Expr) string {

@@ -350,9 +350,21 @@ func (c *Context) addZero(e Expr) {
 
 // addNonNegative records e >= 0.
 func (c *Context) addNonNegative(e Expr) {
+	e = tighten(e)
 	if e.Err() == nil && c.rangeOf(e).lo < 0 && !slices.ContainsFunc(c.nonneg, e.Equal) {
 		c.nonneg = append(c.nonneg, e)
 	}
+}
+
+// tighten divides e, for e >= 0, by the factor that its terms have in common beside the
+// constant, which is rounded down: 2*n - 1 >= 0 means n - 1 >= 0.
+func tighten(e Expr) Expr {
+	ts, k := e.splitConst()
+	g := commonFactor(ts)
+	if g <= 1 {
+		return e
+	}
+	return divTerms(ts, g).Add(Const(floorDiv(k, g)))
 }
 
 // AssumeLE adds a <= b.

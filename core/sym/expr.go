@@ -427,6 +427,14 @@ func (e Expr) Uses(name string) bool {
 	return !e.eachAtom(func(a *atom) bool { return a.kind != symbolAtom || a.name != name })
 }
 
+// Size counts the coefficients, symbols and functions that e is written with.
+func (e Expr) Size() int {
+	if e.p == nil {
+		return 1
+	}
+	return e.p.size
+}
+
 // Equal says whether two expressions have the same normal form. Two expressions
 // without value are equal when they lack it for the same reason.
 func (e Expr) Equal(f Expr) bool { return compareExpr(e, f) == 0 }

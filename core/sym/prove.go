@@ -386,8 +386,8 @@ func (p *proof) close(goal Expr, facts []Expr) []Expr {
 	return slices.DeleteFunc(out, func(e Expr) bool { return e.Err() != nil })
 }
 
-// search subtracts facts times what is not negative, each so that a term goes that has
-// no lower bound, or a low one: what is left is bounded by the bounds of its terms.
+// search subtracts facts times what is not negative, each so that a term goes, first those
+// that have no lower bound: what is left is bounded by the bounds of its terms.
 func (p *proof) search(d Expr, facts []Expr, want int64, chain int) int64 {
 	best := p.rangeOf(d).lo
 	if best >= want || chain == 0 || d.Err() != nil {
@@ -396,7 +396,7 @@ func (p *proof) search(d Expr, facts []Expr, want int64, chain int) int64 {
 	unbounded := isInf(best)
 	for _, t := range d.terms() {
 		own := point(t.coef).mul(ranges(p.symbolRange).ofMono(t.mono))
-		if len(t.mono) == 0 || own.lo >= 0 || unbounded && !isInf(own.lo) {
+		if len(t.mono) == 0 || own.lo == own.hi || unbounded && !isInf(own.lo) {
 			continue
 		}
 		for _, g := range facts {

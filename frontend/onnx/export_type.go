@@ -167,8 +167,9 @@ func (x *exporter) dims(s *ir.Stmt) error {
 		return cannotSay(s, "")
 	}
 	t, _ := s.Results[0].Tensor()
-	list, ok := p.EvalSym(sym.NewContext(), nil)
-	if !ok || t.DType != tensor.I64 || t.Rank() != 1 {
+	list, ok := p.EvalSym(sym.NewContext(), nil, nil)
+	shape, static := t.Static()
+	if !ok || !static {
 		return cannotSay(s, "")
 	}
 	var parts []string
@@ -188,10 +189,31 @@ func (x *exporter) dims(s *ir.Stmt) error {
 		parts = append(parts, sym.Fold(e, x.arithmetic()))
 	}
 	if len(parts) == 0 {
-		x.main.Initializers = append(x.main.Initializers, wire.NewTensor(x.name(s.Results[0]), tensor.Of([]int64{})))
+		x.main.Initializers = append(x.main.Initializers, wire.NewTensor(x.name(s.Results[0]), tensor.New(t.DType, shape...)))
 		return nil
 	}
-	x.add("Concat", x.name(s.Results[0]), parts...).Attributes = []*wire.Attribute{intAttribute("axis", 0)}
+	out := x.name(s.Results[0])
+	then := func(wanted bool) string { // the name of a step with another one behind it
+		if wanted {
+			return unique(x.taken, "dims")
+		}
+		return out
+	}
+	reshapes, casts := len(shape) != 1, t.DType != tensor.I64
+	name := then(reshapes || casts)
+	x.add("Concat", name, parts...).Attributes = []*wire.Attribute{intAttribute("axis", 0)}
+	if reshapes {
+		const opset = 13 // of Reshape of all types
+		x.require("", opset)
+		to := unique(x.taken, "shape")
+		x.main.Initializers = append(x.main.Initializers, wire.NewTensor(to, tensor.Of(shape, int64(len(shape)))))
+		next := then(casts)
+		x.add("Reshape", next, name, to)
+		name = next
+	}
+	if casts {
+		x.add("Cast", out, name).Attributes = []*wire.Attribute{intAttribute("to", int64(t.DType.ONNX()))}
+	}
 	return nil
 }
 

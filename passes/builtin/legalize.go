@@ -34,7 +34,7 @@ decompose, since what is written out has programs of its own.`,
 			if s.Op.Body == nil && !s.Op.View || s.Op.IsView() {
 				return nil, false, nil
 			}
-			types, err := b.Infer(s)
+			types, err := b.InferExact(s)
 			if err != nil {
 				return nil, false, err
 			}
@@ -49,18 +49,16 @@ decompose, since what is written out has programs of its own.`,
 			c := b.Call(s)
 			c.Out = types
 			p, args, err := c.Program()
-			if err != nil || !visibleSyms(b.Deducer, p.Syms) {
+			if err != nil {
 				return nil, false, nil // the operator stays
+			}
+			args = b.InlineGrids(p, s, args)
+			if !visibleSyms(b.Deducer, p.Syms) {
+				return nil, false, nil
 			}
 			operands := make([]*ir.Value, len(args))
 			for i, a := range args {
 				operands[i] = s.Args[a]
-			}
-			// An operator whose contents are followed is legal too, so that they are not lost.
-			known := make([][]sym.Expr, len(s.Results))
-			b.Contents(s)
-			for i, v := range s.Results {
-				known[i], _ = b.Known(v)
 			}
 			out := share.call(b, p, operands, s)
 			results := make([]*ir.Value, len(s.Results))
@@ -70,9 +68,6 @@ decompose, since what is written out has programs of its own.`,
 					continue
 				}
 				results[i] = out[next]
-				if known[i] != nil {
-					b.SetKnown(out[next], known[i])
-				}
 				next++
 			}
 			return results, true, nil
@@ -122,12 +117,7 @@ func legalView(b *ir.Builder, s *ir.Stmt, is ir.Type) ([]*ir.Value, bool, error)
 	if !ok || in.Unranked {
 		return nil, false, nil
 	}
-	known, has := b.Known(s.Args[0])
-	v := b.OpN(1, "vm.view", s.Args[:1], ir.MakeAttrs("type", t))
-	if has {
-		b.SetKnown(v[0], known)
-	}
-	return v, true, nil
+	return b.OpN(1, "vm.view", s.Args[:1], ir.MakeAttrs("type", t)), true, nil
 }
 
 // sharing gives equal programs once. Programs are equal when they are written alike,

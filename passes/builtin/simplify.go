@@ -137,25 +137,31 @@ func (x *simplifier) operator(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool) {
 	b.Contents(s)
 	known, ok := b.Known(r)
 	t, _ := r.Tensor()
-	if !ok || t.DType != tensor.I64 && !allInts(known) || !visibleDims(b.Deducer, known...) {
+	if !ok || !visibleDims(b.Deducer, known...) {
 		return nil, false
 	}
-	if allInts(known) {
-		shape, ok := t.Static()
-		if !ok {
-			return nil, false
-		}
-		c := tensor.New(t.DType, shape...)
-		for i, e := range known {
-			n, _ := e.Int()
+	shape, static := t.Static()
+	switch {
+	case !static:
+		return nil, false
+	case allInts(known):
+		return []*ir.Value{b.M.AddConst(r.Name, constOf(t.DType, shape, known), nil)}, true
+	}
+	v, ok := b.Holding(t, known)
+	return []*ir.Value{v}, ok
+}
+
+func constOf(d tensor.DType, shape []int64, list []sym.Expr) *tensor.Tensor {
+	c := tensor.New(d, shape...)
+	for i, e := range list {
+		n, _ := e.Int()
+		if d == tensor.Bool {
+			c.SetBool(int64(i), n != 0)
+		} else {
 			c.SetInt(int64(i), n)
 		}
-		return []*ir.Value{b.M.AddConst(r.Name, c, nil)}, true
 	}
-	if t.Rank() != 1 {
-		return nil, false
-	}
-	return []*ir.Value{b.Dims(known...)}, true
+	return c
 }
 
 func allInts(list []sym.Expr) bool {
@@ -167,13 +173,17 @@ func allInts(list []sym.Expr) bool {
 	return true
 }
 
-// noOp recognises operators that give an operand back: movement whose program reads
-// each point of an operand of the same shape at that point. No operator is named: the
-// program says it.
+// noOp recognises operators that give an operand back: their program reads each point of
+// an operand of the same shape at that point, once what is known of the others is written
+// into it. No operator is named: the program says it.
 func noOp(b *ir.Builder, s *ir.Stmt) (*ir.Value, bool) {
 	c := b.Call(s)
 	p, args, err := c.Program()
-	if err != nil || len(p.Stages) != 1 || p.Stages[0].Kind != ir.MapStage {
+	if err != nil {
+		return nil, false
+	}
+	args = b.InlineGrids(p, s, args)
+	if len(p.Stages) != 1 || p.Stages[0].Kind != ir.MapStage {
 		return nil, false
 	}
 	st := p.Stages[0]
