@@ -23,6 +23,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/target"
+	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx"
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
 	"github.com/pitopt/pitopt/passes"
@@ -69,6 +70,7 @@ type options struct {
 	dynamic  func(*wire.Model)
 	memory   int64 // bytes; below 0: as the pipeline says
 	graph    bool
+	trace    func(s *ir.Stmt, results []tensor.Value)
 }
 
 // Pipeline compiles with the pipeline of a TOML file instead of the default one.
@@ -111,6 +113,13 @@ type Observer struct {
 
 // Observe calls o while the model is compiled.
 func Observe(o Observer) Option { return func(x *options) { x.observe = o } }
+
+// Trace has f called after each statement of a run with its results, nil for those that
+// nobody asked for. What is in them is f's until it returns; runs at the same time call it at
+// the same time.
+func Trace(f func(s *ir.Stmt, results []tensor.Value)) Option {
+	return func(o *options) { o.trace = f }
+}
 
 // EditModel lets f change the decoded model before it is imported. A module in the text
 // form has none.
@@ -203,7 +212,7 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 		return c, diag.As(err, diag.Run).In(m.path)
 	}
 	if m.device != nil {
-		c.exec, err = runtime.Load(c.module, m.device, runtime.Options{MaxBytes: m.opts.memory, Seed: m.opts.seed})
+		c.exec, err = runtime.Load(c.module, m.device, runtime.Options{MaxBytes: m.opts.memory, Seed: m.opts.seed, Trace: m.opts.trace})
 	}
 	return c, err
 }

@@ -114,7 +114,7 @@ func (m *Model) call(ctx context.Context, c *compiled, args []tensor.Value, into
 			appended = stats.Appended
 			return err
 		}
-		out, err = interp.Run(ctx, c.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory})
+		out, err = interp.Run(ctx, c.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory, Trace: m.opts.trace})
 		for i, v := range out {
 			out[i] = clone(v)
 		}

@@ -16,6 +16,11 @@ import (
 type Options struct {
 	MaxBytes int64  // budget of a run over its intermediate values and results; 0: none
 	Seed     uint64 // of random operators that have no seed of their own
+
+	// Trace is called after each statement with its results, nil for those that nobody asked
+	// for, as the interpreter's is. They mean nothing after it returns. Runs at the same time
+	// call it at the same time.
+	Trace func(s *ir.Stmt, results []tensor.Value)
 }
 
 // Executable is a module ready to run on a device. It is loaded once and called with any

@@ -71,6 +71,9 @@ func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 		if err := mc.stmt(f, s); err != nil {
 			return nil, diag.As(err, diag.Run).At(s.Place(), strings.TrimPrefix(s.OpName(), "onnx."))
 		}
+		if mc.x.opts.Trace != nil {
+			mc.trace(f, s)
+		}
 		mc.leave(f, s.last)
 	}
 	out := make([]tensor.Value, len(b.results))
@@ -88,6 +91,16 @@ func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 		}
 	}
 	return out, nil
+}
+
+func (mc *machine) trace(f *frame, s *stmt) {
+	results := make([]tensor.Value, len(s.results))
+	for i, r := range s.results {
+		if r != nil {
+			results[i] = f.vals[r.n]
+		}
+	}
+	mc.x.opts.Trace(s.Stmt, results)
 }
 
 // release empties a place.

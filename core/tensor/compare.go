@@ -97,6 +97,35 @@ func compareTensors(g, w *Tensor, tol Tolerance) error {
 		bad, w.len, tol.RTol, tol.ATol, w.index(first), g.elem(first), w.elem(first), worst)
 }
 
+// Distance is the largest difference between elements of tensors of one type and shape, and
+// the largest relative to what is wanted, where that is not 0. It is infinite where one is a
+// number and the other is none, and where texts differ.
+func Distance(got, want *Tensor) (abs, rel float64) {
+	for i := range want.len {
+		diff, same := elemDiff(got, want, i, Tolerance{})
+		if same {
+			continue
+		}
+		var size float64
+		switch {
+		case want.dtype == String:
+			diff = math.Inf(1)
+		case want.dtype.IsComplex():
+			size = cmplx.Abs(want.Complex(i))
+		default:
+			size = math.Abs(want.Float(i))
+		}
+		if diff != diff { // a NaN against a number
+			diff = math.Inf(1)
+		}
+		abs = math.Max(abs, diff)
+		if size > 0 && !math.IsInf(size, 0) {
+			rel = math.Max(rel, diff/size)
+		}
+	}
+	return abs, rel
+}
+
 func elemDiff(g, w *Tensor, i int64, tol Tolerance) (float64, bool) {
 	switch d := w.dtype; {
 	case d == String:

@@ -46,6 +46,7 @@ func init() {
 		{"inspect", "MODEL", "inputs, outputs, symbols, operators, and what is unsupported and where", (*app).inspect},
 		{"test", "DIR...", "run cases in ONNX's test layout and compare", (*app).test},
 		{"bench", "MODEL", "time a model", (*app).bench},
+		{"diff", "MODEL", "two targets or pipelines, layer by layer", (*app).diff},
 		{"reduce", "MODEL", "a small module of a model on which a pass goes wrong", (*app).reduce},
 		{"passes", "[NAME]", "what passes there are; one in detail", (*app).passes},
 		{"ops", "", "what operators there are, and their versions", (*app).ops},
@@ -56,7 +57,7 @@ func init() {
 }
 
 // Not here yet: their names answer so instead of being taken for a file.
-var laterCommands = []string{"diff", "tune"}
+var laterCommands = []string{"tune"}
 
 // Main runs the program and gives its exit code. A pipeline may name the extra passes
 // beside those that are built in.
