@@ -205,7 +205,6 @@ func (mc *machine) callProgram(f *frame, s *stmt) error {
 			return err
 		}
 	}
-	results := len(s.program.Results)
 	for i := range s.shapes {
 		b := s.buffer(i)
 		mc.shape = mc.shape[:0]
@@ -221,14 +220,10 @@ func (mc *machine) callProgram(f *frame, s *stmt) error {
 			mc.shape = append(mc.shape, n)
 		}
 		var t *tensor.Tensor
-		switch {
-		case i < len(s.into) && s.into[i] != nil:
-			t, err = mc.within(f, s.into[i], b.DType, mc.shape)
-		case i < results:
-			t, err = mc.alloc(f, s, i, b.DType, mc.shape)
-		}
-		if err != nil {
-			return err
+		if i < len(s.program.Results) || s.into[i] != nil {
+			if t, err = mc.alloc(f, s, i, b.DType, mc.shape); err != nil {
+				return err
+			}
 		}
 		mc.results = append(mc.results, t)
 	}
@@ -282,9 +277,12 @@ func (mc *machine) compute(f *frame, s *stmt, p *ir.Program, bind []int64) error
 	return nil
 }
 
-// alloc makes the memory of result i of a statement: the caller's where it is to become
-// a result of main.
+// alloc makes the memory of result i of a statement, or, behind those, of a temporary: where
+// it is placed, or the caller's where it is to become a result of main.
 func (mc *machine) alloc(f *frame, s *stmt, i int, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	if i < len(s.into) && s.into[i] != nil {
+		return mc.within(f, s.into[i], d, shape)
+	}
 	if f == mc.main && len(mc.into) > 0 && i < len(s.results) && s.results[i] != nil {
 		if r, ok := f.c.landing[s.results[i].n]; ok && r < len(mc.into) && mc.into[r] != nil {
 			t := mc.into[r]

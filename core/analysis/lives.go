@@ -69,7 +69,7 @@ func (l *Lives) stmt(s *ir.Stmt) {
 	end := l.step
 	l.step++
 	s.EachUse(func(v *ir.Value) { l.read(v, end) })
-	_, placeable := s.Callee.(*ir.Kernel)
+	placeable := s.Placeable()
 	for i, v := range s.Results {
 		switch {
 		case v == nil:

@@ -35,7 +35,7 @@ func (s *Stmt) TypeOf(b *Buffer) Type {
 // every point is written where it alone reads, in elements of the same size, whatever order
 // points are computed in. A scatter may write over its base, if it reads nothing else of it.
 func (s *Stage) InPlace(b *Buffer) bool {
-	if len(s.Outs) != 1 || b.DType.Bits() != s.Out().DType.Bits() || b.DType.Bits()%8 != 0 || b.DType.Bits() == 0 || len(b.Dims) != len(s.Out().Dims) {
+	if len(s.Outs) != 1 || b.Room != nil || b.DType.Bits() != s.Out().DType.Bits() || b.DType.Bits()%8 != 0 || b.DType.Bits() == 0 || len(b.Dims) != len(s.Out().Dims) {
 		return false
 	}
 	for i, d := range b.Dims {

@@ -297,6 +297,15 @@ func (s *Stmt) MayHandOn() bool {
 	return false
 }
 
+// Placeable says whether results may be placed in storages: a program computes them, or
+// will when operands are known.
+func (s *Stmt) Placeable() bool {
+	if s.Kind == OpStmt {
+		return !s.Op.View && s.Op.Body != nil && s.Op.Kernel == nil && len(s.Regions) == 0
+	}
+	return programOf(s.Callee) != nil
+}
+
 // AllocBytes is the size that an allocation asks for; ok is false for other statements,
 // and where the size is no expression.
 func (s *Stmt) AllocBytes() (bytes sym.Expr, ok bool) {

@@ -20,15 +20,12 @@ func (v *verifier) memory(s *Stmt) error {
 	if len(s.Into) == 0 {
 		return nil
 	}
-	p := programOf(s.Callee)
-	if p == nil {
-		return v.fail(ruleStorage, s, "its results can not be placed: it calls no program")
+	if !s.Placeable() {
+		return v.fail(ruleStorage, s, "its results can not be placed: no program computes them")
 	}
 	var temps []*Buffer
-	if len(s.Into) > len(s.Results) {
-		if _, ok := s.Callee.(*Program); ok {
-			temps = p.Temps()
-		}
+	if p, ok := s.Callee.(*Program); ok && len(s.Into) > len(s.Results) {
+		temps = p.Temps()
 	}
 	if len(s.Into) != len(s.Results)+len(temps) {
 		return v.fail(ruleStorage, s, "%d storages for %d results and %d temporaries", len(s.Into), len(s.Results), len(temps))
@@ -162,15 +159,40 @@ func (l *storageLives) stmt(s *Stmt, holds map[*Value]*Value) error {
 	if len(s.Into) == 0 {
 		return nil
 	}
-	c := &placedCall{l: l, s: s, p: programOf(s.Callee), holds: holds, inside: map[*Value]*Buffer{}}
-	c.last = l.lastReads(c.p)
-	if _, ok := s.Callee.(*Program); !ok { // in an order that only the kernel knows: all at once
-		return c.stage(nil, 0, c.p.Results)
+	p, ok := s.Callee.(*Program)
+	if !ok {
+		return l.placeAll(s, holds)
 	}
-	for i, stage := range c.p.Stages {
-		if err := c.stage(stage, i, stage.Outs); err != nil {
+	c := &placedCall{l: l, s: s, p: p, last: l.lastReads(p), holds: holds, inside: map[*Value]*Buffer{}}
+	for i, stage := range p.Stages {
+		if err := c.stage(stage, i); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// placeAll places the results of a statement whose order only the one that runs it knows:
+// none lies where an operand does, or another result.
+func (l *storageLives) placeAll(s *Stmt, holds map[*Value]*Value) error {
+	for i, st := range s.Into {
+		if st == nil {
+			continue
+		}
+		if slices.Contains(s.Into[:i], st) {
+			return l.v.fail(ruleReuse, s, "two results are placed in %s", label(st))
+		}
+		was := holds[st]
+		for _, a := range s.Args {
+			if was != nil && slices.Contains(l.shares[a], was) {
+				return l.v.fail(ruleReuse, s, "%s is placed in %s, where its operand %s lies", label(s.Results[i]), label(st), label(a))
+			}
+		}
+		if was != nil {
+			l.gone[was] = label(s.Results[i])
+		}
+		holds[st] = s.Results[i]
+		l.shares[s.Results[i]] = []*Value{s.Results[i]}
 	}
 	return nil
 }
@@ -190,7 +212,7 @@ func (l *storageLives) lastReads(p *Program) map[*Buffer]int {
 	return last
 }
 
-// placedCall is a call that places what it computes.
+// placedCall is a call of a program that places what it computes.
 type placedCall struct {
 	l      *storageLives
 	s      *Stmt
@@ -216,10 +238,10 @@ func (c *placedCall) into(b *Buffer) (st *Value, name string) {
 }
 
 // stage checks that what a stage writes takes the place of nothing that is read later, nor
-// by the stage itself, unless it may write in place. Of a kernel there is one stage, nil.
-func (c *placedCall) stage(stage *Stage, n int, outs []*Buffer) error {
+// by the stage itself, unless it may write in place.
+func (c *placedCall) stage(stage *Stage, n int) error {
 	written := map[*Value]bool{}
-	for _, b := range outs {
+	for _, b := range stage.Outs {
 		st, name := c.into(b)
 		if st == nil {
 			continue
@@ -230,7 +252,7 @@ func (c *placedCall) stage(stage *Stage, n int, outs []*Buffer) error {
 		written[st] = true
 		free := func(old *Buffer) bool {
 			last, read := c.last[old]
-			return stage != nil && (!read || last < n || last == n && stage.InPlace(old))
+			return !read || last < n || last == n && stage.InPlace(old)
 		}
 		if old := c.inside[st]; old != nil {
 			if !free(old) {

@@ -50,6 +50,7 @@ It stands after fuse, which removes most results.`,
 type planner struct {
 	m      *ir.Module
 	lives  *analysis.Lives
+	scope  ir.Scope
 	places map[*ir.Value]*storage // of results
 	made   []*storage
 }
@@ -62,21 +63,64 @@ type storage struct {
 }
 
 func (p *planner) block(b *ir.Block) {
+	mark := p.scope.Mark()
+	p.scope.Params(b.Params)
 	out := make([]*ir.Stmt, 0, len(b.Stmts))
 	for _, s := range b.Stmts {
 		for _, r := range s.Regions {
 			p.block(r)
 		}
-		if prog, ok := s.Callee.(*ir.Program); ok && s.Into == nil {
-			from := len(p.made)
+		from := len(p.made)
+		if prog, ok := s.Callee.(*ir.Program); s.Into != nil || !s.Placeable() {
+			// it is planned already, or can not be
+		} else if ok {
 			p.call(b, s, prog)
-			for _, st := range p.made[from:] {
-				out = append(out, st.value.Def)
-			}
+		} else {
+			p.results(b, s)
+		}
+		for _, st := range p.made[from:] {
+			out = append(out, st.value.Def)
 		}
 		out = append(out, s)
+		p.scope.Results(s.Results)
 	}
 	b.Stmts = out
+	p.scope.Reset(mark)
+}
+
+// results places results of what is no program yet, or a kernel, as far as their sizes are
+// known before.
+func (p *planner) results(b *ir.Block, s *ir.Stmt) {
+	into := make([]*ir.Value, len(s.Results))
+	for i, r := range s.Results {
+		if r == nil || p.lives.Escapes[r] {
+			continue
+		}
+		if bytes, ok := ir.BytesOf(r.Type); ok && p.scope.Missing(bytes) == "" {
+			st := p.alloc(b, bytes, p.m.Syms.Simplify(bytes))
+			into[i], p.places[r] = st.value, st
+		}
+	}
+	p.place(s, into)
+}
+
+// alloc makes a storage.
+func (p *planner) alloc(b *ir.Block, bytes, size sym.Expr) *storage {
+	st := &storage{bytes: size, block: b, value: &ir.Value{Type: ir.Storage}}
+	st.value.Def = &ir.Stmt{Kind: ir.OpStmt, Op: p.m.Lookup(ir.AllocName), Results: []*ir.Value{st.value}, Attrs: ir.MakeAttrs("bytes", bytes.String())}
+	p.made = append(p.made, st)
+	return st
+}
+
+// place places what a statement computes, if anything of it has a storage.
+func (p *planner) place(s *ir.Stmt, into []*ir.Value) {
+	there := func(v *ir.Value) bool { return v != nil }
+	if !slices.ContainsFunc(into[len(s.Results):], there) {
+		into = into[:len(s.Results)]
+	}
+	if slices.ContainsFunc(into, there) {
+		s.Into = into
+	}
 }
 
 // call places what a call of a program computes, stage by stage.
@@ -93,15 +137,13 @@ func (p *planner) call(b *ir.Block, s *ir.Stmt, prog *ir.Program) {
 				continue
 			}
 			bytes, ok := ir.BytesOf(s.TypeOf(buf))
-			if !ok {
+			if !ok || p.scope.Missing(bytes) != "" {
 				continue
 			}
 			size := p.m.Syms.Simplify(bytes)
 			st := p.over(b, s, prog, i, size, inside)
 			if st == nil {
-				st = &storage{bytes: size, block: b, value: &ir.Value{Type: ir.Storage}}
-				st.value.Def = &ir.Stmt{Kind: ir.OpStmt, Op: p.m.Lookup(ir.AllocName), Results: []*ir.Value{st.value}, Attrs: ir.MakeAttrs("bytes", bytes.String())}
-				p.made = append(p.made, st)
+				st = p.alloc(b, bytes, size)
 			}
 			into[slot] = st.value
 			if inside[buf] = st; result != nil {
@@ -109,12 +151,7 @@ func (p *planner) call(b *ir.Block, s *ir.Stmt, prog *ir.Program) {
 			}
 		}
 	}
-	if !slices.ContainsFunc(into[len(s.Results):], func(v *ir.Value) bool { return v != nil }) {
-		into = into[:len(s.Results)]
-	}
-	if slices.ContainsFunc(into, func(v *ir.Value) bool { return v != nil }) {
-		s.Into = into
-	}
+	p.place(s, into)
 }
 
 // over finds the storage of something that a stage of a call reads, that nobody reads
