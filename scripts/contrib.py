@@ -144,6 +144,27 @@ def attention(c):
     c("rotary_heads", "RotaryEmbedding", [f(2, 4, 3, 4), at, cos, sin], interleaved=1)
     c("rotary_part", "RotaryEmbedding", [f(2, 3, 12), at, cos, sin], num_heads=2, rotary_embedding_dim=4)
 
+    def gqa(name, words, past, room, lengths, total, packed=False, rotary=False, inputs=(), **attrs):
+        b, n, kv, h = len(lengths), 4, 2, 16
+        qkv = [f(b, words, (n + 2 * kv) * h), None, None] if packed else [f(b, words, n * h), f(b, words, kv * h), f(b, words, kv * h)]
+        cache = [f(b, kv, room, h), f(b, kv, room, h)] if past else [None, None]
+        for i, k in enumerate(lengths):  # what lies behind the words has no meaning
+            for x in cache if past else []:
+                x[i, :, k - words:] = 0
+        turns = [f(32, h // 2), f(32, h // 2)] if rotary else [None, None]
+        x = qkv + cache + [i32(*[k - 1 for k in lengths]), np.array(total, np.int32)] + turns + list(inputs)
+        c(f"gqa_{name}", "GroupQueryAttention", x, outputs=(0, 1, 2), num_heads=n, kv_num_heads=kv, do_rotary=int(rotary), **attrs)
+
+    gqa("first", 5, False, 0, [5, 5], 5)
+    gqa("first_packed_rotary", 5, False, 0, [5, 5], 5, packed=True, rotary=True)
+    gqa("next", 1, True, 6, [7, 7], 7, scale=0.2)
+    gqa("next_ragged", 1, True, 6, [7, 4], 7, rotary=True)
+    gqa("next_room", 1, True, 9, [7, 4], 7, rotary=True, rotary_interleaved=1)
+    gqa("next_words", 3, True, 4, [7], 7)
+    gqa("window", 5, False, 0, [5, 5], 5, local_window_size=2)
+    gqa("softcap", 1, True, 6, [7, 7], 7, softcap=3.0)
+    gqa("bias", 1, True, 6, [7, 7], 7, inputs=[None, f(1, 1, 1, 7)])
+
 
 def main():
     out = pathlib.Path(sys.argv[1])

@@ -1,6 +1,8 @@
 package op
 
 import (
+	"math"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -189,5 +191,97 @@ var MicrosoftAttention = composed(&ir.OpDef{
 			out[1] = x.b.Op("onnx.Concat", []*ir.Value{x.op("Unsqueeze", y[1], x.b.Ints(0)), x.op("Unsqueeze", y[2], x.b.Ints(0))}, "axis", 0)
 		}
 		return out, nil
+	}),
+})
+
+// GroupQueryAttention attends causally to a cache and to new words, whose heads of keys and
+// values several heads of queries share. Operand seqlens_k has the number of words of each
+// example, the new ones with it, less one; present_key and present_value have room for those
+// of the past, and for total_sequence_length.
+var GroupQueryAttention = composed(&ir.OpDef{
+	Name: "com.microsoft.GroupQueryAttention", Since: since(1), Doc: "causal attention to a cache, with fewer heads of keys than of queries",
+	In: ops(in("query", "T", floats), opt("key", "T", floats), opt("value", "T", floats), opt("past_key", "T", floats), opt("past_value", "T", floats),
+		in("seqlens_k", "", indices[:1]), in("total_sequence_length", "", indices[:1]), opt("cos_cache", "T", floats), opt("sin_cache", "T", floats),
+		opt("position_ids", "", i64s), opt("attention_bias", "T", floats), opt("head_sink", "T", floats), opt("k_scale", "", f32s), opt("v_scale", "", f32s)),
+	Out: ops(in("output", "T", floats), opt("present_key", "T", floats), opt("present_value", "T", floats), opt("output_qk", "T", floats)),
+	Attrs: attrs(attr("do_rotary", 0), attr("k_quant_type", "NONE"), attr("kv_cache_bit_width", 0), attrReq("kv_num_heads", int64(0)), attr("local_window_size", -1),
+		attrReq("num_heads", int64(0)), attr("qk_output", 0), attr("rotary_interleaved", 0), attrOpt("scale", 0.0), attr("smooth_softmax", 0),
+		attr("softcap", 0.0), attr("v_quant_type", "NONE")),
+	Expand: expand(func(x composition) ([]*ir.Value, error) {
+		if x.Has(11) || x.Has(12) || x.Has(13) || x.Flag("smooth_softmax") || x.Flag("qk_output") || x.Wants(3) {
+			return nil, x.Unsupported("head_sink, smooth_softmax, qk_output, or a quantized cache")
+		}
+		heads, shared := sym.Const(x.Int("num_heads")), sym.Const(x.Int("kv_num_heads"))
+		d := x.Dims(0)
+		if len(d) != 3 || x.Has(1) != x.Has(2) || x.Has(3) != x.Has(4) || x.Has(3) && x.Rank(3) != 4 || x.Rank(5) > 2 {
+			return nil, x.Errorf("a query %s, %d more operands", x.Tensor(0), len(x.In)-1)
+		}
+		batch, words := d[0], d[1]
+		features := d[2].FloorDiv(heads)
+		q, k, v := x.args[0], x.arg(1), x.arg(2)
+		if !x.Has(1) { // all in one
+			features = d[2].FloorDiv(heads.Add(shared).Add(shared))
+			sizes := x.b.Dims(features.Mul(heads), features.Mul(shared), features.Mul(shared))
+			parts := x.b.OpN(3, "onnx.Split", []*ir.Value{q, sizes}, ir.MakeAttrs("axis", -1))
+			q, k, v = parts[0], parts[1], parts[2]
+		}
+		long := func(v *ir.Value) *ir.Value { return x.b.Op("onnx.Cast", []*ir.Value{v}, "to", tensor.I64) }
+		count := func(e sym.Expr) *ir.Value { return x.reshape(x.b.Dims(e)) }
+		// Numbers of words in the cache, [batch], and positions of the new words, [batch, words].
+		past := x.op("Sub", x.op("Add", long(x.reshape(x.args[5], batch)), x.scalar(1)), count(words))
+		past = x.op("Max", past, x.scalar(0)) // the first words may be padded
+		at := x.op("Add", x.op("Unsqueeze", past, x.b.Ints(1)), x.op("Range", x.scalar(0), count(words), x.scalar(1)))
+		if x.Flag("do_rotary") {
+			if !x.Has(7) || !x.Has(8) || x.Rank(7) != 2 {
+				return nil, x.Errorf("do_rotary takes cos_cache and sin_cache")
+			}
+			positions := at
+			if x.Has(9) {
+				positions = x.args[9]
+			}
+			as := ir.MakeAttrs("interleaved", x.Int("rotary_interleaved"))
+			if n, ok := x.Dims(7)[1].Int(); ok && x.Syms.Equal(features, sym.Const(2*n)) != sym.True {
+				as = as.With("rotary_embedding_dim", 2*n)
+			}
+			q = x.with("RotaryEmbedding", as.With("num_heads", x.Int("num_heads")), q, x.args[7], x.args[8], positions)
+			k = x.with("RotaryEmbedding", as.With("num_heads", x.Int("kv_num_heads")), k, x.args[7], x.args[8], positions)
+		}
+		apart := func(v *ir.Value, n sym.Expr) *ir.Value {
+			return x.transpose(x.reshape(v, batch, words, n, features), 0, 2, 1, 3)
+		}
+		q, k, v = apart(q, heads), apart(k, shared), apart(v, shared)
+		total := x.reshape(long(x.args[6]))
+		present := func(i int, new *ir.Value) *ir.Value {
+			var cache, room *ir.Value
+			if x.Has(i) {
+				size := count(x.Dims(i)[2])
+				cache, room = x.args[i], x.op("Sub", x.op("Max", total, size), size)
+			} else {
+				t, _ := new.Tensor()
+				cache = x.op("Expand", x.b.Const(tensor.New(t.DType)), x.b.Dims(batch, shared, sym.Const(0), features))
+				room = total
+			}
+			pads := x.b.Op("onnx.Concat", []*ir.Value{x.b.Ints(0, 0, 0, 0, 0, 0), x.op("Unsqueeze", room, x.b.Ints(0)), x.b.Ints(0)}, "axis", 0)
+			return x.b.Op("onnx.TensorScatter", []*ir.Value{x.op("Pad", cache, pads), new, past}, "axis", 2)
+		}
+		k, v = present(3, k), present(4, v)
+		// Which keys count for a word, [batch, 1, words, keys]: those up to it, in the window.
+		keys := x.op("Range", x.scalar(0), count(x.dims(k)[2]), x.scalar(1))
+		at = x.op("Unsqueeze", at, x.b.Ints(1, 3))
+		mask := x.op("LessOrEqual", keys, at)
+		if w := x.Int("local_window_size"); w >= 0 {
+			mask = x.op("And", mask, x.op("Greater", keys, x.op("Sub", at, x.scalar(w))))
+		}
+		if x.Has(10) {
+			out := tensor.New(x.DType(0))
+			out.SetFloat(0, math.Inf(-1))
+			mask = x.op("Where", mask, x.args[10], x.b.Const(out))
+		}
+		as := ir.MakeAttrs("softcap", x.Float("softcap"))
+		if s := x.Float("scale"); s != 0 {
+			as = as.With("scale", s)
+		}
+		y := x.with("Attention", as, q, k, v, mask)
+		return []*ir.Value{x.reshape(x.transpose(y, 0, 2, 1, 3), batch, words, features.Mul(heads)), k, v, nil}, nil
 	}),
 })

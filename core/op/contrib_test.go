@@ -139,3 +139,32 @@ func TestContribAttention(t *testing.T) {
 	check(t, ms+"Attention", low.With("qkv_hidden_sizes", []int64{1, 1, 1}), list(x, w, nil, i32([]int64{1, 3}, 0, 0, 1)), shaped(f32(6, 6, 6), 1, 3, 1))
 	refuse(t, ms+"Attention", head.With("do_rotary", int64(1)), list(x, w), "do_rotary")
 }
+
+func TestGroupQueryAttention(t *testing.T) {
+	const name = ms + "GroupQueryAttention"
+	i32 := func(x ...int64) *tensor.Tensor { return as(tensor.I32, ints(x...), int64(len(x))) }
+	total := func(n int64) *tensor.Tensor { return shaped(i32(n)) }
+	heads := attrs("num_heads", 2, "kv_num_heads", 1)
+	zero := shaped(f32(0, 0, 0, 0), 1, 2, 2) // two words, two heads of one feature: all keys alike
+	k, v := shaped(f32(1, 1), 1, 2, 1), shaped(f32(4, 8), 1, 2, 1)
+	check(t, name, heads, list(zero, k, v, nil, nil, i32(1), total(2)), shaped(f32(4, 4, 6, 6), 1, 2, 2), shaped(k, 1, 1, 2, 1), shaped(v, 1, 1, 2, 1))
+	check(t, name, heads, list(shaped(f32(0, 0, 1, 4, 0, 0, 1, 8), 1, 2, 4), nil, nil, nil, nil, i32(1), total(2)), shaped(f32(4, 4, 6, 6), 1, 2, 2))
+	// Two examples with caches that hold two words and one; there is room for three.
+	zero, k, v = shaped(f32(0, 0, 0, 0), 2, 1, 2), shaped(f32(1, 1), 2, 1, 1), shaped(f32(9, 4), 2, 1, 1)
+	cache := shaped(f32(3, 6, 2, 7), 2, 1, 2, 1)
+	more := list(zero, k, v, cache, cache, i32(2, 1), total(3))
+	check(t, name, heads, more, shaped(f32(6, 6, 3, 3), 2, 1, 2), shaped(f32(3, 6, 1, 2, 1, 0), 2, 1, 3, 1), shaped(f32(3, 6, 9, 2, 4, 0), 2, 1, 3, 1))
+	check(t, name, heads.With("local_window_size", int64(2)), more, shaped(f32(7.5, 7.5, 3, 3), 2, 1, 2))
+	bias := append(more[:7:7], nil, nil, nil, shaped(f32(-1e9, 0, 0), 1, 1, 1, 3))
+	check(t, name, heads, bias, shaped(f32(7.5, 7.5, 4, 4), 2, 1, 2))
+	refuse(t, name, heads.With("smooth_softmax", int64(1)), more, "smooth_softmax")
+	refuse(t, name, heads.With("do_rotary", int64(1)), more, "takes cos_cache and sin_cache")
+	refuse(t, name, heads, list(zero, k, nil, nil, nil, i32(0, 0), total(1)), "6 more operands")
+	// Queries and keys are turned by their position: a quarter turn at the second one.
+	turned := attrs("num_heads", 1, "kv_num_heads", 1, "do_rotary", 1)
+	x := shaped(f32(5, 7), 1, 1, 2)
+	got := each(t, name, turned, 2, x, x, x, shaped(f32(0, 0), 1, 1, 1, 2), shaped(f32(0, 0), 1, 1, 1, 2), i32(1), total(2), shaped(f32(1, 0), 2, 1), shaped(f32(0, 1), 2, 1))
+	if want := shaped(f32(0, 0, -7, 5), 1, 1, 2, 2); !tensor.Equal(got[1], want) {
+		t.Errorf("keys are %v, want %v", got[1], want)
+	}
+}

@@ -12,6 +12,7 @@ package coverage_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -21,10 +22,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
+
 	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/frontend/onnx"
 	"github.com/pitopt/pitopt/internal/cli"
 	"github.com/pitopt/pitopt/passes"
 )
@@ -130,7 +135,7 @@ func measure(t *testing.T, g graph, dir string, row []string) {
 		sets := dataSets(t, dir)
 		row[1] = runCases(t, g, dir, sets, "cpu")
 		row[2] = runCases(t, g, dir, sets[:1], "interp")
-		row[3] = checkEach(t, g, dir, sets[0])
+		row[3] = checkEach(t, g, dir)
 	}
 	found, before, after, shapes := count(t, dir)
 	for i, n := range []struct{ found, has int }{
@@ -242,25 +247,63 @@ func dataSets(t *testing.T, dir string) []string {
 	return sets
 }
 
-// runCases runs data sets of a graph one by one, and says how many come out right.
+// runCases runs data sets of a graph, and says how many come out right. What a quantized
+// export is compared with is what ONNX Runtime makes of it (ort_output_*.pb): its output_*.pb
+// are those of the model before it was quantized.
 func runCases(t *testing.T, g graph, dir string, sets []string, target string) string {
+	m, err := pitopt.Load(filepath.Join(dir, "model.onnx"), pitopt.WithPipeline(passes.Default()), pitopt.Target(target), pitopt.Memory(8<<30))
+	if err != nil {
+		t.Error(err)
+		return fmt.Sprintf("0 of %d", len(sets))
+	}
+	defer m.Close()
+	tol, outputs := tensor.Tolerance{RTol: 1e-3, ATol: 1e-4}, "output"
+	if g.quantized {
+		tol, outputs = tensor.Tolerance{Cosine: 0.999}, "ort_output"
+	}
+	if _, err := toml.DecodeFile(filepath.Join(dir, "tolerance.toml"), &tol); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
 	right := 0
 	for _, set := range sets {
-		var out, errs bytes.Buffer
-		args := []string{"test", "-target", target, "-atol", "1e-4", "-memory", "8GiB", "-timeout", "30m", layout(t, g, dir, set)}
-		if cli.Main(args, &out, &errs) == 0 {
-			right++
+		if err := runCase(m, set, outputs, tol); err != nil {
+			t.Errorf("%s on %s: %v", filepath.Base(set), target, err)
 		} else {
-			t.Errorf("%s on %s: %s%s", filepath.Base(set), target, out.Bytes(), errs.Bytes())
+			right++
 		}
 	}
 	return fmt.Sprintf("%d of %d", right, len(sets))
 }
 
+func runCase(m *pitopt.Model, set, outputs string, tol tensor.Tolerance) error {
+	inputs := map[string]tensor.Value{}
+	for i, in := range m.Inputs() {
+		v, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("input_%d.pb", i)), in.Type)
+		if err != nil {
+			return err
+		}
+		inputs[in.Name] = v
+	}
+	got, err := m.RunValues(context.Background(), inputs)
+	if err != nil {
+		return err
+	}
+	for i, o := range m.Outputs() {
+		want, err := onnx.ReadValue(filepath.Join(set, fmt.Sprintf("%s_%d.pb", outputs, i)), o.Type)
+		if err != nil {
+			return err
+		}
+		if err := tensor.Compare(got[o.Name], want, tol); err != nil {
+			return fmt.Errorf("%s: %w", o.Name, err)
+		}
+	}
+	return nil
+}
+
 // checkEach runs a graph with every pass checked, on inputs that are drawn with the graph's
-// dims, or on a data set.
-func checkEach(t *testing.T, g graph, dir, set string) string {
-	args := []string{"test", "-check", "each", "-atol", "1e-4", "-memory", "8GiB", "-timeout", "30m", layout(t, g, dir, set)}
+// dims, or on its data sets.
+func checkEach(t *testing.T, g graph, dir string) string {
+	args := []string{"test", "-check", "each", "-atol", "1e-4", "-memory", "8GiB", "-timeout", "30m", dir}
 	if g.dims != nil {
 		args = []string{"-q", "-check", "each", filepath.Join(dir, "model.onnx")}
 		for _, d := range g.dims {
@@ -273,50 +316,6 @@ func checkEach(t *testing.T, g graph, dir, set string) string {
 	}
 	t.Errorf("%s: %s%s", args, out.Bytes(), errs.Bytes())
 	return "differs"
-}
-
-// layout is a folder in ONNX's layout with one data set of a graph. What a quantized export
-// is compared with is what ONNX Runtime makes of it: its output_*.pb are those of the model
-// before it was quantized.
-func layout(t *testing.T, g graph, dir, set string) string {
-	to := filepath.Join(t.TempDir(), filepath.Base(dir))
-	data := filepath.Join(to, "test_data_set_0")
-	if err := os.MkdirAll(data, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	link := func(from, to string) { // no symbolic one: weights must lie beside their model
-		if os.Link(from, to) == nil {
-			return
-		}
-		data, err := os.ReadFile(from)
-		if err == nil {
-			err = os.WriteFile(to, data, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, from := range entries(t, dir) {
-		if st, err := os.Stat(from); err == nil && st.Mode().IsRegular() { // the model, its weights, its tolerance
-			link(from, filepath.Join(to, filepath.Base(from)))
-		}
-	}
-	for _, from := range entries(t, set) {
-		name := filepath.Base(from)
-		ort, isORT := strings.CutPrefix(name, "ort_")
-		switch {
-		case g.quantized && isORT:
-			link(from, filepath.Join(data, ort))
-		case !isORT && !(g.quantized && strings.HasPrefix(name, "output_")):
-			link(from, filepath.Join(data, name))
-		}
-	}
-	if g.quantized {
-		if err := os.WriteFile(filepath.Join(to, "tolerance.toml"), []byte("cosine = 0.999\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return to
 }
 
 func entries(t *testing.T, dir string) []string {
