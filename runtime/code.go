@@ -57,6 +57,7 @@ type operand struct {
 type stmt struct {
 	*ir.Stmt
 	args    []operand
+	around  []operand    // of an operator that is written out when it runs: what its regions capture
 	into    []*share     // of a call: where results, and behind them temporaries, are placed; nil entry: nowhere
 	temps   []*ir.Buffer // of a call that places temporaries
 	last    []*group     // that nothing is in use of afterwards
@@ -206,6 +207,9 @@ func (c *code) stmt(s *ir.Stmt) *stmt {
 	out := &stmt{Stmt: s, args: c.operands(s.Args), into: c.plan.place(s), bind: makeDims(s.Bind, c.slot)}
 	for _, r := range s.Regions {
 		out.regions = append(out.regions, c.region(r))
+	}
+	if len(s.Regions) > 0 && s.Op != nil && s.Op.Expand != nil {
+		out.around = c.operands(s.Captured())
 	}
 	switch callee := s.Callee.(type) {
 	case *ir.Program:

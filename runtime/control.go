@@ -124,7 +124,7 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 	}
 	results := slices.Clip(carried)
 	for j, list := range slicesOf {
-		t, err := mc.stack(list, sliceType(s, len(carried)+j))
+		t, err := mc.stacked(f, s, len(carried)+j, list)
 		if err != nil {
 			return nil, err
 		}
@@ -136,31 +136,17 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 	return results, nil
 }
 
-// sliceType is the type of what result i of a loop stacks, for the case that there is
-// nothing to stack.
-func sliceType(s *stmt, i int) ir.TensorType {
-	if t, ok := s.Regions[0].Results[1+i].Type.(ir.TensorType); ok && !t.Unranked {
-		return t
+// stacked is a result of a loop that stacks slices.
+func (mc *machine) stacked(f *frame, s *stmt, result int, list []*tensor.Tensor) (*tensor.Tensor, error) {
+	if len(list) > 0 {
+		return mc.stack(list)
 	}
-	if i < len(s.Results) && s.Results[i] != nil {
-		if t, ok := s.Results[i].Type.(ir.TensorType); ok && !t.Unranked && len(t.Dims) > 0 {
-			return ir.TensorOf(t.DType, t.Dims[1:]...)
-		}
-	}
-	return ir.TensorOf(tensor.F32)
+	d, shape := ir.NoSlices(s.Stmt, result, f.env().Eval)
+	return mc.mem.Alloc(d, shape)
 }
 
-// stack puts tensors of one shape along a new first axis. Of none it makes an empty
-// tensor, whose other dims are those of none where they are numbers, else 0.
-func (mc *machine) stack(list []*tensor.Tensor, none ir.TensorType) (*tensor.Tensor, error) {
-	if len(list) == 0 {
-		shape := []int64{0}
-		for _, d := range none.Dims {
-			n, _ := d.Int()
-			shape = append(shape, n)
-		}
-		return mc.mem.Alloc(none.DType, shape)
-	}
+// stack puts tensors of one shape along a new first axis; there is one at least.
+func (mc *machine) stack(list []*tensor.Tensor) (*tensor.Tensor, error) {
 	first := list[0]
 	for i, t := range list {
 		if t.DType() != first.DType() || !slices.Equal(t.Shape(), first.Shape()) {

@@ -333,7 +333,7 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 		}
 		return mc.put(f, s, 1, out[1])
 	}
-	args := f.values(s.args)
+	args := append(f.values(s.args), f.values(s.around)...)
 	in, err := mc.x.instance(s.Stmt, args)
 	if err != nil {
 		return err
@@ -367,7 +367,7 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 		return mc.putAll(f, s, out)
 	}
 	call := *in.Call
-	k := &ir.KernelCall{Call: &call, Context: mc.ctx, Args: args, Room: mc.mem.room}
+	k := &ir.KernelCall{Call: &call, Context: mc.ctx, Args: args[:len(s.args)], Room: mc.mem.room}
 	if s.Op.Effect != ir.Pure {
 		mc.draws++
 		k.Rand = rand.New(rand.NewPCG(mc.x.opts.Seed, mc.draws))

@@ -119,7 +119,15 @@ func (x *machine) runLoop(a *activation, s *ir.Stmt, args []tensor.Value) ([]ten
 	}
 	results := slices.Clone(carried)
 	for j, list := range stacks {
-		t, err := x.stack(list, loopSlice(s, body, len(carried)+j))
+		if len(list) == 0 {
+			t, err := tensor.Make(ir.NoSlices(s, len(carried)+j, a.env.Eval))
+			if err != nil {
+				return nil, diag.As(err, diag.Run)
+			}
+			results = append(results, t)
+			continue
+		}
+		t, err := x.stack(list)
 		if err != nil {
 			return nil, err
 		}
@@ -128,30 +136,8 @@ func (x *machine) runLoop(a *activation, s *ir.Stmt, args []tensor.Value) ([]ten
 	return results, nil
 }
 
-// loopSlice is the type of the slices of a scan output, for the case that there are none.
-func loopSlice(s *ir.Stmt, body *ir.Block, result int) ir.TensorType {
-	if t, ok := body.Results[1+result].Type.(ir.TensorType); ok && !t.Unranked {
-		return t
-	}
-	if result < len(s.Results) && s.Results[result] != nil {
-		if t, ok := s.Results[result].Type.(ir.TensorType); ok && !t.Unranked && len(t.Dims) > 0 {
-			return ir.TensorOf(t.DType, t.Dims[1:]...)
-		}
-	}
-	return ir.TensorOf(tensor.F32)
-}
-
-// stack joins slices along a new axis 0. Without slices the result is empty, and a dim
-// that the type of slices does not fix is 0, as in ONNX Runtime.
-func (x *machine) stack(list []*tensor.Tensor, none ir.TensorType) (*tensor.Tensor, error) {
-	if len(list) == 0 {
-		shape := []int64{0}
-		for _, d := range none.Dims {
-			n, _ := d.Int()
-			shape = append(shape, n)
-		}
-		return tensor.Make(none.DType, shape)
-	}
+// stack joins slices along a new axis 0; there is one at least.
+func (x *machine) stack(list []*tensor.Tensor) (*tensor.Tensor, error) {
 	first := list[0]
 	for i, t := range list {
 		if t.DType() != first.DType() || !slices.Equal(t.Shape(), first.Shape()) {

@@ -255,6 +255,15 @@ func (x *machine) operator(a *activation, s *ir.Stmt, args []tensor.Value) ([]te
 	case ir.ReleaseName: // lives are known from the block
 		return nil, nil
 	}
+	if len(s.Regions) > 0 {
+		for _, v := range s.Captured() {
+			c, err := a.get(v)
+			if err != nil {
+				return nil, err
+			}
+			args = append(args, c)
+		}
+	}
 	in, err := ir.Instantiate(s, args)
 	if err != nil {
 		return nil, err

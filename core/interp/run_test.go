@@ -261,7 +261,7 @@ func TestStackWithinBytes(t *testing.T) {
 		w.SetInt(3+i, i+4)
 	}
 	x := &machine{mem: &memory{}}
-	got, err := x.stack([]*tensor.Tensor{a, b}, ir.TensorType{})
+	got, err := x.stack([]*tensor.Tensor{a, b})
 	if err != nil {
 		t.Fatal(err)
 	}

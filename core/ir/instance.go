@@ -17,13 +17,18 @@ type Instance struct {
 	Program *Program     // without symbols; Args tells which operand each parameter is
 	Args    []int
 	Module  *Module // of a Func: where its constants and programs are
-	Func    *Func   // one parameter for each operand that is there, in order
+	Func    *Func   // one parameter for each operand that is there, in order, and each value that is captured
 	Kernel  bool    // the operator's reference implementation
 }
 
 // Instantiate makes the operator of a statement ready for operands; a nil operand is
-// left out. Operators with regions are the executor's business and have no instance.
+// left out. Behind them stand the values that its regions capture. What If and Loop do is
+// the executor's business: they have no instance.
 func Instantiate(s *Stmt, args []tensor.Value) (*Instance, error) {
+	if len(args) < len(s.Args) {
+		return nil, diag.New(diag.Run, "%d operands, it takes %d", len(args), len(s.Args))
+	}
+	args, captured := args[:len(s.Args)], args[len(s.Args):]
 	if s.Op.IsUnknown() {
 		return nil, UnsupportedError(s)
 	}
@@ -57,7 +62,7 @@ func Instantiate(s *Stmt, args []tensor.Value) (*Instance, error) {
 	case !errors.Is(err, ErrNoProgram) && !errors.Is(err, ErrDynamic):
 		return nil, runTime(err)
 	case s.Op.Expand != nil:
-		return in, in.expand(s)
+		return in, in.expand(s, args, captured)
 	case s.Op.Kernel != nil:
 		in.Kernel = true
 		return in, nil
@@ -67,7 +72,7 @@ func Instantiate(s *Stmt, args []tensor.Value) (*Instance, error) {
 }
 
 // expand builds the function that the operator stands for.
-func (in *Instance) expand(s *Stmt) error {
+func (in *Instance) expand(s *Stmt, given, captured []tensor.Value) error {
 	c := in.Call
 	in.Module = NewModule(s.Op.Name)
 	in.Module.Syms = c.Syms
@@ -85,6 +90,9 @@ func (in *Instance) expand(s *Stmt) error {
 			b.SetKnown(args[i], e)
 		}
 	}
+	if len(s.Regions) > 0 {
+		c.Regions = around(s, b, given, captured)
+	}
 	results, err := c.Op.Expand(c, b, args)
 	if err == nil {
 		err = b.Err()
@@ -94,6 +102,35 @@ func (in *Instance) expand(s *Stmt) error {
 	}
 	b.Return(results...)
 	return nil
+}
+
+// around copies the regions of a statement, with parameters in the place of the values that
+// they capture, and numbers in that of symbols that the operands tell.
+func around(s *Stmt, b *Builder, given, captured []tensor.Value) []*Block {
+	x := &Subst{Values: map[*Value]*Value{}, Syms: map[string]sym.Expr{}}
+	e := NewEnv(nil)
+	tell := func(v *Value, is tensor.Value) {
+		if v != nil && is != nil && v.Type != nil {
+			_ = e.Bind(v.Type, is, "") // what does not fit is said elsewhere
+		}
+	}
+	for i, v := range s.Args {
+		tell(v, given[i])
+	}
+	for i, v := range s.Captured() {
+		tell(v, captured[i])
+		x.Values[v] = b.Param("", TypeOf(captured[i]))
+	}
+	for name, is := range e.vals {
+		x.Syms[name] = sym.Const(is.n)
+	}
+	out := make([]*Block, len(s.Regions))
+	for i, r := range s.Regions {
+		if r != nil {
+			out[i] = x.Copy(r)
+		}
+	}
+	return out
 }
 
 // runTime turns what would be a malformed model into a failed run: the operands came

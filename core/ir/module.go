@@ -284,6 +284,45 @@ func (s *Stmt) EachUse(visit func(*Value)) {
 	}
 }
 
+// Captured gives the values from around the statement that its regions read, each once.
+// Constants are none: they are visible everywhere.
+func (s *Stmt) Captured() []*Value {
+	var out []*Value
+	own := map[*Value]bool{}
+	var block func(b *Block)
+	use := func(v *Value) {
+		if v != nil && v.Const == nil && !own[v] {
+			own[v] = true // it is in the list
+			out = append(out, v)
+		}
+	}
+	block = func(b *Block) {
+		for _, p := range b.Params {
+			own[p] = true
+		}
+		for _, t := range b.Stmts {
+			for _, a := range t.Args {
+				use(a)
+			}
+			for _, r := range t.Regions {
+				block(r)
+			}
+			for _, r := range t.Results {
+				own[r] = true
+			}
+		}
+		for _, v := range b.Results {
+			use(v)
+		}
+	}
+	for _, r := range s.Regions {
+		if r != nil {
+			block(r)
+		}
+	}
+	return out
+}
+
 // MayHandOn says whether a result may be an operand itself, or hold one: what no program
 // computes may. Views and casts do it openly and are not meant.
 func (s *Stmt) MayHandOn() bool {

@@ -1,6 +1,8 @@
 package ir
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/sym"
 )
 
@@ -94,6 +96,47 @@ func (x *Subst) Define(d *Deducer, old, now Type) {
 // maxDefined is the size of a dim above which a symbol does not become it: what follows from
 // it would grow with every statement. A cast gives the symbol its value.
 const maxDefined = 24
+
+// Copy copies a block, with what stands for values and symbols in it.
+func (x *Subst) Copy(b *Block) *Block {
+	out := &Block{}
+	value := func(v *Value) *Value {
+		if v == nil {
+			return nil
+		}
+		n := &Value{Name: v.Name, Type: v.Type, Index: v.Index}
+		x.Values[v] = n
+		return n
+	}
+	for _, p := range b.Params {
+		n := value(p)
+		n.Type = x.Type(p.Type)
+		out.Params = append(out.Params, n)
+	}
+	for _, s := range b.Stmts {
+		n := *s
+		n.Args, n.Into, n.Results, n.Regions = slices.Clone(s.Args), slices.Clone(s.Into), nil, nil
+		for _, r := range s.Results {
+			v := value(r)
+			if v != nil {
+				v.Def = &n
+			}
+			n.Results = append(n.Results, v)
+		}
+		x.Stmt(&n)
+		for _, r := range s.Regions {
+			if r != nil {
+				r = x.Copy(r)
+			}
+			n.Regions = append(n.Regions, r)
+		}
+		out.Stmts = append(out.Stmts, &n)
+	}
+	for _, r := range b.Results {
+		out.Results = append(out.Results, x.Value(r))
+	}
+	return out
+}
 
 // Replace lets v, which the builder has just added or which is visible where it stands,
 // take the place of a value of type old: symbols that the old one defined become the dims

@@ -23,7 +23,9 @@ var Simplify = &pass.Pass{
 
 Integer tensors whose contents are known become constants, or are computed from symbols in
 one step. Operators that give an operand back, casts to a type that is proved, and branches
-that are never taken go away; transposes in a row become one. What tells a symbol that
+that are never taken go away; transposes in a row become one. What every iteration of a loop
+computes alike is computed once before it, where that is proved not to fail: the loop may have
+no iteration. What tells a symbol that
 somebody uses stays, and so does what draws random numbers: those that are drawn after it
 would change.
 
@@ -56,6 +58,7 @@ func (x *simplifier) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) 
 	if branch := taken(s); branch != nil {
 		return x.splice(branch)[:len(s.Results)], true, nil
 	}
+	x.hoist(b, s)
 	if s.Effect() != ir.Pure || len(s.Regions) > 0 || s.Into != nil {
 		return nil, false, nil
 	}

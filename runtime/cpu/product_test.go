@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
@@ -143,7 +144,7 @@ func (d *drawn) points() float64 {
 // bits with any number of threads. Many of them must be recognised.
 func TestRandomProducts(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	matched, padded, failed := 0, 0, 0
+	matched, padded, failed, total := 0, 0, 0, 0
 	rounds := 3000
 	if testing.Short() {
 		rounds = 600
@@ -155,6 +156,11 @@ func TestRandomProducts(t *testing.T) {
 		}
 		args := d.args()
 		want, wantErr := interp.RunProgram(context.Background(), d.p, nil, args)
+		if analysis.Total(sym.NewContext(), d.p) {
+			if total++; wantErr != nil {
+				t.Fatalf("proved not to fail, and yet %v:\n%s", wantErr, d.p)
+			}
+		}
 		for threads := 1; threads <= 3; threads++ {
 			h := &heap{}
 			shape, _ := d.p.Results[0].Type().Static()
@@ -187,8 +193,8 @@ func TestRandomProducts(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d products were recognised, %d of them with borders; %d runs failed as they should", matched, padded, failed)
-	if matched < rounds/20 || padded < rounds/100 || failed < rounds/100 {
+	t.Logf("%d products were recognised, %d of them with borders; %d runs failed as they should, %d were proved not to", matched, padded, failed, total)
+	if matched < rounds/20 || total < rounds/20 || padded < rounds/100 || failed < rounds/100 {
 		t.Error("that is too few")
 	}
 }
