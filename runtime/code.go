@@ -60,6 +60,7 @@ type stmt struct {
 	around  []operand    // of an operator that is written out when it runs: what its regions capture
 	into    []*share     // of a call: where results, and behind them temporaries, are placed; nil entry: nowhere
 	temps   []*ir.Buffer // of a call that places temporaries
+	work    []*share     // of a call: workspace of each stage
 	last    []*group     // that nothing is in use of afterwards
 	results []*place     // nil entry: nobody asked for it
 	regions []*block
@@ -86,8 +87,8 @@ type rule struct {
 }
 
 // compile makes a function of a module ready.
-func compile(m *ir.Module, f *ir.Func) (*code, error) {
-	c := &code{f: f, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}, plan: newPlanner(f)}
+func compile(m *ir.Module, f *ir.Func, dev Device) (*code, error) {
+	c := &code{f: f, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}, plan: newPlanner(m.Syms, f, dev)}
 	c.body = c.block(&f.Block)
 	c.land()
 	c.know(m.Syms)
@@ -218,6 +219,7 @@ func (c *code) stmt(s *ir.Stmt) *stmt {
 		out.program = callee.Program
 	}
 	if p := out.program; p != nil {
+		out.work = c.plan.workspace(s, p, out.bind)
 		if len(out.into) > len(s.Results) {
 			out.temps = p.Temps()
 		}

@@ -13,8 +13,16 @@ import (
 // Device computes tensor programs. It is safe for concurrent use.
 type Device interface {
 	Target() *target.Target
-	// Run computes p into results, which have the right types and may hold anything.
-	// bind are the values of p.Syms. Temporaries come from mem and go back to it.
+	// Workspace tells how many bytes each stage of p takes for itself, beside temporaries;
+	// a stage behind the end of the list takes none. bind are the values of p.Syms, or as
+	// large as they can get: what a stage takes may be more or less than is told.
+	Workspace(p *ir.Program, bind []int64) ([]int64, error)
+	// Run computes p into results, which have the right types and may hold anything. bind
+	// are the values of p.Syms. Behind the results there may be p's temporaries (p.Temps),
+	// nil where they have no memory yet. What a stage writes may lie where something is
+	// that no later stage reads, or that it writes over in place (ir.Stage.InPlace): stages
+	// run one after the other, and write nothing but what they define. What else is needed
+	// comes from mem and goes back to it.
 	Run(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem Memory) error
 	Close() error
 }
@@ -23,4 +31,7 @@ type Device interface {
 type Memory interface {
 	Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error)
 	Free(t *tensor.Tensor)
+	// Workspace is memory for a stage of the program that runs, as much as the device told:
+	// nil where nothing is planned.
+	Workspace(stage int) ([]byte, error)
 }

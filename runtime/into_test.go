@@ -180,6 +180,7 @@ func BenchmarkRunInto(b *testing.B) {
 // nothing is a device that computes nothing.
 type nothing struct{ runtime.Device }
 
+func (nothing) Workspace(*ir.Program, []int64) ([]int64, error) { return nil, nil }
 func (nothing) Run(context.Context, *ir.Program, []int64, []*tensor.Tensor, []*tensor.Tensor, runtime.Memory) error {
 	return nil
 }

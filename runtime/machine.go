@@ -26,6 +26,7 @@ type machine struct {
 	params, results []*tensor.Tensor // of the program that is being run
 	bind, shape     []int64
 	key             []byte
+	lent            lent
 }
 
 // run runs main.
@@ -257,7 +258,11 @@ func (mc *machine) compute(f *frame, s *stmt, p *ir.Program, bind []int64) error
 			b[len(b)-1] = 0
 		}
 	}
-	if err := mc.x.dev.Run(mc.ctx, p, bind, mc.params, mc.results, &mc.mem); err != nil {
+	mc.lent = lent{arena: &mc.mem, mc: mc, f: f}
+	if p == s.program {
+		mc.lent.s = s
+	}
+	if err := mc.x.dev.Run(mc.ctx, p, bind, mc.params, mc.results, &mc.lent); err != nil {
 		return err
 	}
 	mc.results = mc.results[:len(p.Results)] // temporaries are done with

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -12,13 +13,14 @@ import (
 
 // MemoryUse tells what the plan of @main takes for some sizes, in bytes, and what it would
 // take otherwise. Every piece counts as a multiple of analysis.Align. It is about what is
-// planned: operators that run by themselves, and results of the model, have memory of their
-// own beside it.
+// planned: what operators compute whose size is not known before, and results of the model,
+// have memory of their own beside it.
 type MemoryUse struct {
-	Naive   int64 // every result and every temporary by itself
-	Equal   int64 // things of sizes that are proved equal take turns, as in Relax's StaticPlanBlockMemory
-	Planned int64 // what a run takes
-	Largest int64 // the most that is in use at a step: no plan of these storages takes less
+	Naive     int64 // every result, temporary and workspace by itself
+	Equal     int64 // those of sizes that are proved equal take turns, as in Relax's StaticPlanBlockMemory
+	Planned   int64 // what a run takes
+	Largest   int64 // the most that is in use at a step: no plan of these storages takes less
+	Workspace int64 // the most that the device takes for a stage, which is in all of the above
 }
 
 // Storage is a storage of the plan of @main.
@@ -64,34 +66,56 @@ func (x *Executable) Memory(values map[string]int64) (MemoryUse, error) {
 			return MemoryUse{}, diag.New(diag.Usage, "%v", err)
 		}
 	}
+	value := func(d *dim) (int64, error) { return most(known, d.expr) }
 	var use MemoryUse
-	placed := analysis.LivesOf(f).Placed(f)
-	sizes, err := sizesOf(known, placed)
-	if err != nil {
-		return use, err
+	var things []thing
+	for _, p := range analysis.LivesOf(f).Placed(f) {
+		n, err := most(known, p.Bytes)
+		if err != nil {
+			return use, err
+		}
+		things = append(things, thing{x.m.Syms.Simplify(p.Bytes).Key(), n, p.Life})
 	}
-	for _, n := range sizes {
-		use.Naive += analysis.Aligned(n)
+	var slabs, shares []analysis.Life
+	var totals, sizes []int64
+	for _, g := range x.funcs[f].groups {
+		l, err := g.place(value)
+		if err != nil {
+			return use, err
+		}
+		for i, s := range g.shares {
+			if s.work != nil && l.sizes[i] > 0 {
+				things = append(things, thing{fmt.Sprint(l.sizes[i]), l.sizes[i], s.life})
+				use.Workspace = max(use.Workspace, analysis.Aligned(l.sizes[i]))
+			}
+		}
+		if g.fixed != nil {
+			l = g.fixed
+		}
+		slab := analysis.Life{From: analysis.Forever, To: g.end}
+		for i, s := range g.shares {
+			shares, sizes = append(shares, s.life), append(sizes, l.sizes[i])
+			slab.From = min(slab.From, s.life.From)
+		}
+		slabs, totals = append(slabs, slab), append(totals, l.total)
 	}
-	use.Equal = equalOnly(x.m.Syms, placed, sizes)
-	return use, x.planned(known, &use)
+	for _, t := range things {
+		if t.size > analysis.MaxPlaced-use.Naive {
+			return use, diag.New(diag.Run, "what the run computes is too large")
+		}
+		use.Naive += analysis.Aligned(t.size)
+	}
+	use.Equal = equalOnly(things)
+	use.Largest = analysis.NewPlacer(shares).Largest(sizes)
+	use.Planned = analysis.NewPlacer(slabs).Largest(totals)
+	return use, nil
 }
 
-// sizesOf gives sizes in bytes, as large as they can get.
-func sizesOf(known *sym.Context, placed []analysis.Placed) ([]int64, error) {
-	out, all := make([]int64, len(placed)), int64(0)
-	for i, p := range placed {
-		n, err := most(known, p.Bytes)
-		if err == nil && n > analysis.MaxPlaced-all {
-			err = diag.New(diag.Run, "%s of %s bytes: that is too much", p.Name, p.Bytes)
-		}
-		if err != nil {
-			return nil, err
-		}
-		out[i] = n
-		all += n
-	}
-	return out, nil
+// thing is something that has memory while it lives.
+type thing struct {
+	key  string // things of one key are proved to have one size
+	size int64
+	life analysis.Life
 }
 
 // most is the largest value of a size.
@@ -109,50 +133,19 @@ func most(known *sym.Context, e sym.Expr) (int64, error) {
 }
 
 // equalOnly is what is taken where only things of sizes that are proved equal take turns.
-func equalOnly(known *sym.Context, placed []analysis.Placed, sizes []int64) (total int64) {
-	type token struct {
-		bytes sym.Expr
-		until int
-	}
-	var tokens []*token
-	order := make([]int, len(placed))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return placed[a].Life.From - placed[b].Life.From })
-	for _, i := range order {
-		p, bytes := placed[i], known.Simplify(placed[i].Bytes)
-		at := slices.IndexFunc(tokens, func(t *token) bool { return t.until < p.Life.From && t.bytes.Equal(bytes) })
+func equalOnly(things []thing) (total int64) {
+	things = slices.Clone(things)
+	slices.SortStableFunc(things, func(a, b thing) int { return a.life.From - b.life.From })
+	until := map[string][]int{} // the last steps of what lies in the tokens of a size
+	for _, t := range things {
+		list := until[t.key]
+		at := slices.IndexFunc(list, func(end int) bool { return end < t.life.From })
 		if at < 0 {
-			at = len(tokens)
-			tokens = append(tokens, &token{bytes: bytes})
-			total += analysis.Aligned(sizes[i])
+			at, list = len(list), append(list, 0)
+			total += analysis.Aligned(t.size)
 		}
-		tokens[at].until = p.Life.To
+		list[at] = t.life.To
+		until[t.key] = list
 	}
 	return total
-}
-
-// planned adds what the slabs take, and the largest set in use.
-func (x *Executable) planned(known *sym.Context, use *MemoryUse) error {
-	var all, slabs []analysis.Life
-	var sizes, totals []int64
-	for _, g := range x.funcs[x.m.Main()].groups {
-		l := g.fixed
-		if l == nil {
-			var err error
-			if l, err = g.place(func(d *dim) (int64, error) { return most(known, d.expr) }); err != nil {
-				return err
-			}
-		}
-		slab := analysis.Life{From: analysis.Forever, To: g.end}
-		for i, s := range g.shares {
-			all, sizes = append(all, s.life), append(sizes, l.sizes[i])
-			slab.From = min(slab.From, s.life.From)
-		}
-		slabs, totals = append(slabs, slab), append(totals, l.total)
-	}
-	use.Largest = analysis.NewPlacer(all).Largest(sizes)
-	use.Planned = analysis.NewPlacer(slabs).Largest(totals)
-	return nil
 }

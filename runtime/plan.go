@@ -9,16 +9,19 @@ import (
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// A function's storages lie in slabs. Those whose sizes have a value from the same moment
+// A function's storages, and the workspace of the device for each stage of a program, lie in
+// slabs. Those whose sizes have a value from the same moment
 // on, in most functions all of them when the parameters are bound, are one group: one slab,
 // in which they take turns as their lives allow. Offsets are assigned once for each set of
 // values of the symbols, and before the first run where sizes have no symbols.
 
-// group is the storages of a slab.
+// group is what lies in a slab.
 type group struct {
+	dev     Device
 	shares  []*share
 	placer  *analysis.Placer
 	n       int   // among those of the function
@@ -30,12 +33,20 @@ type group struct {
 	kept map[string]*layout
 }
 
-// share is a storage: a share of a slab.
+// share is a share of a slab: a storage, or the workspace of a stage.
 type share struct {
 	group *group
 	at    int // in the group
 	life  analysis.Life
-	bytes dim
+	bytes dim   // of a storage
+	work  *work // nil: it is a storage
+	stage int   // that the workspace is for
+}
+
+// work is what decides the workspace of a call.
+type work struct {
+	program *ir.Program
+	bind    []dim
 }
 
 // layout is where the shares of a group lie.
@@ -55,6 +66,8 @@ type slab struct {
 
 // planner finds the groups of a function while it is compiled.
 type planner struct {
+	dev      Device
+	known    *sym.Context
 	lives    *analysis.Lives
 	storages map[*ir.Value]analysis.Life
 	shares   map[*ir.Value]*share
@@ -63,21 +76,45 @@ type planner struct {
 	groups   map[int]*group
 }
 
-func newPlanner(f *ir.Func) *planner {
-	p := &planner{lives: analysis.LivesOf(f), shares: map[*ir.Value]*share{}, told: map[int]int{}, groups: map[int]*group{}}
+func newPlanner(known *sym.Context, f *ir.Func, dev Device) *planner {
+	p := &planner{dev: dev, known: known, lives: analysis.LivesOf(f), shares: map[*ir.Value]*share{}, told: map[int]int{}, groups: map[int]*group{}}
 	p.storages = analysis.Storages(p.lives.Placed(f))
 	return p
 }
 
 // storage notes an allocation.
 func (p *planner) storage(v *ir.Value, bytes dim) {
-	life, used := p.storages[v]
-	if !used {
-		return
+	if life, used := p.storages[v]; used {
+		p.shares[v] = p.add(&share{life: life, bytes: bytes}, bytes)
 	}
-	symbols := bytes.needs
-	if bytes.symbol >= 0 {
-		symbols = []int{bytes.symbol}
+}
+
+// workspace notes what the device may take for the stages of a call, and gives a share for
+// each. Where a function has no storages there is no slab to take it from.
+func (p *planner) workspace(s *ir.Stmt, program *ir.Program, bind []dim) []*share {
+	if len(p.storages) == 0 {
+		return nil
+	}
+	w := &work{program, bind}
+	out := make([]*share, len(program.Stages))
+	for i := range out {
+		step := p.lives.Start[s]
+		if _, ok := s.Callee.(*ir.Program); ok {
+			step += i
+		}
+		out[i] = p.add(&share{life: analysis.Life{From: step, To: step}, work: w, stage: i}, bind...)
+	}
+	return out
+}
+
+// add puts a share into the group of the moment at which all that its size depends on has a
+// value.
+func (p *planner) add(x *share, size ...dim) *share {
+	var symbols []int
+	for _, d := range size {
+		if symbols = append(symbols, d.needs...); d.symbol >= 0 {
+			symbols = append(symbols, d.symbol)
+		}
 	}
 	moment := 0
 	for _, i := range symbols {
@@ -85,18 +122,18 @@ func (p *planner) storage(v *ir.Value, bytes dim) {
 	}
 	g := p.groups[moment]
 	if g == nil {
-		g = &group{kept: map[string]*layout{}}
+		g = &group{dev: p.dev, kept: map[string]*layout{}}
 		p.groups[moment] = g
 	}
-	x := &share{group: g, at: len(g.shares), life: life, bytes: bytes}
+	x.group, x.at = g, len(g.shares)
 	g.shares = append(g.shares, x)
-	g.end = max(g.end, life.To)
+	g.end = max(g.end, x.life.To)
 	for _, i := range symbols {
 		if !slices.Contains(g.symbols, i) {
 			g.symbols = append(g.symbols, i)
 		}
 	}
-	p.shares[v] = x
+	return x
 }
 
 // place gives the shares that a call's results and temporaries are placed in; nil entry:
@@ -112,7 +149,8 @@ func (p *planner) place(s *ir.Stmt) []*share {
 	return out
 }
 
-// finish makes the groups ready, and places those whose sizes are numbers.
+// finish makes the groups ready. Where all storages of a group are as large as numbers say,
+// it is placed now, with workspace as large as it can get.
 func (p *planner) finish() (out []*group, err error) {
 	for _, moment := range slices.Sorted(maps.Keys(p.groups)) {
 		g := p.groups[moment]
@@ -122,8 +160,12 @@ func (p *planner) finish() (out []*group, err error) {
 		}
 		g.placer = analysis.NewPlacer(lives)
 		slices.Sort(g.symbols)
-		if len(g.symbols) == 0 {
-			if g.fixed, err = g.place(func(d *dim) (int64, error) { return d.eval(nil) }); err != nil {
+		if !slices.ContainsFunc(g.shares, func(x *share) bool { return x.work == nil && (x.bytes.symbol >= 0 || x.bytes.code != nil) }) {
+			g.fixed, err = g.place(func(d *dim) (int64, error) { return most(p.known, d.expr) })
+			if len(g.symbols) > 0 { // without bounds it is left to the call
+				err = nil
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -143,18 +185,48 @@ func (p *planner) finish() (out []*group, err error) {
 // place places the shares of a group, whose sizes value tells.
 func (g *group) place(value func(*dim) (int64, error)) (*layout, error) {
 	l := &layout{sizes: make([]int64, len(g.shares)), offsets: make([]int64, len(g.shares))}
+	var of *work
+	var needs []int64
 	for i, x := range g.shares {
-		n, err := value(&x.bytes)
+		var err error
+		switch {
+		case x.work == nil:
+			l.sizes[i], err = value(&x.bytes)
+		case x.work != of:
+			of = x.work
+			needs, err = g.workspace(of, value)
+			fallthrough
+		default:
+			if x.stage < len(needs) {
+				l.sizes[i] = needs[x.stage]
+			}
+		}
 		if err != nil {
 			return nil, diag.As(err, diag.Run)
 		}
-		l.sizes[i] = n
 	}
 	var ok bool
 	if l.total, ok = g.placer.Place(l.sizes, l.offsets); !ok {
 		return nil, diag.New(diag.Run, "what the run computes is too large: storages of %v bytes", l.sizes)
 	}
 	return l, nil
+}
+
+// workspace is what the device takes for the stages of a call.
+func (g *group) workspace(w *work, value func(*dim) (int64, error)) ([]int64, error) {
+	bind := make([]int64, len(w.bind))
+	for i := range bind {
+		n, err := value(&w.bind[i])
+		if err != nil {
+			return nil, err
+		}
+		bind[i] = n
+	}
+	needs, err := g.dev.Workspace(w.program, bind)
+	if err != nil { // the run of the program will say so
+		return nil, nil
+	}
+	return needs, nil
 }
 
 // layout gives the layout for the values that a frame has.
@@ -221,6 +293,29 @@ func (mc *machine) within(f *frame, x *share, d tensor.DType, shape []int64) (*t
 	}
 	at := s.layout.offsets[x.at]
 	return tensor.FromBytes(d, shape, s.bytes[at:at+size:at+size])
+}
+
+// lent is the memory that a call of a program gives the device.
+type lent struct {
+	*arena
+	mc *machine
+	f  *frame
+	s  *stmt // nil: none that was planned
+}
+
+// Workspace is what was planned for a stage.
+func (l *lent) Workspace(stage int) ([]byte, error) {
+	if l.s == nil || stage >= len(l.s.work) {
+		return nil, nil
+	}
+	x := l.s.work[stage]
+	s, err := l.mc.slab(l.f, x.group)
+	if err != nil {
+		return nil, err
+	}
+	at := s.layout.offsets[x.at]
+	end := at + s.layout.sizes[x.at]
+	return s.bytes[at:end:end], nil
 }
 
 // leave gives the memory of groups back.

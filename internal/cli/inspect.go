@@ -42,7 +42,7 @@ func (a *app) inspect(args []string) error {
 	a.begin("inspect", "MODEL", "Tells inputs, outputs, symbols and their constraints, operators, size, and what is unsupported and where.\n"+
 		"What the pipeline knows of dims counts, and so do the operators of its plugins. Exit code 4: something is unsupported.\n"+
 		"With -memory the model is compiled, and told is what the storages of a run take: if each value had its own, if those of\n"+
-		"equal sizes took turns, as planned, and the most that is in use at once, which no plan goes below.")
+		"equal sizes took turns, as planned, the most that is in use at once, which no plan goes below, and the device's part.")
 	a.pipelineFlag()
 	memory := a.flags.Bool("memory", false, "the plan of what is computed, at the sizes of -dim and at the bounds of [dims]")
 	f := &inputFlags{dims: map[string]int64{}}

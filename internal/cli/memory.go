@@ -18,6 +18,7 @@ type memoryFigures struct {
 	Equal   int64            `json:"equal_sizes"`
 	Planned int64            `json:"planned"`
 	Largest int64            `json:"largest_live_set"`
+	Device  int64            `json:"workspace"`
 }
 
 // inspectMemory tells what the plan of a compiled model takes.
@@ -41,7 +42,7 @@ func (a *app) inspectMemory(path string, opts []pitopt.Option, dims map[string]i
 	row := func(dims map[string]int64) error {
 		use, err := m.Memory(dims)
 		if err == nil {
-			rows = append(rows, memoryFigures{dims, use.Naive, use.Equal, use.Planned, use.Largest})
+			rows = append(rows, memoryFigures{dims, use.Naive, use.Equal, use.Planned, use.Largest, use.Workspace})
 		}
 		return err
 	}
@@ -57,7 +58,7 @@ func (a *app) inspectMemory(path string, opts []pitopt.Option, dims map[string]i
 		a.emit(memoryJSON(rows, storages))
 		return nil
 	}
-	fmt.Fprintf(a.out, "%-32s %14s %14s %14s %14s\n", "bytes", "each its own", "equal sizes", "this plan", "live at once")
+	fmt.Fprintf(a.out, "%-32s %14s %14s %14s %14s %14s\n", "bytes", "each its own", "equal sizes", "this plan", "live at once", "workspace")
 	for _, r := range rows {
 		at := "at the bounds"
 		if r.Dims != nil {
@@ -69,7 +70,7 @@ func (a *app) inspectMemory(path string, opts []pitopt.Option, dims map[string]i
 		} else if len(names) == 0 {
 			at = "always"
 		}
-		fmt.Fprintf(a.out, "%-32s %14d %14d %14d %14d\n", at, r.Naive, r.Equal, r.Planned, r.Largest)
+		fmt.Fprintf(a.out, "%-32s %14d %14d %14d %14d %14d\n", at, r.Naive, r.Equal, r.Planned, r.Largest, r.Device)
 	}
 	fmt.Fprintf(a.out, "\n%-32s %8s %12s  %s\n", count(len(storages), "storage"), "steps", "offset", "holds")
 	for _, s := range storages {

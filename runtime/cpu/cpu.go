@@ -44,6 +44,22 @@ func (d *Device) Close() error {
 	return nil
 }
 
+// Workspace tells what products pack their factors into.
+func (d *Device) Workspace(p *ir.Program, bind []int64) ([]int64, error) {
+	c, err := d.codes.get(d, p, bind)
+	if err != nil {
+		return nil, err
+	}
+	var out []int64
+	for i, g := range c.products {
+		if g != nil {
+			out = append(out, make([]int64, i-len(out))...)
+			out = append(out, g.bytes(d))
+		}
+	}
+	return out, nil
+}
+
 // Run computes a program stage by stage.
 func (d *Device) Run(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem rt.Memory) error {
 	c, err := d.codes.get(d, p, bind)
@@ -52,7 +68,7 @@ func (d *Device) Run(ctx context.Context, p *ir.Program, bind []int64, args, res
 	}
 	return c.Run(ctx, args, results, mem, func(x *interp.Execution, i int) error {
 		if g := c.products[i]; g != nil {
-			return d.product(x, g, mem)
+			return d.product(x, i, g, mem)
 		}
 		if c.parts[i] == 1 {
 			return x.Stage(i, 0, 1)

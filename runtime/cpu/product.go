@@ -4,7 +4,9 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
+	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -22,8 +24,54 @@ const (
 	mc = 64
 )
 
-// product computes a stage that match recognised.
-func (d *Device) product(x *interp.Execution, p *product, mem rt.Memory) error {
+// workspace hands out what was planned for a stage, and what goes beyond that from memory.
+type workspace struct {
+	rt.Memory
+	room, left []byte
+}
+
+// Alloc takes the next bytes that are left.
+func (w *workspace) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	n, _ := tensor.Count(shape)
+	size, ok := d.ByteLen(n)
+	if !ok || size == 0 || analysis.Aligned(size) > int64(len(w.left)) {
+		return w.Memory.Alloc(d, shape)
+	}
+	b := w.left[:size:size]
+	w.left = w.left[analysis.Aligned(size):]
+	return tensor.FromBytes(d, shape, b)
+}
+
+// Free takes back what is not the workspace's.
+func (w *workspace) Free(t *tensor.Tensor) {
+	if b := t.Bytes(); len(b) > 0 && len(w.room) > 0 {
+		at := uintptr(unsafe.Pointer(&b[0])) - uintptr(unsafe.Pointer(&w.room[0]))
+		if at < uintptr(len(w.room)) {
+			return
+		}
+	}
+	w.Memory.Free(t)
+}
+
+// bytes is what a product takes from its workspace.
+func (p *product) bytes(d *Device) int64 {
+	elem := int64(p.out.DType.Bits() / 8)
+	a, b := p.packs()
+	_, _, workers := p.tiling(d)
+	n := workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
+	if p.a.pad != nil {
+		n += analysis.Aligned(times(append([]int64{elem}, p.a.pad.size...)...))
+	}
+	return n
+}
+
+// product computes stage i of a program, which match recognised.
+func (d *Device) product(x *interp.Execution, i int, p *product, memory rt.Memory) error {
+	room, err := memory.Workspace(i)
+	if err != nil {
+		return err
+	}
+	mem := &workspace{memory, room, room}
 	a, b, out := x.Tensor(p.a.buf), x.Tensor(p.b.buf), x.Tensor(p.out)
 	if p.a.pad != nil {
 		t, err := padded(a, x.Stages[0].Shape(p.a.buf), p.a.pad, mem)
@@ -96,20 +144,9 @@ func stepC(l *loop) int64 { return l.out }
 // multiply computes all batches. Work is cut into tiles of rows and columns that threads
 // claim one by one.
 func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, a, b, out *tensor.Tensor, mem rt.Memory) error {
-	rows, cols, batches := total(p.m), total(p.n), total(p.batch)
-	// Rows per tile: enough that packing B pays, few enough that threads share the work.
-	// It depends on sizes alone.
-	tileRows := rows
-	tiles := batches * ceilDiv(cols, nc)
-	if tiles < 8 { // few columns: cut rows too, each tile packing B for itself
-		tileRows = mc
-		tiles *= ceilDiv(rows, mc)
-	}
-	threads := int64(d.threads)
-	if times(batches, rows, cols, total(p.k)) < 4*d.alone { // points of a product are cheap
-		threads = 1
-	}
-	workers := make([]*worker[T], min(threads, tiles))
+	rows, cols := total(p.m), total(p.n)
+	tileRows, tiles, n := p.tiling(d)
+	workers := make([]*worker[T], n)
 	for i := range workers {
 		w, err := newWorker[T](ctx, p, a, b, out, mem)
 		if err != nil {
@@ -133,6 +170,30 @@ func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, a
 			}
 		}
 	})
+}
+
+// tiling is the rows of a tile, the number of tiles, and how many workers share them.
+func (p *product) tiling(d *Device) (tileRows, tiles, workers int64) {
+	rows, cols, batches := total(p.m), total(p.n), total(p.batch)
+	// Rows per tile: enough that packing B pays, few enough that threads share the work.
+	// It depends on sizes alone.
+	tileRows = rows
+	tiles = batches * ceilDiv(cols, nc)
+	if tiles < 8 { // few columns: cut rows too, each tile packing B for itself
+		tileRows = mc
+		tiles *= ceilDiv(rows, mc)
+	}
+	workers = int64(d.threads)
+	if times(batches, rows, cols, total(p.k)) < 4*d.alone { // points of a product are cheap
+		workers = 1
+	}
+	return tileRows, tiles, min(workers, tiles)
+}
+
+// packs are the numbers of elements of A and of B that a worker packs at a time.
+func (p *product) packs() (a, b int64) {
+	depth := min(kc, total(p.k))
+	return min(mc, roundUp(total(p.m), mr)) * depth, min(nc, roundUp(total(p.n), nr)) * depth
 }
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
@@ -159,12 +220,12 @@ type lists struct {
 var idleLists = sync.Pool{New: func() any { return new(lists) }}
 
 func newWorker[T float32 | float64](ctx context.Context, p *product, a, b, out *tensor.Tensor, mem rt.Memory) (*worker[T], error) {
-	depth := min(kc, total(p.k))
-	packA, err := mem.Alloc(out.DType(), []int64{min(mc, roundUp(total(p.m), mr)) * depth})
+	sizeA, sizeB := p.packs()
+	packA, err := mem.Alloc(out.DType(), []int64{sizeA})
 	if err != nil {
 		return nil, err
 	}
-	packB, err := mem.Alloc(out.DType(), []int64{min(nc, roundUp(total(p.n), nr)) * depth})
+	packB, err := mem.Alloc(out.DType(), []int64{sizeB})
 	if err != nil {
 		mem.Free(packA)
 		return nil, err
