@@ -154,7 +154,7 @@ extends = "default"
 
 [[pass]]
 name = "count-products"
-before = "legalize"
+before = "raise"
 `))
 	if err != nil {
 		log.Fatal(err)

@@ -60,36 +60,46 @@ const (
 // heads. Keys and values of earlier tokens come from a cache, and go on in it; or K and V
 // are the cache, of which the first nonpad_kv_seqlen tokens count. A row of which nothing
 // counts is NaN, as softmax has it.
-var Attention = ir.Register(&ir.OpDef{
-	Name: "onnx.Attention", Since: since(23, 24), Doc: "scaled dot product attention",
-	In: ops(in("Q", "T1", floats), in("K", "T1", floats), in("V", "T2", floats), opt("attn_mask", "", append(floats[:4:4], tensor.Bool)),
-		opt("past_key", "T1", floats), opt("past_value", "T2", floats), opt("nonpad_kv_seqlen", "", i64s)),
-	Out: ops(in("Y", "T1", floats), opt("present_key", "T1", floats), opt("present_value", "T2", floats), opt("qk_matmul_output", "T1", floats)),
-	Attrs: attrs(attr("is_causal", 0), attrOpt("kv_num_heads", int64(0)), attrOpt("q_num_heads", int64(0)), attr("qk_matmul_output_mode", 0),
-		attrOpt("scale", 0.0), attr("softcap", 0.0), attrOpt("softmax_precision", int64(0))),
-	Deduce: func(c *call) error {
-		a, err := attentionOf(c)
-		if err != nil {
-			return err
-		}
-		y := []sym.Expr{a.q.batch, a.q.count, a.q.tokens, a.v.features}
-		if a.q.flat {
-			y = []sym.Expr{a.q.batch, a.q.tokens, a.q.count.Mul(a.v.features)}
-		}
-		c.SetOut(0, c.DType(0), y...)
-		c.SetOut(1, c.DType(1), a.k.batch, a.k.count, a.total, a.k.features)
-		c.SetOut(2, c.DType(2), a.v.batch, a.v.count, a.total, a.v.features)
-		c.SetOut(3, c.DType(0), a.q.batch, a.q.count, a.q.tokens, a.total)
-		return nil
-	},
-	Body: func(c *call, b *ir.Body) error {
-		a, err := attentionOf(c)
-		if err != nil {
-			return err
-		}
-		return a.body(c, b)
-	},
-})
+var Attention = attentionOp("onnx.Attention", "scaled dot product attention", since(23, 24))
+
+// PitAttention is Attention as exporters spell it: a masked score is the number masked
+// instead of minus infinity, and with safe a weight that is NaN counts 0, so that a row
+// of which nothing counts is 0.
+var PitAttention = attentionOp("pit.Attention", "Attention with a finite score for what is masked, or weights that are never NaN", nil,
+	attr("masked", math.Inf(-1)), attr("safe", 0))
+
+func attentionOp(name, doc string, versions []int64, more ...ir.AttrDef) *ir.OpDef {
+	return ir.Register(&ir.OpDef{
+		Name: name, Since: versions, Doc: doc,
+		In: ops(in("Q", "T1", floats), in("K", "T1", floats), in("V", "T2", floats), opt("attn_mask", "", append(floats[:4:4], tensor.Bool)),
+			opt("past_key", "T1", floats), opt("past_value", "T2", floats), opt("nonpad_kv_seqlen", "", i64s)),
+		Out: ops(in("Y", "T1", floats), opt("present_key", "T1", floats), opt("present_value", "T2", floats), opt("qk_matmul_output", "T1", floats)),
+		Attrs: append(attrs(attr("is_causal", 0), attrOpt("kv_num_heads", int64(0)), attrOpt("q_num_heads", int64(0)), attr("qk_matmul_output_mode", 0),
+			attrOpt("scale", 0.0), attr("softcap", 0.0), attrOpt("softmax_precision", int64(0))), more...),
+		Deduce: func(c *call) error {
+			a, err := attentionOf(c)
+			if err != nil {
+				return err
+			}
+			y := []sym.Expr{a.q.batch, a.q.count, a.q.tokens, a.v.features}
+			if a.q.flat {
+				y = []sym.Expr{a.q.batch, a.q.tokens, a.q.count.Mul(a.v.features)}
+			}
+			c.SetOut(0, c.DType(0), y...)
+			c.SetOut(1, c.DType(1), a.k.batch, a.k.count, a.total, a.k.features)
+			c.SetOut(2, c.DType(2), a.v.batch, a.v.count, a.total, a.v.features)
+			c.SetOut(3, c.DType(0), a.q.batch, a.q.count, a.q.tokens, a.total)
+			return nil
+		},
+		Body: func(c *call, b *ir.Body) error {
+			a, err := attentionOf(c)
+			if err != nil {
+				return err
+			}
+			return a.body(c, b)
+		},
+	})
+}
 
 func attentionOf(c *call) (a attention, err error) {
 	if a.q, err = headsOf(c, 0, "q_num_heads"); err != nil {
@@ -116,7 +126,10 @@ func attentionOf(c *call) (a attention, err error) {
 	if c.Syms.Divides(a.k.count, a.q.count) == sym.False {
 		return a, c.Errorf("%s query heads do not share %s key heads", a.q.count, a.k.count)
 	}
-	a.shared = c.Syms.Simplify(a.q.count.FloorDiv(a.k.count))
+	a.shared = sym.Const(1)
+	if c.Syms.Equal(a.q.count, a.k.count) != sym.True { // there may be no heads at all
+		a.shared = c.Syms.Simplify(a.q.count.FloorDiv(a.k.count))
+	}
 	a.total = a.k.tokens
 	if c.Has(pastKey) != c.Has(pastValue) {
 		return a, c.Errorf("past_key and past_value come together")
@@ -177,6 +190,9 @@ func (a attention) checkMask(c *call) error {
 // masked is score plus the mask at index ix of the scores.
 func (a attention) masked(c *call, b *ir.Body, score *scalar, axes []*ir.Axis) (*scalar, error) {
 	out := score.Const(math.Inf(-1))
+	if c.HasAttr("masked") {
+		out = score.Const(c.Float("masked"))
+	}
 	drop := func(keep *scalar) { score = ir.Select(keep, score, out) }
 	key := axes[3].Ix()
 	if c.Has(attnMask) {
@@ -264,7 +280,7 @@ func (a attention) body(c *call, b *ir.Body) error {
 	if err != nil {
 		return err
 	}
-	weight := softmaxRows(b, score, precision)
+	weight := softmaxRows(b, score, precision, c.Flag("safe"))
 	axes = b.Axes(shape)
 	give(3, axes, ir.Load(weight, ir.Ix(axes)...))
 
@@ -284,8 +300,9 @@ func (a attention) body(c *call, b *ir.Body) error {
 	return nil
 }
 
-// softmaxRows is softmax over the last dim, computed in precision d.
-func softmaxRows(b *ir.Body, x *ir.Buffer, d tensor.DType) *ir.Buffer {
+// softmaxRows is softmax over the last dim, computed in precision d; where it is safe, what
+// is NaN is 0.
+func softmaxRows(b *ir.Body, x *ir.Buffer, d tensor.DType, safe bool) *ir.Buffer {
 	last := len(x.Dims) - 1
 	load := func(axes []*ir.Axis, row []*scalar, j *ir.Axis) *scalar {
 		return ir.Load(x, append(slices.Clone(row), j.Ix())...).To(d).To(d.Compute())
@@ -297,7 +314,11 @@ func softmaxRows(b *ir.Body, x *ir.Buffer, d tensor.DType) *ir.Buffer {
 	rows, j = b.Axes(x.Dims[:last]), b.Axis(x.Dims[last])
 	sum := b.Reduced(rows, ir.Sum, []*ir.Axis{j}, ir.Load(e, append(ir.Ix(rows), j.Ix())...))
 	all = b.Axes(x.Dims)
-	return b.Mapped(all, ir.Load(e, ir.Ix(all)...).Div(ir.Load(sum, ir.Ix(all[:last])...)).To(d).To(x.DType))
+	p := ir.Load(e, ir.Ix(all)...).Div(ir.Load(sum, ir.Ix(all[:last])...)).To(d).To(x.DType)
+	if safe {
+		p = ir.Select(p.IsNaN(), p.Const(0), p)
+	}
+	return b.Mapped(all, p)
 }
 
 // present gives what reads keys (operand 1) or values (operand 2) of all tokens, those of

@@ -1,0 +1,490 @@
+package builtin
+
+import (
+	"math"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// match is a place in a module that a pattern fits.
+type match struct {
+	*terms
+	b     *ir.Builder
+	root  *ir.Stmt
+	bound map[*term]*term     // what holes and shared parts of the pattern stand for
+	dims  map[string]sym.Expr // what symbols of the pattern's types stand for
+	names map[string]*term    // terms of the pattern by the names of its values
+	steps int                 // of the search, so far
+}
+
+// maxSteps bounds the search for one match. Patterns have a handful of operands that can
+// be exchanged; what needs more is a sum of hundreds of terms.
+const maxSteps = 10000
+
+// term is what a named value of the pattern stands for.
+func (m *match) term(name string) *term {
+	if t := m.bound[m.names[name]]; t != nil {
+		return t
+	}
+	return nil
+}
+
+// value is the value that a named value of the pattern stands for; it is computed where a
+// hole stands for a part of a sum or a product. It is nil where the pattern has none of
+// that name.
+func (m *match) value(name string) *ir.Value {
+	t := m.term(name)
+	if t == nil {
+		return nil
+	}
+	out, _ := m.root.Results[0].Tensor()
+	return m.materialise(t, out.DType)
+}
+
+// number is the number that a hole for one stands for.
+func (m *match) number(name string) (float64, bool) {
+	t := m.term(name)
+	if t == nil || t.kind != numberTerm {
+		return 0, false
+	}
+	return t.c, true
+}
+
+// attr is a number as an attribute, which holds no more than an f32 does; exact says whether
+// that is enough for the element type of the result.
+func (m *match) attr(c float64) (v float64, exact bool) {
+	v = float64(float32(c))
+	t, _ := m.root.Results[0].Tensor()
+	return v, v == c || t.DType != tensor.F64
+}
+
+// stmt is the statement that an operator of the pattern stands for.
+func (m *match) stmt(name string) *ir.Stmt {
+	if t := m.term(name); t != nil && t.value != nil {
+		return t.value.Def
+	}
+	return nil
+}
+
+// fits says whether a pattern's term is what a term of the module is; then is asked once
+// it is, and may send the search on.
+func (m *match) fits(p, g *term, then func() bool) bool {
+	if m.steps++; m.steps > maxSteps {
+		return false
+	}
+	if was := m.bound[p]; was != nil {
+		return sameTerm(was, g) && then()
+	}
+	switch p.kind {
+	case numberTerm:
+		return g.kind == numberTerm && m.near(p.c, g.c) && then()
+	case leafTerm:
+		return m.fill(p, g, then)
+	case operatorTerm:
+		return m.operator(p, g, then)
+	}
+	for _, t := range m.readings(g) {
+		try := m.function
+		switch {
+		case p.kind == sumTerm:
+			try = m.sum
+		case p.kind == productTerm:
+			try = m.product
+		case t.kind != functionTerm:
+			continue
+		}
+		if try(p, t, func() bool { return m.bind(p, g, then) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// readings are a term and, where it is a value that others read too, what computes that.
+func (m *match) readings(g *term) []*term {
+	if g.kind == leafTerm && g.value != nil {
+		if t := m.within(g.value); t != nil {
+			return []*term{t, g}
+		}
+	}
+	return []*term{g}
+}
+
+// bind notes what a part of the pattern stands for, until the search comes back.
+func (m *match) bind(p, g *term, then func() bool) bool {
+	if was := m.bound[p]; was != nil {
+		return sameTerm(was, g) && then()
+	}
+	m.bound[p] = g
+	if then() {
+		return true
+	}
+	delete(m.bound, p)
+	return false
+}
+
+// isNumber says whether a hole stands for a number: its type is that of a scalar.
+func isNumber(p *term) bool {
+	if p.kind != leafTerm || p.value.Const != nil {
+		return false
+	}
+	t, ok := p.value.Tensor()
+	return ok && !t.Unranked && len(t.Dims) == 0
+}
+
+// near says whether two numbers are one, as far as the element types of models tell.
+func (m *match) near(p, g float64) bool {
+	if p == g || math.IsNaN(p) && math.IsNaN(g) {
+		return true
+	}
+	t, _ := m.root.Results[0].Tensor()
+	eps := 1e-6
+	if d := t.DType; d == tensor.F16 || d == tensor.BF16 {
+		eps = 1e-2
+	}
+	return math.Abs(p-g) <= eps*math.Abs(p)
+}
+
+// fill puts a term into a hole, if its type is right.
+func (m *match) fill(p, g *term, then func() bool) bool {
+	want, ok := p.value.Tensor()
+	switch {
+	case p.value.Const != nil: // a constant of the pattern that is no single number
+		return g.value != nil && sameConst(p.value, g.value) && then()
+	case isNumber(p):
+		return g.kind == numberTerm && m.bind(p, g, then)
+	case g.value == nil: // a part of a sum or a product, of the type of all of it
+		return ok && want.Unranked && (want.DType.IsFloat() || want.DType == tensor.Invalid) && m.bind(p, g, then)
+	}
+	is, ok2 := g.value.Tensor()
+	if !ok || !ok2 {
+		return false
+	}
+	if d := want.DType; d != tensor.Invalid && d != is.DType && !(d.IsFloat() && is.DType.IsFloat()) {
+		return false
+	}
+	if want.Unranked {
+		return m.bind(p, g, then)
+	}
+	if is.Unranked || len(is.Dims) != len(want.Dims) {
+		return false
+	}
+	var fresh []string
+	ok = true
+	for i, e := range want.Dims {
+		name, bare := e.Symbol()
+		if bare && !m.hasDim(name) {
+			m.dims[name] = is.Dims[i]
+			fresh = append(fresh, name)
+			continue
+		}
+		e = e.Subst(func(s string) (sym.Expr, bool) { d, ok := m.dims[s]; return d, ok })
+		ok = ok && m.d.M.Syms.Equal(e, is.Dims[i]) == sym.True
+	}
+	if ok && m.bind(p, g, then) {
+		return true
+	}
+	for _, name := range fresh {
+		delete(m.dims, name)
+	}
+	return false
+}
+
+func (m *match) hasDim(name string) bool { _, ok := m.dims[name]; return ok }
+
+// sameConst says whether a constant of a pattern is that of a module, whatever its float
+// type.
+func sameConst(p, g *ir.Value) bool {
+	if g.Const == nil {
+		return false
+	}
+	a, b := p.Const.Tensor, g.Const.Tensor
+	if a.DType() == b.DType() {
+		return tensor.Equal(a, b)
+	}
+	if !a.DType().IsFloat() || !b.DType().IsFloat() || !slices.Equal(a.Shape(), b.Shape()) {
+		return false
+	}
+	for i := range a.Len() {
+		if a.Float(i) != b.Float(i) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *match) function(p, g *term, then func() bool) bool {
+	if p.op != g.op || len(p.args) != len(g.args) {
+		return false
+	}
+	if m.list(p.args, g.args, then) {
+		return true
+	}
+	return len(p.args) == 2 && commutes(p.op) && m.list(p.args, []*term{g.args[1], g.args[0]}, then)
+}
+
+func (m *match) list(p, g []*term, then func() bool) bool {
+	if len(p) == 0 {
+		return then()
+	}
+	if p[0] == nil || g[0] == nil {
+		return p[0] == g[0] && m.list(p[1:], g[1:], then)
+	}
+	return m.fits(p[0], g[0], func() bool { return m.list(p[1:], g[1:], then) })
+}
+
+// operator fits an operator that is no arithmetic: the same one, with attributes that
+// mean the same.
+func (m *match) operator(p, g *term, then func() bool) bool {
+	if g.value == nil || g.value.Def == nil {
+		return false
+	}
+	s := g.value.Def
+	if s.Kind != ir.OpStmt || s.Op.Name != p.op || g.value.Index != int(p.c) || !m.sameAttrs(p.stmt, s) {
+		return false
+	}
+	n := max(len(s.Args), len(p.args))
+	want, args := make([]*term, n), make([]*term, n)
+	copy(want, p.args)
+	for i, a := range s.Args {
+		if a != nil {
+			args[i] = m.of(a)
+		}
+	}
+	return m.list(want, args, func() bool { return m.bind(p, g, then) })
+}
+
+// anyAttrs marks a statement of a pattern whose attributes are for the rewrite to judge.
+const anyAttrs = "any attributes"
+
+// sameAttrs says whether a statement has the attributes of one in a pattern, written out
+// or by default; an axis may be counted from either end.
+func (m *match) sameAttrs(p, s *ir.Stmt) bool {
+	if p.Node == anyAttrs {
+		return true
+	}
+	for _, def := range s.Op.Attrs {
+		a, b := p.Attrs.Get(def.Name), s.Attrs.Get(def.Name)
+		if a == nil {
+			a = def.Default
+		}
+		if b == nil {
+			b = def.Default
+		}
+		if ir.SameAttr(a, b) {
+			continue
+		}
+		x, ok := a.(int64)
+		y, ok2 := b.(int64)
+		t, ok3 := s.Args[0].Tensor()
+		if !ok || !ok2 || !ok3 || t.Unranked || def.Name != "axis" || (x-y)%int64(max(1, len(t.Dims))) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// product fits factors in any order; a hole for a number takes the coefficient.
+func (m *match) product(p, g *term, then func() bool) bool {
+	pc, pp := asProduct(p)
+	gc, gg := asProduct(g)
+	holes, pp := split(pp)
+	return m.unordered(pp, gg, 1, func(q, g part) (*term, bool) { return g.t, q.n == g.n }, func() bool {
+		if len(holes) == 0 {
+			return m.near(pc, gc) && then()
+		}
+		h := holes[0]
+		return len(holes) == 1 && m.fits(h.t, number(math.Pow(gc/pc, 1/h.n)), then)
+	})
+}
+
+// sum fits summands in any order; a hole for a number takes the constant part.
+func (m *match) sum(p, g *term, then func() bool) bool {
+	pc, pp := asSum(p)
+	gc, gg := asSum(g)
+	holes, pp := split(pp)
+	return m.unordered(pp, gg, 0, func(q, g part) (*term, bool) {
+		if q.n == g.n {
+			return g.t, true
+		}
+		c, f := asProduct(g.t)
+		return product(c*g.n/q.n, f), true
+	}, func() bool {
+		if len(holes) == 0 {
+			return m.near(pc, gc) && then()
+		}
+		h := holes[0]
+		return len(holes) == 1 && m.fits(h.t, number((gc-pc)/h.n), then)
+	})
+}
+
+// split takes the holes for numbers out of parts.
+func split(parts []part) (holes, rest []part) {
+	for _, p := range parts {
+		if isNumber(p.t) {
+			holes = append(holes, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	// Holes for values come last: they take whatever the others leave.
+	slices.SortStableFunc(rest, func(a, b part) int { return holeLast(a.t) - holeLast(b.t) })
+	return holes, rest
+}
+
+func holeLast(t *term) int {
+	if t.kind == leafTerm {
+		return 1
+	}
+	return 0
+}
+
+// unordered fits each part of the pattern with another part of the term. The last one, if
+// it is a hole, takes all that is left. Neutral is 1 for factors and 0 for summands.
+func (m *match) unordered(pp, gg []part, neutral float64, fit func(p, g part) (*term, bool), then func() bool) bool {
+	if len(pp) > len(gg) {
+		return false
+	}
+	if len(pp) == 0 {
+		return len(gg) == 0 && then()
+	}
+	if len(pp) == 1 && len(gg) > 1 {
+		if pp[0].n != 1 || pp[0].t.kind != leafTerm || m.bound[pp[0].t] != nil {
+			return false
+		}
+		join := sum
+		if neutral == 1 {
+			join = product
+		}
+		return m.fits(pp[0].t, join(neutral, gg), then)
+	}
+	for i, g := range gg {
+		t, ok := fit(pp[0], g)
+		if !ok {
+			continue
+		}
+		rest := slices.Concat(gg[:i], gg[i+1:])
+		if m.fits(pp[0].t, t, func() bool { return m.unordered(pp[1:], rest, neutral, fit, then) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// materialise gives a value that is a term, adding operators for what no value is. New
+// ones compute in element type d.
+func (m *match) materialise(t *term, d tensor.DType) *ir.Value {
+	if t.value != nil {
+		return t.value
+	}
+	switch t.kind {
+	case numberTerm:
+		c := tensor.New(d)
+		c.SetFloat(0, t.c)
+		return m.b.Const(c)
+	case sumTerm, productTerm:
+		op, neutral := "onnx.Add", 0.0
+		if t.kind == productTerm {
+			op, neutral = "onnx.Mul", 1
+		}
+		var v *ir.Value
+		join := func(x *ir.Value) {
+			if v != nil {
+				x = m.b.Op(op, []*ir.Value{v, x})
+			}
+			v = x
+		}
+		for _, p := range t.parts {
+			x := m.as(m.materialise(p.t, d), d)
+			if x == nil {
+				return nil
+			}
+			if p.n != 1 && t.kind == productTerm {
+				return nil // a hole takes no roots and quotients apart
+			}
+			if p.n != 1 {
+				x = m.b.Op("onnx.Mul", []*ir.Value{x, m.materialise(number(p.n), d)})
+			}
+			join(x)
+		}
+		if t.c != neutral {
+			join(m.materialise(number(t.c), d))
+		}
+		return v
+	}
+	return nil
+}
+
+// as gives a value in another element type.
+func (m *match) as(v *ir.Value, d tensor.DType) *ir.Value {
+	if v == nil {
+		return nil
+	}
+	if t, ok := v.Tensor(); ok && t.DType != d {
+		return m.b.Op("onnx.Cast", []*ir.Value{v}, "to", d)
+	}
+	return v
+}
+
+// inside says whether everything between the root and what the holes stand for is read
+// there alone: else it would be computed beside what takes its place.
+func (m *match) inside(block *ir.Block) bool {
+	stop := map[*ir.Value]bool{}
+	var ends func(t *term)
+	ends = func(t *term) {
+		if t.value != nil {
+			stop[t.value] = true
+			return
+		}
+		for _, p := range t.parts {
+			ends(p.t)
+		}
+		for _, a := range t.args {
+			ends(a)
+		}
+	}
+	for p, g := range m.bound {
+		if p.kind == leafTerm {
+			ends(g)
+		}
+	}
+	here := map[*ir.Stmt]bool{}
+	for _, s := range block.Stmts {
+		here[s] = true
+	}
+	cone := map[*ir.Stmt]bool{m.root: true}
+	reads := map[*ir.Value]int{}
+	ok := true
+	var walk func(s *ir.Stmt)
+	walk = func(s *ir.Stmt) {
+		for _, a := range s.Args {
+			if a == nil || stop[a] || a.Const != nil {
+				continue
+			}
+			reads[a]++
+			if a.Def == nil || !here[a.Def] {
+				ok = false
+				continue
+			}
+			if !cone[a.Def] {
+				cone[a.Def] = true
+				walk(a.Def)
+			}
+		}
+	}
+	walk(m.root)
+	for s := range cone {
+		if s == m.root {
+			continue
+		}
+		for _, r := range s.Results {
+			if r != nil && m.uses[r] > reads[r] {
+				ok = false
+			}
+		}
+	}
+	return ok
+}
