@@ -2,6 +2,7 @@ package pitopt_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -397,6 +398,66 @@ func TestRunIntoAgain(t *testing.T) {
 	if stmts := len(m.Module().Main().Stmts); n > float64(6*stmts) {
 		t.Errorf("%v allocations for %d statements", n, stmts)
 	}
+}
+
+// sized is an input of the example, with a ragged mask.
+func sized(batch, seq int64, seed uint64) tensors {
+	r := rand.New(rand.NewPCG(seed, uint64(batch<<20|seq)))
+	ids, mask := tensor.New(tensor.I64, batch, seq), tensor.New(tensor.I64, batch, seq)
+	for i := range ids.Len() {
+		ids.SetInt(i, r.Int64N(100))
+		if i%seq <= r.Int64N(seq) {
+			mask.SetInt(i, 1)
+		}
+	}
+	return tensors{"input_ids": ids, "attention_mask": mask}
+}
+
+// One model takes 200 sizes in a row, and callers at the same time: all get what the
+// reference gives, and the same bits as one caller by himself.
+func TestManySizes(t *testing.T) {
+	m, _, _ := encoder(t)
+	reference, _, _ := encoder(t, pitopt.Target("interp"))
+	sizes := 200
+	if testing.Short() {
+		sizes = 20
+	}
+	r := rand.New(rand.NewPCG(4, 200))
+	in, alone := make([]tensors, sizes), make([]*tensor.Tensor, sizes)
+	for i := range sizes {
+		in[i] = sized(1+r.Int64N(4), 1+r.Int64N(40), uint64(i))
+		got, err := m.Run(t.Context(), in[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone[i] = got["embedding"]
+		if i%8 == 0 {
+			want, err := reference.Run(t.Context(), in[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tensor.Compare(alone[i], want["embedding"], tensor.DefaultTolerance(tensor.F32)); err != nil {
+				t.Errorf("sizes %v: %v", in[i]["input_ids"].Shape(), err)
+			}
+		}
+	}
+	var callers sync.WaitGroup
+	for caller := range 8 {
+		callers.Go(func() {
+			for k := range sizes / 4 {
+				i := (k*7 + caller*sizes/8) % sizes
+				got, err := m.Run(t.Context(), in[i])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !tensor.Equal(got["embedding"], alone[i]) {
+					t.Errorf("caller %d, sizes %v: other bits than alone", caller, in[i]["input_ids"].Shape())
+				}
+			}
+		})
+	}
+	callers.Wait()
 }
 
 // BenchmarkRunInto tells what a run of the example takes from Go.
