@@ -357,6 +357,18 @@ var breaches = []breach{
 	}),
 	edit("program-buffers", "written twice", func(m *ir.Module) { double(m).Stages = append(double(m).Stages, double(m).Stages[0]) }),
 	edit("program-buffers", "parameter", func(m *ir.Module) { double(m).Stages[0].Outs = double(m).Params }),
+	edit("program-buffers", "2 dims in room for 1", func(m *ir.Module) { p := double(m).Params[0]; p.Room = p.Dims[:1] }),
+	edit("program-buffers", "dim 1 of buffer X is 2 in room for 1", func(m *ir.Module) {
+		p := double(m).Params[0]
+		p.Room = []sym.Expr{p.Dims[0], sym.Const(1)}
+	}),
+	edit("program-buffers", "is part of a larger tensor", func(m *ir.Module) {
+		for _, s := range stages(m).Stages {
+			if s.Base != nil {
+				s.Base.Room = s.Base.Dims
+			}
+		}
+	}),
 	edit("program-buffers", "a result twice", func(m *ir.Module) { double(m).Results = append(double(m).Results, double(m).Results[0]) }),
 
 	cut("program-axes", "Y[i < m, j < 2] = (X[i, j] * f32 2)", "Y[i < m] = (X[i, 0] * f32 2)", "2 dims, its stage 1 axes"),
