@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -87,22 +88,28 @@ func (p *Program) NameAxes() {
 			taken[b.Name] = true
 		}
 	}
-	const letters = "ijklmnpqrstuvxyz"
-	var names []string
-	for n := 0; len(names) < 64; n++ {
-		name := string(letters[n%len(letters)])
-		if n >= len(letters) {
-			name += fmt.Sprint(n / len(letters))
-		}
-		if !taken[name] {
-			names = append(names, name)
-		}
-	}
+	var names []string // as many as were needed so far
+	next := 0
 	for _, s := range p.Stages {
 		for i, a := range s.AllAxes() {
-			a.Name = names[i%len(names)]
+			for ; i >= len(names); next++ {
+				if name := axisName(next); !taken[name] {
+					names = append(names, name)
+				}
+			}
+			a.Name = names[i]
 		}
 	}
+}
+
+// axisName is the n-th name of an axis: i, j, ... z, i1, j1, ...
+func axisName(n int) string {
+	const letters = "ijklmnpqrstuvxyz"
+	name := letters[n%len(letters):][:1]
+	if n >= len(letters) {
+		name += strconv.Itoa(n / len(letters))
+	}
+	return name
 }
 
 // In is the buffer of operand i, nil when it is left out.
