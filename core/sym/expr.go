@@ -74,11 +74,23 @@ var (
 	errDivZero  = errors.New("division by zero in a symbolic expression")
 )
 
+// smallConsts are the constants from 0 on that most sizes and indices are.
+var smallConsts = func() (list [256]Expr) {
+	for v := range list[1:] {
+		list[v+1] = constant(int64(v + 1))
+	}
+	return list
+}()
+
 // Const is a constant.
 func Const(v int64) Expr {
-	if v == 0 {
-		return Expr{}
+	if v >= 0 && v < int64(len(smallConsts)) {
+		return smallConsts[v]
 	}
+	return constant(v)
+}
+
+func constant(v int64) Expr {
 	return Expr{&poly{terms: []term{{coef: v}}, shape: shape{1, 0}}}
 }
 
@@ -452,31 +464,23 @@ func (e Expr) Subst(get func(name string) (Expr, bool)) Expr {
 	})
 }
 
-// replace puts expressions in the place of atoms, outermost first.
+// replace puts expressions in the place of atoms, outermost first. Most expressions stay
+// as they are, so nothing is made before something changes.
 func (e Expr) replace(get func(*atom) (Expr, bool)) Expr {
 	if e.p == nil || e.p.bad != nil {
 		return e
 	}
-	var same []term // the terms that stay
+	var same []term // the terms that stay, once one has changed
 	var rest []Expr
-	for _, t := range e.p.terms {
-		out, changed := Const(t.coef), false
-		kept := make(mono, 0, len(t.mono))
-		for _, a := range t.mono {
-			x, ok := get(a)
-			if !ok && a.kind != symbolAtom {
-				x, ok = a.mapArgs(func(y Expr) Expr { return y.replace(get) })
-			}
-			if ok {
-				out, changed = out.Mul(x), true
-			} else {
-				kept = append(kept, a)
-			}
-		}
-		if !changed {
+	for i, t := range e.p.terms {
+		out, changed := t.replace(get)
+		switch {
+		case changed && rest == nil:
+			same, rest = slices.Clone(e.p.terms[:i]), append(rest, out)
+		case changed:
+			rest = append(rest, out)
+		case rest != nil:
 			same = append(same, t)
-		} else {
-			rest = append(rest, out.Mul(fromTerms([]term{{1, kept}})))
 		}
 	}
 	if rest == nil {
@@ -485,14 +489,42 @@ func (e Expr) replace(get func(*atom) (Expr, bool)) Expr {
 	return Sum(append(rest, fromTerms(same))...)
 }
 
+// replace gives the term with expressions in the place of atoms, if there are any.
+func (t term) replace(get func(*atom) (Expr, bool)) (out Expr, changed bool) {
+	var kept mono // the atoms that stay, once one has changed
+	for i, a := range t.mono {
+		x, ok := get(a)
+		if !ok && a.kind != symbolAtom {
+			x, ok = a.mapArgs(func(y Expr) Expr { return y.replace(get) })
+		}
+		switch {
+		case ok && !changed:
+			out, kept, changed = x.scale(t.coef), slices.Clone(t.mono[:i]), true
+		case ok:
+			out = out.Mul(x)
+		case changed:
+			kept = append(kept, a)
+		}
+	}
+	if len(kept) > 0 {
+		out = out.Mul(fromTerms([]term{{1, kept}}))
+	}
+	return out, changed
+}
+
 // mapArgs applies the atom's function to changed arguments, if f changes one.
 func (a *atom) mapArgs(f func(Expr) Expr) (Expr, bool) {
-	args, changed := make([]Expr, len(a.args)), false
+	var args []Expr
 	for i, x := range a.args {
-		args[i] = f(x)
-		changed = changed || args[i].p != x.p
+		y := f(x)
+		if args == nil && y.p != x.p {
+			args = slices.Clone(a.args)
+		}
+		if args != nil {
+			args[i] = y
+		}
 	}
-	if !changed {
+	if args == nil {
 		return Expr{}, false
 	}
 	return build(a.kind, args), true
