@@ -59,8 +59,8 @@ func (a *shapeWalk) block(d *ir.Deducer, b *ir.Block) {
 		if s.Op != nil && s.Op.Name == ir.ReleaseName {
 			continue // it ends lives, and reads nothing
 		}
-		for _, r := range s.Regions {
-			d.Scope(func() { a.block(d, r) })
+		for i, r := range s.Regions {
+			d.Region(s, i, func() { a.block(d, r) })
 		}
 		a.stmt(d, s)
 		d.Follow(s)

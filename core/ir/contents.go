@@ -8,6 +8,10 @@ import (
 // Contents finds out what the integer results of a statement hold: small ones as a list,
 // others as functions of the index where they are.
 func (d *Deducer) Contents(s *Stmt) {
+	if s.Kind == OpStmt && s.Op.Control != NoControl {
+		d.controlled(s)
+		return
+	}
 	if len(s.Results) == 0 || s.Results[0] == nil || d.known[s.Results[0]] != nil || d.grids[s.Results[0]] != nil {
 		return
 	}

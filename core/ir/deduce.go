@@ -21,6 +21,7 @@ type Deducer struct {
 	M     *Module
 	known map[*Value][]sym.Expr
 	grids map[*Value]*Grid    // nil: looked at, and none
+	outer *Deducer            // of a trial: what is known around it
 	scope Scope               // symbols visible at this point
 	lists map[string]*Program // that write integers, by key
 }
@@ -61,6 +62,9 @@ func (d *Deducer) Known(v *Value) ([]sym.Expr, bool) {
 		return out, true
 	}
 	e, ok := d.known[v]
+	if !ok && d.outer != nil {
+		return d.outer.Known(v)
+	}
 	return e, ok
 }
 

@@ -28,6 +28,11 @@ func (d *Deducer) Grid(v *Value) (*Grid, bool) {
 	if g, ok := d.grids[v]; ok {
 		return g, g != nil
 	}
+	if d.outer != nil && v.Const == nil {
+		if g, ok := d.outer.grids[v]; ok && g != nil {
+			return g, true
+		}
+	}
 	g := d.gridOf(v)
 	if v.Const != nil {
 		d.grids[v] = g // others may become one, when more is known

@@ -45,6 +45,9 @@ type OpDef struct {
 	// out where a module is built.
 	OptRegions bool
 
+	// Control tells how the regions are run.
+	Control Control
+
 	// View: the result has the elements of operand 0 in the same order; a runtime
 	// gives the same memory under another shape.
 	View bool

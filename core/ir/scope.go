@@ -1,6 +1,11 @@
 package ir
 
-import "github.com/pitopt/pitopt/core/sym"
+import (
+	"maps"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/sym"
+)
 
 // Scope is the set of symbols that have a value at a point of a function. It grows with
 // the types that values are bound to, exactly as Env.Bind gives symbols values in a run.
@@ -36,6 +41,9 @@ func (s *Scope) Reset(mark int) {
 	}
 	s.log = s.log[:mark]
 }
+
+// clone is a copy that grows on its own.
+func (s *Scope) clone() Scope { return Scope{maps.Clone(s.has), slices.Clone(s.log)} }
 
 func (s *Scope) add(symbol string) {
 	if s.Has(symbol) {

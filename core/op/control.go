@@ -13,6 +13,7 @@ var If = ir.Register(&ir.OpDef{
 	Name: "onnx.If", Since: since(1, 11, 13, 16, 19, 21, 23, 24, 25), Doc: "runs one of two regions",
 	In: ops(in("cond", "", bools)), Out: ops(variadic("outputs", "", nil)),
 	Regions: []string{"then_branch", "else_branch"},
+	Control: ir.Branches,
 	AnyRank: true,
 	Deduce: func(c *ir.Call) error {
 		for _, r := range c.Regions {
@@ -24,7 +25,15 @@ var If = ir.Register(&ir.OpDef{
 		if len(a) != len(b) || len(a) < len(c.Out) {
 			return c.Errorf("its branches give %d and %d results, it has %d", len(a), len(b), len(c.Out))
 		}
+		taken, decided := int64(0), false
+		if cond, ok := c.ConstInts(0); ok && len(cond) == 1 {
+			taken, decided = 1-cond[0], true
+		}
 		for i := range c.Out {
+			if decided {
+				c.SetOutType(i, outside(c, c.Regions[taken].Results[i].Type))
+				continue
+			}
 			t, ok := ir.Join(outside(c, a[i].Type), outside(c, b[i].Type), func() sym.Expr { return c.Fresh(nil) })
 			if !ok {
 				return c.Errorf("result %d is %s in one branch, %s in the other", i, a[i].Type, b[i].Type)
@@ -57,6 +66,7 @@ var Loop = ir.Register(&ir.OpDef{
 		variadic("v_initial", "", nil)),
 	Out:     ops(variadic("v_final_and_scan_outputs", "", nil)),
 	Regions: []string{"body"},
+	Control: ir.Repeats,
 	AnyRank: true,
 	Deduce: func(c *ir.Call) error {
 		body := c.Regions[0]

@@ -285,6 +285,15 @@ func castTo(c *ir.Call, b *ir.Body, d tensor.DType) error {
 	return nil
 }
 
+// cast sets the type of a conversion's result.
+func cast(c *ir.Call, d tensor.DType) {
+	if c.Tensor(0).Unranked || d == tensor.Invalid {
+		c.SetOutType(0, ir.UnrankedOf(d))
+		return
+	}
+	c.SetOut(0, d, c.Dims(0)...)
+}
+
 func castOpts(c *ir.Call) tensor.CastOpts {
 	return tensor.CastOpts{NoSaturate: !c.Flag("saturate"), RoundMode: c.Str("round_mode")}
 }
@@ -299,10 +308,11 @@ var Cast = ir.Register(&ir.OpDef{
 		if !ok {
 			return c.Errorf("element type %d is none of ONNX's", c.Int("to"))
 		}
-		c.SetOut(0, d, c.Dims(0)...)
+		cast(c, d)
 		return nil
 	},
-	Body: func(c *ir.Call, b *ir.Body) error { return castTo(c, b, b.Out(0).DType) },
+	AnyRank: true,
+	Body:    func(c *ir.Call, b *ir.Body) error { return castTo(c, b, b.Out(0).DType) },
 })
 
 // CastLike converts to the element type of operand 1.
@@ -311,10 +321,11 @@ var CastLike = ir.Register(&ir.OpDef{
 	In: ops(in("input", "", anyTensor), in("target_type", "T2", anyTensor)), Out: ops(in("output", "T2", anyTensor)),
 	Attrs: castAttrs,
 	Deduce: func(c *ir.Call) error {
-		c.SetOut(0, c.DType(1), c.Dims(0)...)
+		cast(c, c.DType(1))
 		return nil
 	},
-	Body: func(c *ir.Call, b *ir.Body) error { return castTo(c, b, c.DType(1)) },
+	AnyRank: true,
+	Body:    func(c *ir.Call, b *ir.Body) error { return castTo(c, b, c.DType(1)) },
 })
 
 // BitCast takes the bits of each element as another element type of the same size.

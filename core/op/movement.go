@@ -427,8 +427,13 @@ var ReverseSequence = ir.Register(&ir.OpDef{
 var Shape = ir.Register(&ir.OpDef{
 	Name: "onnx.Shape", Since: since(1, 13, 15, 19, 21, 23, 24, 25), Doc: "the shape, or a part of it",
 	In: ops(in("data", "T", anyTensor)), Out: ops(in("shape", "", i64s)),
-	Attrs: attrs(attr("start", 0), attrOpt("end", int64(0))),
+	Attrs:   attrs(attr("start", 0), attrOpt("end", int64(0))),
+	AnyRank: true,
 	Deduce: func(c *ir.Call) error {
+		if c.Tensor(0).Unranked {
+			c.SetOut(0, tensor.I64, c.Fresh(nil))
+			return nil
+		}
 		c.SetOut(0, tensor.I64, sym.Const(int64(len(shapePart(c)))))
 		return nil
 	},
@@ -468,6 +473,7 @@ func shapePart(c *ir.Call) []sym.Expr {
 var Size = ir.Register(&ir.OpDef{
 	Name: "onnx.Size", Since: since(1, 13, 19, 21, 23, 24, 25), Doc: "the number of elements",
 	In: ops(in("data", "T", anyTensor)), Out: ops(in("size", "", i64s)),
+	AnyRank: true,
 	Deduce: func(c *ir.Call) error {
 		c.SetOut(0, tensor.I64)
 		return nil

@@ -158,6 +158,7 @@ var DFT = ir.Register(&ir.OpDef{
 		d := slices.Clone(c.Dims(0))
 		last := len(d) - 1
 		switch {
+		case t == nil && !c.Has(1) && !c.Flag("onesided"): // whichever axis it is, the transform is as long
 		case t == nil:
 			for i := range d {
 				d[i] = c.Fresh(nil)

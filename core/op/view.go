@@ -3,6 +3,7 @@ package op
 import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // Views: operators that give operand 0 another shape and leave its elements in order.
@@ -11,17 +12,22 @@ import (
 // allowzero), one -1 takes what is left over.
 var Reshape = ir.Register(&ir.OpDef{
 	Name: "onnx.Reshape", Since: since(1, 5, 13, 14, 19, 21, 23, 24, 25), Doc: "the same elements in another shape",
-	In:     ops(in("data", "T", anyTensor), in("shape", "", i64s)),
-	Out:    ops(in("reshaped", "T", anyTensor)),
-	Attrs:  attrs(attr("allowzero", 0)),
-	View:   true,
-	Deduce: deduceReshape,
-	Body:   viewBody,
+	In:      ops(in("data", "T", anyTensor), in("shape", "", i64s)),
+	Out:     ops(in("reshaped", "T", anyTensor)),
+	Attrs:   attrs(attr("allowzero", 0)),
+	View:    true,
+	Deduce:  deduceReshape,
+	Body:    viewBody,
+	AnyRank: true,
 })
 
 func deduceReshape(c *ir.Call) error {
 	shape, ok := c.Ints(1)
 	if !ok {
+		if c.DType(0) == tensor.Invalid || c.Tensor(1).Unranked {
+			c.SetOutType(0, ir.UnrankedOf(c.DType(0)))
+			return nil
+		}
 		if n, ok := c.Tensor(1).Static(); ok && len(n) == 1 && n[0] <= 64 {
 			dims := make([]sym.Expr, n[0])
 			for i := range dims {
@@ -35,6 +41,14 @@ func deduceReshape(c *ir.Call) error {
 	}
 	if c.Rank(1) != 1 {
 		return c.Errorf("the new shape must be a list, it has rank %d", c.Rank(1))
+	}
+	if c.DType(0) == tensor.Invalid {
+		c.SetOutType(0, ir.UnrankedOf(tensor.Invalid))
+		return nil
+	}
+	if c.Tensor(0).Unranked {
+		c.SetOut(0, c.DType(0), fromUnknown(c, shape)...)
+		return nil
 	}
 	in := c.Dims(0)
 	dims := make([]sym.Expr, len(shape))
@@ -77,6 +91,22 @@ func deduceReshape(c *ir.Call) error {
 	}
 	c.SetOut(0, c.DType(0), dims...)
 	return nil
+}
+
+// fromUnknown are the dims of a new shape for a tensor of which not even the rank is known:
+// those that are numbers of their own.
+func fromUnknown(c *ir.Call, shape []sym.Expr) []sym.Expr {
+	dims := make([]sym.Expr, len(shape))
+	for i, d := range shape {
+		least := sym.Const(1) // 0 and -1 have meanings
+		if c.Flag("allowzero") {
+			least = sym.Const(0)
+		}
+		if dims[i] = d; c.Syms.LE(least, d) != sym.True {
+			dims[i] = c.Fresh(nil)
+		}
+	}
+	return dims
 }
 
 // isDim says whether a symbolic entry of a new shape may be taken as the dim it says:

@@ -53,10 +53,10 @@ func (r *rewriter) block(b *ir.Block) error {
 	b.Stmts = make([]*ir.Stmt, 0, len(old))
 	for _, s := range old {
 		known := r.substitute(s)
-		for _, region := range s.Regions {
+		for i, region := range s.Regions {
 			outer := maps.Clone(r.subst.Syms)
 			var err error
-			r.Scope(func() { err = r.block(region) })
+			r.Region(s, i, func() { err = r.block(region) })
 			if err != nil {
 				return err
 			}

@@ -55,8 +55,8 @@ type computed struct {
 }
 
 func (x *simplifier) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
-	if branch := taken(s); branch != nil {
-		return x.splice(branch)[:len(s.Results)], true, nil
+	if i, ok := x.Taken(s); ok {
+		return x.splice(s.Regions[i])[:len(s.Results)], true, nil
 	}
 	x.hoist(b, s)
 	if s.Effect() != ir.Pure || len(s.Regions) > 0 || s.Into != nil {
