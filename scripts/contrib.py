@@ -166,10 +166,26 @@ def attention(c):
     gqa("bias", 1, True, 6, [7, 7], 7, inputs=[None, f(1, 1, 1, 7)])
 
 
+def experts(c):
+    def moe(name, tokens, kind, gated=False, bias=False, wide=1, **attrs):
+        e, h, inner = 4, 16, 32
+        w = lambda a, b: f(e, a, b) / 4
+        b = lambda n: f(e, n) if bias else None
+        x = [f(*tokens, h), f(int(np.prod(tokens)), e), w(wide * inner, h), b(wide * inner), w(h, inner), b(h)]
+        c(f"moe_{name}", "MoE", x + ([w(inner, h), b(inner)] if gated else []), activation_type=kind, **attrs)
+
+    moe("relu", (5,), "relu")
+    moe("top2", (2, 3), "gelu", bias=True, k=2)
+    moe("top2_normalized", (2, 3), "silu", k=2, normalize_routing_weights=1)
+    moe("gated", (7,), "silu", gated=True, k=2)
+    moe("swiglu", (7,), "swiglu", wide=2, bias=True, k=2, swiglu_fusion=1, activation_alpha=1.702, activation_beta=1.0, swiglu_limit=1.5)
+    moe("swiglu_behind", (7,), "swiglu", wide=2, k=1, swiglu_fusion=2)
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
     only = sys.argv[2:]
-    for family in (quantized, fused, attention):
+    for family in (quantized, fused, attention, experts):
         if not only or family.__name__ in only:
             family(lambda name, op, inputs, *a, **k: case(out, name, op, inputs, *a, **k))
 

@@ -3,6 +3,7 @@ package op_test
 import (
 	"testing"
 
+	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 )
@@ -166,5 +167,49 @@ func TestGroupQueryAttention(t *testing.T) {
 	got := each(t, name, turned, 2, x, x, x, shaped(f32(0, 0), 1, 1, 1, 2), shaped(f32(0, 0), 1, 1, 1, 2), i32(1), total(2), shaped(f32(1, 0), 2, 1), shaped(f32(0, 1), 2, 1))
 	if want := shaped(f32(0, 0, -7, 5), 1, 1, 2, 2); !tensor.Equal(got[1], want) {
 		t.Errorf("keys are %v, want %v", got[1], want)
+	}
+}
+
+func TestMoE(t *testing.T) {
+	const name = ms + "MoE"
+	// Two experts of one feature: x times 2, and x times -3, each times 1; plus biases.
+	x, router := shaped(f32(1, 2, 3), 3, 1), shaped(f32(9, 0, 0, 9, 0, 0), 3, 2)
+	w1, w2 := shaped(f32(2, -3), 2, 1, 1), shaped(f32(1, 1), 2, 1, 1)
+	b1, b2 := shaped(f32(0, 0.5), 2, 1), shaped(f32(0, 100), 2, 1)
+	p := float32(0.9998766) // softmax of 9 against 0
+	known(t, name, attrs("activation_type", "identity"), list(x, router, w1, b1, w2, b2), shaped(f32(2*p, 94.5*p, 3), 3, 1))
+	known(t, name, nil, list(x, router, w1, nil, w2), shaped(f32(2*p, 0, 3), 3, 1))
+	both := attrs("activation_type", "identity", "k", 2)
+	known(t, name, both, list(x, router, w1, b1, w2, b2), shaped(f32(2*p+97.5*(1-p), 94.5*p+4*(1-p), 3+45.75), 3, 1))
+	half := shaped(f32(0, 0), 1, 2)
+	known(t, name, attrs("activation_type", "identity", "normalize_routing_weights", 1), list(shaped(x, 1, 3, 1), router, w1, b1, w2, b2), shaped(f32(2, 94.5, 6), 1, 3, 1))
+	known(t, name, both, list(shaped(f32(2), 1, 1), half, w1, nil, w2, nil, w1), shaped(f32((4*4+6*6)/2), 1, 1)) // gated by itself
+	// Gate and linear part side by side, and behind each other.
+	wide, one := shaped(f32(1, 3), 1, 2, 1), shaped(f32(1), 1, 1, 1)
+	silu := float32(0.7310586)
+	swiglu := attrs("activation_type", "swiglu", "swiglu_fusion", 1, "activation_beta", 1.0)
+	known(t, name, swiglu, list(shaped(f32(1), 1, 1), shaped(f32(1), 1, 1), wide, nil, one), shaped(f32(4*silu), 1, 1))
+	known(t, name, swiglu.With("swiglu_fusion", int64(2)).With("swiglu_limit", 2.0), list(shaped(f32(1), 1, 1), shaped(f32(1), 1, 1), wide, nil, one), shaped(f32(3*silu), 1, 1))
+	refuse(t, name, attrs("activation_type", "tanh"), list(x, router, w1, nil, w2), `activation_type "tanh"`)
+	refuse(t, name, attrs("k", 3), list(x, router, w1, nil, w2), "k 3")
+	refuse(t, name, attrs("activation_type", "swiglu"), list(x, router, w1, nil, w2), "swiglu_fusion 0")
+}
+
+// known is check of an operator that is only there where the shapes of its weights are
+// numbers: all others are of a model that has none.
+func known(t *testing.T, name string, attrs ir.Attrs, args []tensor.Value, want tensor.Value) {
+	t.Helper()
+	for _, k := range []knowledge{exact, constants} {
+		m, inputs, err := operator(k, name, attrs, 1, args)
+		if err != nil {
+			t.Fatalf("%s, %s: %v", name, k, err)
+		}
+		got, err := interp.Run(t.Context(), m, inputs, interp.Options{})
+		if err != nil {
+			t.Fatalf("%s, %s: %v", name, k, err)
+		}
+		if err := tensor.Compare(got[0], want, tensor.DefaultTolerance(tensor.F32)); err != nil {
+			t.Errorf("%s, %s: %v", name, k, err)
+		}
 	}
 }
