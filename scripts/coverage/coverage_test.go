@@ -53,8 +53,8 @@ PyTorch's exporters (` + "`ts`" + `, ` + "`dyn`" + `) in ` + "`$PITOPT_ZOO`" + `
   ONNX Runtime makes of the same graph, which differs as much from itself with other optimizations on.
 - **each pass**: the interpreter agrees before and after every pass, on small inputs.
 - **attention** (softmax-weighted sums), **norms** (LayerNorm, RMSNorm), **gates** (GELU, SiLU), **rotary** embeddings,
-  **routing** and **dispatch** of experts, **caches** (keys or values that are appended to): operators in the module before it
-  is lowered, of those that the architecture has, counted by hand.
+  **routing** and **dispatch** of experts, **caches** (keys or values that are appended to): operators in front of legalize,
+  of those that the architecture has, counted by hand.
 - **calls a layer**: programs and operators that an executable runs, in front of fuse and at the end, for each repetition of
   the model's main block. Branches and loop bodies count once.
 - **shape only**: operators and programs left that only compute a shape (analysis.ShapeArithmetic).
@@ -161,16 +161,14 @@ func measure(t *testing.T, g graph, dir string, row []string) {
 // count compiles a model, and counts what is raised, the calls before fuse and at the end,
 // and what is left that only computes a shape.
 func count(t *testing.T, dir string) (found things, before, after int, shapes []*ir.Stmt) {
-	lowered := false
 	total := time.Duration(0)
 	m, err := pitopt.Load(filepath.Join(dir, "model.onnx"), pitopt.WithPipeline(passes.Default()), pitopt.Threads(1), pitopt.Observe(pitopt.Observer{
 		Imported: func(_ *ir.Module, took time.Duration) error { total += took; return nil },
 		Before: func(_ int, s pass.Step, m *ir.Module) error {
-			if s.Pass.Lowers && !lowered {
-				lowered = true
+			switch s.Pass.Name {
+			case "legalize":
 				found = thingsOf(m)
-			}
-			if s.Pass.Name == "fuse" {
+			case "fuse":
 				before = calls(m)
 			}
 			return nil
