@@ -54,7 +54,7 @@ PyTorch's exporters (` + "`ts`" + `, ` + "`dyn`" + `) in ` + "`$PITOPT_ZOO`" + `
 - **each pass**: the interpreter agrees before and after every pass, on small inputs.
 - **attention** (softmax-weighted sums), **norms** (LayerNorm, RMSNorm), **gates** (GELU, SiLU), **rotary** embeddings,
   **routing** and **dispatch** of experts, **caches** (keys or values that are appended to): operators in front of legalize,
-  of those that the architecture has, counted by hand.
+  caches in front of fuse, of those that the architecture has, counted by hand.
 - **calls a layer**: programs and operators that an executable runs, in front of fuse and at the end, for each repetition of
   the model's main block. Branches and loop bodies count once.
 - **shape only**: operators and programs left that only compute a shape (analysis.ShapeArithmetic).
@@ -170,6 +170,7 @@ func count(t *testing.T, dir string) (found things, before, after int, shapes []
 				found = thingsOf(m)
 			case "fuse":
 				before = calls(m)
+				found.caches += appends(m.Main())
 			}
 			return nil
 		},
@@ -207,6 +208,20 @@ func thingsOf(m *ir.Module) things {
 				n.rotary++
 			}
 		})
+	}
+	return n
+}
+
+// appends counts programs that put new words behind those of a cache that comes in, and go out.
+func appends(f *ir.Func) int {
+	n := 0
+	for _, s := range f.Stmts {
+		if p, ok := s.Callee.(*ir.Program); ok {
+			old, _, _, ok := analysis.Append(p)
+			if ok && slices.Contains(f.Params, s.Args[old]) && slices.Contains(f.Results, s.Results[0]) {
+				n++
+			}
+		}
 	}
 	return n
 }
