@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -16,11 +15,11 @@ import (
 // planned: what operators compute whose size is not known before, and results of the model,
 // have memory of their own beside it.
 type MemoryUse struct {
-	Naive     int64 // every result, temporary and workspace by itself
-	Equal     int64 // those of sizes that are proved equal take turns, as in Relax's StaticPlanBlockMemory
+	Naive     int64 // every result and temporary by itself, and the workspace
+	Equal     int64 // those of sizes that are proved equal take turns, as in Relax's StaticPlanBlockMemory, and the workspace
 	Planned   int64 // what a run takes
 	Largest   int64 // the most that is in use at a step: no plan of these storages takes less
-	Workspace int64 // the most that the device takes for a stage, which is in all of the above
+	Workspace int64 // the most that the device takes for a stage
 }
 
 // Storage is a storage of the plan of @main.
@@ -84,8 +83,7 @@ func (x *Executable) Memory(values map[string]int64) (MemoryUse, error) {
 			return use, err
 		}
 		for i, s := range g.shares {
-			if s.work != nil && l.sizes[i] > 0 {
-				things = append(things, thing{fmt.Sprint(l.sizes[i]), l.sizes[i], s.life})
+			if s.work != nil {
 				use.Workspace = max(use.Workspace, analysis.Aligned(l.sizes[i]))
 			}
 		}
@@ -105,7 +103,8 @@ func (x *Executable) Memory(values map[string]int64) (MemoryUse, error) {
 		}
 		use.Naive += analysis.Aligned(t.size)
 	}
-	use.Equal = equalOnly(things)
+	use.Naive += use.Workspace
+	use.Equal = equalOnly(things) + use.Workspace
 	use.Largest = analysis.NewPlacer(shares).Largest(sizes)
 	use.Planned = analysis.NewPlacer(slabs).Largest(totals)
 	return use, nil

@@ -17,11 +17,12 @@ import (
 // Multiplication" (ACM TOMS 2008): a panel of B of kc x nc stays in the second-level
 // cache while mc rows of A, in panels of mr, go by.
 const (
-	mr = 4
-	nr = 4
-	kc = 256
-	nc = 512
-	mc = 64
+	mr  = 4
+	nr  = 4
+	kc  = 256
+	nc  = 512
+	few = 64 // in the place of nc for few rows
+	mc  = 64
 )
 
 // workspace hands out what was planned for a stage, and what goes beyond that from memory.
@@ -57,7 +58,7 @@ func (w *workspace) Free(t *tensor.Tensor) {
 func (p *product) bytes(d *Device) int64 {
 	elem := int64(p.out.DType.Bits() / 8)
 	a, b := p.packs()
-	_, _, workers := p.tiling(d)
+	_, _, _, workers := p.tiling(d)
 	n := workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
 	if p.a.pad != nil {
 		n += analysis.Aligned(times(append([]int64{elem}, p.a.pad.size...)...))
@@ -145,7 +146,7 @@ func stepC(l *loop) int64 { return l.out }
 // claim one by one.
 func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, a, b, out *tensor.Tensor, mem rt.Memory) error {
 	rows, cols := total(p.m), total(p.n)
-	tileRows, tiles, n := p.tiling(d)
+	tileRows, tileCols, tiles, n := p.tiling(d)
 	workers := make([]*worker[T], n)
 	for i := range workers {
 		w, err := newWorker[T](ctx, p, a, b, out, mem)
@@ -162,9 +163,9 @@ func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, a
 			if t >= tiles {
 				return nil
 			}
-			across, down := ceilDiv(cols, nc), ceilDiv(rows, tileRows)
-			n0, m0, batch := t%across*nc, t/across%down*tileRows, t/across/down
-			if err := workers[i].tile(batch, m0, min(m0+tileRows, rows), n0, min(n0+nc, cols)); err != nil {
+			across, down := ceilDiv(cols, tileCols), ceilDiv(rows, tileRows)
+			n0, m0, batch := t%across*tileCols, t/across%down*tileRows, t/across/down
+			if err := workers[i].tile(batch, m0, min(m0+tileRows, rows), n0, min(n0+tileCols, cols)); err != nil {
 				next.Store(tiles) // the others need not go on
 				return err
 			}
@@ -172,13 +173,23 @@ func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, a
 	})
 }
 
-// tiling is the rows of a tile, the number of tiles, and how many workers share them.
-func (p *product) tiling(d *Device) (tileRows, tiles, workers int64) {
+// tileCols is the columns of a tile at most. With few rows what is packed of B is soon used
+// up, so that there need not be much of it.
+func (p *product) tileCols() int64 {
+	if total(p.m) < mc {
+		return few
+	}
+	return nc
+}
+
+// tiling is the rows and columns of a tile, the number of tiles, and how many workers share
+// them.
+func (p *product) tiling(d *Device) (tileRows, tileCols, tiles, workers int64) {
 	rows, cols, batches := total(p.m), total(p.n), total(p.batch)
 	// Rows per tile: enough that packing B pays, few enough that threads share the work.
 	// It depends on sizes alone.
-	tileRows = rows
-	tiles = batches * ceilDiv(cols, nc)
+	tileRows, tileCols = rows, p.tileCols()
+	tiles = batches * ceilDiv(cols, tileCols)
 	if tiles < 8 { // few columns: cut rows too, each tile packing B for itself
 		tileRows = mc
 		tiles *= ceilDiv(rows, mc)
@@ -187,13 +198,13 @@ func (p *product) tiling(d *Device) (tileRows, tiles, workers int64) {
 	if times(batches, rows, cols, total(p.k)) < 4*d.alone { // points of a product are cheap
 		workers = 1
 	}
-	return tileRows, tiles, min(workers, tiles)
+	return tileRows, tileCols, tiles, min(workers, tiles)
 }
 
 // packs are the numbers of elements of A and of B that a worker packs at a time.
 func (p *product) packs() (a, b int64) {
 	depth := min(kc, total(p.k))
-	return min(mc, roundUp(total(p.m), mr)) * depth, min(nc, roundUp(total(p.n), nr)) * depth
+	return min(mc, roundUp(total(p.m), mr)) * depth, min(p.tileCols(), roundUp(total(p.n), nr)) * depth
 }
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
