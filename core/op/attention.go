@@ -187,14 +187,36 @@ func (a attention) checkMask(c *call) error {
 	return nil
 }
 
-// masked is score plus the mask at index ix of the scores.
-func (a attention) masked(c *call, b *ir.Body, score *scalar, axes []*ir.Axis) (*scalar, error) {
+// rows are axes over the scores, or what else has a row for each head and token, and the
+// batch, head, token and last position that they stand at. Heads that share keys are two
+// axes, that of the key head and that within it, so that operands are read at bare axes.
+func (a attention) rows(b *ir.Body, last sym.Expr) (axes []*ir.Axis, at [4]*scalar) {
+	if a.shared.IsInt(1) {
+		axes = b.Axes([]sym.Expr{a.q.batch, a.q.count, a.q.tokens, last})
+		return axes, [4]*scalar(ir.Ix(axes))
+	}
+	axes = b.Axes([]sym.Expr{a.q.batch, a.k.count, a.shared, a.q.tokens, last})
+	ix := ir.Ix(axes)
+	return axes, [4]*scalar{ix[0], ix[1].Mul(ir.SymVal(a.shared)).Add(ix[2]), ix[3], ix[4]}
+}
+
+// inRows is the index of a point in what rows are axes of.
+func (a attention) inRows(batch, head, token, last *scalar) []*scalar {
+	if a.shared.IsInt(1) {
+		return []*scalar{batch, head, token, last}
+	}
+	n := ir.SymVal(a.shared)
+	return []*scalar{batch, head.FloorDiv(n), head.Mod(n), token, last}
+}
+
+// masked is score plus the mask at a point of the scores.
+func (a attention) masked(c *call, b *ir.Body, score *scalar, at [4]*scalar) (*scalar, error) {
 	out := score.Const(math.Inf(-1))
 	if c.HasAttr("masked") {
 		out = score.Const(c.Float("masked"))
 	}
 	drop := func(keep *scalar) { score = ir.Select(keep, score, out) }
-	key := axes[3].Ix()
+	key := at[3]
 	if c.Has(attnMask) {
 		M := b.In(attnMask)
 		n := M.Dims[len(M.Dims)-1]
@@ -202,7 +224,12 @@ func (a attention) masked(c *call, b *ir.Body, score *scalar, axes []*ir.Axis) (
 		if full != sym.True && c.Syms.Equal(n, sym.Const(1)) != sym.False {
 			return nil, ir.ErrDynamic // a last dim of 1 is refused
 		}
-		ix := ir.BcastIx(M, axes)
+		extents := []sym.Expr{a.q.batch, a.q.count, a.q.tokens, a.total}
+		ix := make([]*scalar, len(M.Dims))
+		for i, d := range M.Dims {
+			j := i + len(extents) - len(ix)
+			ix[i] = ir.Bcast(at[j], d, extents[j])
+		}
 		ix[len(ix)-1] = key
 		m, missing := ir.Load(M, ix...), ir.Lit(tensor.Bool, 0)
 		if m.DType != tensor.Bool {
@@ -218,10 +245,10 @@ func (a attention) masked(c *call, b *ir.Body, score *scalar, axes []*ir.Axis) (
 		}
 	}
 	if c.Flag("is_causal") {
-		drop(key.Le(axes[2].Ix().Add(ir.SymVal(a.past))))
+		drop(key.Le(at[2].Add(ir.SymVal(a.past))))
 	}
 	if c.Has(nonpadLen) {
-		drop(key.Lt(ir.Load(b.In(nonpadLen), axes[0].Ix())))
+		drop(key.Lt(ir.Load(b.In(nonpadLen), at[0])))
 	}
 	return score, nil
 }
@@ -230,16 +257,10 @@ func (a attention) body(c *call, b *ir.Body) error {
 	Q := b.In(0)
 	wide := Q.DType.Compute()
 	keys, values := a.present(c, b, 1, a.k), a.present(c, b, 2, a.v)
-	shape := []sym.Expr{a.q.batch, a.q.count, a.q.tokens, a.total}
-	head := func(axes []*ir.Axis) *scalar { // of the keys, for a head of the queries
-		if a.shared.IsInt(1) {
-			return axes[1].Ix()
-		}
-		return axes[1].Ix().FloorDiv(ir.SymVal(a.shared))
-	}
-	axes, f := b.Axes(shape), b.Axis(a.q.features)
-	q := a.q.load(b, Q, axes[0].Ix(), axes[1].Ix(), axes[2].Ix(), f.Ix())
-	k := keys(axes[0].Ix(), head(axes), axes[3].Ix(), f.Ix())
+	axes, at := a.rows(b, a.total)
+	f := b.Axis(a.q.features)
+	q := a.q.load(b, Q, at[0], at[1], at[2], f.Ix())
+	k := keys(at[0], axes[1].Ix(), at[3], f.Ix())
 	product := b.Reduced(axes, ir.Sum, []*ir.Axis{f}, q.Mul(k))
 
 	scale := ir.SymVal(a.q.features).To(wide).Sqrt()
@@ -247,56 +268,56 @@ func (a attention) body(c *call, b *ir.Body) error {
 	if s, ok := c.Attrs.Get("scale").(float64); ok {
 		scale = scale.Const(s)
 	}
-	mode := c.Int("qk_matmul_output_mode")
-	give := func(m int64, axes []*ir.Axis, x *scalar) { // the scores of this mode, where they are wanted
-		if c.Wants(3) && mode == m {
-			b.Map(b.Out(3), axes, x)
-		}
-	}
-	at := func() ([]*ir.Axis, *scalar) {
-		axes := b.Axes(shape)
-		return axes, ir.Load(product, ir.Ix(axes)...).Mul(scale)
-	}
-	axes, x := at()
-	give(0, axes, x)
 	capped := func(x *scalar) *scalar {
 		if s := c.Float("softcap"); s > 0 {
 			return x.Div(x.Const(s)).Tanh().Mul(x.Const(s))
 		}
 		return x
 	}
-	axes, x = at()
-	give(1, axes, capped(x))
-	axes, x = at()
-	x, err := a.masked(c, b, capped(x), axes)
+	mode := c.Int("qk_matmul_output_mode")
+	give := func(m int64, from *ir.Buffer, f func(*scalar) *scalar) { // the scores of this mode, where they are wanted
+		if c.Wants(3) && mode == m {
+			axes := b.Axes([]sym.Expr{a.q.batch, a.q.count, a.q.tokens, a.total})
+			ix := ir.Ix(axes)
+			b.Map(b.Out(3), axes, f(ir.Load(from, a.inRows(ix[0], ix[1], ix[2], ix[3])...)))
+		}
+	}
+	give(0, product, func(x *scalar) *scalar { return x.Mul(scale) })
+	give(1, product, func(x *scalar) *scalar { return capped(x.Mul(scale)) })
+	axes, at = a.rows(b, a.total)
+	x, err := a.masked(c, b, capped(ir.Load(product, ir.Ix(axes)...).Mul(scale)), at)
 	if err != nil {
 		return err
 	}
+	same := func(x *scalar) *scalar { return x }
 	score := b.Mapped(axes, x)
-	axes = b.Axes(shape)
-	give(2, axes, ir.Load(score, ir.Ix(axes)...))
+	give(2, score, same)
 
 	precision, err := dtypeAttr(c, "softmax_precision", floats, wide)
 	if err != nil {
 		return err
 	}
 	weight := softmaxRows(b, score, precision, c.Flag("safe"))
-	axes = b.Axes(shape)
-	give(3, axes, ir.Load(weight, ir.Ix(axes)...))
+	give(3, weight, same)
 
-	out := b.Axes([]sym.Expr{a.q.batch, a.q.count, a.q.tokens, a.v.features})
+	axes, at = a.rows(b, a.v.features)
 	t := b.Axis(a.total)
-	w := ir.Load(weight, append(ir.Ix(out[:3]), t.Ix())...)
-	v := values(out[0].Ix(), head(out), t.Ix(), out[3].Ix())
-	if !a.q.flat {
-		b.Reduce(b.Out(0), out, ir.Sum, []*ir.Axis{t}, w.To(v.DType).Mul(v))
+	ix := ir.Ix(axes)
+	ix[len(ix)-1] = t.Ix()
+	v := values(at[0], axes[1].Ix(), t.Ix(), at[3])
+	e := ir.Load(weight, ix...).To(v.DType).Mul(v)
+	if !a.q.flat && a.shared.IsInt(1) {
+		b.Reduce(b.Out(0), axes, ir.Sum, []*ir.Axis{t}, e)
 		return nil
 	}
-	sum := b.Reduced(out, ir.Sum, []*ir.Axis{t}, w.To(v.DType).Mul(v))
-	flat := b.Axes(b.Out(0).Dims)
-	n := ir.SymVal(a.v.features)
-	last := flat[2].Ix()
-	b.Map(b.Out(0), flat, ir.Load(sum, flat[0].Ix(), last.FloorDiv(n), flat[1].Ix(), last.Mod(n)))
+	sum := b.Reduced(axes, ir.Sum, []*ir.Axis{t}, e)
+	out := b.Axes(b.Out(0).Dims)
+	ix = ir.Ix(out)
+	if a.q.flat {
+		n := ir.SymVal(a.v.features)
+		ix = []*scalar{ix[0], ix[2].FloorDiv(n), ix[1], ix[2].Mod(n)}
+	}
+	b.Map(b.Out(0), out, ir.Load(sum, a.inRows(ix[0], ix[1], ix[2], ix[3])...))
 	return nil
 }
 
