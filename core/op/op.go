@@ -157,6 +157,19 @@ func broadcastsTo(c *ir.Call, i int, dims []sym.Expr) error {
 	return nil
 }
 
+// listedAxes are the axes of operand 0 that the attribute axes lists, all where it is left
+// out.
+func listedAxes(c *call) ([]int, error) {
+	if c.HasAttr("axes") {
+		return c.Axes(c.IntList("axes"), c.Rank(0))
+	}
+	axes := make([]int, c.Rank(0))
+	for i := range axes {
+		axes[i] = i
+	}
+	return axes, nil
+}
+
 // single checks that operands, where they are there, have one element, of any rank: some
 // exporters give [1] for a scalar.
 func single(c *ir.Call, operands ...int) error {

@@ -20,7 +20,7 @@ var CenterCropPad = ir.Register(&ir.OpDef{
 		}
 		if dims == nil {
 			dims = slices.Clone(c.Dims(0))
-			axes, _ := cropAxes(c)
+			axes, _ := listedAxes(c)
 			for _, a := range axes {
 				dims[a] = c.Fresh(nil)
 			}
@@ -53,20 +53,9 @@ var CenterCropPad = ir.Register(&ir.OpDef{
 	},
 })
 
-func cropAxes(c *call) ([]int, error) {
-	if c.HasAttr("axes") {
-		return c.Axes(c.IntList("axes"), c.Rank(0))
-	}
-	axes := make([]int, c.Rank(0))
-	for i := range axes {
-		axes[i] = i
-	}
-	return axes, nil
-}
-
 // centred are the dims of the result; nil where only a run tells.
 func centred(c *call) ([]sym.Expr, error) {
-	axes, err := cropAxes(c)
+	axes, err := listedAxes(c)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ var Resize = ir.Register(&ir.OpDef{
 		if err != nil {
 			return err
 		}
-		axes, err := resizedAxes(c)
+		axes, err := listedAxes(c)
 		if err != nil {
 			return err
 		}
@@ -51,18 +51,6 @@ type resample struct {
 	end   float64
 }
 
-// resizedAxes are the axes that scales and sizes are about.
-func resizedAxes(c *call) ([]int, error) {
-	if c.HasAttr("axes") {
-		return c.Axes(c.IntList("axes"), c.Rank(0))
-	}
-	axes := make([]int, c.Rank(0))
-	for i := range axes {
-		axes[i] = i
-	}
-	return axes, nil
-}
-
 // resizing gives what happens to every dim; nil where only a run tells.
 func resizing(c *call) ([]resample, error) {
 	d := c.Dims(0)
@@ -70,7 +58,7 @@ func resizing(c *call) ([]resample, error) {
 	for i := range grid {
 		grid[i] = resample{same: true, size: d[i], scale: 1, end: 1}
 	}
-	axes, err := resizedAxes(c)
+	axes, err := listedAxes(c)
 	if err != nil {
 		return nil, err
 	}
