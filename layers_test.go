@@ -25,7 +25,7 @@ var layers = []struct {
 	{"core/text", []string{"core/diag", "core/sym", "core/tensor", "core/ir"}},
 	{"core/irpb", []string{"core/diag", "core/sym", "core/tensor", "core/ir", "core/irpb"}},
 	{"core/op", []string{"core/diag", "core/sym", "core/tensor", "core/ir"}},
-	{"core/target", []string{"core/ir"}},
+	{"core/target", []string{"core/sym", "core/ir"}},
 	{"core/analysis", []string{"core/diag", "core/sym", "core/tensor", "core/ir", "core/op"}},
 	{"core/interp", []string{"core/diag", "core/sym", "core/tensor", "core/ir", "core/op"}},
 	{"core/pass", []string{"core/diag", "core/sym", "core/tensor", "core/ir", "core/analysis", "core/target"}},

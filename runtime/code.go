@@ -6,12 +6,14 @@ import (
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/target"
 )
 
 // code is a function made ready to run: its values and symbols are numbered, so that a
 // run keeps them in lists, and symbolic integers are code over the numbers of symbols.
 type code struct {
 	f       *ir.Func
+	target  string
 	known   *sym.Context
 	body    *block
 	values  int
@@ -65,6 +67,7 @@ type stmt struct {
 	results []*place     // nil entry: nobody asked for it
 	regions []*block
 	program *ir.Program // of a call of a program or kernel
+	kernel  string      // of the target; "": stage by stage
 	bind    []dim       // of such a call
 	shapes  [][]dim     // of such a call: shapes of the program's results and of temps, over its symbols
 	shape   []dim       // of a view
@@ -88,7 +91,7 @@ type rule struct {
 
 // compile makes a function of a module ready.
 func compile(m *ir.Module, f *ir.Func, dev Device) (*code, error) {
-	c := &code{f: f, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}, plan: newPlanner(m.Syms, f, dev)}
+	c := &code{f: f, target: dev.Target().Name, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}, plan: newPlanner(m.Syms, f, dev)}
 	c.body = c.block(&f.Block)
 	c.land()
 	c.know(m.Syms)
@@ -216,10 +219,10 @@ func (c *code) stmt(s *ir.Stmt) *stmt {
 	case *ir.Program:
 		out.program = callee
 	case *ir.Kernel:
-		out.program = callee.Program
+		out.program, out.kernel = callee.Program, target.KernelOf(c.target, callee.Name)
 	}
 	if p := out.program; p != nil {
-		out.work = c.plan.workspace(s, p, out.bind)
+		out.work = c.plan.workspace(s, out.kernel, p, out.bind)
 		if len(out.into) > len(s.Results) {
 			out.temps = p.Temps()
 		}

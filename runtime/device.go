@@ -13,17 +13,19 @@ import (
 // Device computes tensor programs. It is safe for concurrent use.
 type Device interface {
 	Target() *target.Target
-	// Workspace tells how many bytes each stage of p takes for itself, beside temporaries;
+	// Workspace tells how many bytes each stage of p takes for itself, beside temporaries, as
+	// Run computes it;
 	// a stage behind the end of the list takes none. bind are the values of p.Syms, or as
 	// large as they can get: what a stage takes may be more or less than is told.
-	Workspace(p *ir.Program, bind []int64) ([]int64, error)
-	// Run computes p into results, which have the right types and may hold anything. bind
-	// are the values of p.Syms. Behind the results there may be p's temporaries (p.Temps),
+	Workspace(kernel string, p *ir.Program, bind []int64) ([]int64, error)
+	// Run computes p into results, which have the right types and may hold anything, by the
+	// kernel of the target that is named, or stage by stage where kernel is "". bind are the
+	// values of p.Syms. Behind the results there may be p's temporaries (p.Temps),
 	// nil where they have no memory yet. What a stage writes may lie where something is
 	// that no later stage reads, or that it writes over in place (ir.Stage.InPlace): stages
 	// run one after the other, and write nothing but what they define. What else is needed
 	// comes from mem and goes back to it.
-	Run(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem Memory) error
+	Run(ctx context.Context, kernel string, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem Memory) error
 	Close() error
 }
 

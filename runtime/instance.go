@@ -11,7 +11,8 @@ import (
 // the function's code; as anywhere else, it is used for all operands of the same key.
 type instance struct {
 	*ir.Instance
-	code *code
+	code   *code
+	kernel string // that computes its program
 }
 
 // instanceKey says which instance of an operator fits: the statement, and of every
@@ -86,6 +87,11 @@ func (x *Executable) instantiate(s *ir.Stmt, args []tensor.Value) (*instance, er
 	if in.Func != nil {
 		if out.code, err = compile(in.Module, in.Func, x.dev); err != nil {
 			return nil, err
+		}
+	}
+	if in.Program != nil { // as the pass dispatch chooses, but for sizes that are known
+		if k := x.dev.Target().Choose(in.Program, func(string) int64 { return 1 }).Kernel; k != nil {
+			out.kernel = k.Name
 		}
 	}
 	return out, nil

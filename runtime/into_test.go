@@ -17,13 +17,13 @@ type spy struct {
 	wrote map[*byte]bool
 }
 
-func (d spy) Run(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem runtime.Memory) error {
+func (d spy) Run(ctx context.Context, kernel string, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem runtime.Memory) error {
 	for _, t := range results {
 		if len(t.Bytes()) > 0 {
 			d.wrote[&t.Bytes()[0]] = true
 		}
 	}
-	return d.Device.Run(ctx, p, bind, args, results, mem)
+	return d.Device.Run(ctx, kernel, p, bind, args, results, mem)
 }
 
 const into = `module {
@@ -180,7 +180,7 @@ func BenchmarkRunInto(b *testing.B) {
 // nothing is a device that computes nothing.
 type nothing struct{ runtime.Device }
 
-func (nothing) Workspace(*ir.Program, []int64) ([]int64, error) { return nil, nil }
-func (nothing) Run(context.Context, *ir.Program, []int64, []*tensor.Tensor, []*tensor.Tensor, runtime.Memory) error {
+func (nothing) Workspace(string, *ir.Program, []int64) ([]int64, error) { return nil, nil }
+func (nothing) Run(context.Context, string, *ir.Program, []int64, []*tensor.Tensor, []*tensor.Tensor, runtime.Memory) error {
 	return nil
 }

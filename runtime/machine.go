@@ -228,7 +228,7 @@ func (mc *machine) callProgram(f *frame, s *stmt) error {
 		}
 		mc.results = append(mc.results, t)
 	}
-	return mc.compute(f, s, s.program, mc.bind)
+	return mc.compute(f, s, s.kernel, s.program, mc.bind)
 }
 
 // buffer gives result i of the program of a call, or, behind those, a temporary that is
@@ -251,7 +251,7 @@ func (mc *machine) param(p *ir.Program, i int, v tensor.Value) error {
 }
 
 // compute runs a program on the device, and keeps its results.
-func (mc *machine) compute(f *frame, s *stmt, p *ir.Program, bind []int64) error {
+func (mc *machine) compute(f *frame, s *stmt, kernel string, p *ir.Program, bind []int64) error {
 	for _, t := range mc.results { // the bits behind the last element are 0, as everywhere
 		if t != nil && t.DType().IsSmall() && t.Len() > 0 {
 			b := t.Bytes()
@@ -262,7 +262,7 @@ func (mc *machine) compute(f *frame, s *stmt, p *ir.Program, bind []int64) error
 	if p == s.program {
 		mc.lent.s = s
 	}
-	if err := mc.x.dev.Run(mc.ctx, p, bind, mc.params, mc.results, &mc.lent); err != nil {
+	if err := mc.x.dev.Run(mc.ctx, kernel, p, bind, mc.params, mc.results, &mc.lent); err != nil {
 		return err
 	}
 	mc.results = mc.results[:len(p.Results)] // temporaries are done with
@@ -426,5 +426,5 @@ func (mc *machine) runInstance(f *frame, s *stmt, in *instance) error {
 		mc.results = append(mc.results, t)
 		n++
 	}
-	return mc.compute(f, s, in.Program, nil)
+	return mc.compute(f, s, in.kernel, in.Program, nil)
 }

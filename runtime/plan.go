@@ -45,6 +45,7 @@ type share struct {
 
 // work is what decides the workspace of a call.
 type work struct {
+	kernel  string
 	program *ir.Program
 	bind    []dim
 }
@@ -91,15 +92,15 @@ func (p *planner) storage(v *ir.Value, bytes dim) {
 
 // workspace notes what the device may take for the stages of a call, and gives a share for
 // each. Where a function has no storages there is no slab to take it from.
-func (p *planner) workspace(s *ir.Stmt, program *ir.Program, bind []dim) []*share {
+func (p *planner) workspace(s *ir.Stmt, kernel string, program *ir.Program, bind []dim) []*share {
 	if len(p.storages) == 0 {
 		return nil
 	}
-	w := &work{program, bind}
+	w := &work{kernel, program, bind}
 	out := make([]*share, len(program.Stages))
 	for i := range out {
 		step := p.lives.Start[s]
-		if _, ok := s.Callee.(*ir.Program); ok {
+		if _, ok := s.Staged(); ok {
 			step += i
 		}
 		out[i] = p.add(&share{life: analysis.Life{From: step, To: step}, work: w, stage: i}, bind...)
@@ -222,7 +223,7 @@ func (g *group) workspace(w *work, value func(*dim) (int64, error)) ([]int64, er
 		}
 		bind[i] = n
 	}
-	needs, err := g.dev.Workspace(w.program, bind)
+	needs, err := g.dev.Workspace(w.kernel, w.program, bind)
 	if err != nil { // the run of the program will say so
 		return nil, nil
 	}

@@ -59,7 +59,7 @@ func (l *Lives) stmt(s *ir.Stmt) {
 	if s.Kind == ir.OpStmt && (s.Op.Name == ir.AllocName || s.Op.Name == ir.ReleaseName) {
 		return // takes no time
 	}
-	if p, ok := s.Callee.(*ir.Program); ok {
+	if p, ok := s.Staged(); ok {
 		l.call(s, p)
 		return
 	}
@@ -178,7 +178,8 @@ func (l *Lives) Placed(f *ir.Func) []Placed {
 	f.Walk(func(s *ir.Stmt) {
 		var temps []*ir.Buffer
 		if len(s.Into) > len(s.Results) {
-			temps = s.Callee.(*ir.Program).Temps()
+			p, _ := s.Staged()
+			temps = p.Temps()
 		}
 		for i, st := range s.Into {
 			switch {

@@ -204,7 +204,7 @@ func (f *Func) CalleeName() string { return f.Name }
 type Kernel struct {
 	Name    string // with its target: "cpu.gemm"
 	Program *Program
-	Attrs   Attrs // how the target is to run it; no influence on the result
+	Attrs   Attrs // how the target is to run it; no influence on the result but for StagedAttr
 }
 
 // programOf is the program that a callee computes; nil for a function.
@@ -343,6 +343,21 @@ func (s *Stmt) Placeable() bool {
 		return !s.Op.View && s.Op.Body != nil && s.Op.Kernel == nil && len(s.Regions) == 0
 	}
 	return programOf(s.Callee) != nil
+}
+
+// StagedAttr is the attribute of a kernel that runs its program stage after stage, each of
+// which writes what it defines and nothing else. What a kernel without it does, and in which
+// order, only its target knows.
+const StagedAttr = "staged"
+
+// Staged gives the program of a call whose stages run one after the other: one that no
+// kernel computes, or one that says so.
+func (s *Stmt) Staged() (*Program, bool) {
+	if k, ok := s.Callee.(*Kernel); ok && k.Attrs.Get(StagedAttr) != nil {
+		return k.Program, true
+	}
+	p, ok := s.Callee.(*Program)
+	return p, ok
 }
 
 // AllocBytes is the size that an allocation asks for; ok is false for other statements,

@@ -24,7 +24,7 @@ func (v *verifier) memory(s *Stmt) error {
 		return v.fail(ruleStorage, s, "its results can not be placed: no program computes them")
 	}
 	var temps []*Buffer
-	if p, ok := s.Callee.(*Program); ok && len(s.Into) > len(s.Results) {
+	if p, ok := s.Staged(); ok && len(s.Into) > len(s.Results) {
 		temps = p.Temps()
 	}
 	if len(s.Into) != len(s.Results)+len(temps) {
@@ -159,7 +159,7 @@ func (l *storageLives) stmt(s *Stmt, holds map[*Value]*Value) error {
 	if len(s.Into) == 0 {
 		return nil
 	}
-	p, ok := s.Callee.(*Program)
+	p, ok := s.Staged()
 	if !ok {
 		return l.placeAll(s, holds)
 	}

@@ -30,6 +30,7 @@ var update = flag.Bool("update", false, "write what the passes made into the fil
 //	// case: what it shows
 //	// pass: fold-constants
 //	// options: max-bytes = 8
+//	// target: cpu
 //	// note: what the pass says to the user
 //	// run: @main([[1, 2]], i64[0] {}) == [[1, 2]], 3
 //	// run: @main([1, 2, 3]) fails: what the error says
@@ -38,7 +39,8 @@ var update = flag.Bool("update", false, "write what the passes made into the fil
 //	module { ... }
 //
 // More than one pass may be named; they run in that order, each with its defaults unless
-// options follow, which are TOML. A run line is executed by the interpreter on the module
+// options follow, which are TOML. The target is the interpreter, which has no kernels, unless
+// a line names the CPU. A run line is executed by the interpreter on the module
 // before and on the one after, and by the CPU on the one after. A value is a number, true or "text", a list in brackets,
 // or, where that can not say the shape, a tensor as the text form has it. Instead of
 // "want:" a case may end with "fails: what the error says".
@@ -86,6 +88,7 @@ type fileCase struct {
 	title  string
 	head   []string // the lines that start with //
 	passes []casePass
+	target *target.Target
 	notes  []string
 	runs   []string
 	before string
@@ -118,7 +121,7 @@ func splitCases(t *testing.T, src string) (head string, cases []fileCase) {
 		directive := strings.HasPrefix(line, "// ")
 		switch {
 		case directive && word == "case":
-			cases = append(cases, fileCase{title: rest})
+			cases = append(cases, fileCase{title: rest, target: target.Interp()})
 			c, inWant = &cases[len(cases)-1], false
 		case c == nil:
 			head += line
@@ -129,6 +132,8 @@ func splitCases(t *testing.T, src string) (head string, cases []fileCase) {
 			}
 		case directive && word == "options":
 			c.passes[len(c.passes)-1].options = rest
+		case directive && word == "target" && rest == "cpu":
+			c.target = cpu.New(1).Target()
 		case directive && word == "note":
 			c.notes = append(c.notes, rest)
 		case directive && word == "run":
@@ -171,7 +176,7 @@ func (c *fileCase) run(t *testing.T) {
 		execute(t, before, interpreted(before), r, "before")
 	}
 	after := parseModule(t, "before", c.before)
-	notes, err := runPasses(after, c.passes)
+	notes, err := runPassesFor(c.target, after, c.passes)
 	if c.fails != "" {
 		if err == nil || !strings.Contains(err.Error(), c.fails) {
 			t.Errorf("got error %v, want one that says %q", err, c.fails)
@@ -207,6 +212,10 @@ func (c *fileCase) run(t *testing.T) {
 
 // runPasses runs passes through the pipeline file and the manager, as a user's do.
 func runPasses(m *ir.Module, list []casePass) (notes []string, err error) {
+	return runPassesFor(target.Interp(), m, list)
+}
+
+func runPassesFor(on *target.Target, m *ir.Module, list []casePass) (notes []string, err error) {
 	var b strings.Builder
 	b.WriteString("version = 1\n")
 	for _, p := range list {
@@ -220,7 +229,7 @@ func runPasses(m *ir.Module, list []casePass) (notes []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	mg := pass.Manager{Target: target.Interp(), Note: func(_, msg string) { notes = append(notes, msg) }}
+	mg := pass.Manager{Target: on, Note: func(_, msg string) { notes = append(notes, msg) }}
 	return notes, mg.Run(context.Background(), m, steps)
 }
 

@@ -71,7 +71,7 @@ func (p *planner) block(b *ir.Block) {
 			p.block(r)
 		}
 		from := len(p.made)
-		if prog, ok := s.Callee.(*ir.Program); s.Into != nil || !s.Placeable() {
+		if prog, ok := s.Staged(); s.Into != nil || !s.Placeable() {
 			// it is planned already, or can not be
 		} else if ok {
 			p.call(b, s, prog)

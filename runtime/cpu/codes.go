@@ -18,7 +18,7 @@ type code struct {
 	used uint64 // when it was asked for last
 }
 
-func (d *Device) newCode(p *ir.Program, bind []int64) (*code, error) {
+func (d *Device) newCode(kernel string, p *ir.Program, bind []int64) (*code, error) {
 	in, err := interp.Compile(p, bind)
 	if err != nil {
 		return nil, err
@@ -26,9 +26,10 @@ func (d *Device) newCode(p *ir.Program, bind []int64) (*code, error) {
 	c := &code{Code: in, products: make([]*product, len(in.Stages)), parts: make([]int, len(in.Stages))}
 	for i, s := range in.Stages {
 		c.parts[i] = 1
-		if g, ok := match(s); ok {
-			c.products[i] = g
-		} else if s.Parts() && s.Points() > d.alone {
+		if kernel == kernelProduct {
+			c.products[i], _ = match(s)
+		}
+		if c.products[i] == nil && s.Parts() && s.Points() > d.alone {
 			c.parts[i] = d.threads
 		}
 	}
@@ -48,27 +49,28 @@ type codes struct {
 
 // codeID says what a program was made ready for.
 type codeID struct {
-	p    *ir.Program
-	bind string
+	p      *ir.Program
+	kernel string
+	bind   string
 }
 
 const maxCodeBytes = 64 << 20
 
-func (c *codes) get(d *Device, p *ir.Program, bind []int64) (*code, error) {
+func (c *codes) get(d *Device, kernel string, p *ir.Program, bind []int64) (*code, error) {
 	var room [128]byte
 	id := room[:0]
 	for _, n := range bind {
 		id = binary.AppendVarint(id, n)
 	}
 	c.mu.Lock()
-	if x := c.byID[codeID{p, string(id)}]; x != nil {
+	if x := c.byID[codeID{p, kernel, string(id)}]; x != nil {
 		c.tick++
 		x.used = c.tick
 		c.mu.Unlock()
 		return x, nil
 	}
 	c.mu.Unlock()
-	x, err := d.newCode(p, bind)
+	x, err := d.newCode(kernel, p, bind)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +80,7 @@ func (c *codes) get(d *Device, p *ir.Program, bind []int64) (*code, error) {
 		c.byID = map[codeID]*code{}
 	}
 	c.makeRoom()
-	key := codeID{p, string(id)}
+	key := codeID{p, kernel, string(id)}
 	if c.byID[key] == nil { // else another caller was there first
 		c.byID[key] = x
 	}

@@ -62,7 +62,7 @@ func TestCodesAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := tensor.New(tensor.F32, n, n)
-		if err := d.Run(context.Background(), p, bindOf(p, n, k), []*tensor.Tensor{x}, []*tensor.Tensor{got}, h); err != nil {
+		if err := d.Run(context.Background(), kernelProduct, p, bindOf(p, n, k), []*tensor.Tensor{x}, []*tensor.Tensor{got}, h); err != nil {
 			t.Fatal(err)
 		}
 		if err := tensor.Compare(got, want[0], tensor.Tolerance{}); err != nil {
@@ -70,7 +70,7 @@ func TestCodesAreKept(t *testing.T) {
 		}
 	}
 	run(20, 9, 0)
-	c, err := d.codes.get(d, p, bindOf(p, 20, 9))
+	c, err := d.codes.get(d, kernelProduct, p, bindOf(p, 20, 9))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestCodesAreKept(t *testing.T) {
 		run(20, 9, seed)
 		run(3, 4, seed)
 	}
-	if again, _ := d.codes.get(d, p, bindOf(p, 20, 9)); again != c || len(d.codes.byID) != 2 {
+	if again, _ := d.codes.get(d, kernelProduct, p, bindOf(p, 20, 9)); again != c || len(d.codes.byID) != 2 {
 		t.Errorf("%d programs were made ready, for 2 sets of sizes", len(d.codes.byID))
 	}
 	if c.Bytes() != bytes {
@@ -96,7 +96,7 @@ func TestCodesAreBounded(t *testing.T) {
 	d.codes.limit = 1 << 20
 	for n := int64(1); n <= 300; n++ {
 		got := tensor.New(tensor.F32, n, n)
-		if err := d.Run(context.Background(), p, bindOf(p, n, 2), []*tensor.Tensor{whole(n, 2, 1)}, []*tensor.Tensor{got}, h); err != nil {
+		if err := d.Run(context.Background(), kernelProduct, p, bindOf(p, n, 2), []*tensor.Tensor{whole(n, 2, 1)}, []*tensor.Tensor{got}, h); err != nil {
 			t.Fatal(err)
 		}
 		total := int64(0)
@@ -111,7 +111,7 @@ func TestCodesAreBounded(t *testing.T) {
 		t.Errorf("%d of 300 are kept", n)
 	}
 	n := len(d.codes.byID)
-	if _, err := d.codes.get(d, p, bindOf(p, 300, 2)); err != nil || len(d.codes.byID) != n {
+	if _, err := d.codes.get(d, kernelProduct, p, bindOf(p, 300, 2)); err != nil || len(d.codes.byID) != n {
 		t.Errorf("%v; the latest is not kept", err)
 	}
 }
@@ -128,7 +128,7 @@ func TestCodesAreShared(t *testing.T) {
 				x := whole(n, 5, caller+round)
 				want, _ := interp.RunProgram(context.Background(), p, bindOf(p, n, 5), []*tensor.Tensor{x})
 				got := tensor.New(tensor.F32, n, n)
-				if err := d.Run(context.Background(), p, bindOf(p, n, 5), []*tensor.Tensor{x}, []*tensor.Tensor{got}, h); err != nil {
+				if err := d.Run(context.Background(), kernelProduct, p, bindOf(p, n, 5), []*tensor.Tensor{x}, []*tensor.Tensor{got}, h); err != nil {
 					t.Error(err)
 					return
 				}

@@ -1,5 +1,5 @@
-// Package cpu is the CPU device in portable Go. Sums of products run as blocked
-// matrix products; every other stage runs on the closures of the reference
+// Package cpu is the CPU device in portable Go. The sums of products of a program that is
+// given to its kernel run as blocked matrix products; every other stage runs on the closures of the reference
 // interpreter, cut into parts for the threads. Bits do not depend on the number of
 // threads: parts are cut by points of the result, and each point is summed up in an
 // order that depends on sizes alone.
@@ -35,7 +35,7 @@ func New(threads int) *Device {
 
 // Target tells what the device offers.
 func (d *Device) Target() *target.Target {
-	return &target.Target{Name: "cpu", Threads: d.threads, BoundedResult: 1 << 20}
+	return &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels, Cost: closuresCost, BoundedResult: 1 << 20}
 }
 
 // Close gives up nothing but memory.
@@ -45,8 +45,8 @@ func (d *Device) Close() error {
 }
 
 // Workspace tells what products pack their factors into.
-func (d *Device) Workspace(p *ir.Program, bind []int64) ([]int64, error) {
-	c, err := d.codes.get(d, p, bind)
+func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64) ([]int64, error) {
+	c, err := d.codes.get(d, kernel, p, bind)
 	if err != nil {
 		return nil, err
 	}
@@ -60,9 +60,9 @@ func (d *Device) Workspace(p *ir.Program, bind []int64) ([]int64, error) {
 	return out, nil
 }
 
-// Run computes a program stage by stage.
-func (d *Device) Run(ctx context.Context, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem rt.Memory) error {
-	c, err := d.codes.get(d, p, bind)
+// Run computes a program stage by stage; the kernel has another way for some stages.
+func (d *Device) Run(ctx context.Context, kernel string, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem rt.Memory) error {
+	c, err := d.codes.get(d, kernel, p, bind)
 	if err != nil {
 		return err
 	}

@@ -9,13 +9,21 @@ import (
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/passes/builtin"
 	"github.com/pitopt/pitopt/runtime"
 	"github.com/pitopt/pitopt/runtime/runtimetest"
 )
 
+// load readies a module whose programs have gone to the kernels that take them.
 func load(t testing.TB, m *ir.Module, d *Device) *runtime.Executable {
 	t.Helper()
+	m = m.Clone()
+	mg := pass.Manager{Target: d.Target()}
+	if err := mg.Run(context.Background(), m, []pass.Step{{Pass: builtin.Dispatch}}); err != nil {
+		t.Fatal(err)
+	}
 	x, err := runtime.Load(m, d, runtime.Options{})
 	if err != nil {
 		t.Fatal(err)

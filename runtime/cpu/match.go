@@ -2,10 +2,10 @@ package cpu
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
-	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // product is a stage that sums products of two loads, Out[b, m, n] = sum(k) A * B, where
@@ -39,16 +39,17 @@ type operand struct {
 // are the range of positions along each dim that is read.
 type padding struct{ lo, size []int64 }
 
-// match recognises a product.
+// match recognises a product of sizes that are worth its blocks.
 func match(s *interp.Stage) (*product, bool) {
-	if s.Kind != ir.ReduceStage || s.Monoid != ir.Sum || s.Out().DType != tensor.F32 && s.Out().DType != tensor.F64 || s.Exprs[0].Op != ir.OpMul {
+	f, why := recognise(s.Stage)
+	if why != "" {
 		return nil, false
 	}
-	a, ok := factor(s, s.Exprs[0].Args[0])
+	a, ok := factor(s, f.a)
 	if !ok {
 		return nil, false
 	}
-	b, ok := factor(s, s.Exprs[0].Args[1])
+	b, ok := factor(s, f.b)
 	if !ok {
 		return nil, false
 	}
@@ -61,7 +62,10 @@ func match(s *interp.Stage) (*product, bool) {
 	}
 	work := times(total(p.m), total(p.n), total(p.k))
 	small := total(p.n) < nr || work < 512 || total(p.batch) < 1 // the closures are as fast
-	return p, !small && times(work, total(p.batch)) < far
+	if small || times(work, total(p.batch)) >= far {
+		return nil, false
+	}
+	return p, true
 }
 
 // nest sorts the axes by the factors that use them.
@@ -126,35 +130,25 @@ func total(list []loop) int64 {
 	return n
 }
 
-// factor recognises a load with linear indices, guarded against the border or not, whose
-// element type is the one that is summed.
-func factor(s *interp.Stage, x *ir.Scalar) (operand, bool) {
-	var guard *ir.Scalar
-	if x.Op == ir.OpGuard {
-		z := x.Args[2]
-		if z.Op != ir.OpLit || z.Lit.Float(0) != 0 {
-			return operand{}, false
-		}
-		guard, x = x.Args[0], x.Args[1]
-	}
-	if x.Op != ir.OpLoad || x.Buf.DType != s.Out().DType {
-		return operand{}, false
-	}
-	o := operand{buf: x.Buf, step: map[*ir.Axis]int64{}}
+// factor is a load with the sizes of its stage.
+func factor(s *interp.Stage, a access) (operand, bool) {
+	o := operand{buf: a.buf, step: map[*ir.Axis]int64{}}
 	shape := s.Shape(o.buf)
-	lower, upper := make([]bool, len(shape)), make([]bool, len(shape))
-	if guard != nil && !borders(s, guard, x, lower, upper) {
-		return o, false
-	}
-	lo, size := make([]int64, len(shape)), make([]int64, len(shape))
-	forms := make([]linear, len(shape))
-	inside := true
-	for i, ix := range x.Args {
-		f, ok := linearOf(s, ix)
+	forms := make([]linearIndex, len(shape))
+	for i, ix := range a.index {
+		f, ok := ix.at(s)
 		if !ok {
 			return o, false
 		}
 		forms[i] = f
+	}
+	lower, upper := make([]bool, len(shape)), make([]bool, len(shape))
+	if !borders(s, a.guards, forms, shape, lower, upper) {
+		return o, false
+	}
+	lo, size := make([]int64, len(shape)), make([]int64, len(shape))
+	inside := true
+	for i, f := range forms {
 		least, most := f.c, f.c
 		for ax, k := range f.k {
 			n, ok := extent(s, ax)
@@ -196,101 +190,29 @@ func factor(s *interp.Stage, x *ir.Scalar) (operand, bool) {
 	return o, true
 }
 
-// borders says whether a condition is made of comparisons of the load's own indices with
-// 0 and with the extents of their dims, joined by "and". lower and upper tell which of
-// these there are: outside of one of them the condition fails, inside of all it holds.
-func borders(s *interp.Stage, cond, load *ir.Scalar, lower, upper []bool) bool {
-	switch cond.Op {
-	case ir.OpAnd:
-		return borders(s, cond.Args[0], load, lower, upper) && borders(s, cond.Args[1], load, lower, upper)
-	case ir.OpGe, ir.OpLt:
-		i := indexOf(s, cond.Args[0], load.Args)
-		bound, ok := linearOf(s, cond.Args[1])
-		if i < 0 || !ok || len(bound.k) > 0 {
+// borders says whether guards compare a load's own indices with 0 and with the extents of
+// their dims. lower and upper tell which of these there are: outside of one of them the
+// condition fails, inside of all it holds.
+func borders(s *interp.Stage, guards []guard, forms []linearIndex, shape []int64, lower, upper []bool) bool {
+	for _, g := range guards {
+		of, ok := g.of.at(s)
+		bound, ok2 := g.bound.at(s)
+		i := slices.IndexFunc(forms, func(f linearIndex) bool { return f.c == of.c && maps.Equal(f.k, of.k) })
+		if !ok || !ok2 || i < 0 || len(bound.k) > 0 {
 			return false
 		}
-		if cond.Op == ir.OpGe {
+		if g.below {
+			upper[i] = true
+			ok = bound.c == shape[i]
+		} else {
 			lower[i] = true
-			return bound.c == 0
+			ok = bound.c == 0
 		}
-		upper[i] = true
-		return bound.c == s.Shape(load.Buf)[i]
-	}
-	return false
-}
-
-// indexOf finds the index of a load that is always x.
-func indexOf(s *interp.Stage, x *ir.Scalar, index []*ir.Scalar) int {
-	want, ok := linearOf(s, x)
-	for i, ix := range index {
-		if f, ok2 := linearOf(s, ix); ok && ok2 && f.c == want.c && maps.Equal(f.k, want.k) {
-			return i
+		if !ok {
+			return false
 		}
 	}
-	return -1
-}
-
-// linear is c + Σ k·axis. All of its numbers are moderate.
-type linear struct {
-	c int64
-	k map[*ir.Axis]int64
-}
-
-func linearOf(s *interp.Stage, x *ir.Scalar) (linear, bool) {
-	switch x.Op {
-	case ir.OpLit:
-		n := x.Lit.Int(0)
-		return linear{c: n}, moderate(n)
-	case ir.OpSym:
-		n, err := x.Sym.Eval(s.Symbol)
-		return linear{c: n}, err == nil && moderate(n)
-	case ir.OpAxis:
-		return linear{k: map[*ir.Axis]int64{x.Axis: 1}}, true
-	case ir.OpBcast:
-		dim, ok := linearOf(s, x.Args[1])
-		extent, ok2 := linearOf(s, x.Args[2])
-		switch {
-		case !ok || !ok2 || len(dim.k) > 0 || len(extent.k) > 0:
-			return linear{}, false
-		case dim.c == extent.c:
-			return linearOf(s, x.Args[0])
-		}
-		return linear{}, dim.c == 1 // shapes that do not broadcast: the closures say so
-	case ir.OpAdd, ir.OpSub, ir.OpMul:
-		a, ok := linearOf(s, x.Args[0])
-		b, ok2 := linearOf(s, x.Args[1])
-		switch {
-		case !ok || !ok2:
-			return linear{}, false
-		case x.Op == ir.OpAdd:
-			return combine(a, b, 1)
-		case x.Op == ir.OpSub:
-			return combine(a, b, -1)
-		case len(b.k) == 0:
-			return combine(linear{}, a, b.c)
-		case len(a.k) == 0:
-			return combine(linear{}, b, a.c)
-		}
-	}
-	return linear{}, false
-}
-
-// combine is a + f·b, if that is moderate.
-func combine(a, b linear, f int64) (linear, bool) {
-	c, good := mul(f, b.c)
-	out := linear{c: a.c + c, k: maps.Clone(a.k)}
-	for ax, k := range b.k {
-		n, ok := mul(f, k)
-		if out.k == nil {
-			out.k = map[*ir.Axis]int64{}
-		}
-		out.k[ax] += n
-		good = good && ok && moderate(out.k[ax])
-		if out.k[ax] == 0 {
-			delete(out.k, ax)
-		}
-	}
-	return out, good && moderate(out.c)
+	return true
 }
 
 // mul multiplies moderate numbers; it is false where the product is none.

@@ -168,7 +168,7 @@ func TestRandomProducts(t *testing.T) {
 			h := &heap{}
 			shape, _ := d.p.Results[0].Type().Static()
 			got, _ := h.Alloc(d.p.Results[0].DType, shape)
-			err := (&Device{threads: threads}).Run(context.Background(), d.p, nil, args, []*tensor.Tensor{got}, h)
+			err := (&Device{threads: threads}).Run(context.Background(), kernelProduct, d.p, nil, args, []*tensor.Tensor{got}, h)
 			if h.live.Load() != 1 {
 				t.Fatalf("%d tensors were not given back:\n%s", h.live.Load()-1, d.p)
 			}
@@ -228,7 +228,7 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 		var first []*tensor.Tensor
 		for _, d := range []*Device{{threads: 1}, {threads: 2}, {threads: 3}, {threads: 7}, New(2)} {
 			got := []*tensor.Tensor{tensor.New(tensor.F32, m, n), tensor.New(tensor.F32, m)}
-			if err := d.Run(context.Background(), p, nil, args, got, &heap{}); err != nil {
+			if err := d.Run(context.Background(), kernelProduct, p, nil, args, got, &heap{}); err != nil {
 				t.Fatal(err)
 			}
 			if first == nil {
@@ -280,7 +280,7 @@ func TestProductWithoutMemory(t *testing.T) {
 	args := []*tensor.Tensor{tensor.New(tensor.F32, m, k-1), tensor.New(tensor.F32, k, n)}
 	for allowed := range int64(10) {
 		h := &scarce{left: allowed}
-		err := (&Device{threads: 3}).Run(context.Background(), d.p, nil, args, []*tensor.Tensor{tensor.New(tensor.F32, m, n)}, h)
+		err := (&Device{threads: 3}).Run(context.Background(), kernelProduct, d.p, nil, args, []*tensor.Tensor{tensor.New(tensor.F32, m, n)}, h)
 		// A border, and two packed blocks for the one tile that there is.
 		if want := allowed < 3; (err != nil) != want || want && !errors.Is(err, errScarce) {
 			t.Errorf("%d tensors: %v", allowed, err)

@@ -1,0 +1,77 @@
+package builtin
+
+import (
+	"fmt"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/target"
+)
+
+// Dispatch gives programs to kernels of the target.
+var Dispatch = &pass.Pass{
+	Name:   "dispatch",
+	Lowers: true,
+	Doc: `Gives programs to kernels of the target, where those cost less.
+
+    %y: [n, 8] f32 = call @MatMul[n](%x, @w)  =>  %y: [n, 8] f32 = call kernel @cpu.product.MatMul[n](%x, @w)
+                                                  kernel @cpu.product.MatMul = @MatMul {staged = 1}
+
+A kernel names the program that says what it computes, so any executor runs it. The target says
+which programs a kernel takes, what a call costs, and what one costs without; sizes that are not
+known count as the middle of their range, or as 64 where there is no end to it. Programs that no
+kernel takes, or none for less, stay as they are. ` + "`pitopt inspect -kernels`" + ` tells of each why.
+
+It stands after fuse, since a kernel takes all of a program, and before plan-memory.`,
+	After: []pass.Order{pass.Because("legalize", "kernels compute programs"),
+		pass.Because("fuse", "what is joined goes to one kernel")},
+	Before: []pass.Order{pass.Because("plan-memory", "a kernel's results are placed as a program's are")},
+	Run: func(c *pass.Context, m *ir.Module) error {
+		kernels := map[string]*ir.Kernel{}
+		EachDispatch(c.Target, m, func(s *ir.Stmt, p *ir.Program, best target.Choice) {
+			if best.Kernel == nil {
+				return
+			}
+			key := fmt.Sprint(best.Kernel.Name, " ", p.Name)
+			if kernels[key] == nil {
+				kernels[key] = &ir.Kernel{Name: target.KernelName(c.Target.Name, best.Kernel.Name, p.Name), Program: p}
+				if best.Kernel.Staged {
+					kernels[key].Attrs = ir.MakeAttrs(ir.StagedAttr, 1)
+				}
+				m.Kernels = append(m.Kernels, kernels[key])
+			}
+			s.Callee = kernels[key]
+		})
+		return nil
+	},
+}
+
+// EachDispatch visits the calls of programs and says how a target computes each best.
+func EachDispatch(t *target.Target, m *ir.Module, visit func(s *ir.Stmt, p *ir.Program, best target.Choice)) {
+	guess := func(symbol string) (int64, bool) { return middle(m.Syms, symbol), true }
+	for _, f := range m.Funcs {
+		f.Walk(func(s *ir.Stmt) {
+			p, ok := s.Callee.(*ir.Program)
+			if !ok {
+				return
+			}
+			sizes := map[string]int64{}
+			for i, name := range p.Syms {
+				if n, err := s.Bind[i].Eval(guess); err == nil {
+					sizes[name] = n
+				}
+			}
+			visit(s, p, t.Choose(p, func(symbol string) int64 { return sizes[symbol] }))
+		})
+	}
+}
+
+// middle is what a symbol may be about.
+func middle(known *sym.Context, symbol string) int64 {
+	lo, hi := known.Range(symbol)
+	if hi == sym.Inf {
+		return max(lo, 64)
+	}
+	return lo + (hi-lo)/2
+}

@@ -1,0 +1,269 @@
+package cpu
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/target"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// kernelProduct computes the sums of products in a program by blocks, and its other stages
+// on closures.
+const kernelProduct = "product"
+
+// kernels are those of the device, for passes.
+var kernels = []target.Kernel{{Name: kernelProduct, Staged: true, Refuses: refuses, Cost: productCost}}
+
+// About what an evaluation of a stage's expression takes, and a product and its sum in
+// blocks, with packing for each element of the factors; in nanoseconds, measured on one core
+// of a server.
+const (
+	closureCost = 6.0
+	blockCost   = 0.35
+	packCost    = 2.0
+)
+
+func closuresCost(p *ir.Program, s target.Sizes) (ns float64) {
+	for _, x := range p.Stages {
+		ns += closureCost * s.Points(x)
+	}
+	return ns
+}
+
+func productCost(p *ir.Program, s target.Sizes) (ns float64) {
+	for _, x := range p.Stages {
+		f, why := recognise(x)
+		if why != "" {
+			ns += closureCost * s.Points(x)
+			continue
+		}
+		ns += blockCost * s.Points(x)
+		for _, a := range []access{f.a, f.b} {
+			n := packCost
+			for _, d := range a.buf.Dims {
+				n *= max(s.Eval(d), 0)
+			}
+			ns += n
+		}
+	}
+	return ns
+}
+
+// refuses says why a program has nothing for the kernel.
+func refuses(p *ir.Program) string {
+	reason := "nothing in it sums up"
+	for _, s := range p.Stages {
+		_, why := recognise(s)
+		if why == "" {
+			return ""
+		}
+		if s.Kind == ir.ReduceStage {
+			reason = fmt.Sprintf("stage %s: %s", s.Out().Name, why)
+		}
+	}
+	return reason
+}
+
+// form is what a sum of products is whatever the sizes are: two loads, each at an address
+// that is linear in the axes, guarded or not.
+type form struct{ a, b access }
+
+// access is a load: its indices, and what is asked of them so that it takes place; the
+// value is 0 where it does not.
+type access struct {
+	buf    *ir.Buffer
+	index  []linearForm
+	guards []guard
+}
+
+// guard is a comparison: at least a bound, or below it.
+type guard struct {
+	of, bound linearForm
+	below     bool
+}
+
+// linearForm is a sum of terms.
+type linearForm []term
+
+// term is a coefficient, times an axis where it has one. It counts only where every dim
+// under which it stands is as long as what it is broadcast to; elsewhere the dim is 1.
+type term struct {
+	axis  *ir.Axis // nil: none
+	coef  sym.Expr
+	under []bcast
+}
+
+type bcast struct{ dim, extent sym.Expr }
+
+// recognise says what a stage is as a sum of products, or why it is none that the kernel
+// computes.
+func recognise(s *ir.Stage) (f form, why string) {
+	d := s.Out().DType
+	switch {
+	case s.Kind != ir.ReduceStage || s.Monoid != ir.Sum:
+		return f, "it is no sum"
+	case d != tensor.F32 && d != tensor.F64:
+		return f, fmt.Sprintf("it sums up %s; the kernel has f32 and f64", d)
+	case s.Exprs[0].Op != ir.OpMul:
+		return f, "what it sums up is no product"
+	}
+	if f.a, why = accessOf(d, s.Exprs[0].Args[0]); why == "" {
+		f.b, why = accessOf(d, s.Exprs[0].Args[1])
+	}
+	if why == "" && !slices.ContainsFunc(s.Axes, func(x *ir.Axis) bool { return f.a.uses(x) != f.b.uses(x) }) {
+		why = "no factor is used for more than one element of the result"
+	}
+	return f, why
+}
+
+func (a access) uses(x *ir.Axis) bool {
+	return slices.ContainsFunc(a.index, func(f linearForm) bool {
+		return slices.ContainsFunc(f, func(t term) bool { return t.axis == x })
+	})
+}
+
+// accessOf recognises a load with linear indices, guarded against the border or not, whose
+// element type is the one that is summed.
+func accessOf(d tensor.DType, x *ir.Scalar) (a access, why string) {
+	if x.Op == ir.OpGuard {
+		if z := x.Args[2]; z.Op != ir.OpLit || z.Lit.Float(0) != 0 {
+			return a, "a factor is not 0 outside its operand"
+		}
+		var ok bool
+		if a.guards, ok = guardsOf(x.Args[0]); !ok {
+			return a, "a load is guarded by more than borders"
+		}
+		x = x.Args[1]
+	}
+	if x.Op != ir.OpLoad {
+		return a, "a factor is computed and not loaded"
+	}
+	if a.buf = x.Buf; x.Buf.DType != d {
+		return a, fmt.Sprintf("a factor is %s, the sum %s", x.Buf.DType, d)
+	}
+	for _, ix := range x.Args {
+		f, ok := linear(ix)
+		if !ok {
+			return a, fmt.Sprintf("%s is read at an index that is not linear in the axes", x.Buf.Name)
+		}
+		a.index = append(a.index, f)
+	}
+	return a, ""
+}
+
+// guardsOf recognises comparisons joined by "and".
+func guardsOf(cond *ir.Scalar) ([]guard, bool) {
+	switch cond.Op {
+	case ir.OpAnd:
+		a, ok := guardsOf(cond.Args[0])
+		b, ok2 := guardsOf(cond.Args[1])
+		return append(a, b...), ok && ok2
+	case ir.OpGe, ir.OpLt:
+		of, ok := linear(cond.Args[0])
+		bound, ok2 := linear(cond.Args[1])
+		return []guard{{of, bound, cond.Op == ir.OpLt}}, ok && ok2
+	}
+	return nil, false
+}
+
+// linear recognises an index that is linear in the axes.
+func linear(x *ir.Scalar) (linearForm, bool) {
+	if e, ok := x.Symbolic(); ok {
+		return linearForm{{coef: e}}, true
+	}
+	switch x.Op {
+	case ir.OpAxis:
+		return linearForm{{axis: x.Axis, coef: sym.Const(1)}}, true
+	case ir.OpBcast:
+		dim, ok := x.Args[1].Symbolic()
+		extent, ok2 := x.Args[2].Symbolic()
+		of, ok3 := linear(x.Args[0])
+		var out linearForm
+		for _, t := range of {
+			t.under = append(slices.Clone(t.under), bcast{dim, extent})
+			out = append(out, t)
+		}
+		return out, ok && ok2 && ok3
+	case ir.OpAdd, ir.OpSub, ir.OpMul:
+		a, ok := linear(x.Args[0])
+		b, ok2 := linear(x.Args[1])
+		if !ok || !ok2 {
+			return nil, false
+		}
+		if x.Op == ir.OpMul {
+			return a.times(b)
+		}
+		sign := sym.Const(1)
+		if x.Op == ir.OpSub {
+			sign = sym.Const(-1)
+		}
+		b, _ = b.times(linearForm{{coef: sign}})
+		return append(slices.Clone(a), b...), true
+	}
+	return nil, false
+}
+
+// times multiplies forms of which one has no axes.
+func (f linearForm) times(g linearForm) (out linearForm, ok bool) {
+	for _, a := range f {
+		for _, b := range g {
+			t := term{axis: a.axis, coef: a.coef.Mul(b.coef), under: slices.Concat(a.under, b.under)}
+			if b.axis != nil {
+				if a.axis != nil {
+					return nil, false
+				}
+				t.axis = b.axis
+			}
+			out = append(out, t)
+		}
+	}
+	return out, true
+}
+
+// linearIndex is c + Σ k·axis. All of its numbers are moderate.
+type linearIndex struct {
+	c int64
+	k map[*ir.Axis]int64
+}
+
+// at is the form with the sizes of a stage; false where something is not moderate, or
+// shapes do not broadcast.
+func (f linearForm) at(s *interp.Stage) (out linearIndex, ok bool) {
+terms:
+	for _, t := range f {
+		for _, b := range t.under {
+			dim, err := b.dim.Eval(s.Symbol)
+			extent, err2 := b.extent.Eval(s.Symbol)
+			switch {
+			case err != nil || err2 != nil:
+				return out, false
+			case dim == extent:
+			case dim == 1:
+				continue terms
+			default:
+				return out, false
+			}
+		}
+		n, err := t.coef.Eval(s.Symbol)
+		if err != nil || !moderate(n) {
+			return out, false
+		}
+		if t.axis == nil {
+			out.c += n
+		} else {
+			if out.k == nil {
+				out.k = map[*ir.Axis]int64{}
+			}
+			if out.k[t.axis] += n; out.k[t.axis] == 0 {
+				delete(out.k, t.axis)
+			} else if !moderate(out.k[t.axis]) {
+				return out, false
+			}
+		}
+	}
+	return out, moderate(out.c)
+}
