@@ -132,6 +132,7 @@ func castText[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[T] {
 		r, err := tensor.Convert(t, x.DType, x.Cast)
 		if err != nil {
 			f.fail(c.errorf("%v", err))
+			clear(out)
 			return out[:n]
 		}
 		v := cellsOf[T](r)

@@ -1,8 +1,6 @@
 package interp
 
 import (
-	"unsafe"
-
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -57,8 +55,10 @@ type compiler struct {
 	scope *scope
 	err   error
 
-	bound []binding // what the closures read and write
-	bytes int64     // that the closures keep
+	bound   []binding // what the closures read and write
+	bytes   int64     // that the closures keep
+	scratch *scratch  // for values on their way
+	cursor  cursor
 }
 
 // binding says that some cells are those of a buffer.
@@ -74,13 +74,6 @@ func access[T tensor.Elem](c *compiler, b *ir.Buffer) *cells[T] {
 	return to
 }
 
-// room makes a list with an element for each lane.
-func room[T tensor.Elem](c *compiler) []T {
-	var v T
-	c.bytes += int64(c.width) * int64(unsafe.Sizeof(v))
-	return make([]T, c.width)
-}
-
 // scope holds the closures that are evaluated for the same lanes. What a guard guards
 // is evaluated for some of the lanes only and has a scope of its own, so that buffers
 // do not mix.
@@ -93,9 +86,9 @@ func newScope() *scope {
 	return &scope{nodes: map[*ir.Scalar]any{}, atoms: map[int]lanes[int64]{}}
 }
 
-func (s *Stage) newCompiler() *compiler {
+func (s *Stage) newCompiler(mem *scratch) *compiler {
 	c := &compiler{Stage: s, axisIndex: map[*ir.Axis]int{}, atomIDs: map[any]int{},
-		forms: map[*ir.Scalar]form{}, loads: map[*ir.Scalar]form{}, vary: map[*ir.Scalar]bool{}, scope: newScope(), err: s.err}
+		forms: map[*ir.Scalar]form{}, loads: map[*ir.Scalar]form{}, vary: map[*ir.Scalar]bool{}, scope: newScope(), err: s.err, scratch: mem}
 	for i, a := range s.AllAxes() {
 		c.axisIndex[a] = i
 	}
@@ -228,8 +221,7 @@ func fill[T tensor.Elem](out []T, v T) {
 func common[T tensor.Elem](c *compiler, x *ir.Scalar) lanes[T] {
 	switch x.Op {
 	case ir.OpLit:
-		out := room[T](c)
-		fill(out, cellsOf[T](x.Lit).get(0))
+		out := literal[T](x.Lit)
 		return func(_ *frame, n int) []T { return out[:n] }
 	case ir.OpLoad:
 		return load[T](c, x)

@@ -118,6 +118,6 @@ func unequalToItself[T floats | complexes](c *compiler, x *ir.Scalar) lanes[bool
 
 // What is no float is no NaN.
 func (e elems[T]) isNaN(c *compiler, _ *ir.Scalar) lanes[bool] {
-	out := room[bool](c)
+	out := kept[bool](c)
 	return func(_ *frame, n int) []bool { return out[:n] }
 }

@@ -2,6 +2,7 @@ package interp
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -57,14 +58,15 @@ func (s *Stage) Parts() bool {
 
 // run computes part of parts of the stage.
 func (s *Stage) run(x *Execution, part, parts int) (err error) {
-	var k *compiled
+	k, err := s.take()
+	if err != nil {
+		return err
+	}
 	defer func() {
 		if v := recover(); v != nil {
 			err = diag.New(diag.Run, "program @%s failed: %v", s.code.p.Name, v)
 		}
-		if k == nil {
-			return
-		}
+		k.scratch.release()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err != nil { // it may hold what the run had
@@ -73,30 +75,39 @@ func (s *Stage) run(x *Execution, part, parts int) (err error) {
 		}
 		s.idle = append(s.idle, k)
 	}()
-	if k, err = s.take(); err != nil {
-		return err
-	}
 	return k.run(x, s, part, parts)
 }
 
-// take gives compiled code that nobody uses.
-func (s *Stage) take() (*compiled, error) {
-	s.mu.Lock()
-	if n := len(s.idle); n > 0 {
-		k := s.idle[n-1]
-		s.idle = s.idle[:n-1]
-		s.mu.Unlock()
+// take gives compiled code that nobody uses, with its scratch.
+func (s *Stage) take() (k *compiled, err error) {
+	if k := s.takeIdle(); k != nil {
 		return k, nil
 	}
-	s.mu.Unlock()
-	k, err := s.compile()
-	if err != nil {
+	mem := acquire()
+	defer func() {
+		if k == nil {
+			mem.release()
+		}
+	}()
+	if k, err = s.compile(mem); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bytes += k.bytes
 	return k, nil
+}
+
+func (s *Stage) takeIdle() *compiled {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, k := range s.idle {
+		if k.scratch.tryAcquire() {
+			s.idle = slices.Delete(s.idle, i, i+1)
+			return k
+		}
+	}
+	return nil
 }
 
 // cut restricts it to a part of the points: a range of the spatial axis with the

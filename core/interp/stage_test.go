@@ -25,14 +25,14 @@ func alongEach(t *testing.T, p *ir.Program, args []*tensor.Tensor, check func(re
 	s := c.Stages[0]
 	lanes := []int{-1}
 	if len(s.AllAxes()) > 0 {
-		lanes = s.newCompiler().laneAxes()
+		lanes = s.newCompiler(acquire()).laneAxes()
 	}
 	for _, lane := range lanes {
 		results := run(t, p, args...) // along the axis that is best
 		for _, r := range results {
 			clear(r.Bytes())
 		}
-		k, err := s.newCompiler().along(lane)
+		k, err := s.newCompiler(acquire()).along(lane)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +247,7 @@ func TestReshapeIsFlat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := code.Stages[0].newCompiler()
+	c := code.Stages[0].newCompiler(acquire())
 	f := c.loadForm(load)
 	if len(f.terms) != 2 || f.factor(0) != 4 && f.factor(1) != 4 {
 		t.Errorf("the address is %+v", f)

@@ -54,7 +54,7 @@ type codeID struct {
 	bind   string
 }
 
-const maxCodeBytes = 64 << 20
+const maxCodeBytes = 16 << 20
 
 func (c *codes) get(d *Device, kernel string, p *ir.Program, bind []int64) (*code, error) {
 	var room [128]byte
