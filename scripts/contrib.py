@@ -66,6 +66,10 @@ def quantized(c):
         c(f"nbits_{k}_{bits}_bias", "MatMulNBits", [a, b, scales, None, None, f(n)], **common)
     index = (np.arange(64) * 7 % 2).astype(np.int32)
     c("nbits_index", "MatMulNBits", [f(2, 64), u8(6, 2, 16), f(6, 2), None, index], K=64, N=6, bits=4, block_size=32)
+    at = np.array([[4, 0], [-1, 2]])
+    c("gatherblock", "GatherBlockQuantized", [u8(5, 32), at, f(5, 4)], block_size=16)
+    c("gatherblock_zero", "GatherBlockQuantized", [u8(5, 32), at, f(5, 4), u8(5, 2)], block_size=16)
+    c("gatherblock_8", "GatherBlockQuantized", [u8(5, 32), at, f(5, 2), u8(5, 2)], block_size=16, bits=8)
     x, y = [u8(2, 3, 4), s(0.1), z(120)], [u8(3, 1), s(0.02), z(3)]
     for op in ("QLinearAdd", "QLinearMul"):
         c(op.lower(), op, x + y + [s(0.15), z(100)])
@@ -137,6 +141,9 @@ def attention(c):
     c("attention_lengths", "Attention", [x, w, b, i32(1, 3)], num_heads=2)
     c("attention_past", "Attention", [x, w, b, None, f(2, 2, 2, 5, 4)], num_heads=2, outputs=(0, 1), unidirectional=1)
     c("attention_sizes", "Attention", [x, f(6, 28), f(28)], num_heads=2, qkv_hidden_sizes=[8, 8, 12])
+    q = [u8(2, 3, 6), i8(6, 24), b, s(0.02), s(0.01)]
+    c("qattention", "QAttention", q + [None, z(120), np.array(3, np.int8)], num_heads=2)
+    c("qattention_past", "QAttention", q + [np.array([[1] * 8, [0] * 3 + [1] * 5], np.int32), z(120), np.array(3, np.int8), f(2, 2, 2, 5, 4)], num_heads=2, outputs=(0, 1), unidirectional=1)
     cos, sin = f(10, 2), f(10, 2)
     at = np.array([[1, 2, 3], [4, 5, 6]])
     c("rotary", "RotaryEmbedding", [f(2, 3, 8), at, cos, sin])

@@ -40,7 +40,11 @@ func (x composition) padding(i int, total sym.Expr) (*ir.Value, error) {
 		return nil, x.Unsupported("a mask %s", x.Tensor(i))
 	}
 	number := func(v float64) *ir.Value {
-		t := tensor.New(x.DType(0))
+		d := x.DType(0)
+		if d.IsInt() {
+			d = tensor.F32 // of a quantized input
+		}
+		t := tensor.New(d)
 		t.SetFloat(0, v)
 		return x.b.Const(t)
 	}
@@ -146,8 +150,7 @@ var MultiHeadAttention = composed(&ir.OpDef{
 	}),
 })
 
-// MicrosoftAttention projects its input to queries, keys and values, and attends. A cache
-// holds keys and values in one tensor.
+// MicrosoftAttention projects its input to queries, keys and values, and attends.
 var MicrosoftAttention = composed(&ir.OpDef{
 	Name: "com.microsoft.Attention", Since: since(1), Doc: "projections and attention of several heads",
 	In: ops(in("input", "T", floats), in("weights", "T", floats), opt("bias", "T", floats), opt("mask_index", "", indices[:1]), opt("past", "T", floats),
@@ -162,37 +165,68 @@ var MicrosoftAttention = composed(&ir.OpDef{
 		if x.Rank(0) != 3 || x.Rank(1) != 2 {
 			return nil, x.Errorf("an input %s and weights %s", x.Tensor(0), x.Tensor(1))
 		}
-		third := x.Dims(1)[1].FloorDiv(sym.Const(3))
-		sizes := []sym.Expr{third, third, third}
-		for i, n := range x.IntList("qkv_hidden_sizes") {
-			if i < 3 && n > 0 {
-				sizes[i] = sym.Const(n)
-			}
-		}
-		qkv := x.b.OpN(3, "onnx.Split", []*ir.Value{x.plus(x.op("MatMul", x.args[0], x.args[1]), 2), x.b.Dims(sizes...)}, ir.MakeAttrs("axis", -1))
-		total := x.Dims(0)[1]
-		var past [2]*ir.Value
-		if x.Has(4) {
-			if x.Rank(4) != 5 {
-				return nil, x.Errorf("a cache %s", x.Tensor(4))
-			}
-			total = total.Add(x.Dims(4)[3])
-			for i := range past {
-				past[i] = x.op("Gather", x.args[4], x.scalar(int64(i)))
-			}
-		}
-		mask, err := x.padding(3, total)
-		if err != nil {
-			return nil, err
-		}
-		y := x.attention(qkv[0], qkv[1], qkv[2], past[0], past[1], x.Int("num_heads"), mask, x.arg(5))
-		out := []*ir.Value{y[0], nil}
-		if x.Wants(1) {
-			out[1] = x.b.Op("onnx.Concat", []*ir.Value{x.op("Unsqueeze", y[1], x.b.Ints(0)), x.op("Unsqueeze", y[2], x.b.Ints(0))}, "axis", 0)
-		}
-		return out, nil
+		y := x.op("MatMul", x.args[0], x.args[1])
+		return x.projected(x.plus(y, 2), 3, 4, 5)
 	}),
 })
+
+// QAttention is Attention of a quantized input and quantized weights.
+var QAttention = composed(&ir.OpDef{
+	Name: "com.microsoft.QAttention", Since: since(1), Doc: "projections of quantized tensors and attention of several heads",
+	In: ops(in("input", "T1", bytes8), in("weight", "T2", bytes8), in("bias", "T3", floats), in("input_scale", "T3", floats), in("weight_scale", "T3", floats),
+		opt("mask_index", "", indices[:1]), opt("input_zero_point", "T1", bytes8), opt("weight_zero_point", "T2", bytes8), opt("past", "T3", floats)),
+	Out:   ops(in("output", "T3", floats), opt("present", "T3", floats)),
+	Attrs: append([]ir.AttrDef{attr("do_rotary", 0), attr("past_present_share_buffer", 0)}, contribAttention...),
+	Expand: expand(func(x composition) ([]*ir.Value, error) {
+		if x.Flag("do_rotary") || x.Flag("past_present_share_buffer") {
+			return nil, x.Unsupported("do_rotary, or a cache that is longer than what it holds")
+		}
+		if x.Rank(0) != 3 || x.Rank(1) != 2 || x.DType(2) != tensor.F32 {
+			return nil, x.Errorf("an input %s, weights %s and a bias %s", x.Tensor(0), x.Tensor(1), x.Tensor(2))
+		}
+		y := dequantizedProduct(x.b, x.args[0], x.args[1], x.args[3], x.args[4], x.arg(6), x.arg(7), x.args[2])
+		return x.projected(y[0], 5, 8, -1)
+	}),
+})
+
+// projected is the attention of queries, keys and values that stand beside each other in the
+// last dim. mask, past and bias are operands; a cache holds keys and values in one tensor.
+func (x composition) projected(qkv *ir.Value, mask, past, bias int) ([]*ir.Value, error) {
+	d := x.dims(qkv)
+	third := d[2].FloorDiv(sym.Const(3))
+	sizes := []sym.Expr{third, third, third}
+	for i, n := range x.IntList("qkv_hidden_sizes") {
+		if i < 3 && n > 0 {
+			sizes[i] = sym.Const(n)
+		}
+	}
+	parts := x.b.OpN(3, "onnx.Split", []*ir.Value{qkv, x.b.Dims(sizes...)}, ir.MakeAttrs("axis", -1))
+	total := d[1]
+	var cache [2]*ir.Value
+	if x.Has(past) {
+		if x.Rank(past) != 5 {
+			return nil, x.Errorf("a cache %s", x.Tensor(past))
+		}
+		total = total.Add(x.Dims(past)[3])
+		for i := range cache {
+			cache[i] = x.op("Gather", x.args[past], x.scalar(int64(i)))
+		}
+	}
+	padding, err := x.padding(mask, total)
+	if err != nil {
+		return nil, err
+	}
+	var scores *ir.Value
+	if bias >= 0 {
+		scores = x.arg(bias)
+	}
+	y := x.attention(parts[0], parts[1], parts[2], cache[0], cache[1], x.Int("num_heads"), padding, scores)
+	out := []*ir.Value{y[0], nil}
+	if x.Wants(1) {
+		out[1] = x.b.Op("onnx.Concat", []*ir.Value{x.op("Unsqueeze", y[1], x.b.Ints(0)), x.op("Unsqueeze", y[2], x.b.Ints(0))}, "axis", 0)
+	}
+	return out, nil
+}
 
 // GroupQueryAttention attends causally to a cache and to new words, whose heads of keys and
 // values several heads of queries share. Operand seqlens_k has the number of words of each

@@ -138,6 +138,11 @@ func TestContribAttention(t *testing.T) {
 	cache := shaped(f32(0, 12), 2, 1, 1, 1, 1)
 	check(t, ms+"Attention", head, list(x, w, nil, nil, cache), shaped(f32(6, 6, 6), 1, 3, 1), shaped(f32(0, 0, 0, 0, 12, 2, 4, 6), 2, 1, 1, 4, 1))
 	check(t, ms+"Attention", low.With("qkv_hidden_sizes", []int64{1, 1, 1}), list(x, w, nil, i32([]int64{1, 3}, 0, 0, 1)), shaped(f32(6, 6, 6), 1, 3, 1))
+	bytes := tensor.Of([]uint8{1, 2, 3})
+	weights := tensor.Of([]int8{2, 0, 4})
+	check(t, ms+"QAttention", head, list(shaped(bytes, 1, 3, 1), shaped(weights, 1, 3), f32(0, 0, 1), tensor.Scalar[float32](1), tensor.Scalar[float32](0.5)), shaped(f32(5, 5, 5), 1, 3, 1))
+	check(t, ms+"QAttention", low, list(shaped(bytes, 1, 3, 1), shaped(weights, 1, 3), f32(0, 0, 0), tensor.Scalar[float32](1), tensor.Scalar[float32](0.5), i32([]int64{1, 3}, 0, 0, 1),
+		tensor.Scalar[uint8](1)), shaped(f32(4, 4, 4), 1, 3, 1))
 	refuse(t, ms+"Attention", head.With("do_rotary", int64(1)), list(x, w), "do_rotary")
 }
 

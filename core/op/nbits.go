@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -46,12 +48,8 @@ var MatMulNBits = ir.Register(&ir.OpDef{
 			ix := row.Mul(ir.IntLit(per)).Add(at)
 			return b.Load(b.In(i), unflatten(ix, c.Dims(i))...)
 		}
-		// bits reads integer number at of a row from bytes.
-		bits := func(i int, per int64, at *scalar) *scalar {
-			in := ir.IntLit(8 / m.bits) // integers in a byte
-			shift := at.Mod(in).Mul(ir.IntLit(m.bits)).To(tensor.U8)
-			x := ir.Binary(ir.OpShr, flat(i, per, at.FloorDiv(in)), shift)
-			return ir.Binary(ir.OpAnd, x, x.Const(float64(int64(1)<<m.bits-1)))
+		bits := func(i int, per int64, at *scalar) *scalar { // integer number at of a row
+			return unpacked(m.bits, at, func(at *scalar) *scalar { return flat(i, per, at) })
 		}
 		zero := ir.Lit(d, float64(int64(1)<<(m.bits-1)))
 		switch {
@@ -77,6 +75,14 @@ var MatMulNBits = ir.Register(&ir.OpDef{
 		return nil
 	},
 })
+
+// unpacked reads integer number at, of so many bits, from bytes that hold several.
+func unpacked(bits int64, at *scalar, load func(at *scalar) *scalar) *scalar {
+	in := ir.IntLit(8 / bits)
+	shift := at.Mod(in).Mul(ir.IntLit(bits)).To(tensor.U8)
+	x := ir.Binary(ir.OpShr, load(at.FloorDiv(in)), shift)
+	return ir.Binary(ir.OpAnd, x, x.Const(float64(int64(1)<<bits-1)))
+}
 
 // nbits are the sizes of a MatMulNBits.
 type nbits struct{ k, n, bits, block, blocks int64 }
@@ -110,4 +116,96 @@ func nbitsOf(c *call) (nbits, error) {
 		return m, c.Errorf("g_idx of shape %s for %d columns", ir.ShapeString(c.Dims(4)), m.k)
 	}
 	return m, nil
+}
+
+// GatherBlockQuantized is Gather of a tensor that is quantized in blocks along an axis, each
+// with a scale and a zero point. Bytes hold integers of so many bits, packed along the last
+// dim, whose zero point is half of their range where there is none.
+var GatherBlockQuantized = ir.Register(&ir.OpDef{
+	Name: "com.microsoft.GatherBlockQuantized", Since: since(1), Doc: "Gather of a tensor that is quantized in blocks",
+	In: ops(in("data", "T1", []tensor.DType{tensor.U8, tensor.I4, tensor.U4}), in("indices", "", indices), in("scales", "T2", scales),
+		opt("zero_points", "T1", []tensor.DType{tensor.U8, tensor.I4, tensor.U4})),
+	Out:   ops(in("output", "T2", scales)),
+	Attrs: attrs(attr("bits", 4), attr("block_size", 128), attr("gather_axis", 0), attr("quantize_axis", 1)),
+	Deduce: func(c *call) error {
+		dims, a, q, err := blockQuantized(c)
+		if err != nil {
+			return err
+		}
+		blocks := slices.Clone(dims)
+		blocks[q] = dims[q].CeilDiv(sym.Const(c.Int("block_size")))
+		for i := 2; i <= 3 && c.Has(i); i++ {
+			want := slices.Clone(blocks)
+			if i == 3 {
+				want[len(want)-1] = packed(c, want[len(want)-1])
+			}
+			ok := c.Rank(i) == len(want)
+			for j := 0; ok && j < len(want); j++ {
+				ok = c.Syms.Equal(c.Dims(i)[j], want[j]) != sym.False
+			}
+			if !ok {
+				o, _ := c.Op.Operand(i)
+				return c.Errorf("operand %d (%s) has shape %s, it takes %s", i, o.Name, ir.ShapeString(c.Dims(i)), ir.ShapeString(want))
+			}
+		}
+		c.SetOut(0, c.DType(2), slices.Concat(dims[:a], c.Dims(1), dims[a+1:])...)
+		return nil
+	},
+	Body: func(c *call, b *ir.Body) error {
+		dims, a, q, err := blockQuantized(c)
+		if err != nil {
+			return err
+		}
+		axes := b.Axes(b.Out(0).Dims)
+		out, n := ir.Ix(axes), c.Rank(1)
+		at := slices.Concat(out[:a], []*scalar{wrapped(c, b, 1, out[a:a+n], dims[a])}, out[a+n:])
+		last, wide := len(at)-1, c.DType(2).Compute()
+		read := func(i int, at []*scalar) *scalar {
+			if c.DType(i) != tensor.U8 {
+				return b.Load(b.In(i), at...).To(wide)
+			}
+			return unpacked(c.Int("bits"), at[last], func(byte *scalar) *scalar {
+				return b.Load(b.In(i), append(slices.Clone(at[:last]), byte)...)
+			}).To(wide)
+		}
+		block := slices.Clone(at)
+		block[q] = at[q].FloorDiv(ir.IntLit(c.Int("block_size")))
+		x := read(0, at)
+		switch {
+		case c.Has(3):
+			x = x.Sub(read(3, block))
+		case c.DType(0) == tensor.U8:
+			x = x.Sub(x.Const(float64(int64(1) << (c.Int("bits") - 1))))
+		}
+		b.Map(b.Out(0), axes, x.Mul(b.Load(b.In(2), block...)))
+		return nil
+	},
+})
+
+// blockQuantized gives the dims of the tensor that a GatherBlockQuantized stands for, and
+// the axes that are gathered along and quantized along.
+func blockQuantized(c *call) (dims []sym.Expr, gather, quantize int, err error) {
+	dims = slices.Clone(c.Dims(0))
+	if gather, err = c.Axis(c.Int("gather_axis"), len(dims)); err != nil {
+		return
+	}
+	if quantize, err = c.Axis(c.Int("quantize_axis"), len(dims)); err != nil {
+		return
+	}
+	bits, last := c.Int("bits"), len(dims)-1
+	if c.Int("block_size") < 1 || gather == quantize || c.DType(0) == tensor.U8 && (bits != 2 && bits != 4 && bits != 8 || quantize != last) {
+		return nil, 0, 0, c.Errorf("bits %d, block_size %d, gather_axis %d, quantize_axis %d of %s", bits, c.Int("block_size"), gather, quantize, c.Tensor(0))
+	}
+	if c.DType(0) == tensor.U8 {
+		dims[last] = dims[last].Mul(sym.Const(8 / bits))
+	}
+	return dims, gather, quantize, nil
+}
+
+// packed is the length of a last dim in the bytes of a GatherBlockQuantized.
+func packed(c *call, d sym.Expr) sym.Expr {
+	if c.DType(0) != tensor.U8 {
+		return d
+	}
+	return d.CeilDiv(sym.Const(8 / c.Int("bits")))
 }

@@ -50,3 +50,23 @@ func TestMatMulNBits(t *testing.T) {
 	refuse(t, name, form, list(x, b, f32(1)), "it takes 4 elements")
 	refuse(t, name, form, list(x, b, scales, nil, as(tensor.I32, ints(1), 1)), "g_idx of shape [1]")
 }
+
+func TestGatherBlockQuantized(t *testing.T) {
+	const name = ms + "GatherBlockQuantized"
+	// Two rows of six integers of four bits, in blocks of four.
+	data := shaped(tensor.Of([]uint8{0x98, 0xa8, 0x79, 0x08, 0x88, 0x8f}), 2, 3)
+	scales := shaped(f32(1, 10, 1, 100), 2, 2)
+	form := attrs("block_size", 4)
+	rows := [2][]float32{{0, 1, 0, 2, 10, -10}, {0, -8, 0, 0, 700, 0}}
+	both := shaped(f32(append(rows[1], rows[0]...)...), 2, 6)
+	equals(t, name, form, list(data, ints(1, 0), scales), both)
+	equals(t, name, form, list(data, ints(-1, 0), scales), both)
+	equals(t, name, form, list(data, shaped(ints(1)), scales), f32(rows[1]...))
+	equals(t, name, form, list(data, ints(0), scales, shaped(tensor.Of([]uint8{0x98, 0x88}), 2, 1)), shaped(f32(0, 1, 0, 2, 0, -20), 1, 6))
+	u4 := as(tensor.U4, ints(1, 2, 3, 15), 2, 2)
+	equals(t, name, attrs("block_size", 2), list(u4, ints(1), shaped(f32(1, 2), 2, 1)), shaped(f32(6, 30), 1, 2))
+	// Quantized along the rows, gathered along the columns.
+	equals(t, name, attrs("block_size", 2, "quantize_axis", 0, "gather_axis", 1), list(u4, ints(1), shaped(f32(1, 2), 1, 2), as(tensor.U4, ints(0, 1), 1, 2)), shaped(f32(2, 28), 2, 1))
+	refuse(t, name, form, list(data, ints(0), shaped(f32(1), 1, 1)), "it takes [2, 2]")
+	refuse(t, name, attrs("quantize_axis", 0), list(data, ints(0), scales), "quantize_axis 0")
+}
