@@ -392,3 +392,95 @@ func TestSessionOfExports(t *testing.T) {
 		})
 	}
 }
+
+// The voice detector keeps a state of one size, which is handed over.
+func TestSessionOfVoices(t *testing.T) {
+	models := os.Getenv("PITOPT_MODELS")
+	if models == "" {
+		t.Skip("PITOPT_MODELS names no folder of models")
+	}
+	m, err := pitopt.Load(filepath.Join(models, "silero_vad", "model.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	s := open(t, m, pitopt.Carry("state", "stateN", "", 0))
+	state := tensor.New(tensor.F32, 2, 1, 128)
+	for i := range 6 {
+		x := tensor.New(tensor.F32, 1, 576)
+		for j := range x.Len() {
+			x.SetFloat(j, math.Sin(float64(j*int64(i+3))/20)/3)
+		}
+		in := tensors{"input": x, "sr": tensor.Scalar(int64(16000))}
+		if i == 0 {
+			_, err := s.Run(context.Background(), in)
+			failed(t, err, diag.Run, `how large the state "state" is at first is not known`)
+			in["state"] = state
+		}
+		got, err := s.Run(context.Background(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in["state"] = state
+		want, err := m.Run(context.Background(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = want["stateN"]
+		near(t, fmt.Sprintf("the output of call %d", i), got["output"], want["output"])
+		has, err := s.State("stateN")
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, fmt.Sprintf("the state after call %d", i), has, state)
+	}
+}
+
+// A cache of all positions that are to come, written by an index, is handed over, too; so
+// is a sequence that grows, and what is in front of which something is put.
+func TestSessionOfOtherForms(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "forms.pit")
+	src := `module {
+  const @zero: [1] i64 = {0}
+  func @main(%x: [1, 2] f32, %at: [1, 1] i64, %cache: [8, 2] f32, %past: [p, 2] f32) -> ("sum": [2] f32, "cache.next": [8, 2] f32, "present": [p + 1, 2] f32) {
+    %next: [8, 2] f32 = onnx.ScatterND(%cache, %at, %x)
+    %present: [p + 1, 2] f32 = onnx.Concat(%x, %past) {axis = 0}
+    %a: [2] f32 = onnx.ReduceSum(%next, @zero) {keepdims = 0}
+    %b: [2] f32 = onnx.ReduceSum(%present, @zero) {keepdims = 0}
+    %sum: [2] f32 = onnx.Mul(%a, %b)
+    return %sum, %next, %present
+  }
+}`
+	if err := os.WriteFile(path, []byte(src), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"cpu", "interp"} {
+		var notes []string
+		m, err := pitopt.Load(path, pitopt.Target(target), pitopt.Observe(pitopt.Observer{Note: func(_, msg string) { notes = append(notes, msg) }}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		s := open(t, m, pitopt.Carry("cache", "cache.next", "", 0), pitopt.Carry("past", "present", "p", 3))
+		if len(notes) != 1 || !strings.Contains(notes[0], `the state "past" is not appended to in place`) {
+			t.Errorf("the notes are %q", notes)
+		}
+		for i := range int64(3) {
+			got, err := s.Run(context.Background(), tensors{"x": tensor.Of([]float32{float32(i + 1), 10}, 1, 2), "at": tensor.Of([]int64{i + 2}, 1, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := float32((i + 1) * (i + 2) / 2)
+			equal(t, got["sum"], tensor.Of([]float32{n * n, float32(100 * (i + 1) * (i + 1))}))
+			if s.Length("p") != i+1 || s.Appended() != 0 {
+				t.Errorf("the length is %d, %d bytes were appended", s.Length("p"), s.Appended())
+			}
+		}
+		present, _ := s.State("present")
+		equal(t, present, tensor.Of([]float32{3, 10, 2, 10, 1, 10}, 3, 2))
+		cache, _ := s.State("cache")
+		equal(t, cache, tensor.Of([]float32{0, 0, 0, 0, 1, 10, 2, 10, 3, 10, 0, 0, 0, 0, 0, 0}, 8, 2))
+		_, err = s.Run(context.Background(), tensors{"x": tensor.New(tensor.F32, 1, 2), "at": tensor.New(tensor.I64, 1, 1)})
+		failed(t, err, diag.Run, `the state "past" is full: it has room for 3, and is 4 now`)
+	}
+}
