@@ -103,7 +103,7 @@ func (a *arena) slab(size int64) ([]byte, error) {
 	if err := a.reserve(size); err != nil {
 		return nil, err
 	}
-	b, err := a.pool.get(size)
+	b, err := a.pool.lend(size)
 	if err != nil {
 		a.unreserve(size)
 		return nil, err

@@ -9,8 +9,9 @@ import (
 )
 
 // Pool keeps memory between runs, so that a run like the one before takes none from Go.
-// Concurrent runs share it. What it keeps and what is in use is together at most twice
-// what was in use at the same time before.
+// Concurrent runs share it. What it keeps and what is in use is together at most what was in
+// use at the same time before and a quarter more, so that memory does not grow after the
+// largest runs.
 type Pool struct {
 	mu   sync.Mutex
 	free map[int][][]byte // by class, each of the size of its class
@@ -31,11 +32,22 @@ func class(n int64) (c int, size int64) {
 // octave is the distance between the class of a size and that of twice the size.
 const octave = 8
 
-// get gives n bytes that may hold anything: what is kept of the class or of one up to
-// twice as large, else new memory. Their capacity is the size of a class.
-func (p *Pool) get(n int64) ([]byte, error) {
+// maxClass is above the class of any size.
+const maxClass = 64 * octave
+
+// get gives n bytes that may hold anything: what is kept of the class or of one up to twice
+// as large, else new memory. Their capacity is the size of a class.
+func (p *Pool) get(n int64) ([]byte, error) { return p.find(n, octave) }
+
+// lend is get of bytes that come back when the run ends, at the latest: they may be part of
+// the largest piece that is kept.
+func (p *Pool) lend(n int64) ([]byte, error) { return p.find(n, maxClass) }
+
+// find takes what is kept of the class of n bytes or of one that is not further away, the
+// smallest one that there is, or new memory.
+func (p *Pool) find(n int64, away int) ([]byte, error) {
 	c, size := class(n)
-	if b := p.take(c); b != nil {
+	if b := p.take(c, away); b != nil {
 		return b[:n], nil
 	}
 	t, err := tensor.Make(tensor.U8, []int64{size})
@@ -46,21 +58,24 @@ func (p *Pool) get(n int64) ([]byte, error) {
 	defer p.mu.Unlock()
 	p.count(size)
 	for k := range p.free { // what is kept makes room
-		for p.used+p.idle > 2*p.peak && p.pop(k) != nil {
+		for p.used+p.idle > p.most() && p.pop(k) != nil {
 		}
 	}
 	return t.Bytes()[:n], nil
 }
+
+// most is what may be kept and in use together.
+func (p *Pool) most() int64 { return p.peak + p.peak/4 }
 
 func (p *Pool) count(size int64) {
 	p.used += size
 	p.peak = max(p.peak, p.used)
 }
 
-func (p *Pool) take(c int) []byte {
+func (p *Pool) take(c, away int) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for k := c; k <= c+octave; k++ {
+	for k := c; k <= c+away; k++ {
 		if b := p.pop(k); b != nil {
 			p.count(int64(len(b)))
 			return b

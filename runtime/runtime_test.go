@@ -261,8 +261,8 @@ func TestLoopsNeedNoMoreMemory(t *testing.T) {
 	}
 }
 
-// A pool keeps what a run like the last one needs, and not more than twice what was in
-// use at the same time, whatever sizes come.
+// A pool keeps what a run like the last one needs, and not more than a quarter above
+// what was in use at the same time, whatever sizes come.
 func TestPoolIsBounded(t *testing.T) {
 	x := open(t, chain)
 	run(t, x, ramp(1000))
