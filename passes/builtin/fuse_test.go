@@ -11,6 +11,8 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/core/text"
+	"github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
 // A layer of BERT in the operators that exporters write for it: no operator says softmax,
@@ -154,4 +156,133 @@ func TestBertLayer(t *testing.T) {
 			t.Errorf("%v: %v", size, err)
 		}
 	}
+}
+
+// TestFuseRandomLayers draws what layers are made of, with heads that are split off, moved
+// and put together again, values that several read, and products of one factor, and holds
+// the fused module against the module before.
+func TestFuseRandomLayers(t *testing.T) {
+	modules, fused := 300, 0
+	if testing.Short() {
+		modules = 50
+	}
+	for seed := range uint64(modules) {
+		before := drawLayers(t, seed)
+		after := drawLayers(t, seed)
+		if _, err := runPasses(after, []casePass{{name: "fold-constants"}, {name: "deduce"}, {name: "simplify"}, {name: "decompose"}, {name: "legalize"}}); err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, text.String(before))
+		}
+		calls := len(after.Main().Stmts)
+		if _, err := runPasses(after, []casePass{{name: "fuse"}}); err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, text.String(after))
+		}
+		fused += calls - len(after.Main().Stmts)
+		x, err := runtime.Load(after, cpu.New(2), runtime.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rand.New(rand.NewPCG(seed, 3))
+		for _, size := range [][2]int64{{1 + r.Int64N(3), 1 + r.Int64N(6)}, {1, 1}, {r.Int64N(2), 3}} {
+			in := tensor.New(tensor.F32, size[0], size[1], 8)
+			for i := range in.Len() {
+				in.SetFloat(i, r.NormFloat64())
+			}
+			args := []tensor.Value{in}
+			want, err := interp.Run(context.Background(), before, args, interp.Options{})
+			if err != nil {
+				t.Fatalf("seed %d: before: %v\n%s", seed, err, text.String(before))
+			}
+			got, err := interp.Run(context.Background(), after, args, interp.Options{})
+			if err = compare(got, want, err); err != nil {
+				t.Fatalf("seed %d, %v: %v\n%s\n%s", seed, size, err, text.String(before), text.String(after))
+			}
+			got, err = x.Run(context.Background(), args)
+			if err = compare(got, want, err); err != nil {
+				t.Fatalf("seed %d, %v: on the device: %v\n%s", seed, size, err, text.String(after))
+			}
+		}
+	}
+	if fused < 3*modules {
+		t.Errorf("of %d modules %d statements went away: they are no good", modules, fused)
+	}
+}
+
+// drawLayers draws a function of x: [b, s, 8].
+func drawLayers(t *testing.T, seed uint64) *ir.Module {
+	r := rand.New(rand.NewPCG(seed, 7))
+	m := ir.NewModule("")
+	f := &ir.Func{Name: "main"}
+	m.Funcs = []*ir.Func{f}
+	b := ir.NewBuilder(m, f)
+	ty, err := text.ParseType("[b, s, 8] f32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	weight := func(dims ...int64) *ir.Value {
+		w := tensor.New(tensor.F32, dims...)
+		for i := range w.Len() {
+			w.SetFloat(i, r.NormFloat64()/3)
+		}
+		return b.Const(w)
+	}
+	flat := []*ir.Value{b.Param("x", ty)} // [b, s, 8]
+	var heads, rows []*ir.Value           // [b, 2, s, 4], [b, s, 1]
+	pick := func(list []*ir.Value) *ir.Value { return list[len(list)-1-r.IntN(min(len(list), 4))] }
+	op := func(name string, args []*ir.Value, attrs ...any) *ir.Value { return b.Op("onnx."+name, args, attrs...) }
+	args := func(v ...*ir.Value) []*ir.Value { return v }
+	for range 6 + r.IntN(14) {
+		x := pick(flat)
+		switch r.IntN(12) {
+		case 0:
+			flat = append(flat, op("MatMul", args(x, weight(8, 8))))
+		case 1:
+			flat = append(flat, op("Add", args(x, weight(8))))
+		case 2:
+			flat = append(flat, op([]string{"Add", "Mul", "Sub"}[r.IntN(3)], args(x, pick(flat))))
+		case 3:
+			flat = append(flat, op([]string{"Tanh", "Relu", "Sigmoid", "Abs"}[r.IntN(4)], args(x)))
+		case 4:
+			rows = append(rows, op([]string{"ReduceMean", "ReduceMax", "ReduceSum"}[r.IntN(3)], args(x, b.Ints(-1))))
+		case 5:
+			if len(rows) > 0 {
+				flat = append(flat, op([]string{"Sub", "Mul", "Add"}[r.IntN(3)], args(x, pick(rows))))
+			}
+		case 6, 7:
+			split := op("Reshape", args(x, b.Ints(0, 0, 2, 4)))
+			heads = append(heads, op("Transpose", args(split), "perm", []int64{0, 2, 1, 3}))
+		case 8:
+			if len(heads) > 1 {
+				k := op("Transpose", args(pick(heads)), "perm", []int64{0, 1, 3, 2})
+				scores := op("Mul", args(op("MatMul", args(pick(heads), k)), weight()))
+				heads = append(heads, op("MatMul", args(op("Softmax", args(scores)), pick(heads))))
+			}
+		case 9:
+			if len(heads) > 0 {
+				o := op("Transpose", args(pick(heads)), "perm", []int64{0, 2, 1, 3})
+				flat = append(flat, op("Reshape", args(o, b.Ints(0, 0, 8))))
+			}
+		case 10: // as one list of tokens
+			two := op("Reshape", args(x, b.Ints(-1, 8)))
+			y := op("Gemm", args(two, weight(8, 8), weight(8)))
+			flat = append(flat, op("Reshape", args(y, op("Shape", args(x)))))
+		case 11:
+			half := op("Slice", args(x, b.Ints(0), b.Ints(4), b.Ints(2)))
+			other := op("Slice", args(x, b.Ints(4), b.Ints(8), b.Ints(2)))
+			flat = append(flat, op("Concat", args(op("Neg", args(other)), half), "axis", 2))
+		}
+	}
+	results := []*ir.Value{flat[len(flat)-1]}
+	for _, list := range [][]*ir.Value{flat, heads, rows} {
+		if len(list) > 0 && r.IntN(2) == 0 {
+			results = append(results, pick(list))
+		}
+	}
+	b.Return(results...)
+	for i := range results {
+		f.ResultNames = append(f.ResultNames, fmt.Sprint("y", i))
+	}
+	if err := b.Err(); err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	return m
 }
