@@ -98,7 +98,7 @@ var SoftmaxCrossEntropyLoss = ir.Register(&ir.OpDef{
 	Attrs:  lossAttrs,
 	Deduce: deduceLoss,
 	Body: func(c *call, b *ir.Body) error {
-		e := newExponentials(b, b.In(0), 1)
+		e := newExponentials(b, b.In(0), 1, false)
 		if c.Wants(1) {
 			axes := b.Axes(c.Dims(0))
 			b.Map(b.Out(1), axes, e.logSoftmax(b, ir.Ix(axes)))

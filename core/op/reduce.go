@@ -288,7 +288,7 @@ func keepsShape(c *call) error {
 }
 
 // softmax registers a function over one axis of exponentials.
-func softmax(name, doc string, at func(*exponentials, *ir.Body, []*scalar) *scalar) *ir.OpDef {
+func softmax(name, doc string, keep bool, at func(*exponentials, *ir.Body, []*scalar) *scalar) *ir.OpDef {
 	return ir.Register(&ir.OpDef{
 		Name: name, Since: since(1, 11, 13), Doc: doc,
 		In: ops(in("input", "T", floats)), Out: ops(in("output", "T", floats)),
@@ -299,7 +299,7 @@ func softmax(name, doc string, at func(*exponentials, *ir.Body, []*scalar) *scal
 			if err != nil {
 				return err
 			}
-			e := newExponentials(b, b.In(0), a)
+			e := newExponentials(b, b.In(0), a, keep)
 			out := b.Axes(b.In(0).Dims)
 			b.Map(b.Out(0), out, at(e, b, ir.Ix(out)))
 			return nil
@@ -311,14 +311,28 @@ func softmax(name, doc string, at func(*exponentials, *ir.Body, []*scalar) *scal
 // their sum along it.
 type exponentials struct {
 	x, max, sum *ir.Buffer
+	kept        *ir.Buffer // the exponentials; nil where they are computed when they are asked for
 	axis        int
 }
 
-func newExponentials(b *ir.Body, x *ir.Buffer, axis int) *exponentials {
+// newExponentials computes them once where they are kept: that costs less than to compute
+// them for the sum and again.
+func newExponentials(b *ir.Body, x *ir.Buffer, axis int, keep bool) *exponentials {
 	e := &exponentials{x: x, axis: axis}
 	e.max = alongAxis(b, x.Dims, axis, ir.Max, func(ix []*scalar) *scalar { return b.Load(x, ix...) })
-	e.sum = alongAxis(b, x.Dims, axis, ir.Sum, func(ix []*scalar) *scalar { return e.shifted(b, ix).Exp() })
+	if keep {
+		all := b.Axes(x.Dims)
+		e.kept = b.Mapped(all, e.exp(b, ir.Ix(all)))
+	}
+	e.sum = alongAxis(b, x.Dims, axis, ir.Sum, func(ix []*scalar) *scalar { return e.exp(b, ix) })
 	return e
+}
+
+func (e *exponentials) exp(b *ir.Body, ix []*scalar) *scalar {
+	if e.kept != nil {
+		return ir.Load(e.kept, ix...)
+	}
+	return e.shifted(b, ix).Exp()
 }
 
 func (e *exponentials) shifted(b *ir.Body, ix []*scalar) *scalar {
@@ -327,7 +341,7 @@ func (e *exponentials) shifted(b *ir.Body, ix []*scalar) *scalar {
 
 // softmax is the share that an element's exponential has in the sum.
 func (e *exponentials) softmax(b *ir.Body, ix []*scalar) *scalar {
-	return e.shifted(b, ix).Exp().Div(ir.Load(e.sum, without(ix, e.axis)...))
+	return e.exp(b, ix).Div(ir.Load(e.sum, without(ix, e.axis)...))
 }
 
 // logSoftmax is the logarithm of softmax.
@@ -346,8 +360,8 @@ func alongAxis(b *ir.Body, dims []sym.Expr, a int, m ir.Monoid, e func(ix []*sca
 }
 
 var (
-	Softmax    = softmax("onnx.Softmax", "exponentials, normalised along an axis", (*exponentials).softmax)
-	LogSoftmax = softmax("onnx.LogSoftmax", "logarithm of softmax", (*exponentials).logSoftmax)
+	Softmax    = softmax("onnx.Softmax", "exponentials, normalised along an axis", true, (*exponentials).softmax)
+	LogSoftmax = softmax("onnx.LogSoftmax", "logarithm of softmax", false, (*exponentials).logSoftmax)
 )
 
 // Hardmax is 1 at the first maximum along an axis, 0 elsewhere.
