@@ -76,9 +76,10 @@ func (x *raiser) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
 		}
 	}
 	x.d = x.Deducer
+	root := x.root(s)
 	for _, r := range x.rules {
 		mark := b.Mark()
-		v := x.apply(b, r, s)
+		v := x.apply(b, r, s, root)
 		if v == nil || sameStmt(v.Def, s) {
 			b.Reset(mark)
 			continue
@@ -90,10 +91,9 @@ func (x *raiser) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
 	return nil, false, nil
 }
 
-// apply gives the value that takes the place of a statement's result, nil where the rule
-// does not fit.
-func (x *raiser) apply(b *ir.Builder, r *rule, s *ir.Stmt) *ir.Value {
-	root := x.root(s)
+// apply gives the value that takes the place of a statement's result, whose term is root;
+// nil where the rule does not fit.
+func (x *raiser) apply(b *ir.Builder, r *rule, s *ir.Stmt, root *term) *ir.Value {
 	if root == nil || r.op != root.op || r.kind != root.kind {
 		return nil
 	}
