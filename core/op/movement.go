@@ -61,62 +61,76 @@ func permutation(c *ir.Call) ([]int, error) {
 var Concat = ir.Register(&ir.OpDef{
 	Name: "onnx.Concat", Since: since(1, 4, 11, 13), Doc: "joins tensors along an axis",
 	In: ops(variadic("inputs", "T", anyTensor)), Out: ops(in("concat_result", "T", anyTensor)),
-	Attrs: attrs(attrReq("axis", int64(0))),
-	Deduce: func(c *ir.Call) error {
-		if len(c.In) == 0 {
-			return c.Errorf("it needs at least one operand")
-		}
-		axis, err := c.Axis(c.Int("axis"), c.Rank(0))
-		if err != nil {
-			return err
-		}
-		out := append([]sym.Expr(nil), c.Dims(0)...)
-		for i := 1; i < len(c.In); i++ {
-			d := c.Dims(i)
-			if len(d) != len(out) {
-				return c.Errorf("operands of rank %d and %d", len(out), len(d))
-			}
-			for j := range d {
-				switch {
-				case j == axis:
-					out[j] = out[j].Add(d[j])
-				case c.Syms.Equal(out[j], d[j]) == sym.False:
-					return c.Errorf("dim %d is %s in one operand, %s in another", j, out[j], d[j])
-				default:
-					out[j] = simpler(out[j], d[j])
-				}
-			}
-		}
-		out[axis] = c.Syms.Simplify(out[axis])
-		c.SetOut(0, c.DType(0), out...)
-		return nil
-	},
-	Body: func(c *ir.Call, b *ir.Body) error {
-		axis, _ := c.Axis(c.Int("axis"), c.Rank(0))
-		axes := b.Axes(b.Out(0).Dims)
-		ends := make([]sym.Expr, len(c.In))
-		var end sym.Expr
-		for i := range c.In {
-			end = end.Add(c.Dims(i)[axis])
-			ends[i] = end
-		}
-		var e *ir.Scalar
-		for i := len(c.In) - 1; i >= 0; i-- {
-			ix := ir.Ix(axes)
-			if i > 0 {
-				ix[axis] = ix[axis].Sub(ir.SymVal(ends[i-1]))
-			}
-			x := ir.Load(b.In(i), ix...)
-			if e == nil {
-				e = x
-			} else {
-				e = ir.Guard(axes[axis].Ix().Lt(ir.SymVal(ends[i])), x, e)
-			}
-		}
-		b.Map(b.Out(0), axes, e)
-		return nil
-	},
+	Attrs:  attrs(attrReq("axis", int64(0))),
+	Deduce: concatDims,
+	Body:   concat,
 })
+
+// PitAppend puts what is new behind what a caller keeps from call to call, as Concat does: it
+// says what a model's cache is.
+var PitAppend = ir.Register(&ir.OpDef{
+	Name: "pit.Append", Doc: "what is new behind what is kept from call to call",
+	In: ops(in("past", "T", anyTensor), in("new", "T", anyTensor)), Out: ops(in("present", "T", anyTensor)),
+	Attrs:  attrs(attrReq("axis", int64(0))),
+	Deduce: concatDims,
+	Body:   concat,
+})
+
+func concatDims(c *ir.Call) error {
+	if len(c.In) == 0 {
+		return c.Errorf("it needs at least one operand")
+	}
+	axis, err := c.Axis(c.Int("axis"), c.Rank(0))
+	if err != nil {
+		return err
+	}
+	out := append([]sym.Expr(nil), c.Dims(0)...)
+	for i := 1; i < len(c.In); i++ {
+		d := c.Dims(i)
+		if len(d) != len(out) {
+			return c.Errorf("operands of rank %d and %d", len(out), len(d))
+		}
+		for j := range d {
+			switch {
+			case j == axis:
+				out[j] = out[j].Add(d[j])
+			case c.Syms.Equal(out[j], d[j]) == sym.False:
+				return c.Errorf("dim %d is %s in one operand, %s in another", j, out[j], d[j])
+			default:
+				out[j] = simpler(out[j], d[j])
+			}
+		}
+	}
+	out[axis] = c.Syms.Simplify(out[axis])
+	c.SetOut(0, c.DType(0), out...)
+	return nil
+}
+
+func concat(c *ir.Call, b *ir.Body) error {
+	axis, _ := c.Axis(c.Int("axis"), c.Rank(0))
+	axes := b.Axes(b.Out(0).Dims)
+	ends := make([]sym.Expr, len(c.In))
+	var end sym.Expr
+	for i := range c.In {
+		end = end.Add(c.Dims(i)[axis])
+		ends[i] = end
+	}
+	var e *ir.Scalar
+	for i := len(c.In) - 1; i >= 0; i-- {
+		ix := ir.Ix(axes)
+		if i > 0 {
+			ix[axis] = ix[axis].Sub(ir.SymVal(ends[i-1]))
+		}
+		x := ir.Load(b.In(i), ix...)
+		if e == nil {
+			e = x
+		} else {
+			e = ir.Guard(axes[axis].Ix().Lt(ir.SymVal(ends[i])), x, e)
+		}
+	}
+	b.Map(b.Out(0), axes, e)
+	return nil
+}
 
 // simpler gives the one of two dims that must be equal which says more: a constant,
 // else one with fewer symbols.

@@ -117,3 +117,41 @@ func rotaryOf(c *call) (r rotary, err error) {
 	r.half = c.Syms.Simplify(turned.FloorDiv(sym.Const(2)))
 	return r, nil
 }
+
+// PitRotaryEmbedding is RotaryEmbedding as exporters spell it: a pair is a feature of the
+// first half and that of the second, and cosines and sines, which broadcast to X, are there
+// for each feature.
+var PitRotaryEmbedding = ir.Register(&ir.OpDef{
+	Name: "pit.RotaryEmbedding", Doc: "turns pairs of features by angles that are given for each feature",
+	In:  ops(in("X", "T", floats), in("cos", "T", floats), in("sin", "T", floats)),
+	Out: ops(in("Y", "T", floats)),
+	Deduce: func(c *ir.Call) error {
+		x := c.Dims(0)
+		if len(x) == 0 || c.Syms.Divides(sym.Const(2), x[len(x)-1]) == sym.False {
+			return c.Errorf("the features of %s are no pairs", c.Tensor(0))
+		}
+		c.SetOut(0, c.DType(0), x...)
+		for i := 1; i <= 2; i++ {
+			if err := broadcastsTo(c, i, x); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+	Body: func(c *ir.Call, b *ir.Body) error {
+		X := b.In(0)
+		axes := b.Axes(X.Dims)
+		last := len(axes) - 1
+		feature, half := axes[last].Ix(), ir.SymVal(c.Syms.Simplify(X.Dims[last].FloorDiv(sym.Const(2))))
+		at := func(f *scalar) *scalar {
+			ix := ir.Ix(axes)
+			ix[last] = f
+			return b.Load(X, ix...)
+		}
+		first := feature.Lt(half)
+		turned := ir.Guard(first, at(feature.Add(half)).Neg(), at(feature.Sub(half)))
+		y := at(feature).Mul(b.LoadBcast(b.In(1), axes)).Add(turned.Mul(b.LoadBcast(b.In(2), axes)))
+		b.Map(b.Out(0), axes, y)
+		return nil
+	},
+})

@@ -19,8 +19,8 @@ func rewriteAttention(m *match) *ir.Value {
 		scale *= c
 	}
 	v := m.value("v")
-	out, _ := m.root.Results[0].Tensor()
-	if q == nil || k == nil || v == nil || !(scale >= 0) || math.IsInf(scale, 0) {
+	out, ok := m.root.Results[0].Tensor()
+	if !ok || q == nil || k == nil || v == nil || !(scale >= 0) || math.IsInf(scale, 0) {
 		return nil
 	}
 	mask := m.value("mask")
@@ -40,14 +40,17 @@ func rewriteAttention(m *match) *ir.Value {
 			mask = m.headed(mask)
 		}
 	}
-	if !m.attends(q, k, v, mask) {
+	if !m.attends(q, k, v) {
+		return nil
+	}
+	if q, mask, ok = m.together(q, k, mask); !ok {
 		return nil
 	}
 	args := []*ir.Value{q, k, v}
 	if mask != nil {
 		args = append(args, mask)
 	}
-	scale, ok := m.attr(scale)
+	scale, ok = m.attr(scale)
 	op, attrs := "onnx.Attention", ir.MakeAttrs("scale", scale)
 	if m.term("safe") != nil {
 		op, attrs = "pit.Attention", attrs.With("safe", int64(1))
@@ -82,7 +85,7 @@ func (m *match) headed(v *ir.Value) *ir.Value {
 
 // attends says whether operands are proved to be what attention takes: products of
 // matrices broadcast where it does not.
-func (m *match) attends(q, k, v, mask *ir.Value) bool {
+func (m *match) attends(q, k, v *ir.Value) bool {
 	tq, ok := q.Tensor()
 	tk, ok2 := k.Tensor()
 	tv, ok3 := v.Tensor()
@@ -91,25 +94,58 @@ func (m *match) attends(q, k, v, mask *ir.Value) bool {
 	}
 	syms := m.d.M.Syms
 	equal := func(a, b sym.Expr) bool { return syms.Equal(a, b) == sym.True }
-	if !equal(tq.Dims[0], tk.Dims[0]) || !equal(tq.Dims[0], tv.Dims[0]) || !equal(tk.Dims[1], tv.Dims[1]) ||
-		!equal(tk.Dims[2], tv.Dims[2]) || !equal(tq.Dims[3], tk.Dims[3]) || syms.Divides(tk.Dims[1], tq.Dims[1]) != sym.True {
-		return false
-	}
+	return equal(tq.Dims[0], tk.Dims[0]) && equal(tq.Dims[0], tv.Dims[0]) && equal(tk.Dims[1], tv.Dims[1]) &&
+		equal(tk.Dims[2], tv.Dims[2]) && equal(tq.Dims[3], tk.Dims[3]) &&
+		(equal(tq.Dims[1], tk.Dims[1]) || syms.Divides(tk.Dims[1], tq.Dims[1]) == sym.True)
+}
+
+// together gives queries and mask the dims that they have once they are added up. Attention
+// repeats a mask that has one row, or one for all heads, where that is known; what only a
+// run tells, since a model's declared shapes do not say that mask and tokens are of one
+// length, is repeated before.
+func (m *match) together(q, k, mask *ir.Value) (q2, mask2 *ir.Value, ok bool) {
 	if mask == nil {
-		return true
+		return q, nil, true
 	}
 	t, ok := mask.Tensor()
 	if !ok || t.Unranked || t.Rank() > 4 || t.Rank() == 0 {
-		return false
+		return nil, nil, false
 	}
+	tq, _ := q.Tensor()
+	tk, _ := k.Tensor()
 	scores := []sym.Expr{tq.Dims[0], tq.Dims[1], tq.Dims[2], tk.Dims[2]}
-	for i := range t.Dims {
-		d, want := t.Dims[t.Rank()-1-i], scores[3-i]
-		if !equal(d, want) && (i == 0 || !d.IsInt(1)) {
-			return false
+	dims := slices.Clone(t.Dims)
+	known := true
+	for i := range dims {
+		at, dim := len(dims)-1-i, 3-i
+		d, want := dims[at], scores[dim]
+		equal := m.d.M.Syms.Equal(d, want)
+		switch {
+		case equal == sym.True || dim < 3 && d.IsInt(1):
+		case equal == sym.False || dim < 2:
+			return nil, nil, false
+		case dim == 2:
+			dims[at] = m.d.M.Syms.Simplify(sym.Broadcast(d, want))
+			q = m.repeated(q, tq, []sym.Expr{tq.Dims[0], tq.Dims[1], dims[at], tq.Dims[3]})
+			known = false
+		default:
+			dims[at], known = want, false
 		}
 	}
-	return true
+	if !known {
+		mask = m.repeated(mask, t, dims)
+	}
+	return q, mask, true
+}
+
+// repeated broadcasts a value to dims.
+func (m *match) repeated(v *ir.Value, t ir.TensorType, dims []sym.Expr) *ir.Value {
+	m.checked = true
+	v = m.b.Op("onnx.Expand", []*ir.Value{v, m.b.Dims(dims...)})
+	if to := ir.TensorOf(t.DType, dims...); !m.d.Proves(v.Type, to) {
+		v = m.b.MatchCast(v, to)
+	}
+	return v
 }
 
 // unscaled gives what a value is a multiple of, by a number, looking through what only

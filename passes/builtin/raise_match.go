@@ -14,10 +14,14 @@ type match struct {
 	*terms
 	b     *ir.Builder
 	root  *ir.Stmt
+	given map[*ir.Value]bool  // results of functions
 	bound map[*term]*term     // what holes and shared parts of the pattern stand for
 	dims  map[string]sym.Expr // what symbols of the pattern's types stand for
 	names map[string]*term    // terms of the pattern by the names of its values
 	steps int                 // of the search, so far
+	// checked: what takes the root's place checks dims that it has not proved, and the result
+	// is of the root's type where that goes well.
+	checked bool
 }
 
 // maxSteps bounds the search for one match. Patterns have a handful of operands that can

@@ -37,9 +37,11 @@ var ruleFiles embed.FS
 
 // rewrites are what takes the place of patterns where it is more than operators in a row.
 var rewrites = map[string]func(m *match) *ir.Value{
+	"append":              rewriteAppend,
 	"attention":           rewriteAttention,
 	"layer-normalization": rewriteLayerNormalization,
 	"rms-normalization":   rewriteRMSNormalization,
+	"rotary-embedding":    rewriteRotaryEmbedding,
 	"swish":               rewriteSwish,
 }
 
