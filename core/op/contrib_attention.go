@@ -236,14 +236,15 @@ var GroupQueryAttention = composed(&ir.OpDef{
 	Name: "com.microsoft.GroupQueryAttention", Since: since(1), Doc: "causal attention to a cache, with fewer heads of keys than of queries",
 	In: ops(in("query", "T", floats), opt("key", "T", floats), opt("value", "T", floats), opt("past_key", "T", floats), opt("past_value", "T", floats),
 		in("seqlens_k", "", indices[:1]), in("total_sequence_length", "", indices[:1]), opt("cos_cache", "T", floats), opt("sin_cache", "T", floats),
-		opt("position_ids", "", i64s), opt("attention_bias", "T", floats), opt("head_sink", "T", floats), opt("k_scale", "", f32s), opt("v_scale", "", f32s)),
+		opt("position_ids", "", i64s), opt("attention_bias", "T", floats), opt("head_sink", "T", floats), opt("k_scale", "", f32s), opt("v_scale", "", f32s),
+		opt("q_norm_weight", "T", floats), opt("k_norm_weight", "T", floats)),
 	Out: ops(in("output", "T", floats), opt("present_key", "T", floats), opt("present_value", "T", floats), opt("output_qk", "T", floats)),
-	Attrs: attrs(attr("do_rotary", 0), attr("k_quant_type", "NONE"), attr("kv_cache_bit_width", 0), attrReq("kv_num_heads", int64(0)), attr("local_window_size", -1),
-		attrReq("num_heads", int64(0)), attr("qk_output", 0), attr("rotary_interleaved", 0), attrOpt("scale", 0.0), attr("smooth_softmax", 0),
-		attr("softcap", 0.0), attr("v_quant_type", "NONE")),
+	Attrs: attrs(attr("causal", 1), attr("do_rotary", 0), attr("k_quant_type", "NONE"), attr("kv_cache_bit_width", 0), attrReq("kv_num_heads", int64(0)), attr("local_window_size", -1),
+		attrReq("num_heads", int64(0)), attr("qk_norm_epsilon", 1e-6), attr("qk_output", 0), attr("rotary_interleaved", 0),
+		attrOpt("scale", 0.0), attr("sliding_window_cache", 0), attr("smooth_softmax", -1), attr("softcap", 0.0), attr("v_quant_type", "NONE")),
 	Expand: expand(func(x composition) ([]*ir.Value, error) {
-		if x.Has(11) || x.Has(12) || x.Has(13) || x.Flag("smooth_softmax") || x.Flag("qk_output") || x.Wants(3) {
-			return nil, x.Unsupported("head_sink, smooth_softmax, qk_output, or a quantized cache")
+		if x.Has(11) || x.Has(12) || x.Has(13) || x.Int("smooth_softmax") > 0 || x.Flag("qk_output") || x.Wants(3) || x.Flag("sliding_window_cache") {
+			return nil, x.Unsupported("head_sink, smooth_softmax, qk_output, sliding_window_cache, or a quantized cache")
 		}
 		heads, shared := sym.Const(x.Int("num_heads")), sym.Const(x.Int("kv_num_heads"))
 		d := x.Dims(0)
@@ -265,6 +266,15 @@ var GroupQueryAttention = composed(&ir.OpDef{
 		past := x.op("Sub", x.op("Add", long(x.reshape(x.args[5], batch)), x.scalar(1)), count(words))
 		past = x.op("Max", past, x.scalar(0)) // the first words may be padded
 		at := x.op("Add", x.op("Unsqueeze", past, x.b.Ints(1)), x.op("Range", x.scalar(0), count(words), x.scalar(1)))
+		normalized := func(v *ir.Value, i int, n sym.Expr) *ir.Value { // each head by itself
+			if !x.Has(i) {
+				return v
+			}
+			v = x.reshape(v, batch, words, n, features)
+			v = x.with("RMSNormalization", ir.MakeAttrs("epsilon", x.Float("qk_norm_epsilon")), v, x.args[i])
+			return x.reshape(v, batch, words, n.Mul(features))
+		}
+		q, k = normalized(q, 14, heads), normalized(k, 15, shared)
 		if x.Flag("do_rotary") {
 			if !x.Has(7) || !x.Has(8) || x.Rank(7) != 2 {
 				return nil, x.Errorf("do_rotary takes cos_cache and sin_cache")
@@ -299,10 +309,14 @@ var GroupQueryAttention = composed(&ir.OpDef{
 			return x.b.Op("onnx.TensorScatter", []*ir.Value{x.op("Pad", cache, pads), new, past}, "axis", 2)
 		}
 		k, v = present(3, k), present(4, v)
-		// Which keys count for a word, [batch, 1, words, keys]: those up to it, in the window.
+		// Which keys count for a word, [batch, 1, words, keys]: those up to it or all that there
+		// are, in the window.
 		keys := x.op("Range", x.scalar(0), count(x.dims(k)[2]), x.scalar(1))
 		at = x.op("Unsqueeze", at, x.b.Ints(1, 3))
 		mask := x.op("LessOrEqual", keys, at)
+		if !x.Flag("causal") {
+			mask = x.op("Less", keys, x.op("Unsqueeze", x.op("Add", past, count(words)), x.b.Ints(1, 2, 3)))
+		}
 		if w := x.Int("local_window_size"); w >= 0 {
 			mask = x.op("And", mask, x.op("Greater", keys, x.op("Sub", at, x.scalar(w))))
 		}

@@ -155,6 +155,7 @@ func TestGroupQueryAttention(t *testing.T) {
 	k, v := shaped(f32(1, 1), 1, 2, 1), shaped(f32(4, 8), 1, 2, 1)
 	check(t, name, heads, list(zero, k, v, nil, nil, i32(1), total(2)), shaped(f32(4, 4, 6, 6), 1, 2, 2), shaped(k, 1, 1, 2, 1), shaped(v, 1, 1, 2, 1))
 	check(t, name, heads, list(shaped(f32(0, 0, 1, 4, 0, 0, 1, 8), 1, 2, 4), nil, nil, nil, nil, i32(1), total(2)), shaped(f32(4, 4, 6, 6), 1, 2, 2))
+	zero0, k0, v0 := zero, k, v
 	// Two examples with caches that hold two words and one; there is room for three.
 	zero, k, v = shaped(f32(0, 0, 0, 0), 2, 1, 2), shaped(f32(1, 1), 2, 1, 1), shaped(f32(9, 4), 2, 1, 1)
 	cache := shaped(f32(3, 6, 2, 7), 2, 1, 2, 1)
@@ -163,9 +164,18 @@ func TestGroupQueryAttention(t *testing.T) {
 	check(t, name, heads.With("local_window_size", int64(2)), more, shaped(f32(7.5, 7.5, 3, 3), 2, 1, 2))
 	bias := append(more[:7:7], nil, nil, nil, shaped(f32(-1e9, 0, 0), 1, 1, 1, 3))
 	check(t, name, heads, bias, shaped(f32(7.5, 7.5, 4, 4), 2, 1, 2))
+	check(t, name, heads.With("causal", int64(0)), list(zero0, k0, v0, nil, nil, i32(1), total(2)), shaped(f32(6, 6, 6, 6), 1, 2, 2))
 	refuse(t, name, heads.With("smooth_softmax", int64(1)), more, "smooth_softmax")
 	refuse(t, name, heads.With("do_rotary", int64(1)), more, "takes cos_cache and sin_cache")
 	refuse(t, name, heads, list(zero, k, nil, nil, nil, i32(0, 0), total(1)), "6 more operands")
+	// Heads of keys are normalised: the root of the mean square of 5 and 7.
+	rms, ones := float32(1/6.0827625), f32(1, 1)
+	two := attrs("num_heads", 1, "kv_num_heads", 1)
+	one := shaped(f32(5, 7), 1, 1, 2)
+	normed := each(t, name, two, 2, one, one, one, nil, nil, i32(0), total(1), nil, nil, nil, nil, nil, nil, nil, ones, ones)
+	if err := tensor.Compare(normed[1], shaped(f32(5*rms, 7*rms), 1, 1, 1, 2), tensor.DefaultTolerance(tensor.F32)); err != nil {
+		t.Errorf("keys: %v", err)
+	}
 	// Queries and keys are turned by their position: a quarter turn at the second one.
 	turned := attrs("num_heads", 1, "kv_num_heads", 1, "do_rotary", 1)
 	x := shaped(f32(5, 7), 1, 1, 2)
