@@ -11,7 +11,6 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/sym"
-	"github.com/pitopt/pitopt/core/target"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/core/text"
 	"github.com/pitopt/pitopt/passes"
@@ -23,21 +22,29 @@ import (
 // TestRandomModules holds what passes make of random modules against what they were given:
 // the default pipeline pass after pass, and other pipelines that keep all constraints. A
 // module is run by the interpreter, and by a device in the end, which unlike the
-// interpreter places results in storages.
+// interpreter places results in storages. As text and as protobuf a module is the same.
 func TestRandomModules(t *testing.T) {
 	modules := 400
 	if testing.Short() {
 		modules = 50
 	}
 	ran := 0
+	seen := map[string]bool{}
 	for seed := range uint64(modules) {
-		ran += checkRandomModule(t, seed)
+		n := checkRandomModule(t, seed)
+		ran += n
 		if t.Failed() {
 			return
+		}
+		if n > 0 {
+			drawModule(seed).m.Main().Walk(func(s *ir.Stmt) { seen[s.OpName()] = true })
 		}
 	}
 	if ran < modules {
 		t.Errorf("%d runs of %d modules did not fail: the modules are no good", ran, modules)
+	}
+	if kinds := len(seen); kinds < modules/5 {
+		t.Errorf("%d kinds of operators were in modules that ran: too few", kinds)
 	}
 }
 
@@ -63,6 +70,10 @@ func checkRandomModule(t *testing.T, seed uint64) int {
 		return 0
 	}
 	src := text.String(g.m)
+	if err := roundTrips(g.m); err != nil {
+		t.Errorf("seed %d: %v\nit was\n%s", seed, err, src)
+		return 0
+	}
 	var samples []sample
 	for range 3 {
 		args := g.inputs()
@@ -76,7 +87,8 @@ func checkRandomModule(t *testing.T, seed uint64) int {
 	for variant := range 2 {
 		steps := g.pipeline(variant == 0)
 		m := drawModule(seed).m
-		mg := pass.Manager{Target: target.Interp()}
+		device := cpu.New(2)
+		mg := pass.Manager{Target: device.Target()}
 		for i, s := range steps {
 			if err := mg.Run(context.Background(), m, []pass.Step{s}); err != nil {
 				if len(samples) == 0 && diag.CodeOf(err) == diag.Malformed {
@@ -96,7 +108,11 @@ func checkRandomModule(t *testing.T, seed uint64) int {
 				}
 			}
 		}
-		x, err := runtime.Load(m, cpu.New(2), runtime.Options{Seed: seed})
+		if err := roundTrips(m); err != nil {
+			fail("in the end", err, m)
+			return 0
+		}
+		x, err := runtime.Load(m, device, runtime.Options{Seed: seed})
 		if err != nil {
 			fail("load", err, m)
 			return 0
@@ -219,7 +235,9 @@ func (g *generator) try(f func() *ir.Value) *ir.Value {
 }
 
 func (g *generator) statement(trips *ir.Value) {
-	switch n := g.IntN(20); {
+	switch n := g.IntN(32); {
+	case n >= 20:
+		g.keep(g.try(func() *ir.Value { return one(g, families)(g) }))
 	case n < 6:
 		g.keep(g.try(g.elementwise))
 	case n < 10:
