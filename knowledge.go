@@ -1,6 +1,7 @@
 package pitopt
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -53,44 +54,90 @@ func applyKnowledge(m *ir.Module, f *passes.File) error {
 	return nil
 }
 
-// insertMatch puts a match_cast behind the definition of a value; every later use sees
-// the cast.
+// insertMatch puts a match_cast behind the definition of a value, wherever that is; every
+// later use sees the cast. What it says of a value that every run computes holds of the
+// symbols everywhere.
 func insertMatch(m *ir.Module, x passes.Match) error {
 	t, err := ir.ParseType(x.Type)
 	if err != nil {
 		return diag.New(diag.Pipeline, "type %q: %v", x.Type, err).Hint(`write it as "[batch, seq, 768] f32"`)
 	}
-	f := m.Main()
-	var names []string
-	for i, s := range f.Stmts {
-		for _, v := range s.Results {
-			if v == nil {
-				continue
-			}
-			names = append(names, v.Name)
-			if v.Name == x.Value {
-				cast := matchCast(v, t)
-				f.Stmts = append(f.Stmts[:i+1:i+1], append([]*ir.Stmt{cast}, f.Stmts[i+1:]...)...)
-				f.ReplaceUses(i+2, v, cast.Results[0])
-				return nil
-			}
+	at := &matching{value: x.Value, t: t}
+	for _, f := range m.Funcs {
+		if !at.block(&f.Block) {
+			continue
 		}
-	}
-	for _, p := range f.Params {
-		names = append(names, p.Name)
-		if p.Name == x.Value {
-			cast := matchCast(p, t)
-			f.Stmts = append([]*ir.Stmt{cast}, f.Stmts...)
-			f.ReplaceUses(1, p, cast.Results[0])
+		if f != m.Main() || at.depth > 1 {
 			return nil
 		}
+		return assertDims(m, at.found, t)
 	}
-	return diag.New(diag.Pipeline, "there is no value %q", x.Value).Hint("%s", diag.DidYouMean(x.Value, names))
+	return diag.New(diag.Pipeline, "there is no value %q", x.Value).Hint("%s", diag.DidYouMean(x.Value, at.names))
 }
 
-func matchCast(v *ir.Value, t ir.Type) *ir.Stmt {
-	r := &ir.Value{Type: t}
+// matching looks for a value by name.
+type matching struct {
+	value string
+	t     ir.Type
+	names []string  // that were seen
+	depth int       // of the block where it was found, 1 for that of a function
+	found *ir.Value // nil: not yet
+}
+
+// block casts the value in a block, or in a region of its statements, and says whether it
+// is there.
+func (x *matching) block(b *ir.Block) bool {
+	x.depth++
+	for _, p := range b.Params {
+		if x.is(p) {
+			x.cast(b, 0, p)
+			return true
+		}
+	}
+	for i, s := range b.Stmts {
+		for _, v := range s.Results {
+			if v != nil && x.is(v) {
+				x.cast(b, i+1, v)
+				return true
+			}
+		}
+		for _, r := range s.Regions {
+			if r != nil && x.block(r) {
+				return true
+			}
+		}
+	}
+	x.depth--
+	return false
+}
+
+func (x *matching) is(v *ir.Value) bool {
+	if v.Name != "" {
+		x.names = append(x.names, v.Name)
+	}
+	return v.Name != "" && v.Name == x.value
+}
+
+// cast puts the cast in front of statement i.
+func (x *matching) cast(b *ir.Block, i int, v *ir.Value) {
+	r := &ir.Value{Type: x.t}
 	s := &ir.Stmt{Kind: ir.CastStmt, Args: []*ir.Value{v}, Results: []*ir.Value{r}, Node: v.Name}
 	r.Def = s
-	return s
+	b.Stmts = slices.Insert(b.Stmts, i, s)
+	b.ReplaceUses(i+1, v, r)
+	x.found = v
+}
+
+// assertDims lets the dims of a value be those that a type says.
+func assertDims(m *ir.Module, v *ir.Value, t ir.TensorType) error {
+	is, ok := v.Tensor()
+	if !ok || is.Unranked || t.Unranked || len(is.Dims) != len(t.Dims) {
+		return nil // the cast tells
+	}
+	for i, d := range is.Dims {
+		if err := m.Syms.AssumeEqual(d, t.Dims[i]); err != nil {
+			return diag.New(diag.Pipeline, "value %q is %s: dim %d can not be %s: %v", v.Name, is, i, t.Dims[i], err)
+		}
+	}
+	return nil
 }

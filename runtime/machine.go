@@ -70,6 +70,9 @@ func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 			return nil, diag.Stopped(err)
 		}
 		if err := mc.stmt(f, s); err != nil {
+			if s.Kind == ir.CallStmt {
+				err = f.env().Explain(f.c.known, s.Stmt, err)
+			}
 			return nil, diag.As(err, diag.Run).At(s.Place(), strings.TrimPrefix(s.OpName(), "onnx."))
 		}
 		if mc.x.opts.Trace != nil {

@@ -111,6 +111,9 @@ func (x *machine) block(a *activation, b *ir.Block, args []tensor.Value, who fun
 	}()
 	for i, s := range b.Stmts {
 		if err := x.stmt(a, s); err != nil {
+			if s.Kind == ir.CallStmt {
+				err = a.env.Explain(a.m.Syms, s, err)
+			}
 			return nil, diag.As(err, diag.Run).At(s.Place(), strings.TrimPrefix(s.OpName(), "onnx."))
 		}
 		for _, v := range last[i] {

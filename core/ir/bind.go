@@ -2,6 +2,8 @@ package ir
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/sym"
@@ -221,17 +223,31 @@ func (e *Env) Check(ctx *sym.Context) error {
 		a, aerr := e.Eval(eq[0])
 		b, berr := e.Eval(eq[1])
 		if aerr == nil && berr == nil && a != b {
-			return diag.New(diag.Run, "%s is %d and %s is %d, but they must be equal", eq[0], a, eq[1], b)
+			if _, fixed := eq[1].Int(); fixed {
+				return diag.New(diag.Run, "%s is %d, but it must be %d: %s", eq[0], a, b, e.tellers(eq[0], eq[1]))
+			}
+			return diag.New(diag.Run, "%s is %d and %s is %d, but they must be equal: %s", eq[0], a, eq[1], b, e.tellers(eq[0], eq[1]))
 		}
 	}
 	for _, le := range ctx.LEs() {
 		a, aerr := e.Eval(le[0])
 		b, berr := e.Eval(le[1])
 		if aerr == nil && berr == nil && a > b {
-			return diag.New(diag.Run, "%s is %d and %s is %d, but the first must be at most the second", le[0], a, le[1], b)
+			return diag.New(diag.Run, "%s is %d and %s is %d, but the first must be at most the second: %s", le[0], a, le[1], b, e.tellers(le[0], le[1]))
 		}
 	}
 	return nil
+}
+
+// tellers tells the values of the symbols of two expressions, and who gave them.
+func (e *Env) tellers(a, b sym.Expr) string {
+	var by []string
+	names := slices.Sorted(slices.Values(append(a.Symbols(), b.Symbols()...)))
+	for _, name := range slices.Compact(names) {
+		n, _ := e.Lookup(name)
+		by = append(by, fmt.Sprintf("%s is %d, bound by %s", sym.Var(name), n, e.Who(name)))
+	}
+	return strings.Join(by, "; ")
 }
 
 func upper(hi int64) string {

@@ -95,7 +95,7 @@ func (x *Subst) Define(d *Deducer, old, now Type) {
 
 // maxDefined is the size of a dim above which a symbol does not become it: what follows from
 // it would grow with every statement. A cast gives the symbol its value.
-const maxDefined = 24
+const maxDefined = 16
 
 // Copy copies a block, with what stands for values and symbols in it.
 func (x *Subst) Copy(b *Block) *Block {

@@ -41,12 +41,14 @@ type symbol struct {
 func (a *app) inspect(args []string) error {
 	a.begin("inspect", "MODEL", "Tells inputs, outputs, symbols and their constraints, operators, size, and what is unsupported and where.\n"+
 		"What the pipeline knows of dims counts, and so do the operators of its plugins. Exit code 4: something is unsupported.\n"+
+		"With -checks the model is compiled, and listed is what could not be proved of its shapes, and is checked in a run.\n"+
 		"With -memory the model is compiled, and told is what the storages of a run take: if each value had its own, if those of\n"+
 		"equal sizes took turns, as planned, the most that is in use at once, which no plan goes below, and the device's part. With\n"+
 		"-kernels told is which programs go to which kernel of the CPU, at about which cost, and why not to others.")
 	a.pipelineFlag()
 	memory := a.flags.Bool("memory", false, "the plan of what is computed, at the sizes of -dim and at the bounds of [dims]")
 	kernels := a.flags.Bool("kernels", false, "the kernels that programs go to, and why")
+	checks := a.flags.Bool("checks", false, "what could not be proved of shapes, and is checked when the model runs")
 	f := &inputFlags{dims: map[string]int64{}}
 	a.flags.Func("dim", "`NAME=N` size of a symbolic dim for -memory; repeatable", f.setDim)
 	rest, err := a.parse(args)
@@ -67,6 +69,9 @@ func (a *app) inspect(args []string) error {
 	}
 	if *memory {
 		return a.inspectMemory(path, opts, f.dims)
+	}
+	if *checks {
+		return a.inspectChecks(path, opts)
 	}
 	m, err := pitopt.Import(path, opts...)
 	if err != nil {
