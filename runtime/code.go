@@ -90,13 +90,13 @@ type rule struct {
 }
 
 // compile makes a function of a module ready.
-func compile(m *ir.Module, f *ir.Func, dev Device) (*code, error) {
-	c := &code{f: f, target: dev.Target().Name, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}, plan: newPlanner(m.Syms, f, dev)}
+func compile(m *ir.Module, f *ir.Func, dev Device, budget int64) (*code, error) {
+	c := &code{f: f, target: dev.Target().Name, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}, plan: newPlanner(m.Syms, f, dev, budget)}
 	c.body = c.block(&f.Block)
 	c.land()
 	c.know(m.Syms)
 	if c.err == nil {
-		c.groups, c.err = c.plan.finish()
+		c.groups = c.plan.finish()
 		c.shares = c.plan.shares
 	}
 	c.numbers, c.visible, c.fresh, c.plan = nil, nil, nil, nil

@@ -45,7 +45,7 @@ func Load(m *ir.Module, dev Device, o Options) (*Executable, error) {
 	}
 	x := &Executable{m: m, dev: dev, opts: o, funcs: map[*ir.Func]*code{}, instances: map[instanceKey]*instance{}}
 	for _, f := range m.Funcs {
-		c, err := compile(m, f, dev)
+		c, err := compile(m, f, dev, o.MaxBytes)
 		if err != nil {
 			return nil, err
 		}

@@ -85,7 +85,7 @@ func (x *Executable) instantiate(s *ir.Stmt, args []tensor.Value) (*instance, er
 	}
 	out := &instance{Instance: in}
 	if in.Func != nil {
-		if out.code, err = compile(in.Module, in.Func, x.dev); err != nil {
+		if out.code, err = compile(in.Module, in.Func, x.dev, x.opts.MaxBytes); err != nil {
 			return nil, err
 		}
 	}

@@ -17,7 +17,8 @@ import (
 // slabs. Those whose sizes have a value from the same moment
 // on, in most functions all of them when the parameters are bound, are one group: one slab,
 // in which they take turns as their lives allow. Offsets are assigned once for each set of
-// values of the symbols, and before the first run where sizes have no symbols.
+// values of the symbols. Where all sizes have bounds they are one group, which is placed for
+// the largest sizes before the first run.
 
 // group is what lies in a slab.
 type group struct {
@@ -69,6 +70,7 @@ type slab struct {
 type planner struct {
 	dev      Device
 	known    *sym.Context
+	budget   int64
 	lives    *analysis.Lives
 	storages map[*ir.Value]analysis.Life
 	shares   map[*ir.Value]*share
@@ -77,8 +79,8 @@ type planner struct {
 	groups   map[int]*group
 }
 
-func newPlanner(known *sym.Context, f *ir.Func, dev Device) *planner {
-	p := &planner{dev: dev, known: known, lives: analysis.LivesOf(f), shares: map[*ir.Value]*share{}, told: map[int]int{}, groups: map[int]*group{}}
+func newPlanner(known *sym.Context, f *ir.Func, dev Device, budget int64) *planner {
+	p := &planner{dev: dev, known: known, budget: budget, lives: analysis.LivesOf(f), shares: map[*ir.Value]*share{}, told: map[int]int{}, groups: map[int]*group{}}
 	p.storages = analysis.Storages(p.lives.Placed(f))
 	return p
 }
@@ -150,26 +152,18 @@ func (p *planner) place(s *ir.Stmt) []*share {
 	return out
 }
 
-// finish makes the groups ready. Where all storages of a group are as large as numbers say,
-// it is placed now, with workspace as large as it can get.
-func (p *planner) finish() (out []*group, err error) {
+// finish makes the groups ready.
+func (p *planner) finish() (out []*group) {
+	if g := p.bounded(); g != nil {
+		p.groups = map[int]*group{0: g}
+	}
 	for _, moment := range slices.Sorted(maps.Keys(p.groups)) {
 		g := p.groups[moment]
-		lives := make([]analysis.Life, len(g.shares))
-		for i, x := range g.shares {
-			lives[i] = x.life
-		}
-		g.placer = analysis.NewPlacer(lives)
 		slices.Sort(g.symbols)
-		if !slices.ContainsFunc(g.shares, func(x *share) bool { return x.work == nil && (x.bytes.symbol >= 0 || x.bytes.code != nil) }) {
-			g.fixed, err = g.place(func(d *dim) (int64, error) { return most(p.known, d.expr) })
-			if len(g.symbols) > 0 { // without bounds it is left to the call
-				err = nil
-			}
-			if err != nil {
-				return nil, err
-			}
+		for i, x := range g.shares {
+			x.group, x.at = g, i
 		}
+		g.ready()
 		var last *stmt // of the block in which the sizes are known
 		for _, s := range p.moments[moment].stmts {
 			if p.lives.Start[s.Stmt] <= g.end {
@@ -180,7 +174,36 @@ func (p *planner) finish() (out []*group, err error) {
 		g.n = len(out)
 		out = append(out, g)
 	}
-	return out, nil
+	return out
+}
+
+// bounded places everything in one slab, as large as it can get, where all sizes have
+// bounds; nil where they do not, or where the budget leaves little beside such a slab.
+func (p *planner) bounded() *group {
+	g := &group{dev: p.dev}
+	for _, moment := range slices.Sorted(maps.Keys(p.groups)) {
+		g.shares = append(g.shares, p.groups[moment].shares...)
+		g.end = max(g.end, p.groups[moment].end)
+	}
+	g.ready()
+	l, err := g.place(func(d *dim) (int64, error) { return most(p.known, d.expr) })
+	if err != nil || len(g.shares) == 0 || p.budget > 0 && l.total > p.budget/2 {
+		return nil
+	}
+	g.fixed = l
+	return g
+}
+
+// ready finds which shares are in use at the same time.
+func (g *group) ready() {
+	if g.placer != nil {
+		return
+	}
+	lives := make([]analysis.Life, len(g.shares))
+	for i, x := range g.shares {
+		lives[i] = x.life
+	}
+	g.placer = analysis.NewPlacer(lives)
 }
 
 // place places the shares of a group, whose sizes value tells.

@@ -153,14 +153,15 @@ func TestManySizesInARow(t *testing.T) {
 // With bounds everything is placed before the first run, in one piece, and each run takes
 // that piece, whatever its sizes. Sizes beyond the bounds are refused.
 func TestBoundsArePlacedOnce(t *testing.T) {
-	x, _ := planned(t, attendsWith("batch in [0, 4], seq in [1, 24]"), runtime.Options{})
+	const bounds = "batch in [0, 4], seq in [1, 24]"
+	x, m := planned(t, attendsWith(bounds), runtime.Options{})
 	reference := module(t, attendsWith("batch, seq"))
 	use, err := x.Memory(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range x.Storages() {
-		if n, ok := s.Bytes.Int(); !ok || s.Offset < 0 || s.Offset+n > use.Planned {
+		if _, most := m.Syms.Bounds(s.Bytes); s.Offset < 0 || s.Offset+most > use.Planned {
 			t.Errorf("a storage of %s bytes at %d of %d", s.Bytes, s.Offset, use.Planned)
 		}
 	}
@@ -176,6 +177,13 @@ func TestBoundsArePlacedOnce(t *testing.T) {
 	}
 	if _, err := x.Run(context.Background(), attendsInputs(r, 5, 8)); err == nil || !strings.Contains(err.Error(), `"batch"`) {
 		t.Errorf("a size beyond its bound: %v", err)
+	}
+
+	// Where the budget is narrow each call takes what it needs.
+	narrow, _ := planned(t, attendsWith(bounds), runtime.Options{MaxBytes: use.Planned})
+	checkRun(t, narrow, reference, attendsInputs(r, 1, 2))
+	if n := narrow.Layouts(); n == 0 {
+		t.Error("the budget is as narrow as the bounds are wide, and yet all is placed for those")
 	}
 }
 

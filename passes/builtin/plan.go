@@ -22,25 +22,20 @@ var PlanMemory = &pass.Pass{
 
 A result takes the storage of an operand that nobody reads afterwards, where the stage that
 writes it reads the operand only at the point that it writes; else it gets one of its own. So
-do the temporaries of a program, which stand behind "with". Storages that are not in use at the
-same time take turns in the same bytes, whatever their sizes: the machine places them when the
-symbols of all sizes have values, and keeps what it found for these values. Where all sizes
-have bounds, storages are as large as those: they are placed once, before the first run.
+do the temporaries of a program, which stand behind "with", and results of operators that are
+left, where their sizes are known before. Storages that are not in use at the same time take
+turns in the same bytes, whatever their sizes: the machine places them when the symbols of all
+sizes have values, and keeps what it found for these values. Where all sizes have bounds it
+places them once, for the largest sizes, before the first run, if the budget has room.
 
 What a caller gets, or a region gives, is never in a storage.
 
 It stands after fuse, which removes most results.`,
 	After: []pass.Order{pass.Because("fuse", "fusion removes the results that would be planned")},
-	Options: []pass.Option{
-		{Name: "bounds", Kind: pass.Bool, Default: true, Doc: "storages are as large as they can get, where every size has a bound"},
-	},
-	Run: func(c *pass.Context, m *ir.Module) error {
+	Run: func(_ *pass.Context, m *ir.Module) error {
 		for _, f := range m.Funcs {
 			p := &planner{m: m, lives: analysis.LivesOf(f), places: map[*ir.Value]*storage{}}
 			p.block(&f.Block)
-			if pass.Get[bool](c, "bounds") {
-				p.bound()
-			}
 		}
 		return nil
 	},
@@ -186,19 +181,4 @@ func (p *planner) over(b *ir.Block, s *ir.Stmt, prog *ir.Program, stage int, byt
 		}
 	}
 	return nil
-}
-
-// bound makes storages as large as their sizes can get, if all of them have bounds.
-func (p *planner) bound() {
-	most, all := make([]int64, len(p.made)), int64(0)
-	for i, st := range p.made {
-		_, most[i] = p.m.Syms.Bounds(st.bytes)
-		if most[i] > analysis.MaxPlaced-all {
-			return
-		}
-		all += most[i]
-	}
-	for i, st := range p.made {
-		st.value.Def.Attrs = ir.MakeAttrs("bytes", sym.Const(most[i]).String())
-	}
 }
