@@ -104,6 +104,7 @@ type stateWriter struct {
 
 // roomy is a value that is the first part of a storage along an axis.
 type roomy struct {
+	state   string
 	storage *ir.Value
 	filled  *ir.Value // how far
 	axis    int
@@ -167,7 +168,7 @@ func (w *stateWriter) plan(s carried) error {
 		w.f.Params = append(w.f.Params, p)
 		w.filled[s.axis] = p
 	}
-	w.inRoom[param] = roomy{param, w.filled[s.axis], axis}
+	w.inRoom[param] = roomy{s.in, param, w.filled[s.axis], axis}
 	return nil
 }
 
@@ -219,7 +220,7 @@ func (w *stateWriter) rewrite() {
 		dims[a.axis] = sym.Const(a.capacity)
 		storage := &ir.Value{Name: a.param.Name, Type: ir.TensorOf(t.DType, dims...), Index: a.param.Index}
 		f.Params[a.param.Index] = storage
-		w.inRoom[a.param] = roomy{storage, w.inRoom[a.param].filled, a.axis}
+		w.inRoom[a.param] = roomy{a.in, storage, w.inRoom[a.param].filled, a.axis}
 	}
 	w.block(&f.Block, w.results)
 }
@@ -238,7 +239,7 @@ func (w *stateWriter) block(b *ir.Block, states map[int]*ir.Value) {
 		if states[i] != nil {
 			b.Results[i] = w.inRoom[v].filled
 		} else {
-			b.Results[i] = w.dense(v)
+			b.Results[i] = w.dense(v, "a result")
 		}
 	}
 	b.Stmts = w.out
@@ -273,7 +274,7 @@ func (w *stateWriter) stmt(s *ir.Stmt) {
 		if ok && isProgram && !slices.ContainsFunc(p.Stages, func(st *ir.Stage) bool { return st.Base == p.Params[i] }) {
 			reads[i] = x
 		} else {
-			s.Args[i] = w.dense(v)
+			s.Args[i] = w.dense(v, reader(s))
 		}
 	}
 	if len(reads) > 0 {
@@ -292,9 +293,9 @@ func (w *stateWriter) append(s *ir.Stmt, a appended) {
 	x := w.inRoom[a.param]
 	kept := &ir.Value{Type: x.storage.Type}
 	filled := &ir.Value{Name: was.Name, Type: ir.TensorOf(tensor.U8, t.Dims[a.axis], sym.Const(0))}
-	w.emit(&ir.Stmt{Kind: ir.OpStmt, Op: w.m.Lookup(ir.AppendName), Node: s.Node, Args: []*ir.Value{x.storage, w.dense(a.added), x.filled},
+	w.emit(&ir.Stmt{Kind: ir.OpStmt, Op: w.m.Lookup(ir.AppendName), Node: s.Node, Args: []*ir.Value{x.storage, w.dense(a.added, "an append"), x.filled},
 		Results: []*ir.Value{kept, filled}, Attrs: ir.MakeAttrs("axis", int64(a.axis), "state", a.in)})
-	w.inRoom[was] = roomy{kept, filled, a.axis}
+	w.inRoom[was] = roomy{a.in, kept, filled, a.axis}
 }
 
 // cast asserts of how far the storage is filled what is asserted of a value in it.
@@ -309,7 +310,7 @@ func (w *stateWriter) cast(s *ir.Stmt, x roomy) bool {
 			return false
 		}
 	}
-	w.inRoom[s.Results[0]] = roomy{x.storage, w.assert(x.filled, t.Dims[x.axis], s.Node), x.axis}
+	w.inRoom[s.Results[0]] = roomy{x.state, x.storage, w.assert(x.filled, t.Dims[x.axis], s.Node), x.axis}
 	return true
 }
 
@@ -339,7 +340,7 @@ func (w *stateWriter) view(s *ir.Stmt, x roomy) bool {
 			dims[i] = room.Dims[x.axis]
 			v := &ir.Value{Type: ir.TensorOf(t.DType, dims...)}
 			w.emit(&ir.Stmt{Kind: ir.OpStmt, Op: s.Op, Node: s.Node, Args: []*ir.Value{x.storage}, Results: []*ir.Value{v}, Attrs: ir.MakeAttrs("type", v.Type)})
-			w.inRoom[s.Results[0]] = roomy{v, x.filled, i}
+			w.inRoom[s.Results[0]] = roomy{x.state, v, x.filled, i}
 			return true
 		}
 	}
@@ -363,8 +364,11 @@ func (w *stateWriter) read(s *ir.Stmt, p *ir.Program, from map[int]roomy) {
 	s.Callee, s.Bind = w.share.program(w.m, q)
 }
 
-// dense gives a value in a storage as a tensor of its own.
-func (w *stateWriter) dense(v *ir.Value) *ir.Value {
+// reader names a statement that reads a state.
+func reader(s *ir.Stmt) string { return fmt.Sprintf("%s at %q", s.OpName(), s.Place()) }
+
+// dense gives a value in a storage as a tensor of its own, for what takes no less.
+func (w *stateWriter) dense(v *ir.Value, reader string) *ir.Value {
 	x, ok := w.inRoom[v]
 	if !ok {
 		return v
@@ -372,6 +376,7 @@ func (w *stateWriter) dense(v *ir.Value) *ir.Value {
 	if c := w.copies[v]; c != nil {
 		return c
 	}
+	w.c.Note("the state %q is copied for %s", x.state, reader)
 	t, _ := v.Tensor()
 	room, _ := x.storage.Tensor()
 	in := &ir.Buffer{Name: "X", DType: t.DType, Dims: t.Dims, Room: room.Dims}
