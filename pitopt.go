@@ -182,6 +182,9 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 		return c, err
 	}
 	carry(steps, states)
+	if err := addRules(steps, m.opts.pipeline, plugins); err != nil {
+		return c, err
+	}
 	steps, leftOut := m.opts.level(steps)
 	if observe.Steps != nil {
 		if err := observe.Steps(steps, leftOut); err != nil {
@@ -191,6 +194,9 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 	start := time.Now()
 	if c, err = m.read(plugins); err != nil {
 		return c, err
+	}
+	if len(m.opts.pipeline.Rewrite) > 0 {
+		bring(c.module, plugins)
 	}
 	if u := onnx.Unsupported(c.module); len(u) > 0 {
 		return c, diag.As(unsupported(u), diag.Unsupported).In(m.path)

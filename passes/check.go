@@ -260,6 +260,7 @@ func checkFile(d *document) (*File, error) {
 		c.list("match", func(t *table) error { return c.match(f, t) }),
 		c.list("state", func(t *table) error { return c.state(f, t) }),
 		c.list("plugin", func(t *table) error { return c.plugin(f, t) }),
+		c.list("rewrite", func(t *table) error { return c.rewrite(f, t) }),
 		c.list("pass", func(t *table) error { return c.pass(f, t) }),
 	)
 	if err != nil {
@@ -342,6 +343,23 @@ func (c checker) match(f *File, t *table) error {
 		}
 	}
 	f.Match = append(f.Match, m)
+	return nil
+}
+
+func (c checker) rewrite(f *File, t *table) error {
+	r := Rewrite{Where: c.place(t.at)}
+	if err := c.fields(t, "[[rewrite]]", nil, c.text("file", "rules.pit", &r.File)); err != nil {
+		return err
+	}
+	if err := need(c, t, "a [[rewrite]]", "file", r.File, `"rules.pit", for example`); err != nil {
+		return err
+	}
+	for _, other := range f.Rewrite {
+		if other.File == r.File {
+			return c.errorf(t.at, "a second [[rewrite]] with the file %q", r.File).Hint("keep one; the first is at %s", other.Where)
+		}
+	}
+	f.Rewrite = append(f.Rewrite, r)
 	return nil
 }
 

@@ -46,7 +46,7 @@ func TestErrors(t *testing.T) {
 		{v1 + "extends = \"./base.toml\"\n", `2:11: extends = "./base.toml" is not known; there is only "default"`},
 		{v1 + "extends = true\n", `2:11: extends = true is not text in quotes; write extends = "default"`},
 		{v1 + "extend = \"default\"\n", `2:1: unknown key "extend" in the file; did you mean "extends"?`},
-		{v1 + "colour = 1\n", `2:1: unknown key "colour" in the file; there are "version", "extends", "target", "dims", "inputs", "match", "state", "plugin" and "pass"`},
+		{v1 + "colour = 1\n", `2:1: unknown key "colour" in the file; there are "version", "extends", "target", "dims", "inputs", "match", "state", "plugin", "rewrite" and "pass"`},
 		{v1 + "[targets]\n", `2:1: unknown key "targets" in the file; did you mean "target"?`},
 		{v1 + "[[passes]]\nname = \"fuse\"\n", `2:1: unknown key "passes" in the file; did you mean "pass"?`},
 		{v1 + "[target]\nextends = \"default\"\n", `3:1: unknown key "extends" in [target]; it stands at the top, before the first [table]`},
@@ -98,6 +98,11 @@ func TestErrors(t *testing.T) {
 		{v1 + "[[match]]\nvalue = \"v\"\ntyp = \"[n] f32\"\n", `4:1: unknown key "typ" in [[match]]; did you mean "type"?`},
 		{v1 + "[[match]]\nvalue = \"v\"\ntype = \"a\"\n[[match]]\nvalue = \"v\"\ntype = \"b\"\n", `5:1: a second [[match]] of value "v"; keep one; the first is at p.toml:2:1`},
 
+		// [[rewrite]].
+		{v1 + "[[rewrite]]\n", `2:1: a [[rewrite]] without file; add file = "rules.pit", for example`},
+		{v1 + "[[rewrite]]\nfiles = \"a\"\n", `3:1: unknown key "files" in [[rewrite]]; did you mean "file"?`},
+		{v1 + "[[rewrite]]\nfile = 3\n", `3:8: file = 3 is not text in quotes; write file = "rules.pit"`},
+		{v1 + "[[rewrite]]\nfile = \"a\"\n[[rewrite]]\nfile = \"a\"\n", `4:1: a second [[rewrite]] with the file "a"; keep one; the first is at p.toml:2:1`},
 		// [[state]].
 		{v1 + "[[state]]\n", `2:1: a [[state]] without in; add in = "NAME", an input of the model`},
 		{v1 + "[[state]]\nin = \"i\"\n", `2:1: a [[state]] without out; add out = "NAME", an output of the model`},

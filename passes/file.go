@@ -30,6 +30,7 @@ type File struct {
 	Match   []Match
 	State   []State
 	Plugins []Plugin
+	Rewrite []Rewrite
 	Passes  []PassEntry // as they are written: Assemble applies them to what the file extends
 
 	extends string // place of the extends key
@@ -82,6 +83,13 @@ type Plugin struct {
 	SHA256  map[string]string // "GOOS/GOARCH" to 64 lower-case hexadecimal digits
 	Timeout time.Duration     // of one call
 	Where   string            // FILE:LINE:COL of the entry
+}
+
+// Rewrite is a file of rules for the pass raise: patterns, and what takes their place, in the
+// text form of modules.
+type Rewrite struct {
+	File  string // as it is written; RewritePath says where that is
+	Where string // FILE:LINE:COL of the entry
 }
 
 // PassEntry is one [[pass]].
@@ -164,4 +172,12 @@ func (f *File) PluginPath(p Plugin) string {
 		path = "." + string(filepath.Separator) + path
 	}
 	return path
+}
+
+// RewritePath is where a file of rules is.
+func (f *File) RewritePath(r Rewrite) string {
+	if filepath.IsAbs(r.File) {
+		return r.File
+	}
+	return filepath.Join(filepath.Dir(f.Name), r.File)
 }

@@ -33,8 +33,18 @@ arithmetic of shapes between them.`,
 	After: []pass.Order{pass.Because("simplify", "arithmetic of shapes hides patterns"),
 		pass.Because("decompose", "what is written out may be a part of a pattern")},
 	Before: []pass.Order{pass.Because("legalize", "patterns are of operators")},
-	Run: func(_ *pass.Context, m *ir.Module) error {
-		return raise(m, rules())
+	Options: []pass.Option{{Name: "rules", Kind: pass.Strings, Default: []string(nil),
+		Doc: "more rules, which are tried first: modules in the text form, as [[rewrite]] names files of"}},
+	Run: func(c *pass.Context, m *ir.Module) error {
+		var list []*rule
+		for _, text := range pass.Get[[]string](c, "rules") {
+			more, err := readRules("rules", []byte(text), m.Lookup, nil)
+			if err != nil {
+				return err
+			}
+			list = append(list, more...)
+		}
+		return raise(m, append(list, rules()...))
 	},
 }
 

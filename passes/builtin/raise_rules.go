@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	_ "github.com/pitopt/pitopt/core/op" // patterns are of its operators
 	"github.com/pitopt/pitopt/core/text"
@@ -57,7 +58,7 @@ var rules = sync.OnceValue(func() (list []*rule) {
 			panic(err)
 		}
 		name := strings.TrimSuffix(f.Name(), ".pit")
-		more, err := readRules(name, src, rewrites[name])
+		more, err := readRules(name, src, nil, rewrites[name])
 		if err != nil {
 			panic(fmt.Sprintf("builtin: %v", err)) // a mistake in a file of this package, seen by any test
 		}
@@ -66,11 +67,23 @@ var rules = sync.OnceValue(func() (list []*rule) {
 	return list
 })
 
+// CheckRules says what is wrong with a file of rules. Operators are looked up by lookup, nil
+// for those that are registered.
+func CheckRules(name string, src []byte, lookup func(string) *ir.OpDef) error {
+	_, err := readRules(name, src, lookup, nil)
+	return err
+}
+
 // readRules reads a file of rules. The function takes the place of replacements.
-func readRules(name string, src []byte, rewrite func(*match) *ir.Value) ([]*rule, error) {
-	m, err := text.Parse(name, src, nil)
+func readRules(name string, src []byte, lookup func(string) *ir.OpDef, rewrite func(*match) *ir.Value) ([]*rule, error) {
+	m, err := text.Parse(name, src, lookup)
+	if err == nil {
+		err = ir.Verify(m)
+	}
 	if err != nil {
-		return nil, err
+		e := diag.As(err, diag.Pipeline).In(name)
+		e.Code = diag.Pipeline // the rules are wrong, not the model
+		return nil, e
 	}
 	known := points{}
 	var list []*rule
@@ -87,8 +100,8 @@ func readRules(name string, src []byte, rewrite func(*match) *ir.Value) ([]*rule
 		if to != nil {
 			r.rewrite = func(m *match) *ir.Value { return inlined(m, f, to) }
 		}
-		if r.rewrite == nil {
-			return nil, fmt.Errorf("%s: @%s without @replacement%s", name, f.Name, suffix)
+		if err := checkRule(f, to, rewrite != nil); err != nil {
+			return nil, err.In(name)
 		}
 		r.pattern, r.names = patternTerms(known, f)
 		r.kind, r.op = r.pattern.kind, r.pattern.op
@@ -97,7 +110,45 @@ func readRules(name string, src []byte, rewrite func(*match) *ir.Value) ([]*rule
 		}
 		list = append(list, r)
 	}
+	if len(list) == 0 {
+		return nil, diag.New(diag.Pipeline, "there is no function @pattern").In(name).Hint("write the rule as @pattern and @replacement")
+	}
 	return list, nil
+}
+
+// checkRule says what is wrong with a pattern and what takes its place.
+func checkRule(f, to *ir.Func, hasRewrite bool) *diag.Error {
+	bad := func(format string, args ...any) *diag.Error {
+		return diag.New(diag.Pipeline, "@%s "+format, append([]any{f.Name}, args...)...)
+	}
+	if len(f.Results) != 1 || f.Results[0].Def == nil {
+		return bad("does not give one result that it computes").Hint("a pattern is what computes one value")
+	}
+	for _, s := range f.Stmts {
+		if s.Kind != ir.OpStmt || len(s.Regions) > 0 || s.Effect() != ir.Pure {
+			return bad("has %s", s.OpName()).Hint("a pattern is of operators without regions that compute, and nothing else")
+		}
+	}
+	if hasRewrite {
+		return nil
+	}
+	if to == nil {
+		return bad("has no replacement").Hint("add the function @%s", strings.Replace(f.Name, "pattern", "replacement", 1))
+	}
+	if len(to.Params) != len(f.Params) || len(to.Results) != 1 || to.Results[0].Def == nil {
+		return bad("has %d parameters, and @%s has %d and %d results", len(f.Params), to.Name, len(to.Params), len(to.Results)).
+			Hint("both have the same parameters and one result that is computed")
+	}
+	used := map[*ir.Value]bool{}
+	for _, s := range f.Stmts {
+		s.EachUse(func(v *ir.Value) { used[v] = true })
+	}
+	for _, p := range f.Params {
+		if !used[p] {
+			return bad("does not use its parameter %%%s", p.Name).Hint("nothing would say what it stands for")
+		}
+	}
+	return nil
 }
 
 // inlined writes a replacement in the place of a match.
