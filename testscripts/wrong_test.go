@@ -27,6 +27,14 @@ var wrongPasses = []*pass.Pass{
 		})
 		return nil
 	}},
+	{Name: "small-storage", Doc: "Storages get 4 bytes at most: what they are for is only seen on a device.", Run: func(_ *pass.Context, m *ir.Module) error {
+		m.Main().Walk(func(s *ir.Stmt) {
+			if bytes, ok := s.AllocBytes(); ok {
+				s.Attrs = s.Attrs.With("bytes", "min(4, "+bytes.String()+")")
+			}
+		})
+		return nil
+	}},
 	{Name: "panic", Doc: "Panics.", Run: func(*pass.Context, *ir.Module) error { panic("on purpose") }},
 	{Name: "fail", Doc: "Fails.", Run: func(*pass.Context, *ir.Module) error { return errors.New("on purpose") }},
 	{Name: "hang", Doc: "Never comes back, whatever it is told.", Run: func(*pass.Context, *ir.Module) error { select {} }},

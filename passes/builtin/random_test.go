@@ -2,6 +2,7 @@ package builtin_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -19,12 +20,14 @@ import (
 	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
+var randomModules = flag.Int("modules", 400, "how many random modules there are")
+
 // TestRandomModules holds what passes make of random modules against what they were given:
 // the default pipeline pass after pass, and other pipelines that keep all constraints. A
 // module is run by the interpreter, and by a device in the end, which unlike the
 // interpreter places results in storages. As text and as protobuf a module is the same.
 func TestRandomModules(t *testing.T) {
-	modules := 400
+	modules := *randomModules
 	if testing.Short() {
 		modules = 50
 	}
@@ -43,7 +46,7 @@ func TestRandomModules(t *testing.T) {
 	if ran < modules {
 		t.Errorf("%d runs of %d modules did not fail: the modules are no good", ran, modules)
 	}
-	if kinds := len(seen); kinds < modules/5 {
+	if kinds := len(seen); kinds < min(modules, 400)/5 {
 		t.Errorf("%d kinds of operators were in modules that ran: too few", kinds)
 	}
 }
