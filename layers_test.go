@@ -39,7 +39,7 @@ var layers = []struct {
 	{"interop", []string{"", "core", "frontend"}},
 	{"examples", []string{"", "core", "frontend"}},
 	{"testscripts", []string{"internal/cli"}},
-	{"scripts", []string{"", "core", "passes"}},
+	{"scripts", []string{"", "core", "frontend", "passes"}},
 	{"", []string{"core", "frontend", "passes", "plugins", "runtime"}},
 }
 
