@@ -90,7 +90,7 @@ func (f *flow) partition() {
 	maps := of(analysis.Elementwise, analysis.Broadcast, analysis.Injective)
 	contractions, reductions := of(analysis.Contraction), of(analysis.Reduction)
 	for _, n := range slices.Backward(maps) {
-		if p := f.after(n); p != nil && p.kind == analysis.Contraction {
+		if p := f.after(n); p != nil && p.kind == analysis.Contraction && n.moves() {
 			f.join(n, p)
 		}
 	}

@@ -65,6 +65,11 @@ type node struct {
 // group is a set of nodes that become one call, in order.
 type group struct{ nodes []*node }
 
+// moves says whether a node puts what it reads into other places, and computes nothing.
+func (n *node) moves() bool {
+	return len(n.prog.Stages) == 1 && n.prog.Stages[0].Kind == ir.MapStage && n.prog.Stages[0].Exprs[0].Op == ir.OpLoad
+}
+
 // newFlow makes the graph of a block.
 func newFlow(m *ir.Module, b *ir.Block, e *equal, limit int) *flow {
 	f := &flow{m: m, b: b, equal: e, limit: limit, by: map[*ir.Value]*node{}, users: map[*ir.Value][]int{}, facts: map[*ir.Stage]*facts{}}

@@ -70,7 +70,7 @@ func (g *group) name() string {
 			name = strings.TrimRight(base, "_")
 		}
 		all = append(all, name)
-		if s := n.prog.Stages[0]; len(n.prog.Stages) > 1 || s.Kind != ir.MapStage || s.Exprs[0].Op != ir.OpLoad {
+		if !n.moves() {
 			names = append(names, name)
 		}
 	}
