@@ -195,7 +195,7 @@ func (x *Executable) begin(ctx context.Context) *machine {
 // end gives back all memory that the run still has.
 func (x *Executable) end(mc *machine) {
 	mc.mem.close()
-	mc.ctx = nil
+	mc.ctx, mc.lent = nil, lent{}
 	clear(mc.main.vals)
 	clear(mc.into)
 	mc.into = mc.into[:0]
