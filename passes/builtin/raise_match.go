@@ -434,7 +434,8 @@ func (m *match) as(v *ir.Value, d tensor.DType) *ir.Value {
 }
 
 // inside says whether everything between the root and what the holes stand for is read
-// there alone: else it would be computed beside what takes its place.
+// there alone: else it would be computed beside what takes its place. What only moves
+// elements may stay.
 func (m *match) inside(block *ir.Block) bool {
 	stop := map[*ir.Value]bool{}
 	var ends func(t *term)
@@ -485,7 +486,7 @@ func (m *match) inside(block *ir.Block) bool {
 			continue
 		}
 		for _, r := range s.Results {
-			if r != nil && m.uses[r] > reads[r] {
+			if r != nil && m.uses[r] > reads[r] && !m.moves(r) {
 				ok = false
 			}
 		}
