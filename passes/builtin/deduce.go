@@ -18,7 +18,8 @@ var Deduce = &pass.Pass{
     %s: [2] i64 = call @sizes[r, c]()        =>   %s: [2] i64 = call @sizes[2*n, 2]()
 
 A dim that was open becomes a number, or an expression of symbols that have a value there,
-and so does its symbol wherever it is used. A size that the data tell keeps its symbol.
+and so does its symbol wherever it is used. A size that the data tell keeps its symbol. In a
+branch its condition holds.
 
 It stands after fold-constants, whose constants decide shapes, and before simplify, which
 reads them.`,

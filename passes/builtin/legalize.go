@@ -17,8 +17,9 @@ var Legalize = &pass.Pass{
     %y: [n, 8] f32 = onnx.Softmax(%x)        =>   %y: [n, 8] f32 = call @Softmax[n](%x)
 
 Equal operators on equal types share one program. Operators that give another shape become
-views, which cost nothing. What is said of a result beyond what its program computes is
-checked by a cast. An operator whose program depends on contents that only a run tells stays,
+views, which cost nothing. Operands that are functions of the index, such as ranges and masks
+of positions, are computed in the program that reads them. What is said of a result beyond
+what its program computes is checked by a cast. An operator whose program depends on contents that only a run tells stays,
 and is instantiated when it runs.
 
 It stands after simplify, since shape arithmetic that vanishes needs no programs, and after
