@@ -28,7 +28,7 @@ type model struct {
 
 var models = []model{
 	{"minilm_l6", "PITOPT_MODELS", []string{"batch=1", "seq=64"}, ""},
-	{"ppocr_v3_det", "PITOPT_MODELS", nil, "test_data_set_0"},
+	{"ppocr_v3_det", "PITOPT_MODELS", []string{"p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=64", "p2o.DynamicDimension.2=128"}, ""},
 	{"llama-4l-decode-dyn", "PITOPT_ZOO", nil, "test_data_set_0"},
 	{"switch-8-allexperts-dyn", "PITOPT_ZOO", nil, "test_data_set_0"},
 }
@@ -75,6 +75,10 @@ func run(rounds, threads int, minTime string) error {
 			return err
 		}
 	}
+	load := ""
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil { // what else the machine does
+		load = ", load average " + strings.Fields(string(b))[0] + " at the start"
+	}
 	var rows strings.Builder
 	var missing []string
 	cpu := ""
@@ -118,13 +122,14 @@ func run(rounds, threads int, minTime string) error {
 	}
 	fmt.Printf("# What passes are worth\n\n"+
 		"<!-- made by `go run ./scripts/ablation > docs/ablation.md` -->\n\n"+
-		"Each pass left out of the default pipeline by itself (`remove = true`), timed by `pitopt bench` on the target `cpu`, %s of\n"+
-		"%s (%s/%s, %d processors). The pipelines take turns, %d each, every turn a process of its own; what counts is the median\n"+
-		"of the turns' medians. The first column has the default pipeline's time of a run and the peak memory of the process, with\n"+
-		"the weights in it; the others have ratios to these, time first: 2 is twice as slow, or twice as much memory. On a machine\n"+
-		"that does other things at the same time the ratios are rough.\n\n"+
+		"Each pass left out of the default pipeline by itself (`remove = true`), timed by `pitopt bench` on the target `cpu`, %s\n"+
+		"of %s (%s/%s, %d processors%s). The pipelines take turns, %d each,\n"+
+		"every turn a process of its own; what counts is the median of the turns' medians. The first column has the time of a run and\n"+
+		"the peak memory of the process, weights included, with the default pipeline; the others have ratios to these, time first:\n"+
+		"2 is twice as slow, or twice as much memory. On a machine that does other things at the same time, whose load average is\n"+
+		"above 1, the ratios of times say little.\n\n"+
 		"| model | default | without %s |\n|---|---|%s\n%s",
-		count(threads, "thread"), cpu, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), rounds,
+		count(threads, "thread"), cpu, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), load, rounds,
 		strings.Join(left[1:], " | without "), strings.Repeat("---|", len(left)-1), rows.String())
 	if len(missing) > 0 {
 		fmt.Printf("\nNot measured, since they were not there: %s.\n", strings.Join(missing, ", "))
@@ -133,7 +138,7 @@ func run(rounds, threads int, minTime string) error {
 }
 
 func (m model) describe() string {
-	on := strings.Join(m.sizes, " ")
+	on := strings.ReplaceAll(strings.Join(m.sizes, ", "), "p2o.DynamicDimension.", "dim ")
 	if m.data != "" {
 		on = m.data
 	}
