@@ -33,7 +33,9 @@ state reads the first part of the storage; only where no program does it gets a 
 that does not come out as itself with something behind it along the axis is left as it is.
 
 A session names the states, and hands each storage to call after call; without one this pass
-does nothing. It stands after legalize: what appends, and what reads, is told by programs.`,
+does nothing.
+
+It stands after legalize: what appends, and what reads, is told by programs.`,
 	After:  []pass.Order{pass.Because("legalize", "what appends is told by programs")},
 	Before: []pass.Order{pass.Because("fuse", "fusion hides appends among what reads them")},
 	Options: []pass.Option{{Name: "carry", Kind: pass.Strings, Default: []string(nil),
