@@ -13,14 +13,12 @@ import (
 // applyKnowledge tells a module what the pipeline file knows: bounds of symbols and
 // types of values.
 func applyKnowledge(m *ir.Module, f *passes.File) error {
-	symbols := map[string]bool{}
+	var inputs []string // symbols
 	for _, p := range m.Main().Params {
-		ir.EachDim(p.Type, func(e sym.Expr) {
-			for _, s := range e.Symbols() {
-				symbols[s] = true
-			}
-		})
+		ir.EachDim(p.Type, func(e sym.Expr) { inputs = append(inputs, e.Symbols()...) })
 	}
+	slices.Sort(inputs)
+	inputs = slices.Compact(inputs)
 	names := make([]string, 0, len(f.Dims))
 	for name := range f.Dims {
 		names = append(names, name)
@@ -28,13 +26,8 @@ func applyKnowledge(m *ir.Module, f *passes.File) error {
 	sort.Strings(names)
 	for _, name := range names {
 		d := f.Dims[name]
-		if !symbols[name] {
-			var have []string
-			for s := range symbols {
-				have = append(have, s)
-			}
-			sort.Strings(have)
-			return diag.New(diag.Pipeline, "[dims] speaks of %q, which is no symbol of the model's inputs", name).In(f.Name).Hint("%s", diag.DidYouMean(name, have))
+		if !slices.Contains(inputs, name) {
+			return diag.New(diag.Pipeline, "[dims] speaks of %q, which is no symbol of the model's inputs", name).In(f.Name).Hint("%s", diag.DidYouMean(name, inputs))
 		}
 		if err := m.Syms.SetRange(name, d.Min, d.Max); err != nil {
 			return diag.New(diag.Pipeline, "%v", err).In(f.Name)
@@ -47,7 +40,7 @@ func applyKnowledge(m *ir.Module, f *passes.File) error {
 		return err
 	}
 	for _, x := range f.Match {
-		if err := insertMatch(m, x); err != nil {
+		if err := insertMatch(m, x, inputs); err != nil {
 			return diag.As(err, diag.Pipeline).In(x.Where)
 		}
 	}
@@ -57,7 +50,7 @@ func applyKnowledge(m *ir.Module, f *passes.File) error {
 // insertMatch puts a match_cast behind the definition of a value, wherever that is; every
 // later use sees the cast. What it says of a value that every run computes holds of the
 // symbols everywhere.
-func insertMatch(m *ir.Module, x passes.Match) error {
+func insertMatch(m *ir.Module, x passes.Match, inputs []string) error {
 	t, err := ir.ParseType(x.Type)
 	if err != nil {
 		return diag.New(diag.Pipeline, "type %q: %v", x.Type, err).Hint(`write it as "[batch, seq, 768] f32"`)
@@ -70,7 +63,7 @@ func insertMatch(m *ir.Module, x passes.Match) error {
 		if f != m.Main() || at.depth > 1 {
 			return nil
 		}
-		return assertDims(m, at.found, t)
+		return assertDims(m, at.found, t, inputs)
 	}
 	return diag.New(diag.Pipeline, "there is no value %q", x.Value).Hint("%s", diag.DidYouMean(x.Value, at.names))
 }
@@ -128,14 +121,15 @@ func (x *matching) cast(b *ir.Block, i int, v *ir.Value) {
 	x.found = v
 }
 
-// assertDims lets the dims of a value be those that a type says.
-func assertDims(m *ir.Module, v *ir.Value, t ir.TensorType) error {
+// assertDims lets the dims of a value be those that a type says; inputs are the symbols of
+// the model's inputs.
+func assertDims(m *ir.Module, v *ir.Value, t ir.TensorType, inputs []string) error {
 	is, ok := v.Tensor()
 	if !ok || is.Unranked || t.Unranked || len(is.Dims) != len(t.Dims) {
 		return nil // the cast tells
 	}
 	for i, d := range is.Dims {
-		if _, bare := d.Symbol(); bare && v.Def != nil {
+		if name, bare := d.Symbol(); bare && !slices.Contains(inputs, name) {
 			continue // the value tells that symbol, and what reads the value sees the cast
 		}
 		if err := m.Syms.AssumeEqual(d, t.Dims[i]); err != nil {
