@@ -34,8 +34,6 @@ func dim(r *rand.Rand) string {
 
 func oneOf(r *rand.Rand, list ...int64) int64 { return list[r.IntN(len(list))] }
 
-func consts(v ...int64) string { return strings.Trim(fmt.Sprint("= ", v), "[]") }
-
 func between(x, lo, hi int64) int64 { return max(lo, min(x, hi)) }
 
 var shapeRules = []shapeRule{
