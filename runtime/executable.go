@@ -85,11 +85,6 @@ func (x *Executable) RunInto(ctx context.Context, inputs []tensor.Value, outputs
 	return err
 }
 
-// RunStats is Run, and tells of it.
-func (x *Executable) RunStats(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, Stats, error) {
-	return x.Call(ctx, inputs, nil)
-}
-
 // Call is Run, and tells of the run. Results go into the outputs that there are, as RunInto
 // has it; where an entry is nil, or there is none, the result is as Run gives it.
 func (x *Executable) Call(ctx context.Context, inputs []tensor.Value, outputs []*tensor.Tensor) ([]tensor.Value, Stats, error) {

@@ -206,7 +206,7 @@ func TestRunTakesWhatIsPlanned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, stats, err := x.RunStats(context.Background(), []tensor.Value{ramp(n, 64)})
+		_, stats, err := x.Call(context.Background(), []tensor.Value{ramp(n, 64)}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -84,14 +85,14 @@ func (p *Placer) Place(sizes, offsets []int64) (total int64, ok bool) {
 		all += n
 	}
 	least := p.Largest(sizes)
-	bySize := func(a, b int32) int { return compareInt64(sizes[b], sizes[a]) }
+	bySize := func(a, b int32) int { return cmp.Compare(sizes[b], sizes[a]) }
 	order := slices.Clone(p.longest)
 	slices.SortStableFunc(order, bySize)
 	total = p.inOrder(order, sizes, offsets)
 	try := make([]int64, len(offsets))
 	for _, less := range []func(a, b int32) int{
-		func(a, b int32) int { return compareFloat(p.area(b, sizes), p.area(a, sizes)) },
-		func(a, b int32) int { return compareInt64(p.around(b, sizes), p.around(a, sizes)) },
+		func(a, b int32) int { return cmp.Compare(p.area(b, sizes), p.area(a, sizes)) },
+		func(a, b int32) int { return cmp.Compare(p.around(b, sizes), p.around(a, sizes)) },
 		func(a, b int32) int { return p.lives[a].From - p.lives[b].From },
 		nil, // the longest life first
 	} {
@@ -128,26 +129,6 @@ func (p *Placer) around(i int32, sizes []int64) int64 {
 	return sum
 }
 
-func compareInt64(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-func compareFloat(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
 // inOrder places pieces in an order, each into the smallest gap that is large enough, else
 // behind the last piece it meets.
 func (p *Placer) inOrder(order []int32, sizes, offsets []int64) (total int64) {
@@ -168,7 +149,7 @@ func (p *Placer) inOrder(order []int32, sizes, offsets []int64) (total int64) {
 				taken = append(taken, j)
 			}
 		}
-		slices.SortFunc(taken, func(a, b int32) int { return compareInt64(offsets[a], offsets[b]) })
+		slices.SortFunc(taken, func(a, b int32) int { return cmp.Compare(offsets[a], offsets[b]) })
 		best, gap, end := int64(nowhere), int64(math.MaxInt64), int64(0)
 		for _, j := range taken {
 			if room := offsets[j] - end; room >= size && room < gap {
