@@ -53,7 +53,8 @@ func TestCases(t *testing.T) {
 				}
 				t.Fatal(err)
 			}
-			// The best of a few: other work on the machine is not the case's fault.
+			// The best of a few: other work on the machine is not the case's fault. The
+			// time is told, not asserted: what hangs is ended by the test's own timeout.
 			took, bytes := time.Hour, uint64(1<<62)
 			for range 5 {
 				var before, after runtime.MemStats
@@ -77,10 +78,10 @@ func TestCases(t *testing.T) {
 			if len(err.Error()) > 1000 {
 				t.Errorf("an error of %d characters: %.200s...", len(err.Error()), err)
 			}
-			if took > 50*time.Millisecond || bytes > 10<<20 {
-				t.Errorf("took %v and allocated %d bytes", took, bytes)
+			if bytes > 10<<20 {
+				t.Errorf("allocated %d bytes", bytes)
 			}
-			t.Log(err)
+			t.Logf("in %v and %d bytes: %v", took, bytes, err)
 		})
 	}
 }
