@@ -204,6 +204,9 @@ func (p *product) tiling(d *Device) (tileRows, tileCols, tiles, workers int64) {
 // packs are the numbers of elements of A and of B that a worker packs at a time.
 func (p *product) packs() (a, b int64) {
 	depth := min(kc, total(p.k))
+	if p.thin() {
+		return depth + min(p.tileCols(), total(p.n)), 0 // a row, and its sums
+	}
 	return min(mc, roundUp(total(p.m), mr)) * depth, min(p.tileCols(), roundUp(total(p.n), nr)) * depth
 }
 
@@ -273,7 +276,9 @@ func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 		depth := int(min(kc, total(p.k)-k0))
 		addresses(w.kA[:depth], p.k, k0, stepA)
 		addresses(w.kB[:depth], p.k, k0, stepB)
-		w.fillB(cols, depth)
+		if !p.thin() {
+			w.fillB(cols, depth)
+		}
 		for i0 := m0; i0 < m1; i0 += mc {
 			if err := w.ctx.Err(); err != nil {
 				return diag.Stopped(err)
@@ -281,6 +286,10 @@ func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 			rows := int(min(mc, m1-i0))
 			addresses(w.rowA[:rows], p.m, i0, stepA)
 			addresses(w.rowC[:rows], p.m, i0, stepC)
+			if p.thin() {
+				w.thinBlock(rows, cols, depth, k0 == 0)
+				continue
+			}
 			w.fillA(rows, depth)
 			for j := 0; j < cols; j += nr {
 				b := w.packB[j*depth : (j+nr)*depth]
