@@ -66,16 +66,6 @@ var Concat = ir.Register(&ir.OpDef{
 	Body:   concat,
 })
 
-// PitAppend puts what is new behind what a caller keeps from call to call, as Concat does: it
-// says what a model's cache is.
-var PitAppend = ir.Register(&ir.OpDef{
-	Name: "pit.Append", Doc: "what is new behind what is kept from call to call",
-	In: ops(in("past", "T", anyTensor), in("new", "T", anyTensor)), Out: ops(in("present", "T", anyTensor)),
-	Attrs:  attrs(attrReq("axis", int64(0))),
-	Deduce: concatDims,
-	Body:   concat,
-})
-
 func concatDims(c *ir.Call) error {
 	if len(c.In) == 0 {
 		return c.Errorf("it needs at least one operand")

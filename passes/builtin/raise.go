@@ -58,12 +58,6 @@ func raise(m *ir.Module, rules []*rule) error {
 		x := &raiser{rules: rules}
 		x.terms = terms{points: known, uses: uses(m), made: map[*ir.Value]*term{}, inner: map[*ir.Value]*term{}}
 		x.replace = x.stmt
-		x.given = map[*ir.Value]bool{}
-		for _, f := range m.Funcs {
-			for _, v := range f.Results {
-				x.given[v] = true
-			}
-		}
 		if err := x.module(m); err != nil {
 			return err
 		}
@@ -79,7 +73,6 @@ type raiser struct {
 	rewriter
 	terms
 	rules   []*rule
-	given   map[*ir.Value]bool // results of functions
 	changed bool
 }
 
@@ -114,7 +107,7 @@ func (x *raiser) apply(b *ir.Builder, r *rule, s *ir.Stmt, root *term) *ir.Value
 	if root == nil || r.op != root.op || r.kind != root.kind {
 		return nil
 	}
-	m := &match{terms: &x.terms, b: b, root: s, given: x.given, bound: map[*term]*term{}, dims: map[string]sym.Expr{}, names: r.names}
+	m := &match{terms: &x.terms, b: b, root: s, bound: map[*term]*term{}, dims: map[string]sym.Expr{}, names: r.names}
 	var out *ir.Value
 	mark := b.Mark()
 	m.fits(r.pattern, root, func() bool {

@@ -5,16 +5,6 @@ import (
 	"github.com/pitopt/pitopt/core/sym"
 )
 
-// rewriteAppend says of a tensor that comes in and goes out with something behind it that it
-// is kept from call to call.
-func rewriteAppend(m *match) *ir.Value {
-	past := m.value("past")
-	if past.Def != nil || past.Const != nil || !m.given[m.root.Results[0]] {
-		return nil
-	}
-	return m.b.OpN(1, "pit.Append", []*ir.Value{past, m.value("new")}, m.root.Attrs)[0]
-}
-
 // rewriteRotaryEmbedding makes one operator of x*cos + turned(x)*sin, where turned is the
 // second half of the features, negated, before the first.
 func rewriteRotaryEmbedding(m *match) *ir.Value {

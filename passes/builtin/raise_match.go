@@ -14,7 +14,6 @@ type match struct {
 	*terms
 	b     *ir.Builder
 	root  *ir.Stmt
-	given map[*ir.Value]bool  // results of functions
 	bound map[*term]*term     // what holes and shared parts of the pattern stand for
 	dims  map[string]sym.Expr // what symbols of the pattern's types stand for
 	names map[string]*term    // terms of the pattern by the names of its values

@@ -38,7 +38,6 @@ var ruleFiles embed.FS
 
 // rewrites are what takes the place of patterns where it is more than operators in a row.
 var rewrites = map[string]func(m *match) *ir.Value{
-	"append":              rewriteAppend,
 	"attention":           rewriteAttention,
 	"layer-normalization": rewriteLayerNormalization,
 	"rms-normalization":   rewriteRMSNormalization,

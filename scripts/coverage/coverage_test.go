@@ -220,8 +220,6 @@ func thingsOf(m *ir.Module) things {
 				n.gates++
 			case "RotaryEmbedding":
 				n.rotary++
-			case "Append":
-				n.caches++
 			}
 		})
 	}
