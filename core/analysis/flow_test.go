@@ -89,18 +89,20 @@ func show(x *ir.Scalar) string {
 	return p.String()
 }
 
-// The batch axes of a product are those that both factors have.
-func TestBatchAxes(t *testing.T) {
-	p := program(t, `program @p[b, n, m](A: [b, n, 4] f32, B: [b, 4, m] f32) -> (Y: [b, n, m] f32) {
-		Y[i < b, j < n, k < m] = sum(l < 4) (A[i, j, l] * B[i, l, k])
+// The axes of a product are of both factors, or of one.
+func TestFactorAxes(t *testing.T) {
+	p := program(t, `program @p[b, n, m](A: [b, n, 4] f32, B: [b, 4, m] f32) -> (Y: [b, m, n] f32) {
+		Y[i < b, j < m, k < n] = sum(l < 4) (A[i, k, l] * B[i, l, j])
 	}`)
-	if got := analysis.BatchAxes(p.Stages[0]); len(got) != 1 || got[0] != p.Stages[0].Axes[0] {
-		t.Errorf("got %d axes", len(got))
+	axes := p.Stages[0].Axes
+	both, left, right := analysis.FactorAxes(p.Stages[0])
+	if !slices.Equal(both, axes[:1]) || !slices.Equal(left, axes[2:]) || !slices.Equal(right, axes[1:2]) {
+		t.Errorf("got %d, %d and %d axes", len(both), len(left), len(right))
 	}
 	q := program(t, `program @q[n](A: [n, 4] f32) -> (Y: [n] f32) {
 		Y[i < n] = sum(l < 4) A[i, l]
 	}`)
-	if got := analysis.BatchAxes(q.Stages[0]); got != nil {
-		t.Errorf("a sum has %d", len(got))
+	if both, left, right := analysis.FactorAxes(q.Stages[0]); both != nil || left != nil || right != nil {
+		t.Errorf("a sum has %d, %d and %d", len(both), len(left), len(right))
 	}
 }

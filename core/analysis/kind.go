@@ -122,21 +122,25 @@ func Factors(s *ir.Stage) (a, b *ir.Scalar, ok bool) {
 	return x.Args[0], x.Args[1], true
 }
 
-// BatchAxes gives the spatial axes that both factors of a contraction depend on: along
-// them it is many contractions, each with operands of its own.
-func BatchAxes(s *ir.Stage) []*ir.Axis {
+// FactorAxes sorts the spatial axes of a contraction by the factors that depend on them:
+// along those of both it is many contractions, each with operands of its own.
+func FactorAxes(s *ir.Stage) (both, left, right []*ir.Axis) {
 	x, y, ok := Factors(s)
 	if !ok {
-		return nil
+		return nil, nil, nil
 	}
 	a, b := axesOf(x), axesOf(y)
-	var out []*ir.Axis
 	for _, o := range s.Axes {
-		if a[o] && b[o] {
-			out = append(out, o)
+		switch {
+		case a[o] && b[o]:
+			both = append(both, o)
+		case a[o]:
+			left = append(left, o)
+		case b[o]:
+			right = append(right, o)
 		}
 	}
-	return out
+	return both, left, right
 }
 
 // axesOf gives the axes that the loads of an expression depend on.

@@ -19,15 +19,16 @@ var Fuse = &pass.Pass{
 
 Statements are put into groups along the post-dominators of the dataflow: a program and all
 that is made of its result, up to where it comes together again. A group grows from a
-contraction, which takes what only moves its operands, and the maps behind it; from a
-reduction, which takes maps on both sides and reductions of the same rows (softmax,
-normalisations); and then from the maps that are left. Contractions whose axes are batch axes
-of both factors go together with the reductions between them (attention). Views between them
-become index arithmetic where that needs no division.
+contraction, which takes what only moves its operands, the maps behind it, and reductions of
+its rows (normalisations); from a reduction, which takes maps on both sides and reductions of
+the same rows (softmax); and then from the maps that are left. Contractions whose axes are
+batch axes of both factors go together with the reductions between them (attention). Views
+between them become index arithmetic where that needs no division.
 
 Contractions that walk over the same factor are one program with several results (the
-projections of an attention, the halves of a gate), and so is a map with what it reads point
-by point though others read that, too.
+projections of an attention, the halves of a gate), and so are a map with what it reads point
+by point and a reduction with what it sums up, though others read that, too. Where the target
+says that what contractions are joined with costs more than by itself, it stays by itself.
 
 In the program of a group, a map is written into the expressions of its readers where each of
 its points is computed once, or it is cheap; sums and products stay stages of their own.
@@ -46,7 +47,7 @@ It stands after legalize: kinds are read from programs.`,
 					s.Callee = e.of(p)
 				}
 			})
-			fuseBlock(m, &f.Block, e, int(pass.Get[int64](c, "max-stages")))
+			fuseBlock(c, m, &f.Block, e)
 		}
 		removeDead(m)
 		return nil
@@ -54,16 +55,17 @@ It stands after legalize: kinds are read from programs.`,
 }
 
 // fuseBlock fuses the statements of a block, and of its regions by themselves.
-func fuseBlock(m *ir.Module, b *ir.Block, e *equal, limit int) {
+func fuseBlock(c *pass.Context, m *ir.Module, b *ir.Block, e *equal) {
 	for _, s := range b.Stmts {
 		for _, r := range s.Regions {
-			fuseBlock(m, r, e, limit)
+			fuseBlock(c, m, r, e)
 		}
 	}
 	if slices.ContainsFunc(b.Stmts, func(s *ir.Stmt) bool { return s.Into != nil || s.Op != nil && s.Op.Name == ir.ReleaseName }) {
 		return // it is settled where values lie, and for how long
 	}
-	f := newFlow(m, b, e, limit)
+	f := newFlow(m, b, e)
+	f.limit, f.target = int(pass.Get[int64](c, "max-stages")), c.Target
 	f.partition()
 	var out []*ir.Stmt
 	f.schedule(func(g *group, s *ir.Stmt) {
@@ -110,6 +112,7 @@ func (f *flow) partition() {
 		f.extend(n)
 	}
 	f.shareReads(maps)
+	f.shareRows(reductions)
 }
 
 // shareFactors makes one group of contractions that walk over the same factor, which is
@@ -137,6 +140,22 @@ func (f *flow) shareReads(maps []*node) {
 				continue
 			}
 			f.try(from, n)
+		}
+	}
+}
+
+// shareRows lets a reduction join the group that makes what it sums up, although others read
+// that, too: a normalisation whose operand is the residual of what is behind it.
+func (f *flow) shareRows(reductions []*node) {
+	for _, n := range reductions {
+		for _, v := range n.stmt.Args {
+			from := f.by[v]
+			for from != nil && from.view {
+				from = f.by[from.stmt.Args[0]]
+			}
+			if from != nil && from.group != nil && n.i-from.i <= maxBetween && f.try(from, n) {
+				break
+			}
 		}
 	}
 }

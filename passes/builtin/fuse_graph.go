@@ -7,25 +7,28 @@ import (
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/target"
 )
 
 // flow is the dataflow graph of a block while its statements are put into groups.
 type flow struct {
-	m     *ir.Module
-	b     *ir.Block
-	nodes []*node
-	equal *equal
-	limit int                  // stages of a group
-	pdom  []int                // the immediate post-dominator of each node
-	by    map[*ir.Value]*node  // where values of the block come from
-	users map[*ir.Value][]int  // the nodes that read one; len(nodes): the block gives it
-	facts map[*ir.Stage]*facts // of stages of nodes, which stay as they are up to the end
+	m      *ir.Module
+	b      *ir.Block
+	nodes  []*node
+	equal  *equal
+	limit  int // stages of a group
+	target *target.Target
+	pdom   []int                // the immediate post-dominator of each node
+	by     map[*ir.Value]*node  // where values of the block come from
+	users  map[*ir.Value][]int  // the nodes that read one; len(nodes): the block gives it
+	facts  map[*ir.Stage]*facts // of stages of nodes, which stay as they are up to the end
 }
 
 // facts are what is asked for of a stage again and again.
 type facts struct {
 	kind  analysis.Kind
-	batch []*ir.Axis // of a contraction
+	batch []*ir.Axis        // of a contraction
+	sides map[*ir.Axis]side // of a contraction: what its axes are of
 	reads []*ir.Buffer
 	loads []*ir.Scalar
 }
@@ -37,7 +40,14 @@ func (f *flow) of(s *ir.Stage) *facts {
 	}
 	x := &facts{kind: analysis.StageKind(s), reads: s.Reads()}
 	if x.kind == analysis.Contraction {
-		x.batch = analysis.BatchAxes(s)
+		x.sides = map[*ir.Axis]side{}
+		batch, a, b := analysis.FactorAxes(s)
+		x.batch = batch
+		for p, axes := range map[side][]*ir.Axis{whole: batch, left: a, right: b} {
+			for _, o := range axes {
+				x.sides[o] = p
+			}
+		}
 	}
 	s.Walk(func(y *ir.Scalar) bool {
 		if y.Op == ir.OpLoad {
@@ -71,8 +81,8 @@ func (n *node) moves() bool {
 }
 
 // newFlow makes the graph of a block.
-func newFlow(m *ir.Module, b *ir.Block, e *equal, limit int) *flow {
-	f := &flow{m: m, b: b, equal: e, limit: limit, by: map[*ir.Value]*node{}, users: map[*ir.Value][]int{}, facts: map[*ir.Stage]*facts{}}
+func newFlow(m *ir.Module, b *ir.Block, e *equal) *flow {
+	f := &flow{m: m, b: b, equal: e, by: map[*ir.Value]*node{}, users: map[*ir.Value][]int{}, facts: map[*ir.Stage]*facts{}}
 	end := len(b.Stmts)
 	edges := make([]map[int]bool, end)
 	edge := func(from *node, to int) {

@@ -51,7 +51,7 @@ func (f *flow) try(list ...*node) bool {
 	}
 	slices.SortFunc(set, func(a, b *node) int { return a.i - b.i })
 	u := f.union(set)
-	if u == nil || !u.small() || !u.leaders() || !u.edges() || !u.rows() || !f.convex(set) {
+	if u == nil || !u.small() || !u.leaders() || !u.edges() || !u.rows() || !f.convex(set) || !u.pays() {
 		return false
 	}
 	g := &group{nodes: set}
@@ -131,27 +131,20 @@ func (u *union) outside(n *node, b *ir.Buffer) bool {
 	return false
 }
 
-// leaders says whether the contractions of the union go together, and with its reductions:
-// there is one, or they share a factor, and no reductions; or all of them have batch axes
-// and computed factors, so that a batch at a time all fits in near memory, with any
-// reductions between them. Weights would have to be read again for every batch.
+// leaders says whether the contractions of the union go together: there is one, or they
+// share a factor; or all of them have batch axes and computed factors, so that a batch at a
+// time all fits in near memory. Weights would have to be read again for every batch.
 func (u *union) leaders() bool {
 	var lead []*node
-	reduces := false
 	for _, n := range u.nodes {
 		switch n.kind {
 		case analysis.Contraction:
 			lead = append(lead, n)
-		case analysis.Reduction:
-			reduces = true
 		case analysis.Opaque:
 			return false
 		}
 	}
-	if u.batched(lead) {
-		return true
-	}
-	return len(lead) == 0 || !reduces && (len(lead) == 1 || siblings(lead))
+	return len(lead) <= 1 || u.batched(lead) || siblings(lead)
 }
 
 // batched says whether all contractions have batch axes, and factors that are computed.
@@ -441,11 +434,31 @@ func aligned(index []*ir.Scalar) bool {
 	return true
 }
 
-// rows says whether a reduction stays within what other reductions give a point of: the
-// rows that one has summed up are not summed up again.
+// origin tells where an axis comes from: a node that has a point for each position along
+// it, which side says of what.
+type origin struct {
+	node int
+	side side
+}
+
+// side is a set of sides of a node's axes.
+type side uint8
+
+const (
+	whole side = 0 // the rows of a reduction, and the batches of a contraction
+	left  side = 1 // the axes that a contraction's first factor alone has
+	right side = 2
+)
+
+// rows says whether reductions stay within what others give a point of: the rows that one
+// has summed up are not summed up again, and of what a contraction makes either rows are
+// summed up or columns, so that it is computed row by row, or column by column. Where all
+// contractions have batch axes, what belongs to one batch is enough.
 func (u *union) rows() bool {
-	type origins map[int]bool
+	type origins map[origin]bool
 	rows := map[*ir.Buffer][]origins{}
+	reduced := map[int]side{} // of what contractions make
+	batched := u.batchedAll()
 	for _, n := range u.nodes {
 		if n.view {
 			continue
@@ -466,9 +479,12 @@ func (u *union) rows() bool {
 						if along[y.Axis] == nil {
 							along[y.Axis] = origins{}
 						}
-						for i := range from {
-							along[y.Axis][i] = true
-							ok = ok && (i == n.i || !slices.Contains(s.Red, y.Axis))
+						for o := range from {
+							along[y.Axis][o] = true
+							if o.node != n.i && slices.Contains(s.Red, y.Axis) {
+								reduced[o.node] |= o.side
+								ok = ok && o.side != whole && reduced[o.node] != left|right
+							}
 						}
 						return true
 					})
@@ -480,20 +496,17 @@ func (u *union) rows() bool {
 			if len(s.Axes) != len(s.Out().Dims) {
 				continue // a scatter
 			}
-			own := s.Axes
-			switch u.of(s).kind {
-			case analysis.Contraction:
-				own = u.of(s).batch
-			case analysis.Reduction:
-			default:
-				own = nil
-			}
 			dims := make([]origins, len(s.Axes))
 			for d, a := range s.Axes {
 				dims[d] = origins{}
 				maps.Copy(dims[d], along[a])
-				if slices.Contains(own, a) {
-					dims[d][n.i] = true
+				switch u.of(s).kind {
+				case analysis.Contraction:
+					if p, ok := u.of(s).sides[a]; ok && (p == whole || !batched) {
+						dims[d][origin{n.i, p}] = true
+					}
+				case analysis.Reduction:
+					dims[d][origin{n.i, whole}] = true
 				}
 			}
 			for _, b := range s.Outs {
@@ -502,6 +515,35 @@ func (u *union) rows() bool {
 		}
 	}
 	return true
+}
+
+// pays says whether the target takes no longer for what contractions are joined with than
+// for each group by itself.
+func (u *union) pays() bool {
+	if u.target == nil || u.target.Cost == nil || !slices.ContainsFunc(u.nodes, func(n *node) bool { return n.kind == analysis.Contraction }) {
+		return true
+	}
+	cost := func(list []*node) float64 {
+		p := &ir.Program{}
+		for _, n := range list {
+			if !n.view {
+				p.Stages = append(p.Stages, n.prog.Stages...)
+			}
+		}
+		if len(p.Stages) == 0 {
+			return 0
+		}
+		return u.target.Choose(p, func(symbol string) int64 { return middle(u.m.Syms, symbol) }).Cost
+	}
+	apart := 0.0
+	seen := map[*group]bool{}
+	for _, n := range u.nodes {
+		if !seen[n.group] {
+			seen[n.group] = true
+			apart += cost(n.group.nodes)
+		}
+	}
+	return cost(u.nodes) <= apart
 }
 
 // cost is the number of nodes of an expression as it is written, and whether it has

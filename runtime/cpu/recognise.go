@@ -19,15 +19,17 @@ const kernelProduct = "product"
 var kernels = []target.Kernel{{Name: kernelProduct, Staged: true, Refuses: refuses, Cost: productCost}}
 
 // About what an evaluation of a stage's expression takes, and a product and its sum in
-// blocks, with packing for each element of the factors; in nanoseconds, measured on one core
-// of a server.
+// blocks, with packing for each element of the factors, and a call beside its work; in
+// nanoseconds, measured on one core of a server.
 const (
+	callCost    = 1000.0
 	closureCost = 6.0
 	blockCost   = 0.35
 	packCost    = 2.0
 )
 
 func closuresCost(p *ir.Program, s target.Sizes) (ns float64) {
+	ns = callCost
 	for _, x := range p.Stages {
 		ns += closureCost * s.Points(x)
 	}
@@ -35,6 +37,7 @@ func closuresCost(p *ir.Program, s target.Sizes) (ns float64) {
 }
 
 func productCost(p *ir.Program, s target.Sizes) (ns float64) {
+	ns = callCost
 	for _, x := range p.Stages {
 		f, why := recognise(x)
 		if why != "" {
