@@ -157,19 +157,28 @@ func New(d DType, shape ...int64) *Tensor {
 // memory may lie at any address. It is not copied, unless a machine that faults on
 // unaligned loads needs it; every byte of a bool tensor must be 0 or 1.
 func FromBytes(d DType, shape []int64, b []byte) (*Tensor, error) {
+	n, b, err := over(d, shape, b)
+	if err != nil {
+		return nil, err
+	}
+	return newTensor(Tensor{dtype: d, len: n, data: b}, shape), nil
+}
+
+// over gives the number of elements of a tensor over memory, and the memory.
+func over(d DType, shape []int64, b []byte) (int64, []byte, error) {
 	n, size, err := sizeOf(d, shape)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%d bytes do not hold a tensor: %w", len(b), err)
+		return 0, nil, fmt.Errorf("%d bytes do not hold a tensor: %w", len(b), err)
 	case d == String:
-		return nil, fmt.Errorf("strings are no array of bytes; use FromStrings")
+		return 0, nil, fmt.Errorf("strings are no array of bytes; use FromStrings")
 	case size != int64(len(b)):
-		return nil, fmt.Errorf("%d bytes do not hold a %s tensor of shape %v, which takes %d", len(b), d, shape, size)
+		return 0, nil, fmt.Errorf("%d bytes do not hold a %s tensor of shape %v, which takes %d", len(b), d, shape, size)
 	}
 	if !unalignedLoads && len(b) > 0 && uintptr(unsafe.Pointer(&b[0]))%8 != 0 {
 		b = append(alloc(size)[:0], b...)
 	}
-	return newTensor(Tensor{dtype: d, len: n, data: b}, shape), nil
+	return n, b, nil
 }
 
 // unalignedLoads says that the machine loads words from any address. Weights in a model

@@ -53,7 +53,7 @@ func bindOf(p *ir.Program, n, k int64) []int64 {
 
 // A program is made ready once for each set of sizes, whatever it runs on.
 func TestCodesAreKept(t *testing.T) {
-	p, d, h := chain(), &Device{threads: 2}, &heap{}
+	p, d, h := chain(), inParts(2), &heap{}
 	run := func(n, k int64, seed int) {
 		t.Helper()
 		x := whole(n, k, seed)
@@ -92,7 +92,7 @@ func TestCodesAreKept(t *testing.T) {
 
 // What is kept is bounded, and what was used last stays.
 func TestCodesAreBounded(t *testing.T) {
-	p, d, h := chain(), &Device{threads: 1}, &heap{}
+	p, d, h := chain(), inParts(1), &heap{}
 	d.codes.limit = 1 << 20
 	for n := int64(1); n <= 300; n++ {
 		got := tensor.New(tensor.F32, n, n)
@@ -118,7 +118,7 @@ func TestCodesAreBounded(t *testing.T) {
 
 // Callers at the same time share what is made ready, and nothing that they compute.
 func TestCodesAreShared(t *testing.T) {
-	p, d := chain(), &Device{threads: 2}
+	p, d := chain(), inParts(2)
 	var wg sync.WaitGroup
 	for caller := range 8 {
 		wg.Go(func() {

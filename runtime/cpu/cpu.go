@@ -8,11 +8,10 @@ package cpu
 import (
 	"context"
 	"runtime"
-	"sync"
 
-	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/reuse"
 	"github.com/pitopt/pitopt/core/target"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
@@ -23,6 +22,10 @@ type Device struct {
 	threads int
 	alone   int64 // points up to which a stage is not worth a second thread
 	codes   codes
+	team    *team
+	runs    reuse.List[run]
+	f32     reuse.List[multiplication[float32]]
+	f64     reuse.List[multiplication[float64]]
 }
 
 // New makes a device with a number of threads; 0 takes all processors.
@@ -30,7 +33,9 @@ func New(threads int) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Device{threads: threads, alone: 1 << 14}
+	d := &Device{threads: threads, alone: 1 << 14, team: newTeam(threads)}
+	runtime.AddCleanup(d, (*team).close, d.team) // where nobody closes it
+	return d
 }
 
 // Target tells what the device offers.
@@ -38,9 +43,13 @@ func (d *Device) Target() *target.Target {
 	return &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels, Cost: closuresCost, BoundedResult: 1 << 20}
 }
 
-// Close gives up nothing but memory.
+// Close ends its threads and gives up memory. What runs later runs on its caller alone.
 func (d *Device) Close() error {
+	d.team.close()
 	d.codes.clear()
+	d.runs.Clear()
+	d.f32.Clear()
+	d.f64.Clear()
 	return nil
 }
 
@@ -60,50 +69,41 @@ func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64) ([]int64,
 	return out, nil
 }
 
+// run is a run of a program.
+type run struct {
+	d     *Device
+	c     *code
+	mem   rt.Memory
+	x     *interp.Execution
+	i     int                                    // the stage
+	stage func(x *interp.Execution, i int) error // r.compute
+}
+
 // Run computes a program stage by stage; the kernel has another way for some stages.
 func (d *Device) Run(ctx context.Context, kernel string, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem rt.Memory) error {
 	c, err := d.codes.get(d, kernel, p, bind)
 	if err != nil {
 		return err
 	}
-	return c.Run(ctx, args, results, mem, func(x *interp.Execution, i int) error {
-		if g := c.products[i]; g != nil {
-			return d.product(x, i, g, mem)
-		}
-		if c.parts[i] == 1 {
-			return x.Stage(i, 0, 1)
-		}
-		return parallel(c.parts[i], func(part int) error { return x.Stage(i, part, c.parts[i]) })
-	})
+	r := d.runs.Get()
+	if r.stage == nil {
+		r.stage = r.compute
+	}
+	r.d, r.c, r.mem = d, c, mem
+	err = c.Run(ctx, args, results, mem, r.stage)
+	r.d, r.c, r.mem, r.x = nil, nil, nil, nil
+	d.runs.Put(r)
+	return err
 }
 
-// parallel runs f(0) .. f(n-1) at the same time, the first one here, and gives the first
-// error.
-func parallel(n int, f func(i int) error) error {
-	if n <= 1 {
-		return try(f, 0)
+// compute computes a stage.
+func (r *run) compute(x *interp.Execution, i int) error {
+	if g := r.c.products[i]; g != nil {
+		return r.d.product(x, i, g, r.mem)
 	}
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := 1; i < n; i++ {
-		wg.Go(func() { errs[i] = try(f, i) })
-	}
-	errs[0] = try(f, 0)
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	r.x, r.i = x, i
+	return r.d.team.parallel(r.c.parts[i], r)
 }
 
-// try makes an error of a panic: in a goroutine it would end the process.
-func try(f func(i int) error, i int) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = diag.New(diag.Run, "it failed: %v", v)
-		}
-	}()
-	return f(i)
-}
+// part computes a part of a stage on closures.
+func (r *run) part(i int) error { return r.x.Stage(r.i, i, r.c.parts[r.i]) }

@@ -42,7 +42,7 @@ func TestSuiteInParts(t *testing.T) {
 	runtimetest.Run(t, func(t testing.TB, m *ir.Module) runtimetest.Runner {
 		var list []*runtime.Executable
 		for threads := 1; threads <= 3; threads++ {
-			list = append(list, load(t, m, &Device{threads: threads}))
+			list = append(list, load(t, m, inParts(threads)))
 		}
 		return func(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, error) {
 			first, err := list[0].Run(ctx, inputs)

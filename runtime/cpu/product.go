@@ -2,13 +2,13 @@ package cpu
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/reuse"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
 )
@@ -25,35 +25,6 @@ const (
 	mc  = 64
 )
 
-// workspace hands out what was planned for a stage, and what goes beyond that from memory.
-type workspace struct {
-	rt.Memory
-	room, left []byte
-}
-
-// Alloc takes the next bytes that are left.
-func (w *workspace) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
-	n, _ := tensor.Count(shape)
-	size, ok := d.ByteLen(n)
-	if !ok || size == 0 || analysis.Aligned(size) > int64(len(w.left)) {
-		return w.Memory.Alloc(d, shape)
-	}
-	b := w.left[:size:size]
-	w.left = w.left[analysis.Aligned(size):]
-	return tensor.FromBytes(d, shape, b)
-}
-
-// Free takes back what is not the workspace's.
-func (w *workspace) Free(t *tensor.Tensor) {
-	if b := t.Bytes(); len(b) > 0 && len(w.room) > 0 {
-		at := uintptr(unsafe.Pointer(&b[0])) - uintptr(unsafe.Pointer(&w.room[0]))
-		if at < uintptr(len(w.room)) {
-			return
-		}
-	}
-	w.Memory.Free(t)
-}
-
 // bytes is what a product takes from its workspace.
 func (p *product) bytes(d *Device) int64 {
 	elem := int64(p.out.DType.Bits() / 8)
@@ -67,53 +38,74 @@ func (p *product) bytes(d *Device) int64 {
 }
 
 // product computes stage i of a program, which match recognised.
-func (d *Device) product(x *interp.Execution, i int, p *product, memory rt.Memory) error {
-	room, err := memory.Workspace(i)
+func (d *Device) product(x *interp.Execution, i int, p *product, mem rt.Memory) error {
+	room, err := mem.Workspace(i)
 	if err != nil {
 		return err
 	}
-	mem := &workspace{memory, room, room}
 	a, b, out := x.Tensor(p.a.buf), x.Tensor(p.b.buf), x.Tensor(p.out)
-	if p.a.pad != nil {
-		t, err := padded(a, x.Stages[0].Shape(p.a.buf), p.a.pad, mem)
-		if err != nil {
-			return err
-		}
-		defer mem.Free(t)
-		a = t
-	}
+	shape := x.Stages[i].Shape(p.a.buf)
 	if out.DType() == tensor.F64 {
-		return multiply[float64](d, x.Context(), p, a, b, out, mem)
+		return multiply(x.Context(), d, &d.f64, p, a, b, out, shape, workspace{mem: mem, left: room})
 	}
-	return multiply[float32](d, x.Context(), p, a, b, out, mem)
+	return multiply(x.Context(), d, &d.f32, p, a, b, out, shape, workspace{mem: mem, left: room})
 }
 
-// padded copies an operand of a shape into the middle of zeros: the range of positions that loads
-// reach.
-func padded(o *tensor.Tensor, shape []int64, pad *padding, mem rt.Memory) (*tensor.Tensor, error) {
-	t, err := mem.Alloc(o.DType(), pad.size)
+// workspace hands out what was planned for a stage, and what goes beyond that from memory.
+type workspace struct {
+	mem  rt.Memory
+	left []byte
+	more []*tensor.Tensor
+	size [1]int64
+}
+
+// take gives room for n elements of out's type, which hold anything.
+func take[T float32 | float64](w *workspace, out *tensor.Tensor, n int64) ([]T, error) {
+	size, ok := out.DType().ByteLen(n)
+	switch {
+	case n == 0:
+		return nil, nil
+	case ok && analysis.Aligned(size) <= int64(len(w.left)):
+		b := w.left[:size]
+		w.left = w.left[analysis.Aligned(size):]
+		return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), n), nil
+	}
+	w.size[0] = n
+	t, err := w.mem.Alloc(out.DType(), w.size[:])
 	if err != nil {
 		return nil, err
 	}
-	clear(t.Bytes())
-	elem := int64(o.DType().Bits() / 8)
-	room := o.Shape()
-	var copyDim func(dim int, from, to int64)
-	copyDim = func(dim int, from, to int64) {
-		lo, hi := max(0, pad.lo[dim]), min(shape[dim], pad.lo[dim]+pad.size[dim])
-		if dim == len(shape)-1 {
-			if lo < hi {
-				a, b := (from*room[dim]+lo)*elem, (to*pad.size[dim]+lo-pad.lo[dim])*elem
-				copy(t.Bytes()[b:b+(hi-lo)*elem], o.Bytes()[a:])
-			}
-			return
-		}
-		for i := lo; i < hi; i++ {
-			copyDim(dim+1, from*room[dim]+i, to*pad.size[dim]+i-pad.lo[dim])
-		}
+	w.more = append(w.more, t)
+	return tensor.Data[T](t), nil
+}
+
+// free gives back what was not planned.
+func (w *workspace) free() {
+	for _, t := range w.more {
+		w.mem.Free(t)
 	}
-	copyDim(0, 0, 0)
-	return t, nil
+	clear(w.more)
+	*w = workspace{more: w.more[:0]}
+}
+
+// fill copies an operand of a shape, which lies in a tensor of the shape room, into the middle of
+// zeros: the range of positions that loads reach.
+func fill[T float32 | float64](out, in []T, shape, room []int64, pad *padding) {
+	clear(out)
+	fillDim(out, in, shape, room, pad, 0, 0, 0)
+}
+
+func fillDim[T float32 | float64](out, in []T, shape, room []int64, pad *padding, dim int, from, to int64) {
+	lo, hi := max(0, pad.lo[dim]), min(shape[dim], pad.lo[dim]+pad.size[dim])
+	if dim == len(shape)-1 {
+		if lo < hi {
+			copy(out[to*pad.size[dim]+lo-pad.lo[dim]:][:hi-lo], in[from*room[dim]+lo:])
+		}
+		return
+	}
+	for i := lo; i < hi; i++ {
+		fillDim(out, in, shape, room, pad, dim+1, from*room[dim]+i, to*pad.size[dim]+i-pad.lo[dim])
+	}
 }
 
 // addresses fills out with what positions from, from+1, ... of a nest of loops, the last
@@ -142,35 +134,74 @@ func stepA(l *loop) int64 { return l.a }
 func stepB(l *loop) int64 { return l.b }
 func stepC(l *loop) int64 { return l.out }
 
-// multiply computes all batches. Work is cut into tiles of rows and columns that threads
-// claim one by one.
-func multiply[T float32 | float64](d *Device, ctx context.Context, p *product, a, b, out *tensor.Tensor, mem rt.Memory) error {
-	rows, cols := total(p.m), total(p.n)
-	tileRows, tileCols, tiles, n := p.tiling(d)
-	workers := make([]*worker[T], n)
-	for i := range workers {
-		w, err := newWorker[T](ctx, p, a, b, out, mem)
-		if err != nil {
+// multiplication is a product that is being computed. Work is cut into tiles of rows and columns
+// that threads claim one by one.
+type multiplication[T float32 | float64] struct {
+	workspace
+	p                  *product
+	rows, cols         int64
+	tileRows, tileCols int64
+	tiles              int64
+	next               atomic.Int64
+	workers            []*worker[T] // those in use first
+}
+
+// multiply computes all batches.
+func multiply[T float32 | float64](ctx context.Context, d *Device, idle *reuse.List[multiplication[T]], p *product, a, b, out *tensor.Tensor, shape []int64, room workspace) (err error) {
+	x := idle.Get()
+	x.p, x.mem, x.left = p, room.mem, room.left
+	n := int64(0)
+	defer func() {
+		for _, w := range x.workers[:n] {
+			*w = worker[T]{lists: w.lists}
+		}
+		x.p = nil
+		x.free()
+		idle.Put(x)
+	}()
+	dataA := tensor.Data[T](a)
+	if p.a.pad != nil {
+		if dataA, err = take[T](&x.workspace, out, times(p.a.pad.size...)); err != nil {
 			return err
 		}
-		defer w.free(mem)
-		workers[i] = w
+		fill(dataA, tensor.Data[T](a), shape, a.Shape(), p.a.pad)
 	}
-	var next atomic.Int64
-	return parallel(len(workers), func(i int) error {
-		for {
-			t := next.Add(1) - 1
-			if t >= tiles {
-				return nil
-			}
-			across, down := ceilDiv(cols, tileCols), ceilDiv(rows, tileRows)
-			n0, m0, batch := t%across*tileCols, t/across%down*tileRows, t/across/down
-			if err := workers[i].tile(batch, m0, min(m0+tileRows, rows), n0, min(n0+tileCols, cols)); err != nil {
-				next.Store(tiles) // the others need not go on
-				return err
-			}
+	x.rows, x.cols = total(p.m), total(p.n)
+	var workers int64
+	x.tileRows, x.tileCols, x.tiles, workers = p.tiling(d)
+	x.next.Store(0)
+	sizeA, sizeB := p.packs()
+	for n < workers {
+		if int(n) == len(x.workers) {
+			x.workers = append(x.workers, &worker[T]{lists: new(lists)})
 		}
-	})
+		w := x.workers[n]
+		n++
+		w.ctx, w.p, w.a, w.b, w.c = ctx, p, dataA, tensor.Data[T](b), tensor.Data[T](out)
+		if w.packA, err = take[T](&x.workspace, out, sizeA); err != nil {
+			return err
+		}
+		if w.packB, err = take[T](&x.workspace, out, sizeB); err != nil {
+			return err
+		}
+	}
+	return d.team.parallel(int(workers), x)
+}
+
+// part works on tiles as long as there are any.
+func (x *multiplication[T]) part(i int) error {
+	for {
+		t := x.next.Add(1) - 1
+		if t >= x.tiles {
+			return nil
+		}
+		across, down := ceilDiv(x.cols, x.tileCols), ceilDiv(x.rows, x.tileRows)
+		n0, m0, batch := t%across*x.tileCols, t/across%down*x.tileRows, t/across/down
+		if err := x.workers[i].tile(batch, m0, min(m0+x.tileRows, x.rows), n0, min(n0+x.tileCols, x.cols)); err != nil {
+			x.next.Store(x.tiles) // the others need not go on
+			return err
+		}
+	}
 }
 
 // tileCols is the columns of a tile at most. With few rows what is packed of B is soon used
@@ -218,7 +249,6 @@ type worker[T float32 | float64] struct {
 	ctx          context.Context
 	p            *product
 	a, b, c      []T
-	packs        [2]*tensor.Tensor
 	packA, packB []T
 }
 
@@ -231,43 +261,17 @@ type lists struct {
 	kA, kB                 [kc]int
 }
 
-var idleLists = sync.Pool{New: func() any { return new(lists) }}
-
-func newWorker[T float32 | float64](ctx context.Context, p *product, a, b, out *tensor.Tensor, mem rt.Memory) (*worker[T], error) {
-	sizeA, sizeB := p.packs()
-	packA, err := mem.Alloc(out.DType(), []int64{sizeA})
-	if err != nil {
-		return nil, err
-	}
-	packB, err := mem.Alloc(out.DType(), []int64{sizeB})
-	if err != nil {
-		mem.Free(packA)
-		return nil, err
-	}
-	return &worker[T]{lists: idleLists.Get().(*lists), ctx: ctx, p: p, a: tensor.Data[T](a), b: tensor.Data[T](b), c: tensor.Data[T](out),
-		packs: [2]*tensor.Tensor{packA, packB}, packA: tensor.Data[T](packA), packB: tensor.Data[T](packB)}, nil
-}
-
 func roundUp(n, to int64) int64 { return ceilDiv(n, to) * to }
-
-func (w *worker[T]) free(mem rt.Memory) {
-	idleLists.Put(w.lists)
-	for _, t := range w.packs {
-		mem.Free(t)
-	}
-}
 
 // tile computes rows m0..m1 and columns n0..n1 of one batch.
 func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 	p := w.p
-	var at [1]int
-	for _, x := range []struct {
-		to   *int
-		base int64
-		step func(*loop) int64
-	}{{&w.batchA, p.a.base, stepA}, {&w.batchB, p.b.base, stepB}, {&w.batchC, 0, stepC}} {
-		addresses(at[:], p.batch, batch, x.step)
-		*x.to = at[0] + int(x.base)
+	w.batchA, w.batchB, w.batchC = int(p.a.base), int(p.b.base), 0
+	for i := len(p.batch) - 1; i >= 0; i-- {
+		l := &p.batch[i]
+		at := batch % l.extent
+		batch /= l.extent
+		w.batchA, w.batchB, w.batchC = w.batchA+int(at*l.a), w.batchB+int(at*l.b), w.batchC+int(at*l.out)
 	}
 	cols := int(n1 - n0)
 	addresses(w.colB[:cols], p.n, n0, stepB)

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/pitopt/pitopt/core/analysis"
-	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -168,7 +167,7 @@ func TestRandomProducts(t *testing.T) {
 			h := &heap{}
 			shape, _ := d.p.Results[0].Type().Static()
 			got, _ := h.Alloc(d.p.Results[0].DType, shape)
-			err := (&Device{threads: threads}).Run(context.Background(), kernelProduct, d.p, nil, args, []*tensor.Tensor{got}, h)
+			err := inParts(threads).Run(context.Background(), kernelProduct, d.p, nil, args, []*tensor.Tensor{got}, h)
 			if h.live.Load() != 1 {
 				t.Fatalf("%d tensors were not given back:\n%s", h.live.Load()-1, d.p)
 			}
@@ -226,7 +225,7 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 			}
 		}
 		var first []*tensor.Tensor
-		for _, d := range []*Device{{threads: 1}, {threads: 2}, {threads: 3}, {threads: 7}, New(2)} {
+		for _, d := range []*Device{inParts(1), inParts(2), inParts(3), inParts(7), New(2)} {
 			got := []*tensor.Tensor{tensor.New(tensor.F32, m, n), tensor.New(tensor.F32, m)}
 			if err := d.Run(context.Background(), kernelProduct, p, nil, args, got, &heap{}); err != nil {
 				t.Fatal(err)
@@ -237,30 +236,6 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 			if !sameBits(got[0], first[0]) || !sameBits(got[1], first[1]) {
 				t.Errorf("%v: other bits with %d threads than with one", size, d.threads)
 			}
-		}
-	}
-}
-
-// What a thread panics with is an error; the others end.
-func TestParallel(t *testing.T) {
-	for n := 1; n <= 3; n++ {
-		err := parallel(n, func(i int) error {
-			if i == n-1 {
-				var list []int
-				_ = list[i]
-			}
-			return nil
-		})
-		if err == nil || !strings.Contains(err.Error(), "it failed: ") || diag.CodeOf(err) != diag.Run {
-			t.Errorf("%d threads: %v", n, err)
-		}
-		stop := errors.New("stop")
-		if err := parallel(n, func(i int) error { return stop }); err != stop {
-			t.Errorf("%d threads: %v", n, err)
-		}
-		var sum atomic.Int64
-		if err := parallel(n, func(i int) error { sum.Add(int64(1) << i); return nil }); err != nil || sum.Load() != 1<<n-1 {
-			t.Errorf("%d threads: %v, parts %b", n, err, sum.Load())
 		}
 	}
 }
@@ -280,7 +255,7 @@ func TestProductWithoutMemory(t *testing.T) {
 	args := []*tensor.Tensor{tensor.New(tensor.F32, m, k-1), tensor.New(tensor.F32, k, n)}
 	for allowed := range int64(10) {
 		h := &scarce{left: allowed}
-		err := (&Device{threads: 3}).Run(context.Background(), kernelProduct, d.p, nil, args, []*tensor.Tensor{tensor.New(tensor.F32, m, n)}, h)
+		err := inParts(3).Run(context.Background(), kernelProduct, d.p, nil, args, []*tensor.Tensor{tensor.New(tensor.F32, m, n)}, h)
 		// A border, and two packed blocks for the one tile that there is.
 		if want := allowed < 3; (err != nil) != want || want && !errors.Is(err, errScarce) {
 			t.Errorf("%d tensors: %v", allowed, err)

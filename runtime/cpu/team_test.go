@@ -1,0 +1,102 @@
+package cpu
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pitopt/pitopt/core/diag"
+)
+
+// inParts is a device for which every stage is worth all threads.
+func inParts(threads int) *Device {
+	d := New(threads)
+	d.alone = 0
+	return d
+}
+
+type parts func(i int) error
+
+func (f parts) part(i int) error { return f(i) }
+
+// What a thread panics with is an error; the others end.
+func TestParallel(t *testing.T) {
+	for threads := 1; threads <= 3; threads++ {
+		team := newTeam(threads)
+		defer team.close()
+		for n := 1; n <= 5; n++ {
+			err := team.parallel(n, parts(func(i int) error {
+				if i == n-1 {
+					var list []int
+					_ = list[i]
+				}
+				return nil
+			}))
+			if err == nil || !strings.Contains(err.Error(), "it failed: ") || diag.CodeOf(err) != diag.Run {
+				t.Errorf("%d parts: %v", n, err)
+			}
+			stop := errors.New("stop")
+			if err := team.parallel(n, parts(func(i int) error { return stop })); err != stop {
+				t.Errorf("%d parts: %v", n, err)
+			}
+			var sum atomic.Int64
+			if err := team.parallel(n, parts(func(i int) error { sum.Add(int64(1) << i); return nil })); err != nil || sum.Load() != 1<<n-1 {
+				t.Errorf("%d parts: %v, done are %b", n, err, sum.Load())
+			}
+		}
+	}
+}
+
+// A team helps many callers, who share nothing but its time, and one that is closed helps none.
+func TestTeamOfManyCallers(t *testing.T) {
+	team := newTeam(3)
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for n := range 200 {
+				done := make([]int, n)
+				if err := team.parallel(n, parts(func(i int) error { done[i]++; return nil })); err != nil {
+					t.Error(err)
+				}
+				for i, times := range done {
+					if times != 1 {
+						t.Errorf("part %d of %d was done %d times", i, n, times)
+					}
+				}
+			}
+		})
+	}
+	callers.Wait()
+	team.close()
+	team.close()
+	if err := team.parallel(9, parts(func(int) error { return nil })); err != nil {
+		t.Error(err)
+	}
+}
+
+// Both threads work: each part waits for the other.
+func TestTeamWorksAtTheSameTime(t *testing.T) {
+	team := newTeam(2)
+	defer team.close()
+	for range 20 {
+		var both sync.WaitGroup
+		both.Add(2)
+		met := make(chan struct{})
+		go func() { both.Wait(); close(met) }()
+		err := team.parallel(2, parts(func(int) error {
+			both.Done()
+			select {
+			case <-met:
+				return nil
+			case <-time.After(10 * time.Second):
+				return errors.New("the other part did not start")
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
