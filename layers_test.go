@@ -35,6 +35,7 @@ var layers = []struct {
 	{"passes", []string{"core", "passes"}},
 	{"plugins", []string{"core", "plugins"}},
 	{"runtime", []string{"core", "runtime"}},
+	{"runtime/cpu/x86", nil},
 	{"internal/cli", []string{"", "core", "frontend", "passes", "plugins", "runtime"}},
 	{"cmd", []string{"internal/cli"}},
 	{"interop", []string{"", "core", "frontend"}},
