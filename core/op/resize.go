@@ -92,14 +92,13 @@ func resizing(c *call) ([]resample, error) {
 			}
 			grid[a].same, grid[a].scale = s == 1 && grid[a].start == 0 && grid[a].end == 1, s
 			span := grid[a].end - grid[a].start
+			p, q, exact := fraction(s)
 			switch n, ok := d[a].Int(); {
 			case s == 1 && span == 1:
+			case exact && span == 1:
+				grid[a].size = d[a].Mul(sym.Const(p)).FloorDiv(sym.Const(q))
 			case ok:
 				grid[a].size = sym.Const(int64(math.Floor(float64(n) * span * s)))
-			case s == math.Trunc(s) && span == 1:
-				grid[a].size = d[a].Mul(sym.Const(int64(s)))
-			case 1/s == math.Trunc(1/s) && span == 1:
-				grid[a].size = d[a].FloorDiv(sym.Const(int64(1 / s)))
 			default:
 				grid[a].open = true
 			}
@@ -127,6 +126,16 @@ func resizing(c *call) ([]resample, error) {
 		grid[a].same = c.Syms.Equal(sizes[i], d[a]) == sym.True && grid[a].start == 0 && grid[a].end == 1
 	}
 	return grid, nil
+}
+
+// fraction is x as p/q; not ok where these are no small numbers. A scale is an f32, which is
+// a fraction of powers of two.
+func fraction(x float64) (p, q int64, ok bool) {
+	const most = 1 << 30
+	for q = 1; x != math.Trunc(x) && q < most; q *= 2 {
+		x *= 2
+	}
+	return int64(x), q, x == math.Trunc(x) && x < most
 }
 
 func emptyOperand(c *call, i int) bool {

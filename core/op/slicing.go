@@ -338,18 +338,20 @@ func rangeSize(c *ir.Call) (*sym.Expr, error) {
 	if c.DType(0).IsInt() {
 		start, ok0 := c.Ints(0)
 		limit, ok1 := c.Ints(1)
-		delta, ok2 := c.ConstInts(2)
+		delta, ok2 := c.Ints(2)
 		if !ok0 || !ok1 || !ok2 {
 			return nil, nil
 		}
-		if delta[0] == 0 {
+		d, by := limit[0].Sub(start[0]), delta[0]
+		switch lo, hi := c.Syms.Bounds(by); {
+		case lo == 0 && hi == 0:
 			return nil, c.Errorf("delta is 0")
+		case hi < 0:
+			d, by = d.Neg(), by.Neg()
+		case lo <= 0:
+			return nil, nil
 		}
-		d := limit[0].Sub(start[0])
-		if delta[0] < 0 {
-			d, delta[0] = d.Neg(), -delta[0]
-		}
-		n := c.Syms.Simplify(d.CeilDiv(sym.Const(delta[0])).Max(sym.Const(0)))
+		n := c.Syms.Simplify(d.CeilDiv(by).Max(sym.Const(0)))
 		return &n, nil
 	}
 	start, limit, delta := c.Const(0), c.Const(1), c.Const(2)
