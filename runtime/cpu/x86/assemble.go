@@ -63,6 +63,11 @@ func Assemble(p *Prog, f Features) (*Code, error) {
 		if err != nil {
 			return nil, fail(err)
 		}
+		for j := range form.args {
+			if r, ok := in.Args[j].(Reg); ok && form.args[j].write && (r.whole() == RSP || r.whole() == RBP) {
+				return nil, fail(fmt.Errorf("code leaves %s as it is (docs/abi.md)", r.whole()))
+			}
+		}
 		pc.form, pc.at = form, len(raw)
 		raw, pc.fix = form.encode(raw, in.Args)
 		pc.size = len(raw) - pc.at
