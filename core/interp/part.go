@@ -16,6 +16,7 @@ type Stage struct {
 	code    *Code
 	extents []int64 // of all axes
 	err     error   // why they are not known
+	window  *window // nil: it is a stage of the program
 
 	mu    sync.Mutex
 	idle  []*compiled
@@ -126,9 +127,8 @@ func (k *compiled) cut(s *Stage, part, parts int) bool {
 		return part == 0
 	}
 	n := s.extents[split]
-	k.split = split
-	k.lo, k.hi = n*int64(part)/int64(parts), n*int64(part+1)/int64(parts)
-	return k.lo < k.hi
+	k.box[split] = Span{n * int64(part) / int64(parts), n * int64(part+1) / int64(parts)}
+	return k.box[split].Lo < k.box[split].Hi
 }
 
 // errorf is an error about the stage.

@@ -44,6 +44,8 @@ func runProgram(ctx context.Context, p *ir.Program, bind []int64, args, results 
 type Code struct {
 	Stages []*Stage
 
+	windows []*Stage // of expressions of these
+
 	p       *ir.Program
 	bind    []int64
 	buffers []*ir.Buffer
@@ -94,7 +96,7 @@ func Compile(p *ir.Program, bind []int64) (*Code, error) {
 // Bytes is about what the code takes.
 func (c *Code) Bytes() int64 {
 	n := int64(len(c.buffers)) * nodeBytes
-	for _, s := range c.Stages {
+	for _, s := range slices.Concat(c.Stages, c.windows) {
 		s.mu.Lock()
 		n += s.bytes + nodeBytes
 		s.mu.Unlock()

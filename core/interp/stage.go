@@ -15,21 +15,12 @@ const checkEvery = 1 << 16
 type runner struct {
 	*frame
 	ctx    context.Context
-	extent []int64
 	lane   int
 	width  int
 	points int // since the context was looked at
 
-	split  int // the axis that is cut into parts, -1: none
-	lo, hi int64
-}
-
-// span is the range of an axis that is walked over.
-func (r *runner) span(axis int) (lo, hi int64) {
-	if axis == r.split {
-		return r.lo, r.hi
-	}
-	return 0, r.extent[axis]
+	box  []Span // what is walked over, along each axis
+	emit any    // of a window: takes what is computed
 }
 
 // each runs body at every position along axes, the last one innermost, until it gives
@@ -38,8 +29,7 @@ func (r *runner) each(axes []int, body func() bool) bool {
 	if len(axes) == 0 {
 		return body()
 	}
-	lo, hi := r.span(axes[0])
-	for i := lo; i < hi; i++ {
+	for i := r.box[axes[0]].Lo; i < r.box[axes[0]].Hi; i++ {
 		r.at[axes[0]] = i
 		if !r.each(axes[1:], body) {
 			return false
@@ -53,7 +43,7 @@ func (r *runner) blocks(body func(n int) bool) bool {
 	if r.lane < 0 {
 		return body(1)
 	}
-	lo, hi := r.span(r.lane)
+	lo, hi := r.box[r.lane].Lo, r.box[r.lane].Hi
 	for ; lo < hi; lo += int64(r.width) {
 		r.at[r.lane] = lo
 		if !body(int(min(int64(r.width), hi-lo))) {
@@ -106,14 +96,18 @@ func (c *compiler) along(lane int) (*compiled, error) {
 		c.width = int(max(1, min(maxLanes, c.extents[lane])))
 	}
 	clear(c.vary)
-	walk := c.stageCode()
+	walk := c.stageCode
+	if c.window != nil {
+		walk = func() func(*runner) { return c.window.code(c) }
+	}
+	run := walk()
 	if c.err != nil {
 		return nil, c.err
 	}
 	nodes := len(c.nodes)
 	c.atoms, c.atomIDs, c.forms, c.loads, c.vary, c.nodes, c.uses, c.scope = nil, nil, nil, nil, nil, nil, nil, nil // closures have c
-	return &compiled{runner: runner{frame: &frame{at: make([]int64, len(c.extents))}, extent: c.extents, lane: c.lane, width: c.width},
-		walk: walk, bound: c.bound, bytes: c.bytes + int64(nodes)*nodeBytes, scratch: c.scratch}, nil
+	return &compiled{runner: runner{frame: &frame{at: make([]int64, len(c.extents))}, box: make([]Span, len(c.extents)), lane: c.lane, width: c.width},
+		walk: run, bound: c.bound, bytes: c.bytes + int64(nodes)*nodeBytes, scratch: c.scratch}, nil
 }
 
 // run computes part of parts of the stage.
@@ -123,10 +117,24 @@ func (k *compiled) run(x *Execution, s *Stage, part, parts int) error {
 			return nil
 		}
 	}
-	k.ctx, k.err, k.points, k.split = x.ctx, nil, 0, -1
+	for i, n := range s.extents {
+		k.box[i] = Span{0, n}
+	}
 	if parts > 1 && !k.cut(s, part, parts) {
 		return nil
 	}
+	if err := k.bind(x, s); err != nil {
+		return err
+	}
+	k.walk(&k.runner)
+	err := k.err
+	k.unbind()
+	return err
+}
+
+// bind readies the code for the tensors of an execution.
+func (k *compiled) bind(x *Execution, s *Stage) error {
+	k.ctx, k.err, k.points = x.ctx, nil, 0
 	for _, b := range k.bound {
 		t := x.tensors[b.buffer]
 		if t == nil {
@@ -134,17 +142,23 @@ func (k *compiled) run(x *Execution, s *Stage, part, parts int) error {
 		}
 		b.cells.bind(t)
 	}
-	k.walk(&k.runner)
-	for _, b := range k.bound { // what the run had is not kept
+	return nil
+}
+
+// unbind lets go of what the code was bound to: it is not kept.
+func (k *compiled) unbind() {
+	for _, b := range k.bound {
 		b.cells.bind(nil)
 	}
-	k.ctx = nil
-	return k.err
+	k.ctx, k.err = nil, nil
 }
 
 // checkShapes makes sure that axes and buffers agree: types say so, but some of it is
 // only known now.
 func (c *compiler) checkShapes() {
+	if c.window != nil {
+		return
+	}
 	for _, b := range c.Outs {
 		for i, n := range c.Shape(b) {
 			if c.Kind == ir.ScatterStage {
@@ -250,6 +264,9 @@ const (
 // a scatter.
 func (c *compiler) laneAxes() []int {
 	s := c.Stage
+	if s.window != nil {
+		return s.window.lanes
+	}
 	if s.Kind == ir.ScatterStage {
 		if len(s.Axes) == 0 {
 			return nil
@@ -313,7 +330,7 @@ func (c *compiler) laneCost(lane int) float64 {
 	}
 	if lane >= len(c.Axes) {
 		cost += chainCost
-	} else if c.Kind == ir.MapStage {
+	} else if c.Kind == ir.MapStage && c.window == nil {
 		access(c.outForm(c.Out()))
 	}
 	n := max(1, min(maxLanes, c.extents[lane]))

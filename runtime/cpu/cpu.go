@@ -26,6 +26,7 @@ type Device struct {
 	runs    reuse.List[run]
 	f32     reuse.List[multiplication[float32]]
 	f64     reuse.List[multiplication[float64]]
+	i32     reuse.List[multiplication[int32]]
 }
 
 // New makes a device with a number of threads; 0 takes all processors.
@@ -50,6 +51,7 @@ func (d *Device) Close() error {
 	d.runs.Clear()
 	d.f32.Clear()
 	d.f64.Clear()
+	d.i32.Clear()
 	return nil
 }
 

@@ -6,13 +6,13 @@ import (
 
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// product is a stage that sums products of two loads, Out[b, m, n] = sum(k) A * B, where
-// every axis takes part in both addresses linearly: matrix products of any layout,
-// batched or not, and convolutions, whose rows are just another way to step through
-// the operand. Axes that both factors use are batch (spatial) or k (reduced); those that
-// one factor uses are rows m, of A, or columns n, of B.
+// product is a stage that sums products of two factors, Out[b, m, n] = sum(k) A * B: matrix
+// products of any layout, batched or not, and convolutions, whose rows are just another way
+// to step through the operand. Axes that both factors use are batch (spatial) or k (reduced);
+// those that one factor uses are rows m, of A, or columns n, of B.
 type product struct {
 	a, b  operand
 	out   *ir.Buffer
@@ -21,18 +21,23 @@ type product struct {
 	k     []loop
 }
 
-// loop is an axis with its extent and the step it takes through A, B and Out.
+// loop is an axis of more than one position, and the step it takes through A, B and Out.
 type loop struct {
+	axis      *ir.Axis
 	extent    int64
 	a, b, out int64
 }
 
-// operand is a factor: its buffer and the address at the origin of all axes.
+// operand is a factor. Where it is a load, every axis takes part in its address linearly: it
+// has a buffer and the address at the origin of all axes. Otherwise it is computed.
 type operand struct {
-	buf  *ir.Buffer
+	buf  *ir.Buffer // nil: it is computed
 	base int64
-	step map[*ir.Axis]int64
-	pad  *padding // nil: loads are never outside
+	step map[*ir.Axis]int64 // of axes that it uses; 0 where it is computed
+	pad  *padding           // nil: loads are never outside
+
+	expr   *ir.Scalar
+	window any // *interp.Window of expr; its axes are batch, rows (or columns), and k, in this order
 }
 
 // padding says that a load is guarded: outside the operand it counts as 0. lo and size
@@ -45,14 +50,7 @@ func match(s *interp.Stage) (*product, bool) {
 	if why != "" {
 		return nil, false
 	}
-	a, ok := factor(s, f.a)
-	if !ok {
-		return nil, false
-	}
-	b, ok := factor(s, f.b)
-	if !ok {
-		return nil, false
-	}
+	a, b := factor(s, f.a), factor(s, f.b)
 	p, ok := nest(s, a, b)
 	if ok && (b.pad != nil || a.pad == nil && total(p.n) < nr) { // factors commute
 		p, ok = nest(s, b, a)
@@ -65,7 +63,38 @@ func match(s *interp.Stage) (*product, bool) {
 	if small || times(work, total(p.batch)) >= far {
 		return nil, false
 	}
+	p.a.through(s, p.batch, p.m, p.k)
+	p.b.through(s, p.batch, p.n, p.k)
 	return p, true
+}
+
+// through makes the window that a factor is computed through.
+func (o *operand) through(s *interp.Stage, batch, own, k []loop) {
+	if o.buf != nil {
+		return
+	}
+	var axes, lanes []*ir.Axis
+	for _, l := range slices.Concat(batch, own, k) {
+		axes = append(axes, l.axis)
+	}
+	for _, nest := range [][]loop{own, k} {
+		if len(nest) > 0 {
+			lanes = append(lanes, nest[len(nest)-1].axis)
+		}
+	}
+	for _, ax := range s.AllAxes() { // of one position
+		if uses(*o, ax) && !slices.Contains(axes, ax) {
+			axes = append(axes, ax)
+		}
+	}
+	switch o.expr.DType {
+	case tensor.F32:
+		o.window = interp.NewWindow[float32](s, o.expr, axes, lanes)
+	case tensor.F64:
+		o.window = interp.NewWindow[float64](s, o.expr, axes, lanes)
+	default:
+		o.window = interp.NewWindow[int32](s, o.expr, axes, lanes)
+	}
 }
 
 // nest sorts the axes by the factors that use them.
@@ -78,7 +107,10 @@ func nest(s *interp.Stage, a, b operand) (*product, bool) {
 		if !ok || n != s.Shape(p.out)[i] {
 			return nil, false
 		}
-		l := []loop{{n, a.step[ax], b.step[ax], stride}}
+		l := []loop{{ax, n, a.step[ax], b.step[ax], stride}}
+		if n == 1 {
+			continue
+		}
 		switch inA, inB := uses(a, ax), uses(b, ax); {
 		case inA && !inB:
 			p.m = append(l, p.m...)
@@ -94,7 +126,9 @@ func nest(s *interp.Stage, a, b operand) (*product, bool) {
 		if !ok {
 			return nil, false
 		}
-		p.k = append(p.k, loop{n, a.step[ax], b.step[ax], 0})
+		if n != 1 {
+			p.k = append(p.k, loop{ax, n, a.step[ax], b.step[ax], 0})
+		}
 	}
 	return p, true
 }
@@ -130,8 +164,26 @@ func total(list []loop) int64 {
 	return n
 }
 
-// factor is a load with the sizes of its stage.
-func factor(s *interp.Stage, a access) (operand, bool) {
+// factor is a factor with the sizes of its stage.
+func factor(s *interp.Stage, a access) operand {
+	if a.linear {
+		if o, ok := loaded(s, a); ok {
+			return o
+		}
+	}
+	o := operand{expr: a.expr, step: map[*ir.Axis]int64{}}
+	a.expr.Walk(func(x *ir.Scalar) bool {
+		if x.Op == ir.OpAxis {
+			o.step[x.Axis] = 0
+		}
+		return true
+	})
+	return o
+}
+
+// loaded is a factor that is read at addresses that are linear in the axes of its stage; false
+// where it is none with these sizes.
+func loaded(s *interp.Stage, a access) (operand, bool) {
 	o := operand{buf: a.buf, step: map[*ir.Axis]int64{}}
 	shape := s.Shape(o.buf)
 	forms := make([]linearIndex, len(shape))
@@ -159,7 +211,7 @@ func factor(s *interp.Stage, a access) (operand, bool) {
 			least += min(reach, 0)
 			most += max(reach, 0)
 		}
-		if least < 0 && !lower[i] || most >= shape[i] && !upper[i] { // out of range: the closures say so
+		if least < 0 && !lower[i] || most >= shape[i] && !upper[i] { // out of range: who computes it says so
 			return o, false
 		}
 		lo[i], size[i] = least, most-least+1

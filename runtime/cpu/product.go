@@ -43,13 +43,18 @@ func (d *Device) product(x *interp.Execution, i int, p *product, mem rt.Memory) 
 	if err != nil {
 		return err
 	}
-	a, b, out := x.Tensor(p.a.buf), x.Tensor(p.b.buf), x.Tensor(p.out)
-	shape := x.Stages[i].Shape(p.a.buf)
-	if out.DType() == tensor.F64 {
-		return multiply(x.Context(), d, &d.f64, p, a, b, out, shape, workspace{mem: mem, left: room})
+	space := workspace{mem: mem, left: room}
+	switch p.out.DType {
+	case tensor.F32:
+		return multiply(d, &d.f32, x, i, p, space)
+	case tensor.F64:
+		return multiply(d, &d.f64, x, i, p, space)
 	}
-	return multiply(x.Context(), d, &d.f32, p, a, b, out, shape, workspace{mem: mem, left: room})
+	return multiply(d, &d.i32, x, i, p, space)
 }
+
+// element is what products are computed in.
+type element interface{ float32 | float64 | int32 }
 
 // workspace hands out what was planned for a stage, and what goes beyond that from memory.
 type workspace struct {
@@ -60,7 +65,7 @@ type workspace struct {
 }
 
 // take gives room for n elements of out's type, which hold anything.
-func take[T float32 | float64](w *workspace, out *tensor.Tensor, n int64) ([]T, error) {
+func take[T element](w *workspace, out *tensor.Tensor, n int64) ([]T, error) {
 	size, ok := out.DType().ByteLen(n)
 	switch {
 	case n == 0:
@@ -90,12 +95,12 @@ func (w *workspace) free() {
 
 // fill copies an operand of a shape, which lies in a tensor of the shape room, into the middle of
 // zeros: the range of positions that loads reach.
-func fill[T float32 | float64](out, in []T, shape, room []int64, pad *padding) {
+func fill[T element](out, in []T, shape, room []int64, pad *padding) {
 	clear(out)
 	fillDim(out, in, shape, room, pad, 0, 0, 0)
 }
 
-func fillDim[T float32 | float64](out, in []T, shape, room []int64, pad *padding, dim int, from, to int64) {
+func fillDim[T element](out, in []T, shape, room []int64, pad *padding, dim int, from, to int64) {
 	lo, hi := max(0, pad.lo[dim]), min(shape[dim], pad.lo[dim]+pad.size[dim])
 	if dim == len(shape)-1 {
 		if lo < hi {
@@ -136,7 +141,7 @@ func stepC(l *loop) int64 { return l.out }
 
 // multiplication is a product that is being computed. Work is cut into tiles of rows and columns
 // that threads claim one by one.
-type multiplication[T float32 | float64] struct {
+type multiplication[T element] struct {
 	workspace
 	p                  *product
 	rows, cols         int64
@@ -146,25 +151,35 @@ type multiplication[T float32 | float64] struct {
 	workers            []*worker[T] // those in use first
 }
 
-// multiply computes all batches.
-func multiply[T float32 | float64](ctx context.Context, d *Device, idle *reuse.List[multiplication[T]], p *product, a, b, out *tensor.Tensor, shape []int64, room workspace) (err error) {
+// multiply computes all batches of stage i of a program.
+func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *interp.Execution, i int, p *product, room workspace) (err error) {
 	x := idle.Get()
 	x.p, x.mem, x.left = p, room.mem, room.left
 	n := int64(0)
 	defer func() {
 		for _, w := range x.workers[:n] {
-			*w = worker[T]{lists: w.lists}
+			w.a.close()
+			w.b.close()
+			*w = worker[T]{lists: w.lists, a: w.a, b: w.b}
 		}
 		x.p = nil
 		x.free()
 		idle.Put(x)
 	}()
-	dataA := tensor.Data[T](a)
-	if p.a.pad != nil {
-		if dataA, err = take[T](&x.workspace, out, times(p.a.pad.size...)); err != nil {
-			return err
+	out := run.Tensor(p.out)
+	var dataA, dataB []T
+	if p.a.buf != nil {
+		a := run.Tensor(p.a.buf)
+		dataA = tensor.Data[T](a)
+		if p.a.pad != nil {
+			if dataA, err = take[T](&x.workspace, out, times(p.a.pad.size...)); err != nil {
+				return err
+			}
+			fill(dataA, tensor.Data[T](a), run.Stages[i].Shape(p.a.buf), a.Shape(), p.a.pad)
 		}
-		fill(dataA, tensor.Data[T](a), shape, a.Shape(), p.a.pad)
+	}
+	if p.b.buf != nil {
+		dataB = tensor.Data[T](run.Tensor(p.b.buf))
 	}
 	x.rows, x.cols = total(p.m), total(p.n)
 	var workers int64
@@ -173,11 +188,17 @@ func multiply[T float32 | float64](ctx context.Context, d *Device, idle *reuse.L
 	sizeA, sizeB := p.packs()
 	for n < workers {
 		if int(n) == len(x.workers) {
-			x.workers = append(x.workers, &worker[T]{lists: new(lists)})
+			x.workers = append(x.workers, &worker[T]{lists: new(lists), a: new(source[T]), b: new(source[T])})
 		}
 		w := x.workers[n]
 		n++
-		w.ctx, w.p, w.a, w.b, w.c = ctx, p, dataA, tensor.Data[T](b), tensor.Data[T](out)
+		w.ctx, w.p, w.c = run.Context(), p, tensor.Data[T](out)
+		if err = w.a.open(run, &p.a, dataA); err != nil {
+			return err
+		}
+		if err = w.b.open(run, &p.b, dataB); err != nil {
+			return err
+		}
 		if w.packA, err = take[T](&x.workspace, out, sizeA); err != nil {
 			return err
 		}
@@ -217,17 +238,20 @@ func (p *product) tileCols() int64 {
 // them.
 func (p *product) tiling(d *Device) (tileRows, tileCols, tiles, workers int64) {
 	rows, cols, batches := total(p.m), total(p.n), total(p.batch)
-	// Rows per tile: enough that packing B pays, few enough that threads share the work.
-	// It depends on sizes alone.
+	// Rows per tile: enough that packing B pays, few enough that threads share the work. Each
+	// element is summed up in the same order in any tile.
 	tileRows, tileCols = rows, p.tileCols()
 	tiles = batches * ceilDiv(cols, tileCols)
-	if tiles < 8 { // few columns: cut rows too, each tile packing B for itself
-		tileRows = mc
-		tiles *= ceilDiv(rows, mc)
-	}
 	workers = int64(d.threads)
 	if times(batches, rows, cols, total(p.k)) < 4*d.alone { // points of a product are cheap
 		workers = 1
+	}
+	if tiles < 8 { // few columns: cut rows too, each tile packing B for itself
+		tileRows = mc
+		if p.b.buf == nil { // which costs more where B is computed
+			tileRows = roundUp(ceilDiv(rows, workers), mc)
+		}
+		tiles *= ceilDiv(rows, tileRows)
 	}
 	return tileRows, tileCols, tiles, min(workers, tiles)
 }
@@ -244,11 +268,12 @@ func (p *product) packs() (a, b int64) {
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
 // worker multiplies on one thread.
-type worker[T float32 | float64] struct {
+type worker[T element] struct {
 	*lists
 	ctx          context.Context
 	p            *product
-	a, b, c      []T
+	a, b         *source[T]
+	c            []T
 	packA, packB []T
 }
 
@@ -267,10 +292,11 @@ func roundUp(n, to int64) int64 { return ceilDiv(n, to) * to }
 func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 	p := w.p
 	w.batchA, w.batchB, w.batchC = int(p.a.base), int(p.b.base), 0
+	pos := batch
 	for i := len(p.batch) - 1; i >= 0; i-- {
 		l := &p.batch[i]
-		at := batch % l.extent
-		batch /= l.extent
+		at := pos % l.extent
+		pos /= l.extent
 		w.batchA, w.batchB, w.batchC = w.batchA+int(at*l.a), w.batchB+int(at*l.b), w.batchC+int(at*l.out)
 	}
 	cols := int(n1 - n0)
@@ -281,7 +307,9 @@ func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 		addresses(w.kA[:depth], p.k, k0, stepA)
 		addresses(w.kB[:depth], p.k, k0, stepB)
 		if !p.thin() {
-			w.fillB(cols, depth)
+			if err := w.fillB(batch, n0, cols, k0, depth); err != nil {
+				return err
+			}
 		}
 		for i0 := m0; i0 < m1; i0 += mc {
 			if err := w.ctx.Err(); err != nil {
@@ -291,10 +319,14 @@ func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 			addresses(w.rowA[:rows], p.m, i0, stepA)
 			addresses(w.rowC[:rows], p.m, i0, stepC)
 			if p.thin() {
-				w.thinBlock(rows, cols, depth, k0 == 0)
+				if err := w.thinBlock(batch, i0, rows, cols, k0, depth); err != nil {
+					return err
+				}
 				continue
 			}
-			w.fillA(rows, depth)
+			if err := w.fillA(batch, i0, rows, k0, depth); err != nil {
+				return err
+			}
 			for j := 0; j < cols; j += nr {
 				b := w.packB[j*depth : (j+nr)*depth]
 				for i := 0; i < rows; i += mr {
@@ -308,8 +340,11 @@ func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 
 // fillA lays rows out in panels of mr, element by element of k; rows that are missing at
 // the end are 0.
-func (w *worker[T]) fillA(rows, depth int) {
-	a, offs := w.a, w.kA[:depth]
+func (w *worker[T]) fillA(batch, i0 int64, rows int, k0 int64, depth int) error {
+	if w.a.computed() {
+		return w.a.fill(w.packA, mr, w.p, batch, w.p.m, i0, rows, k0, depth)
+	}
+	a, offs := w.a.data, w.kA[:depth]
 	for i := 0; i < rows; i += mr {
 		panel := w.packA[i*depth : (i+mr)*depth]
 		for r := range mr {
@@ -325,11 +360,15 @@ func (w *worker[T]) fillA(rows, depth int) {
 			}
 		}
 	}
+	return nil
 }
 
 // fillB lays columns out in panels of nr.
-func (w *worker[T]) fillB(cols, depth int) {
-	b, offs := w.b, w.kB[:depth]
+func (w *worker[T]) fillB(batch, j0 int64, cols int, k0 int64, depth int) error {
+	if w.b.computed() {
+		return w.b.fill(w.packB, nr, w.p, batch, w.p.n, j0, cols, k0, depth)
+	}
+	b, offs := w.b.data, w.kB[:depth]
 	for j := 0; j < cols; j += nr {
 		panel := w.packB[j*depth : (j+nr)*depth]
 		if j+nr > cols {
@@ -343,6 +382,7 @@ func (w *worker[T]) fillB(cols, depth int) {
 			}
 		}
 	}
+	return nil
 }
 
 // kernel adds a panel of A times a panel of B to mr x nr elements of C, in registers.

@@ -38,7 +38,8 @@ func (h *heap) Free(*tensor.Tensor) { h.live.Add(-1) }
 func (h *heap) Workspace(int) ([]byte, error) { return nil, nil }
 
 // drawn is a random sum of products: two loads at addresses that are linear in the axes,
-// guarded or not, now and then out of range.
+// guarded or not, now and then out of range, or computed from such loads: converted, scaled,
+// read through an index.
 type drawn struct {
 	r       *rand.Rand
 	p       *ir.Program
@@ -59,15 +60,42 @@ func draw(r *rand.Rand) *drawn {
 			stage.Red = append(stage.Red, ax)
 		}
 	}
-	dtype := []tensor.DType{tensor.F32, tensor.F64}[r.IntN(2)]
+	dtype := []tensor.DType{tensor.F32, tensor.F64, tensor.I32}[r.IntN(3)]
 	out := &ir.Buffer{Name: "out", DType: dtype}
 	for _, a := range stage.Axes {
 		out.Dims = append(out.Dims, a.Extent)
 	}
-	stage.Outs, stage.Exprs = []*ir.Buffer{out}, []*ir.Scalar{d.load(dtype).Mul(d.load(dtype))}
+	stage.Outs, stage.Exprs = []*ir.Buffer{out}, []*ir.Scalar{d.factor(dtype).Mul(d.factor(dtype))}
 	d.p.Results, d.p.Stages = []*ir.Buffer{out}, []*ir.Stage{stage}
 	d.p.Finish()
 	return d
+}
+
+// factor draws a load, or something that is computed from loads.
+func (d *drawn) factor(dtype tensor.DType) *ir.Scalar {
+	switch d.r.IntN(10) {
+	case 0:
+		return d.load([]tensor.DType{tensor.F16, tensor.BF16, tensor.I8, tensor.U8, tensor.I4}[d.r.IntN(5)]).To(dtype)
+	case 1:
+		return d.load(dtype).Sub(ir.Lit(dtype, 2)).Mul(d.load(dtype))
+	case 2: // rows through an index
+		axis := d.axes[d.r.IntN(len(d.axes))]
+		b := &ir.Buffer{Name: fmt.Sprintf("x%d", len(d.p.Params)), DType: dtype, Dims: ir.Consts([]int64{5, d.extents[0]})}
+		d.p.Params = append(d.p.Params, b)
+		at := &ir.Buffer{Name: fmt.Sprintf("x%d", len(d.p.Params)), DType: tensor.I64, Dims: []sym.Expr{axis.Extent}}
+		d.p.Params = append(d.p.Params, at)
+		row := ir.Load(at, axis.Ix())
+		if d.r.IntN(8) > 0 {
+			row = row.Mod(ir.IntLit(5))
+		}
+		return ir.Load(b, row, d.axes[0].Ix())
+	case 3: // by blocks
+		axis := d.axes[d.r.IntN(len(d.axes))]
+		b := &ir.Buffer{Name: fmt.Sprintf("x%d", len(d.p.Params)), DType: dtype, Dims: []sym.Expr{axis.Extent.CeilDiv(sym.Const(4))}}
+		d.p.Params = append(d.p.Params, b)
+		return d.load(dtype).Mul(ir.Load(b, axis.Ix().FloorDiv(ir.IntLit(4))))
+	}
+	return d.load(dtype)
 }
 
 // load draws an operand with a dim for each of a few sums of axes.
@@ -126,7 +154,7 @@ func (d *drawn) args() []*tensor.Tensor {
 		for i := range x.Len() {
 			x.SetInt(i, d.r.Int64N(7)-3)
 		}
-		if x.Len() > 0 && d.r.IntN(4) == 0 {
+		if x.Len() > 0 && b.DType.IsFloat() && d.r.IntN(4) == 0 {
 			x.SetFloat(d.r.Int64N(x.Len()), []float64{math.NaN(), math.Inf(1)}[d.r.IntN(2)])
 		}
 		out = append(out, x)
@@ -146,7 +174,7 @@ func (d *drawn) points() float64 {
 // bits with any number of threads. Many of them must be recognised.
 func TestRandomProducts(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	matched, padded, failed, total := 0, 0, 0, 0
+	matched, padded, computed, failed, total := 0, 0, 0, 0, 0
 	rounds := 3000
 	if testing.Short() {
 		rounds = 600
@@ -191,12 +219,15 @@ func TestRandomProducts(t *testing.T) {
 					if p.a.pad != nil {
 						padded++
 					}
+					if p.a.buf == nil || p.b.buf == nil {
+						computed++
+					}
 				}
 			}
 		}
 	}
-	t.Logf("%d products were recognised, %d of them with borders; %d runs failed as they should, %d were proved not to", matched, padded, failed, total)
-	if matched < rounds/20 || total < rounds/20 || padded < rounds/100 || failed < rounds/100 {
+	t.Logf("%d products were recognised, %d of them with borders, %d with computed factors; %d runs failed as they should, %d were proved not to", matched, padded, computed, failed, total)
+	if matched < rounds/20 || total < rounds/20 || padded < rounds/100 || computed < rounds/20 || failed < rounds/100 {
 		t.Error("that is too few")
 	}
 }
@@ -204,21 +235,25 @@ func TestRandomProducts(t *testing.T) {
 // With numbers that are not whole the bits depend on sizes alone.
 func TestThreadsGiveTheSameBits(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
-	for _, size := range [][3]int64{{1, 600, 1030}, {130, 270, 9}, {67, 300, 520}, {3, 5, 2000}} {
-		m, k, n := size[0], size[1], size[2]
-		a, b := &ir.Buffer{Name: "a", DType: tensor.F32, Dims: ir.Consts([]int64{m, k})}, &ir.Buffer{Name: "b", DType: tensor.F32, Dims: ir.Consts([]int64{k, n})}
+	for _, size := range [][4]int64{{1, 600, 1030}, {130, 270, 9}, {67, 300, 520}, {3, 5, 2000}, {67, 300, 520, 1}, {200, 270, 40, 1}, {2, 300, 600, 1}} {
+		m, k, n, computed := size[0], size[1], size[2], size[3] == 1
+		d := tensor.F32
+		if computed {
+			d = tensor.F16
+		}
+		a, b := &ir.Buffer{Name: "a", DType: d, Dims: ir.Consts([]int64{m, k})}, &ir.Buffer{Name: "b", DType: d, Dims: ir.Consts([]int64{k, n})}
 		i, j, l := &ir.Axis{Extent: sym.Const(m)}, &ir.Axis{Extent: sym.Const(n)}, &ir.Axis{Extent: sym.Const(k)}
 		out := &ir.Buffer{Name: "c", DType: tensor.F32, Dims: ir.Consts([]int64{m, n})}
 		soft := &ir.Buffer{Name: "s", DType: tensor.F32, Dims: ir.Consts([]int64{m})}
 		p := &ir.Program{Name: "p", Params: []*ir.Buffer{a, b}, Results: []*ir.Buffer{out, soft}, Stages: []*ir.Stage{
 			{Kind: ir.ReduceStage, Monoid: ir.Sum, Outs: []*ir.Buffer{out}, Axes: []*ir.Axis{i, j}, Red: []*ir.Axis{l},
-				Exprs: []*ir.Scalar{ir.Load(a, i.Ix(), l.Ix()).Mul(ir.Load(b, l.Ix(), j.Ix()))}},
+				Exprs: []*ir.Scalar{ir.Load(a, i.Ix(), l.Ix()).To(tensor.F32).Mul(ir.Load(b, l.Ix(), j.Ix()).To(tensor.F32))}},
 		}}
 		i2, j2 := &ir.Axis{Extent: sym.Const(m)}, &ir.Axis{Extent: sym.Const(n)}
 		p.Stages = append(p.Stages, &ir.Stage{Kind: ir.ReduceStage, Monoid: ir.Sum, Outs: []*ir.Buffer{soft}, Axes: []*ir.Axis{i2}, Red: []*ir.Axis{j2},
 			Exprs: []*ir.Scalar{ir.Unary(ir.OpTanh, ir.Load(out, i2.Ix(), j2.Ix()))}})
 		p.Finish()
-		args := []*tensor.Tensor{tensor.New(tensor.F32, m, k), tensor.New(tensor.F32, k, n)}
+		args := []*tensor.Tensor{tensor.New(d, m, k), tensor.New(d, k, n)}
 		for _, x := range args {
 			for i := range x.Len() {
 				x.SetFloat(i, r.NormFloat64())
@@ -232,6 +267,13 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 			}
 			if first == nil {
 				first = got
+				want, err := interp.RunProgram(context.Background(), p, nil, args)
+				if err == nil {
+					err = tensor.Compare(got[0], want[0], tensor.Tolerance{RTol: 1e-4, ATol: 1e-3})
+				}
+				if err != nil {
+					t.Errorf("%v: %v", size, err)
+				}
 			}
 			if !sameBits(got[0], first[0]) || !sameBits(got[1], first[1]) {
 				t.Errorf("%v: other bits with %d threads than with one", size, d.threads)

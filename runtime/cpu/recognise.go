@@ -47,8 +47,13 @@ func productCost(p *ir.Program, s target.Sizes) (ns float64) {
 		ns += blockCost * s.Points(x)
 		for _, a := range []access{f.a, f.b} {
 			n := packCost
-			for _, d := range a.buf.Dims {
-				n *= max(s.Eval(d), 0)
+			if !a.linear {
+				n = closureCost
+			}
+			for _, ax := range x.AllAxes() {
+				if a.uses(ax) {
+					n *= max(s.Eval(ax.Extent), 0)
+				}
 			}
 			ns += n
 		}
@@ -71,13 +76,15 @@ func refuses(p *ir.Program) string {
 	return reason
 }
 
-// form is what a sum of products is whatever the sizes are: two loads, each at an address
-// that is linear in the axes, guarded or not.
+// form is what a sum of products is whatever the sizes are.
 type form struct{ a, b access }
 
-// access is a load: its indices, and what is asked of them so that it takes place; the
-// value is 0 where it does not.
+// access is a factor. It is linear where it is a load at an address that is linear in the
+// axes, guarded or not: then it has the indices, and what is asked of them so that the load
+// takes place; the value is 0 where it does not. Others are computed while they are packed.
 type access struct {
+	expr   *ir.Scalar
+	linear bool
 	buf    *ir.Buffer
 	index  []linearForm
 	guards []guard
@@ -109,53 +116,58 @@ func recognise(s *ir.Stage) (f form, why string) {
 	switch {
 	case s.Kind != ir.ReduceStage || s.Monoid != ir.Sum:
 		return f, "it is no sum"
-	case d != tensor.F32 && d != tensor.F64:
-		return f, fmt.Sprintf("it sums up %s; the kernel has f32 and f64", d)
+	case d != tensor.F32 && d != tensor.F64 && d != tensor.I32:
+		return f, fmt.Sprintf("it sums up %s; the kernel has f32, f64 and i32", d)
 	case s.Exprs[0].Op != ir.OpMul:
 		return f, "what it sums up is no product"
 	}
-	if f.a, why = accessOf(d, s.Exprs[0].Args[0]); why == "" {
-		f.b, why = accessOf(d, s.Exprs[0].Args[1])
-	}
-	if why == "" && !slices.ContainsFunc(s.Axes, func(x *ir.Axis) bool { return f.a.uses(x) != f.b.uses(x) }) {
+	f.a, f.b = accessOf(s.Exprs[0].Args[0]), accessOf(s.Exprs[0].Args[1])
+	if !slices.ContainsFunc(s.Axes, func(x *ir.Axis) bool { return f.a.uses(x) != f.b.uses(x) }) {
 		why = "no factor is used for more than one element of the result"
 	}
 	return f, why
 }
 
+// uses says whether a factor differs along an axis.
 func (a access) uses(x *ir.Axis) bool {
-	return slices.ContainsFunc(a.index, func(f linearForm) bool {
-		return slices.ContainsFunc(f, func(t term) bool { return t.axis == x })
+	if a.linear {
+		return slices.ContainsFunc(a.index, func(f linearForm) bool {
+			return slices.ContainsFunc(f, func(t term) bool { return t.axis == x })
+		})
+	}
+	found := false
+	a.expr.Walk(func(y *ir.Scalar) bool {
+		found = found || y.Op == ir.OpAxis && y.Axis == x
+		return !found
 	})
+	return found
 }
 
-// accessOf recognises a load with linear indices, guarded against the border or not, whose
-// element type is the one that is summed.
-func accessOf(d tensor.DType, x *ir.Scalar) (a access, why string) {
+// accessOf looks at a factor.
+func accessOf(x *ir.Scalar) access {
+	a, d := access{expr: x}, x.DType
 	if x.Op == ir.OpGuard {
 		if z := x.Args[2]; z.Op != ir.OpLit || z.Lit.Float(0) != 0 {
-			return a, "a factor is not 0 outside its operand"
+			return a
 		}
 		var ok bool
 		if a.guards, ok = guardsOf(x.Args[0]); !ok {
-			return a, "a load is guarded by more than borders"
+			return a
 		}
 		x = x.Args[1]
 	}
-	if x.Op != ir.OpLoad {
-		return a, "a factor is computed and not loaded"
-	}
-	if a.buf = x.Buf; x.Buf.DType != d {
-		return a, fmt.Sprintf("a factor is %s, the sum %s", x.Buf.DType, d)
+	if x.Op != ir.OpLoad || x.Buf.DType != d {
+		return a
 	}
 	for _, ix := range x.Args {
 		f, ok := linear(ix)
 		if !ok {
-			return a, fmt.Sprintf("%s is read at an index that is not linear in the axes", x.Buf.Name)
+			return a
 		}
 		a.index = append(a.index, f)
 	}
-	return a, ""
+	a.buf, a.linear = x.Buf, true
+	return a
 }
 
 // guardsOf recognises comparisons joined by "and".

@@ -4,42 +4,49 @@ package cpu
 // used so few times. Weights are neither copied nor packed for the one row of a decode step.
 const thin = 16
 
-func (p *product) thin() bool { return total(p.m) <= thin }
+func (p *product) thin() bool { return total(p.m) <= thin && p.b.buf != nil }
 
-// thinBlock adds rows of A times a block of B to C, each point in the order of k, as the packed
-// blocks are.
-func (w *worker[T]) thinBlock(rows, cols, depth int, first bool) {
+// thinBlock adds rows of A from i0 on times a block of B, from k0 on, to C, each point in the
+// order of k, as the packed blocks are.
+func (w *worker[T]) thinBlock(batch, i0 int64, rows, cols int, k0 int64, depth int) error {
 	offs, list := w.kB[:depth], w.colB[:cols]
 	a, c := w.packA[:depth], w.packA[depth:depth+cols]
-	across, along := straight(list), straight(offs)
+	b, across, along := w.b.data, straight(list), straight(offs)
 	for i := range rows {
-		row := w.batchA + w.rowA[i]
-		for k, off := range w.kA[:depth] {
-			a[k] = w.a[row+off]
+		if w.a.computed() {
+			if err := w.a.fill(a, 1, w.p, batch, w.p.m, i0+int64(i), 1, k0, depth); err != nil {
+				return err
+			}
+		} else {
+			row := w.batchA + w.rowA[i]
+			for k, off := range w.kA[:depth] {
+				a[k] = w.a.data[row+off]
+			}
 		}
 		switch {
 		case across:
-			rowTimesRows(a, w.b, w.batchB+list[0], offs, c)
+			rowTimesRows(a, b, w.batchB+list[0], offs, c)
 		case along:
-			rowTimesColumns(a, w.b, w.batchB+offs[0], list, c)
+			rowTimesColumns(a, b, w.batchB+offs[0], list, c)
 		default:
 			for n, col := range list {
 				at, sum := w.batchB+col, T(0)
 				for k, off := range offs {
-					sum += a[k] * w.b[at+off]
+					sum += a[k] * b[at+off]
 				}
 				c[n] = sum
 			}
 		}
 		out := w.batchC + w.rowC[i]
 		for n, col := range w.colC[:cols] {
-			if first {
+			if k0 == 0 {
 				w.c[out+col] = c[n]
 			} else {
 				w.c[out+col] += c[n]
 			}
 		}
 	}
+	return nil
 }
 
 // straight says whether addresses go up one by one.
@@ -53,7 +60,7 @@ func straight(list []int) bool {
 }
 
 // rowTimesRows sums up a[k] times the elements from b[at+offs[k]] on, four rows of B at a time.
-func rowTimesRows[T float32 | float64](a, b []T, at int, offs []int, c []T) {
+func rowTimesRows[T element](a, b []T, at int, offs []int, c []T) {
 	clear(c)
 	row := func(k int) []T { return b[at+offs[k]:][:len(c)] }
 	k := 0
@@ -78,7 +85,7 @@ func rowTimesRows[T float32 | float64](a, b []T, at int, offs []int, c []T) {
 
 // rowTimesColumns sums up a[k] times element k of columns, which begin at b[at+cols[n]], four at
 // a time.
-func rowTimesColumns[T float32 | float64](a, b []T, at int, cols []int, c []T) {
+func rowTimesColumns[T element](a, b []T, at int, cols []int, c []T) {
 	for len(cols) > 0 {
 		column := func(n int) []T { return b[at+cols[min(n, len(cols)-1)]:][:len(a)] }
 		b0, b1, b2, b3 := column(0), column(1), column(2), column(3)

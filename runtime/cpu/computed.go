@@ -1,0 +1,134 @@
+package cpu
+
+import "github.com/pitopt/pitopt/core/interp"
+
+// source is where a worker has a factor from: elements, or a view that computes them.
+type source[T element] struct {
+	data []T
+	view interp.View[T]
+	panels[T]
+	box  []interp.Span
+	emit func(at []int64, lane int, values []T) // panels.put
+}
+
+// open readies a factor, which has elements where it is not computed.
+func (s *source[T]) open(x *interp.Execution, o *operand, data []T) (err error) {
+	if s.data = data; o.buf == nil {
+		s.view, err = o.window.(*interp.Window[T]).Open(x)
+	}
+	return err
+}
+
+func (s *source[T]) computed() bool { return s.view.Opened() }
+
+func (s *source[T]) close() {
+	if s.computed() {
+		s.view.Close()
+	}
+	s.data, s.view, s.to = nil, interp.View[T]{}, nil
+}
+
+// panels says where what a view emits belongs: into panels of some rows, or columns, element
+// by element of k.
+type panels[T element] struct {
+	to           []T
+	width, depth int
+	// The axes that the run of rows and that of k go along, -1 for none, and how far before
+	// the position along them the row and the k in the block lie.
+	row, k     int
+	rowAt, kAt int64
+}
+
+func (p *panels[T]) put(at []int64, lane int, values []T) {
+	row, k := -p.rowAt, -p.kAt
+	if p.row >= 0 {
+		row += at[p.row]
+	}
+	if p.k >= 0 {
+		k += at[p.k]
+	}
+	r, c := int(row), int(k)
+	if lane != p.row {
+		to := p.to[r/p.width*p.width*p.depth+c*p.width+r%p.width:]
+		for i, x := range values {
+			to[i*p.width] = x
+		}
+		return
+	}
+	for _, x := range values {
+		p.to[r/p.width*p.width*p.depth+c*p.width+r%p.width] = x
+		r++
+	}
+}
+
+// fill packs rows from r0 on of a nest, from k0 on to some depth, of one batch, in panels of
+// width; rows that are missing at the end are 0.
+func (s *source[T]) fill(to []T, width int, p *product, batch int64, rows []loop, r0 int64, n int, k0 int64, depth int) error {
+	if s.emit == nil {
+		s.emit = s.put
+	}
+	for len(s.box) < s.view.Axes() {
+		s.box = append(s.box, interp.Span{})
+	}
+	box := s.box[:s.view.Axes()]
+	if n%width != 0 {
+		last := n / width * width * depth
+		clear(to[last : last+width*depth])
+	}
+	for i := range box {
+		box[i] = interp.Span{Lo: 0, Hi: 1}
+	}
+	atRows := box[len(p.batch):]
+	atK := atRows[len(rows):]
+	stand(box, p.batch, batch)
+	s.to, s.width, s.depth = to, width, depth
+	s.row, s.k = len(p.batch)+len(rows)-1, len(p.batch)+len(rows)+len(p.k)-1
+	if len(rows) == 0 {
+		s.row = -1
+	}
+	if len(p.k) == 0 {
+		s.k = -1
+	}
+	for r := 0; r < n; {
+		run := stretch(atRows, rows, r0+int64(r), int64(n-r))
+		s.rowAt = -int64(r)
+		if s.row >= 0 {
+			s.rowAt += box[s.row].Lo
+		}
+		for k := 0; k < depth; {
+			runK := stretch(atK, p.k, k0+int64(k), int64(depth-k))
+			s.kAt = -int64(k)
+			if s.k >= 0 {
+				s.kAt += box[s.k].Lo
+			}
+			if err := s.view.Each(box, s.emit); err != nil {
+				return err
+			}
+			k += int(runK)
+		}
+		r += int(run)
+	}
+	return nil
+}
+
+// stand sets spans to one position of a nest.
+func stand(spans []interp.Span, nest []loop, pos int64) {
+	for i := len(nest) - 1; i >= 0; i-- {
+		at := pos % nest[i].extent
+		spans[i] = interp.Span{Lo: at, Hi: at + 1}
+		pos /= nest[i].extent
+	}
+}
+
+// stretch sets spans to positions from pos on that differ along the innermost loop alone, n at
+// most, and says how many there are.
+func stretch(spans []interp.Span, nest []loop, pos, n int64) int64 {
+	if len(nest) == 0 {
+		return 1
+	}
+	stand(spans, nest, pos)
+	last := len(nest) - 1
+	n = min(n, nest[last].extent-spans[last].Lo)
+	spans[last].Hi = spans[last].Lo + n
+	return n
+}
