@@ -3,6 +3,7 @@ package sym
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -40,7 +41,51 @@ func constrainBy(c *Context, line string) error {
 	return c.AssumeLE(ParseDim(a), ParseDim(b))
 }
 
-func TestSimplify(t *testing.T) {
+// holding calls f for small values of all symbols in c and list, where what c was told holds.
+func holding(c *Context, list []Expr, f func(value func(Expr) (int64, bool))) {
+	names := c.Symbols()
+	for _, e := range list {
+		names = append(names, e.Symbols()...)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	values := map[string]int64{}
+	value := func(e Expr) (int64, bool) {
+		n, err := e.Eval(func(name string) (int64, bool) { n, ok := values[name]; return n, ok })
+		return n, err == nil
+	}
+	most := []int64{9, 9, 9, 9, 5, 3, 2, 2, 2}[len(names)]
+	var fill func(i int)
+	fill = func(i int) {
+		if i < len(names) {
+			lo, hi := c.Range(names[i])
+			for n := max(lo, -6); n <= min(hi, max(lo, 0)+most); n++ {
+				if values[names[i]] = n; n%c.Multiple(names[i]) == 0 {
+					fill(i + 1)
+				}
+			}
+			return
+		}
+		for _, eq := range c.Equalities() {
+			a, ok1 := value(eq[0])
+			b, ok2 := value(eq[1])
+			if !ok1 || !ok2 || a != b {
+				return
+			}
+		}
+		for _, le := range c.LEs() {
+			a, ok1 := value(le[0])
+			b, ok2 := value(le[1])
+			if !ok1 || !ok2 || a > b {
+				return
+			}
+		}
+		f(value)
+	}
+	fill(0)
+}
+
+func TestSimplifyAgainstBruteForce(t *testing.T) {
 	for _, test := range []struct{ given, in, want string }{
 		{"", "max(n, 0)", "n"},
 		{"", "max(2*n, 4*n)", "4*n"},
@@ -78,13 +123,20 @@ func TestSimplify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.Simplify(e).String(); got != test.want {
+		got := c.Simplify(e)
+		if got.String() != test.want {
 			t.Errorf("given %s, %s is %s, want %s", test.given, test.in, got, test.want)
 		}
+		holding(c, []Expr{e}, func(value func(Expr) (int64, bool)) {
+			x, ok := value(e)
+			if y, ok2 := value(got); ok && (!ok2 || x != y) {
+				t.Fatalf("given %s, %s is %d, but %s is %d", test.given, test.in, x, got, y)
+			}
+		})
 	}
 }
 
-func TestProofs(t *testing.T) {
+func TestProofsAgainstBruteForce(t *testing.T) {
 	for _, test := range []struct {
 		given, in string
 		want      Truth
@@ -139,6 +191,12 @@ func TestProofs(t *testing.T) {
 		{"n == m; n in 4 9", "m == 3", False},
 		{"b*h*d == e; h*d == 768", "e == b*768", True},
 		{"a*b == c*d", "2*a*b*n == 2*c*d*n", True},
+		{"b*d == f*g; a*b == c*e", "c*e*d == a*f*g", True},
+		{"a*b == c*e; b*d == f*g", "c*e*d == a*f*g", True},
+		{"s == t*a + t*b + t*c + t*d + t*e; t == a*b + b*c + c*d + d*e + e*a + a*c", "t*n == (a*b + b*c + c*d + d*e + e*a + a*c)*n", True},
+		{"n in 0 2", "(n + 3*m) // 4 <= m", True},
+		{"n in 0 2", "(n + m) // 4 <= m // 4 + 1", True},
+		{"n in 0 2", "(n + m) % 4 + (m + 3) % 4 <= 5", True},
 		{"n in 1; n*a == n*b", "a == b", True},
 		{"n in 1; n*a <= n*b", "a <= b", True},
 		{"n in 0 3", "n*n <= 3*n", True},
@@ -172,21 +230,32 @@ func TestProofs(t *testing.T) {
 			}
 			return e
 		}
-		got := Truth(-1)
-		if a, b, ok := strings.Cut(test.in, " == "); ok {
-			got = c.Equal(get(a), get(b))
-		} else if a, b, ok := strings.Cut(test.in, " <= "); ok {
-			got = c.LE(get(a), get(b))
-		} else if a, b, ok := strings.Cut(test.in, " | "); ok {
-			got = c.Divides(get(a), get(b))
+		words := strings.Fields(strings.NewReplacer(" == ", "\t==\t", " <= ", "\t<=\t", " | ", "\t|\t", " ", "").Replace(test.in))
+		a, b := get(words[0]), get(words[2])
+		var got Truth
+		var is func(x, y int64) bool
+		switch words[1] {
+		case "==":
+			got, is = c.Equal(a, b), func(x, y int64) bool { return x == y }
+		case "<=":
+			got, is = c.LE(a, b), func(x, y int64) bool { return x <= y }
+		case "|":
+			got, is = c.Divides(a, b), func(x, y int64) bool { return x == 0 && y == 0 || x != 0 && y%x == 0 }
 		}
 		if got != test.want {
 			t.Errorf("given %s: %s is %s, want %s", test.given, test.in, got, test.want)
 		}
+		holding(c, []Expr{a, b}, func(value func(Expr) (int64, bool)) {
+			x, ok1 := value(a)
+			y, ok2 := value(b)
+			if ok1 && ok2 && test.want != Unknown && is(x, y) != (test.want == True) {
+				t.Fatalf("given %s: %s is not %s for %d and %d", test.given, test.in, test.want, x, y)
+			}
+		})
 	}
 }
 
-func TestBounds(t *testing.T) {
+func TestBoundsAgainstBruteForce(t *testing.T) {
 	for _, test := range []struct {
 		given, in string
 		lo, hi    int64
@@ -221,6 +290,11 @@ func TestBounds(t *testing.T) {
 		if lo, hi := c.Bounds(e); lo != test.lo || hi != test.hi {
 			t.Errorf("given %s: %s is from %d to %d, want %d to %d", test.given, test.in, lo, hi, test.lo, test.hi)
 		}
+		holding(c, []Expr{e}, func(value func(Expr) (int64, bool)) {
+			if x, ok := value(e); ok && (x < test.lo || x > test.hi) {
+				t.Fatalf("given %s: %s is %d, not from %d to %d", test.given, test.in, x, test.lo, test.hi)
+			}
+		})
 	}
 }
 

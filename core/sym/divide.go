@@ -146,9 +146,6 @@ func (e Expr) Mod(f Expr) Expr {
 		return Const(k)
 	}
 	g := int64(gcd(uint64(commonFactor(ts)), uint64(d)))
-	if g == d {
-		return Const(k)
-	}
 	// (g*x + g*a + b) mod (g*d) = g*((x + a) mod d) + b for b in [0, g)
 	x := divTerms(ts, g).Add(Const(k / g))
 	if g > 1 {

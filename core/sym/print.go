@@ -169,3 +169,5 @@ func identPrefix(s string) int {
 
 func isLetter(c byte) bool { return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
+
+func (t Truth) String() string { return [...]string{"unknown", "true", "false"}[t] }

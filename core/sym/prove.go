@@ -15,8 +15,6 @@ const (
 	False
 )
 
-func (t Truth) String() string { return [...]string{"unknown", "true", "false"}[t] }
-
 func truth(isTrue, isFalse bool) Truth {
 	switch {
 	case isTrue:

@@ -2,7 +2,9 @@ package sym
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -13,7 +15,7 @@ type tree struct {
 	a, b *tree
 }
 
-var treeSymbols = []string{"a", "b", "c", "x y"}
+var treeSymbols = []string{"a0", "b", "c", "x y"}
 
 // source makes choices: of random numbers, or of the bytes of a fuzzer.
 type source interface{ below(n int) int }
@@ -41,8 +43,16 @@ func draw(s source, symbols, depth int) *tree {
 		}
 		return &tree{op: 's', val: int64(s.below(symbols))}
 	}
-	op := "+++--***//%%mMc"[s.below(15)]
-	return &tree{op: op, a: draw(s, symbols, depth-1), b: draw(s, symbols, depth-1)}
+	a, b := draw(s, symbols, depth-1), draw(s, symbols, depth-1)
+	switch s.below(24) {
+	case 0: // a quotient of multiples
+		c := draw(s, symbols, 0)
+		return &tree{op: "/%"[s.below(2)], a: &tree{op: '+', a: &tree{op: '*', a: a, b: c}, b: draw(s, symbols, 0)}, b: &tree{op: '*', a: b, b: c}}
+	case 1: // a multiple of a quotient
+		k := &tree{op: 'n', val: int64(2 + s.below(3))}
+		return &tree{op: '*', a: &tree{op: '*', a: k, b: b}, b: &tree{op: '/', a: a, b: k}}
+	}
+	return &tree{op: "+++--***//%%mMcB"[s.below(16)], a: a, b: b}
 }
 
 func (t *tree) expr() Expr {
@@ -59,7 +69,7 @@ func (t *tree) expr() Expr {
 	case '-':
 		return a.Sub(b)
 	case '*':
-		return a.Mul(b)
+		return Prod(a, b)
 	case '/':
 		return a.FloorDiv(b)
 	case '%':
@@ -68,11 +78,14 @@ func (t *tree) expr() Expr {
 		return a.Min(b)
 	case 'M':
 		return a.Max(b)
+	case 'B':
+		return Broadcast(a, b)
 	}
 	return a.CeilDiv(b)
 }
 
-// eval is not ok where a divisor is 0. Operands are too small to overflow.
+// eval is not ok where a divisor is 0, or dims do not broadcast. Operands are too small to
+// overflow.
 func (t *tree) eval(slots []int64) (v int64, ok bool) {
 	switch t.op {
 	case 'n':
@@ -96,6 +109,14 @@ func (t *tree) eval(slots []int64) (v int64, ok bool) {
 		return min(a, b), true
 	case 'M':
 		return max(a, b), true
+	case 'B':
+		if a < 0 || b < 0 || a != b && a != 1 && b != 1 {
+			return 0, false
+		}
+		if a == 1 {
+			return b, true
+		}
+		return a, true
 	}
 	if b == 0 {
 		return 0, false
@@ -124,6 +145,8 @@ func (t *tree) String() string {
 		return fmt.Sprintf("%s(%s, %s)", name, t.a, t.b)
 	case '/':
 		return fmt.Sprintf("(%s // %s)", t.a, t.b)
+	case 'B':
+		return fmt.Sprintf("broadcast(%s, %s)", t.a, t.b)
 	}
 	return fmt.Sprintf("(%s %c %s)", t.a, t.op, t.b)
 }
@@ -160,15 +183,23 @@ func checkAlgebra(t *testing.T, w *tree) {
 	e := w.expr()
 	if e.Err() == nil {
 		back, err := Parse(e.String())
-		if err != nil || !back.Equal(e) || back.Key() != e.Key() {
+		if err != nil || !back.Equal(e) || back.Key() != e.Key() || back.Size() != e.Size() {
 			t.Fatalf("%s is %s, which reads as %s, %v", w, e, back, err)
 		}
+		if n, err := e.Eval(func(string) (int64, bool) { return 0, false }); err == nil && len(e.Symbols()) > 0 {
+			t.Fatalf("%s is %s, and %d without values for its symbols", w, e, n)
+		}
 		same, err := Parse(w.String())
-		if err != nil || !same.Equal(e) {
+		if !w.broadcasts() && (err != nil || !same.Equal(e)) { // there is no word for it
 			t.Fatalf("%s is %s, but its text reads as %s, %v", w, e, same, err)
 		}
 	}
 	code := e.Compile(treeSlot)
+	over, whole := e, false
+	if w.a != nil {
+		over, whole = e.Over(w.a.expr())
+	}
+	quotient := over.Compile(treeSlot)
 	grid(3, -2, 4, func(slots []int64) {
 		want, ok := w.eval(slots)
 		if !ok {
@@ -177,10 +208,57 @@ func checkAlgebra(t *testing.T, w *tree) {
 		if got, err := code.Eval(slots); err != nil || got != want {
 			t.Fatalf("%s at %v is %d, its normal form %s is %d, %v", w, slots, want, e, got, err)
 		}
+		if got := Fold(e, numbers(slots)); e.Err() == nil && (!got.ok || got.n != want) {
+			t.Fatalf("%s at %v is %d, folded it is %v", w, slots, want, got)
+		}
+		if whole {
+			q, err := quotient.Eval(slots)
+			d, _ := w.a.eval(slots)
+			if err != nil || q*d != want {
+				t.Fatalf("%s at %v is %d, and %s times %d, which is %s, %v", w, slots, want, over, d, w.a, err)
+			}
+		}
 	})
 }
 
-func TestAlgebraOfRandomExpressions(t *testing.T) {
+func (t *tree) broadcasts() bool {
+	return t != nil && (t.op == 'B' || t.a.broadcasts() || t.b.broadcasts())
+}
+
+// number is an integer, or not ok after a division by 0.
+type number struct {
+	n  int64
+	ok bool
+}
+
+// numbers computes with the values of symbols.
+func numbers(slots []int64) Algebra[number] {
+	both := func(f func(a, b int64) int64) func(a, b number) number {
+		return func(a, b number) number {
+			if !a.ok || !b.ok {
+				return number{}
+			}
+			return number{f(a.n, b.n), true}
+		}
+	}
+	divided := func(op byte) func(a, b number) number {
+		return func(a, b number) number {
+			n, ok := (&tree{op: op, a: &tree{op: 'n', val: a.n}, b: &tree{op: 'n', val: b.n}}).eval(nil)
+			return number{n, ok && a.ok && b.ok}
+		}
+	}
+	return Algebra[number]{
+		Const:    func(n int64) number { return number{n, true} },
+		Symbol:   func(name string) number { return number{slots[treeSlot(name)], true} },
+		Add:      both(func(a, b int64) int64 { return a + b }),
+		Mul:      both(func(a, b int64) int64 { return a * b }),
+		Min:      both(func(a, b int64) int64 { return min(a, b) }),
+		Max:      both(func(a, b int64) int64 { return max(a, b) }),
+		FloorDiv: divided('/'), Mod: divided('%'),
+	}
+}
+
+func TestAlgebraAgainstBruteForce(t *testing.T) {
 	s := randomSource{rand.New(rand.NewPCG(1, 2))}
 	for range 3000 {
 		checkAlgebra(t, draw(s, 3, 1+s.below(4)))
@@ -192,6 +270,7 @@ type constraint struct {
 	text string
 	add  func(*Context) error
 	ok   func(slots []int64) bool
+	a, b *tree // of an equality
 }
 
 func drawConstraint(s source, symbols int) constraint {
@@ -206,12 +285,12 @@ func drawConstraint(s source, symbols int) constraint {
 		}
 		return constraint{fmt.Sprintf("%s in [%d, %d]", name, lo, hi),
 			func(c *Context) error { return c.SetRange(name, lo, hi) },
-			func(v []int64) bool { return lo <= v[i] && v[i] <= hi }}
+			func(v []int64) bool { return lo <= v[i] && v[i] <= hi }, nil, nil}
 	case 1:
 		k := int64(1 + s.below(4))
 		return constraint{fmt.Sprintf("%s by %d", name, k),
 			func(c *Context) error { return c.SetMultiple(name, k) },
-			func(v []int64) bool { return v[i]%k == 0 }}
+			func(v []int64) bool { return v[i]%k == 0 }, nil, nil}
 	}
 	a, b := draw(s, symbols, s.below(3)), draw(s, symbols, s.below(3))
 	compare := func(f func(x, y int64) bool) func([]int64) bool {
@@ -224,82 +303,155 @@ func drawConstraint(s source, symbols int) constraint {
 	if s.below(2) == 0 {
 		return constraint{fmt.Sprintf("%s == %s", a, b),
 			func(c *Context) error { return c.AssumeEqual(a.expr(), b.expr()) },
-			compare(func(x, y int64) bool { return x == y })}
+			compare(func(x, y int64) bool { return x == y }), a, b}
 	}
 	return constraint{fmt.Sprintf("%s <= %s", a, b),
 		func(c *Context) error { return c.AssumeLE(a.expr(), b.expr()) },
-		compare(func(x, y int64) bool { return x <= y })}
+		compare(func(x, y int64) bool { return x <= y }), nil, nil}
 }
 
-// checkContext compares what a context says with all small values that satisfy it.
+// told is a context, and what it was told.
+type told struct {
+	*Context
+	lowest [contextSymbols]int64 // of symbols that may be negative
+	given  []constraint
+}
+
+const contextSymbols = 3
+
+// satisfying calls f for all small values that satisfy what a context was told.
+func (c *told) satisfying(f func(slots []int64)) {
+	grid(contextSymbols, -3, 6, func(slots []int64) {
+		for i, v := range slots {
+			if v < c.lowest[i] {
+				return
+			}
+		}
+		for _, g := range c.given {
+			if !g.ok(slots) {
+				return
+			}
+		}
+		f(slots)
+	})
+}
+
+func (c *told) String() string {
+	out := fmt.Sprintf("symbols from %v", c.lowest)
+	for _, g := range c.given {
+		out += "; " + g.text
+	}
+	return out
+}
+
+// tell adds a constraint; not ok where it contradicts, which no value may satisfy then.
+func (c *told) tell(t *testing.T, g constraint) bool {
+	err := g.add(c.Context)
+	c.given = append(slices.Clip(c.given), g)
+	if err != nil {
+		c.satisfying(func(v []int64) { t.Fatalf("given %s: %v, but %v satisfies it", c, err, v) })
+	}
+	return err == nil
+}
+
+// checkContext compares what a context says with all small values that satisfy it: after
+// what it is told, in a branch, and after the branch.
 func checkContext(t *testing.T, s source) (answers int) {
-	const symbols = 3
-	c := NewContext()
-	var given []constraint
-	// a symbol may be negative only if that is the first thing said of it
-	negative := make([]bool, symbols)
-	for i := range negative {
-		if s.below(4) == 0 {
-			negative[i] = true
-			if err := c.SetRange(treeSymbols[i], -2, Inf); err != nil {
+	c := &told{Context: NewContext()}
+	for i := range c.lowest { // a symbol may be negative only if that is the first thing said of it
+		name := treeSymbols[i]
+		switch s.below(8) {
+		case 0, 1:
+			c.lowest[i] = -2
+		case 2:
+			c.lowest[i] = -3
+			hi := int64(s.below(4)) - 1
+			if !c.tell(t, constraint{fmt.Sprintf("%s <= %d", name, hi), func(c *Context) error { return c.SetRange(name, math.MinInt64, hi) },
+				func(v []int64) bool { return v[i] <= hi }, nil, nil}) {
+				return 0
+			}
+			continue
+		case 3:
+			if i == 0 {
+				c.Fresh("a")
+			}
+		case 4:
+			c.lowest[i] = -3
+			if err := c.SetRange(name, math.MinInt64, Inf); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if c.lowest[i] < 0 {
+			if err := c.SetRange(name, c.lowest[i], Inf); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	satisfying := func(f func(slots []int64)) {
-		grid(symbols, -2, 6, func(slots []int64) {
-			for i, v := range slots {
-				if v < 0 && !negative[i] {
-					return
-				}
-			}
-			for _, g := range given {
-				if !g.ok(slots) {
-					return
-				}
-			}
-			f(slots)
-		})
-	}
-	text := func() string {
-		out := fmt.Sprintf("negative %v", negative)
-		for _, g := range given {
-			out += "; " + g.text
-		}
-		return out
-	}
 	for range s.below(5) {
-		g := drawConstraint(s, symbols)
-		err := g.add(c)
-		given = append(given, g)
-		if err != nil {
-			satisfying(func(v []int64) { t.Fatalf("given %s: %v, but %v satisfies it", text(), err, v) })
+		if !c.tell(t, drawConstraint(s, contextSymbols)) {
 			return 0
 		}
 	}
+	answers = c.check(t, s)
+	if s.below(2) == 0 {
+		return answers
+	}
+	condition, later := drawConstraint(s, contextSymbols), drawConstraint(s, contextSymbols)
+	in := &told{lowest: c.lowest, given: c.given}
+	ok := false
+	branch := c.Branch(func(ctx *Context) { in.Context = ctx; ok = in.tell(t, condition) })
+	if !ok {
+		return answers
+	}
+	if answers += in.check(t, s); in.tell(t, later) {
+		answers += in.check(t, s)
+		branch.End()
+		c.given = append(slices.Clip(c.given), later)
+		answers += c.check(t, s)
+	}
+	return answers
+}
+
+// question draws two expressions; of an equality that was told, multiples of both sides.
+func (c *told) question(s source) (p, q *tree) {
+	p, q = draw(s, contextSymbols, 1+s.below(3)), draw(s, contextSymbols, s.below(3))
+	if len(c.given) > 0 && s.below(4) == 0 {
+		if g := c.given[s.below(len(c.given))]; g.a != nil {
+			return &tree{op: '*', a: g.a, b: q}, &tree{op: '*', a: g.b, b: q}
+		}
+	}
+	return p, q
+}
+
+// check asks, and compares the answers.
+func (c *told) check(t *testing.T, s source) (answers int) {
 	for range 4 {
-		p, q := draw(s, symbols, 1+s.below(3)), draw(s, symbols, s.below(3))
+		p, q := c.question(s)
 		a, b := p.expr(), q.expr()
 		if firstErr(a, b) != nil {
 			continue
 		}
 		equal, le, lt, divides := c.Equal(a, b), c.LE(a, b), c.LT(a, b), c.Divides(b, a)
 		lo, hi := c.Bounds(a)
-		simple := c.Simplify(a)
+		simple, defined := c.Simplify(a), c.Defined(a)
 		if again := c.Simplify(simple); again.Err() != nil {
-			t.Fatalf("given %s: %s simplifies to %s and then to %s", text(), a, simple, again)
+			t.Fatalf("given %s: %s simplifies to %s and then to %s", c, a, simple, again)
 		}
-		code := simple.Compile(treeSlot)
-		satisfying(func(v []int64) {
+		code, plain := simple.Compile(treeSlot), a.Compile(treeSlot)
+		c.satisfying(func(v []int64) {
+			if _, err := plain.Eval(v); err != nil && defined {
+				t.Fatalf("given %s: %s at %v is %v, it is said to be defined", c, a, v, err)
+			}
 			x, ok := p.eval(v)
 			if !ok {
 				return
 			}
 			if y, err := code.Eval(v); err != nil || y != x {
-				t.Fatalf("given %s: %s at %v is %d, simplified to %s it is %d, %v", text(), a, v, x, simple, y, err)
+				t.Fatalf("given %s: %s at %v is %d, simplified to %s it is %d, %v", c, a, v, x, simple, y, err)
 			}
 			if x < lo || x > hi {
-				t.Fatalf("given %s: %s at %v is %d, bounds say %d to %d", text(), a, v, x, lo, hi)
+				t.Fatalf("given %s: %s at %v is %d, bounds say %d to %d", c, a, v, x, lo, hi)
 			}
 			y, ok := q.eval(v)
 			if !ok {
@@ -316,7 +468,7 @@ func checkContext(t *testing.T, s source) (answers int) {
 				{"is a multiple of", divides, y == 0 && x == 0 || y != 0 && x%y == 0},
 			} {
 				if answer.said != Unknown && (answer.said == True) != answer.is {
-					t.Fatalf("given %s: %s %s %s is said to be %s, not so at %v (%d, %d)", text(), a, answer.what, b, answer.said, v, x, y)
+					t.Fatalf("given %s: %s %s %s is said to be %s, not so at %v (%d, %d)", c, a, answer.what, b, answer.said, v, x, y)
 				}
 			}
 		})
@@ -331,13 +483,13 @@ func checkContext(t *testing.T, s source) (answers int) {
 
 func TestContextsAgainstBruteForce(t *testing.T) {
 	s := randomSource{rand.New(rand.NewPCG(3, 4))}
-	const contexts = 300
+	const contexts = 400
 	answers := 0
 	for range contexts {
 		answers += checkContext(t, s)
 	}
-	if answers < contexts*2 { // of 16 questions each
+	if answers < contexts*2 { // of 16 questions each, and 16 after each of three steps in half of them
 		t.Errorf("only %d answers in %d contexts", answers, contexts)
 	}
-	t.Logf("%d answers to %d questions", answers, contexts*16)
+	t.Logf("%d answers in %d contexts", answers, contexts)
 }
