@@ -111,3 +111,14 @@ func TestMatrices(t *testing.T) {
 	refuse(t, "Det", nil, list(x), "not square")
 	refuse(t, "EyeLike", nil, list(f32(1)), "no matrix")
 }
+
+func TestGroupedMatMul(t *testing.T) {
+	x := shaped(f32(1, 2, 3, 4, 5, 6), 3, 2)
+	w := shaped(f32(1, 0, 0, 1, 2, 1, 1, 0), 2, 2, 2)
+	equals(t, "pit.GroupedMatMul", nil, list(x, w, ints(1, 0, 1)), shaped(f32(4, 1, 3, 4, 16, 5), 3, 2))
+	equals(t, "pit.GroupedMatMul", attrs("transB", 1), list(x, w, ints(1, 0, 1)), shaped(f32(4, 1, 3, 4, 16, 5), 3, 2))
+	equals(t, "pit.GroupedMatMul", nil, list(shaped(f32(), 0, 2), w, shaped(ints(), 0)), shaped(f32(), 0, 2))
+	refuse(t, "pit.GroupedMatMul", nil, list(x, w, ints(0, 1)), "do not fit")
+	refuse(t, "pit.GroupedMatMul", nil, list(x, shaped(f32(1, 2), 2, 1), ints(0, 1, 0)), "[groups, k, n]")
+	refuse(t, "pit.GroupedMatMul", nil, list(x, w, ints(0, 2, 0)), "")
+}

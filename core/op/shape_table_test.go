@@ -360,6 +360,27 @@ var shapeRules = []shapeRule{
 		}
 		return one(product(x.dims[0][:axis]), product(x.dims[0][axis:]))
 	}},
+	{"pit.GroupedMatMul", func(r *rand.Rand) ([]string, ir.Attrs) {
+		rows, k, n, swap := dim(r), dim(r), dim(r), r.IntN(2)
+		x, w := []any{rows, k}, []any{dim(r), k, n}
+		if swap == 1 {
+			w[1], w[2] = w[2], w[1]
+		}
+		if r.IntN(4) == 0 { // not always legal
+			x[1], rows = dim(r), dim(r)
+		}
+		return []string{f32Of(x...), f32Of(w...), of("i64", rows)}, attrs("transB", swap)
+	}, func(x counted) [][]int64 {
+		w := x.dims[1]
+		k, n := w[1], w[2]
+		if x.attr("transB", 0) != 0 {
+			k, n = n, k
+		}
+		if rows := x.dims[0][0]; x.dims[0][1] != k || rows != x.dims[2][0] || w[0] == 0 && rows*k*n > 0 {
+			return nil // sizes that do not fit, or a row of no group
+		}
+		return one(x.dims[0][0], n)
+	}},
 	{"ReduceSum", func(r *rand.Rand) ([]string, ir.Attrs) { // and the other reductions
 		return []string{f32Of(dim(r), dim(r), dim(r)), oneOf(r, "? 1", "= 1", "? 0 2", "= -1 -3")}, attrs("keepdims", r.IntN(2))
 	}, func(x counted) [][]int64 {

@@ -12,7 +12,7 @@ import (
 var Raise = &pass.Pass{
 	Name:   "raise",
 	Lowers: true,
-	Doc: `Finds attention, normalisations and activations that exporters have taken apart.
+	Doc: `Finds attention, normalisations, activations and experts that exporters have taken apart.
 
     %d = onnx.Div(%x, @sqrt2)
     %e = onnx.Erf(%d)                        =>   %y: [n, 8] f32 = onnx.Gelu(%x)
@@ -24,6 +24,10 @@ A rule is a pattern in the text form, and what takes its place. Order and groupi
 operands, casts between float types, and how arithmetic is spelled (Pow or Mul, Div or
 Reciprocal) make no difference. What is read elsewhere too is not taken apart: it would be
 computed twice.
+
+Experts of a mixture that are spelled one by one, or by a loop, become one: rows of all of them
+stand behind one another, each with its expert, and products with an expert's weights are
+pit.GroupedMatMul.
 
 What it makes may be newer than the operator set of the model, or not be ONNX's: ONNX is
 written before it.
@@ -44,7 +48,10 @@ arithmetic of shapes between them.`,
 			}
 			list = append(list, more...)
 		}
-		return raise(m, append(list, rules()...))
+		if err := raise(m, append(list, rules()...)); err != nil {
+			return err
+		}
+		return mergeExperts(m)
 	},
 }
 

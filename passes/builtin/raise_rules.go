@@ -39,6 +39,7 @@ var ruleFiles embed.FS
 // rewrites are what takes the place of patterns where it is more than operators in a row.
 var rewrites = map[string]func(m *match) *ir.Value{
 	"attention":           rewriteAttention,
+	"boolean-put":         rewriteBooleanPut,
 	"layer-normalization": rewriteLayerNormalization,
 	"rms-normalization":   rewriteRMSNormalization,
 	"rotary-embedding":    rewriteRotaryEmbedding,

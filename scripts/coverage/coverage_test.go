@@ -201,6 +201,7 @@ func count(t *testing.T, dir string) (found things, before, after int, shapes []
 // thingsOf counts operators of a module by what they are.
 func thingsOf(m *ir.Module) things {
 	var n things
+	groups := map[*ir.Value]bool{} // rows of all experts of a mixture, by expert
 	for _, f := range m.Funcs {
 		f.Walk(func(s *ir.Stmt) {
 			if s.Op == nil {
@@ -220,9 +221,12 @@ func thingsOf(m *ir.Module) things {
 				n.gates++
 			case "RotaryEmbedding":
 				n.rotary++
+			case "GroupedMatMul":
+				groups[s.Args[2]] = true
 			}
 		})
 	}
+	n.dispatch = len(groups)
 	return n
 }
 
