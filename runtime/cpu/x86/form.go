@@ -45,7 +45,8 @@ var ops []*Op
 // loses masks and broadcasts, with the first feature, and EVEX with the second.
 // Behind the opcode: /n is the extension in ModRM.reg, 256+ and 512 limit lengths, d4 and d8 are what
 // disp8 counts where that is not the size of the operand, {vex} must stand before the name
-// in a listing.
+// in a listing, {self} depends on nothing where both sources are the same register (and a number,
+// if there is one, is 0 or 255).
 func op(name string, lines ...string) *Op {
 	o := &Op{Name: name, lines: lines}
 	ops = append(ops, o)
@@ -125,6 +126,7 @@ type Form struct {
 	disp8  int  // what disp8 counts; 0: the size of the operand
 	named  bool // a listing says {vex}
 	gather bool // its registers must differ
+	self   bool // depends on nothing where its sources are the same register
 	text   string
 }
 
@@ -201,6 +203,8 @@ func parseLine(o *Op, line string) []Form {
 			f.disp8 = int(t[1] - '0')
 		case t == "{vex}":
 			f.named = true
+		case t == "{self}":
+			f.self = true
 		default:
 			bad("behind the opcode: " + t)
 		}

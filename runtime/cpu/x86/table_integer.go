@@ -44,18 +44,18 @@ var (
 	VPAND   = op("vpand", "v, v, v/m | RVM VEX.66.0F DB | v3")
 	VPANDN  = op("vpandn", "v, v, v/m | RVM VEX.66.0F DF | v3")
 	VPOR    = op("vpor", "v, v, v/m | RVM VEX.66.0F EB | v3")
-	VPXOR   = op("vpxor", "v, v, v/m | RVM VEX.66.0F EF | v3")
+	VPXOR   = op("vpxor", "v, v, v/m | RVM VEX.66.0F EF {self} | v3")
 	VPANDD  = op("vpandd", "v{z}, v, v/m/b32 | RVM EVEX.66.0F.W0 DB | v4")
 	VPANDND = op("vpandnd", "v{z}, v, v/m/b32 | RVM EVEX.66.0F.W0 DF | v4")
 	VPORD   = op("vpord", "v{z}, v, v/m/b32 | RVM EVEX.66.0F.W0 EB | v4")
-	VPXORD  = op("vpxord", "v{z}, v, v/m/b32 | RVM EVEX.66.0F.W0 EF | v4")
+	VPXORD  = op("vpxord", "v{z}, v, v/m/b32 | RVM EVEX.66.0F.W0 EF {self} | v4")
 	VPANDQ  = op("vpandq", "v{z}, v, v/m/b64 | RVM EVEX.66.0F.W1 DB | v4")
 	VPANDNQ = op("vpandnq", "v{z}, v, v/m/b64 | RVM EVEX.66.0F.W1 DF | v4")
 	VPORQ   = op("vporq", "v{z}, v, v/m/b64 | RVM EVEX.66.0F.W1 EB | v4")
-	VPXORQ  = op("vpxorq", "v{z}, v, v/m/b64 | RVM EVEX.66.0F.W1 EF | v4")
+	VPXORQ  = op("vpxorq", "v{z}, v, v/m/b64 | RVM EVEX.66.0F.W1 EF {self} | v4")
 	// VPTERNLOGD is any function of three bits.
-	VPTERNLOGD = op("vpternlogd", "+v{z}, v, v/m/b32, i8 | RVMI EVEX.66.0F3A.W0 25 | v4")
-	VPTERNLOGQ = op("vpternlogq", "+v{z}, v, v/m/b64, i8 | RVMI EVEX.66.0F3A.W1 25 | v4")
+	VPTERNLOGD = op("vpternlogd", "+v{z}, v, v/m/b32, i8 | RVMI EVEX.66.0F3A.W0 25 {self} | v4")
+	VPTERNLOGQ = op("vpternlogq", "+v{z}, v, v/m/b64, i8 | RVMI EVEX.66.0F3A.W1 25 {self} | v4")
 
 	// Shifts by a number for all, by the low 64 bits of a vector for all, and by a vector.
 	VPSLLW  = shift("vpsllw", "W0", "71", "6", "F1", "")
