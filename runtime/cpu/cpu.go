@@ -100,7 +100,7 @@ func (d *Device) Run(ctx context.Context, kernel string, p *ir.Program, bind []i
 
 // compute computes a stage.
 func (r *run) compute(x *interp.Execution, i int) error {
-	if g := r.c.products[i]; g != nil {
+	if g := r.c.products[i]; g != nil && g.inside(x) {
 		return r.d.product(x, i, g, r.mem)
 	}
 	r.x, r.i = x, i

@@ -19,6 +19,7 @@ type product struct {
 	batch []loop
 	m, n  []loop // spatial loops of A alone, of B alone
 	k     []loop
+	table *table // nil: all rows are multiplied by the same B
 }
 
 // loop is an axis of more than one position, and the step it takes through A, B and Out.
@@ -52,7 +53,14 @@ func match(s *interp.Stage) (*product, bool) {
 	}
 	a, b := factor(s, f.a), factor(s, f.b)
 	p, ok := nest(s, a, b)
-	if ok && (b.pad != nil || a.pad == nil && total(p.n) < nr) { // factors commute
+	if ok && f.grouped && b.buf != nil {
+		if p.table, ok = f.b.table.at(s, b.buf, total(p.m)); !ok || len(p.batch) > 0 || len(p.m) > 1 {
+			f.b.linear = false // it is computed
+			b = factor(s, f.b)
+			p, ok = nest(s, a, b)
+		}
+	}
+	if ok && p.table == nil && (b.pad != nil || a.pad == nil && total(p.n) < nr) { // factors commute
 		p, ok = nest(s, b, a)
 	}
 	if !ok || p.b.pad != nil {

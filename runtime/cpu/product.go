@@ -1,7 +1,9 @@
 package cpu
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -147,6 +149,7 @@ type multiplication[T element] struct {
 	rows, cols         int64
 	tileRows, tileCols int64
 	tiles              int64
+	segments           []segment
 	next               atomic.Int64
 	workers            []*worker[T] // those in use first
 }
@@ -184,6 +187,15 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 	x.rows, x.cols = total(p.m), total(p.n)
 	var workers int64
 	x.tileRows, x.tileCols, x.tiles, workers = p.tiling(d)
+	x.segments = p.segments(x.segments[:0], run)
+	if p.table != nil {
+		x.tiles = 0
+		for i := range x.segments {
+			s := &x.segments[i]
+			s.tile = x.tiles
+			x.tiles += ceilDiv(x.cols, x.tileCols) * ceilDiv(s.to-s.from, x.tileRows)
+		}
+	}
 	x.next.Store(0)
 	sizeA, sizeB := p.packs()
 	for n < workers {
@@ -216,9 +228,15 @@ func (x *multiplication[T]) part(i int) error {
 		if t >= x.tiles {
 			return nil
 		}
-		across, down := ceilDiv(x.cols, x.tileCols), ceilDiv(x.rows, x.tileRows)
-		n0, m0, batch := t%across*x.tileCols, t/across%down*x.tileRows, t/across/down
-		if err := x.workers[i].tile(batch, m0, min(m0+x.tileRows, x.rows), n0, min(n0+x.tileCols, x.cols)); err != nil {
+		s := &x.segments[0]
+		if x.p.table != nil {
+			at, _ := slices.BinarySearchFunc(x.segments, t+1, func(s segment, t int64) int { return cmp.Compare(s.tile, t) })
+			s = &x.segments[at-1]
+			t -= s.tile
+		}
+		across, down := ceilDiv(x.cols, x.tileCols), ceilDiv(s.to-s.from, x.tileRows)
+		n0, m0, batch := t%across*x.tileCols, s.from+t/across%down*x.tileRows, t/across/down
+		if err := x.workers[i].tile(s, batch, m0, min(m0+x.tileRows, s.to), n0, min(n0+x.tileCols, x.cols)); err != nil {
 			x.next.Store(x.tiles) // the others need not go on
 			return err
 		}
@@ -246,6 +264,9 @@ func (p *product) tiling(d *Device) (tileRows, tileCols, tiles, workers int64) {
 	if times(batches, rows, cols, total(p.k)) < 4*d.alone { // points of a product are cheap
 		workers = 1
 	}
+	if p.table != nil { // there are more by groups
+		return tileRows, tileCols, tiles, workers
+	}
 	if tiles < 8 { // few columns: cut rows too, each tile packing B for itself
 		tileRows = mc
 		if p.b.buf == nil { // which costs more where B is computed
@@ -258,11 +279,16 @@ func (p *product) tiling(d *Device) (tileRows, tileCols, tiles, workers int64) {
 
 // packs are the numbers of elements of A and of B that a worker packs at a time.
 func (p *product) packs() (a, b int64) {
-	depth := min(kc, total(p.k))
-	if p.thin() {
-		return depth + min(p.tileCols(), total(p.n)), 0 // a row, and its sums
+	depth, rows := min(kc, total(p.k)), total(p.m)
+	row := depth + min(p.tileCols(), total(p.n)) // of a thin product, and its sums
+	if p.thin(rows) {
+		return row, 0
 	}
-	return min(mc, roundUp(total(p.m), mr)) * depth, min(p.tileCols(), roundUp(total(p.n), nr)) * depth
+	a, b = min(mc, roundUp(rows, mr))*depth, min(p.tileCols(), roundUp(total(p.n), nr))*depth
+	if p.table != nil {
+		a = max(a, row)
+	}
+	return a, b
 }
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
@@ -288,10 +314,10 @@ type lists struct {
 
 func roundUp(n, to int64) int64 { return ceilDiv(n, to) * to }
 
-// tile computes rows m0..m1 and columns n0..n1 of one batch.
-func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
-	p := w.p
-	w.batchA, w.batchB, w.batchC = int(p.a.base), int(p.b.base), 0
+// tile computes rows m0..m1 and columns n0..n1 of one batch, in a segment.
+func (w *worker[T]) tile(s *segment, batch, m0, m1, n0, n1 int64) error {
+	p, thin := w.p, w.p.thin(s.to-s.from)
+	w.batchA, w.batchB, w.batchC = int(p.a.base), int(p.b.base+s.b), 0
 	pos := batch
 	for i := len(p.batch) - 1; i >= 0; i-- {
 		l := &p.batch[i]
@@ -306,7 +332,7 @@ func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 		depth := int(min(kc, total(p.k)-k0))
 		addresses(w.kA[:depth], p.k, k0, stepA)
 		addresses(w.kB[:depth], p.k, k0, stepB)
-		if !p.thin() {
+		if !thin {
 			if err := w.fillB(batch, n0, cols, k0, depth); err != nil {
 				return err
 			}
@@ -318,7 +344,7 @@ func (w *worker[T]) tile(batch, m0, m1, n0, n1 int64) error {
 			rows := int(min(mc, m1-i0))
 			addresses(w.rowA[:rows], p.m, i0, stepA)
 			addresses(w.rowC[:rows], p.m, i0, stepC)
-			if p.thin() {
+			if thin {
 				if err := w.thinBlock(batch, i0, rows, cols, k0, depth); err != nil {
 					return err
 				}

@@ -76,8 +76,12 @@ func refuses(p *ir.Program) string {
 	return reason
 }
 
-// form is what a sum of products is whatever the sizes are.
-type form struct{ a, b access }
+// form is what a sum of products is whatever the sizes are. Where rows look up what they are
+// multiplied by, that is b.
+type form struct {
+	a, b    access
+	grouped bool
+}
 
 // access is a factor. It is linear where it is a load at an address that is linear in the
 // axes, guarded or not: then it has the indices, and what is asked of them so that the load
@@ -88,6 +92,7 @@ type access struct {
 	buf    *ir.Buffer
 	index  []linearForm
 	guards []guard
+	table  *lookup // an index that is looked up; such a load is linear where rows are grouped by it
 }
 
 // guard is a comparison: at least a bound, or below it.
@@ -122,6 +127,11 @@ func recognise(s *ir.Stage) (f form, why string) {
 		return f, "what it sums up is no product"
 	}
 	f.a, f.b = accessOf(s.Exprs[0].Args[0]), accessOf(s.Exprs[0].Args[1])
+	if grouped(s, f.b, f.a) {
+		f.a, f.b = f.b, f.a
+	}
+	f.grouped = grouped(s, f.a, f.b)
+	f.b.linear = f.b.linear || f.grouped
 	if !slices.ContainsFunc(s.Axes, func(x *ir.Axis) bool { return f.a.uses(x) != f.b.uses(x) }) {
 		why = "no factor is used for more than one element of the result"
 	}
@@ -131,9 +141,7 @@ func recognise(s *ir.Stage) (f form, why string) {
 // uses says whether a factor differs along an axis.
 func (a access) uses(x *ir.Axis) bool {
 	if a.linear {
-		return slices.ContainsFunc(a.index, func(f linearForm) bool {
-			return slices.ContainsFunc(f, func(t term) bool { return t.axis == x })
-		})
+		return a.along(x)
 	}
 	found := false
 	a.expr.Walk(func(y *ir.Scalar) bool {
@@ -143,7 +151,14 @@ func (a access) uses(x *ir.Axis) bool {
 	return found
 }
 
-// accessOf looks at a factor.
+// along says whether the linear indices of a load go along an axis.
+func (a access) along(x *ir.Axis) bool {
+	return slices.ContainsFunc(a.index, func(f linearForm) bool {
+		return slices.ContainsFunc(f, func(t term) bool { return t.axis == x })
+	})
+}
+
+// accessOf looks at a factor. One of its indices may be looked up.
 func accessOf(x *ir.Scalar) access {
 	a, d := access{expr: x}, x.DType
 	if x.Op == ir.OpGuard {
@@ -159,14 +174,24 @@ func accessOf(x *ir.Scalar) access {
 	if x.Op != ir.OpLoad || x.Buf.DType != d {
 		return a
 	}
-	for _, ix := range x.Args {
+	for i, ix := range x.Args {
 		f, ok := linear(ix)
+		if !ok && a.table == nil && ix.Op == ir.OpLoad {
+			a.table = &lookup{dim: i, buf: ix.Buf}
+			for _, at := range ix.Args {
+				if f, ok = linear(at); !ok {
+					return a
+				}
+				a.table.index = append(a.table.index, f)
+			}
+			f = nil
+		}
 		if !ok {
 			return a
 		}
 		a.index = append(a.index, f)
 	}
-	a.buf, a.linear = x.Buf, true
+	a.buf, a.linear = x.Buf, a.table == nil
 	return a
 }
 

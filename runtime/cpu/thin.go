@@ -4,7 +4,7 @@ package cpu
 // used so few times. Weights are neither copied nor packed for the one row of a decode step.
 const thin = 16
 
-func (p *product) thin() bool { return total(p.m) <= thin && p.b.buf != nil }
+func (p *product) thin(rows int64) bool { return rows <= thin && p.b.buf != nil }
 
 // thinBlock adds rows of A from i0 on times a block of B, from k0 on, to C, each point in the
 // order of k, as the packed blocks are.

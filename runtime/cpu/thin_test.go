@@ -43,7 +43,7 @@ func TestThinRowsHaveTheBitsOfPackedOnes(t *testing.T) {
 			}
 			y := tensor.New(tensor.F32, rows, cols)
 			d := New(1)
-			if c, err := d.codes.get(d, kernelProduct, p, nil); err != nil || c.products[0] == nil || c.products[0].thin() != (rows <= thin) {
+			if c, err := d.codes.get(d, kernelProduct, p, nil); err != nil || c.products[0] == nil || c.products[0].thin(int64(rows)) != (rows <= thin) {
 				t.Fatalf("%s: the product of %d rows is not as it should be: %v", name, rows, err)
 			}
 			if err := d.Run(context.Background(), kernelProduct, p, nil, []*tensor.Tensor{given, w}, []*tensor.Tensor{y}, &heap{}); err != nil {

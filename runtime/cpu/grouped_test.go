@@ -1,0 +1,98 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// groupedProgram is Y[i, j] = sum(k) X[i, k] * W[G[1, i], k, j], where X may be looked up, too.
+func groupedProgram(rows, depth, cols, groups int64, swapped, gathered, factorsSwapped bool) *ir.Program {
+	p, i, j, k := &ir.Program{Name: "grouped"}, &ir.Axis{Extent: sym.Const(rows)}, &ir.Axis{Extent: sym.Const(cols)}, &ir.Axis{Extent: sym.Const(depth)}
+	buffer := func(name string, d tensor.DType, dims ...int64) *ir.Buffer {
+		return &ir.Buffer{Name: name, DType: d, Dims: ir.Consts(dims)}
+	}
+	x, at, y := buffer("x", tensor.F32, rows, depth), buffer("g", tensor.I64, 2, rows), buffer("y", tensor.F32, rows, cols)
+	w := buffer("w", tensor.F32, groups, depth, cols)
+	in := []*ir.Scalar{k.Ix(), j.Ix()}
+	if swapped {
+		w.Dims[1], w.Dims[2] = w.Dims[2], w.Dims[1]
+		slices.Reverse(in)
+	}
+	row := i.Ix()
+	if gathered {
+		row = ir.Load(at, ir.IntLit(0), i.Ix())
+	}
+	a, b := ir.Load(x, row, k.Ix()), ir.Load(w, ir.Load(at, ir.IntLit(1), i.Ix()), in[0], in[1])
+	if factorsSwapped {
+		a, b = b, a
+	}
+	p.Params, p.Results = []*ir.Buffer{x, w, at}, []*ir.Buffer{y}
+	p.Stages = []*ir.Stage{{Kind: ir.ReduceStage, Monoid: ir.Sum, Axes: []*ir.Axis{i, j}, Red: []*ir.Axis{k},
+		Outs: []*ir.Buffer{y}, Exprs: []*ir.Scalar{a.Mul(b)}}}
+	p.Finish()
+	return p
+}
+
+// Rows that look up what they are multiplied by: of a few groups or as many as there are
+// rows, in order or not, in rows that are looked up themselves.
+func TestGroupedProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for round := range 200 {
+		rows, depth, cols := []int64{1, 2, 5, 17, 70, 130}[r.IntN(6)], []int64{1, 3, 40, kc + 9}[r.IntN(4)], []int64{4, 9, few + 3}[r.IntN(3)]
+		groups := []int64{1, 2, 3, 8}[r.IntN(4)]
+		p := groupedProgram(rows, depth, cols, groups, r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0)
+		w, _ := p.Params[1].Type().Static()
+		args := []*tensor.Tensor{tensor.New(tensor.F32, rows, depth), tensor.New(tensor.F32, w...), tensor.New(tensor.I64, 2, rows)}
+		for _, a := range args[:2] {
+			for i := range tensor.Data[float32](a) {
+				tensor.Data[float32](a)[i] = float32(r.IntN(9) - 4) // sums are exact
+			}
+		}
+		at := tensor.Data[int64](args[2])
+		for i := range rows {
+			at[i], at[rows+i] = r.Int64N(rows), r.Int64N(groups)
+		}
+		if r.IntN(2) == 0 {
+			slices.Sort(at[rows:])
+		}
+		wrong := r.IntN(6) == 0
+		if wrong {
+			at[rows+r.Int64N(rows)] = []int64{-1, groups, 1 << 40}[r.IntN(3)]
+		}
+		run := func(compute func(y *tensor.Tensor) error) ([]float32, string) {
+			y := tensor.New(tensor.F32, rows, cols)
+			if err := compute(y); err != nil {
+				return nil, err.Error()
+			}
+			return tensor.Data[float32](y), ""
+		}
+		what := fmt.Sprintf("round %d: %d rows, %d of %d columns, %d groups", round, rows, depth, cols, groups)
+		want, wantErr := run(func(y *tensor.Tensor) error {
+			return interp.RunProgramInto(context.Background(), p, nil, args, []*tensor.Tensor{y})
+		})
+		if wrong == (wantErr == "") {
+			t.Fatalf("%s: the interpreter says %q", what, wantErr)
+		}
+		for threads := 1; threads <= 2; threads++ {
+			d := New(threads)
+			got, err := run(func(y *tensor.Tensor) error {
+				return d.Run(context.Background(), kernelProduct, p, nil, args, []*tensor.Tensor{y}, &heap{})
+			})
+			if err != wantErr || !slices.Equal(got, want) {
+				t.Fatalf("%s, on %d threads: %v, %s\nwant %v, %s", what, threads, got, err, want, wantErr)
+			}
+			c, _ := d.codes.get(d, kernelProduct, p, nil)
+			if g := c.products[0]; g == nil && rows*depth*cols >= 512 || g != nil && g.table == nil && rows > 1 {
+				t.Errorf("%s: no product by groups", what)
+			}
+		}
+	}
+}
