@@ -9,6 +9,8 @@
 // its operands, its encoding, the processors that have it. The encoder, the printer of
 // listings, the register allocator and the tests read that table.
 //
+// [Tile] makes the micro-kernels of contractions.
+//
 // Two levels of processors get code, by the names of the psABI: x86-64-v4 (AVX-512: F, BW,
 // CD, DQ, VL) and x86-64-v3 (AVX2, FMA, F16C, BMI). Encoding works everywhere; running needs
 // amd64.

@@ -72,6 +72,12 @@ type replayer struct {
 	slot  map[int32]int
 	state []int
 	wrong error
+
+	// What stands where in an instruction: registers of the first program, in the order of
+	// access, and their places; and which of them are written.
+	before  []Reg
+	after   []int
+	written []int
 }
 
 // holds notes a mistake if a place does not hold a register.
@@ -151,9 +157,7 @@ func (r *replayer) step(i int) {
 	if was.Op == nil {
 		return
 	}
-	// What stands where: registers of the first program, in the order of access, and their places.
-	var before []Reg
-	var after []int
+	before, after, written := r.before[:0], r.after[:0], r.written[:0]
 	both := func(x, y Reg) {
 		if x == NoReg && y == NoReg {
 			return
@@ -203,7 +207,6 @@ func (r *replayer) step(i int) {
 		bad()
 		return
 	}
-	var written []int
 	j := 0
 	access(was, r.forms[src.at], func(x Reg, read, write bool) {
 		if j >= len(before) || before[j] != x {
@@ -221,4 +224,5 @@ func (r *replayer) step(i int) {
 	for _, j := range written {
 		r.becomes(after[j], before[j])
 	}
+	r.before, r.after, r.written = before, after, written
 }

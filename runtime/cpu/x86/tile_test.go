@@ -1,0 +1,330 @@
+package x86
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// tileSizes are tiles of a tier: the largest of each width, and smaller ones.
+func tileSizes(f Features) [][2]int {
+	if f&V4 == 0 {
+		return [][2]int{{1, 8}, {1, 16}, {1, 64}, {2, 16}, {3, 24}, {4, 16}, {4, 24}, {5, 16}, {6, 16}, {10, 8}}
+	}
+	s := [][2]int{{1, 16}, {1, 64}, {1, 128}, {1, 256}, {2, 64}, {6, 64}, {9, 48}, {28, 16}}
+	for rows := 1; rows <= 14; rows++ {
+		s = append(s, [2]int{rows, 32})
+	}
+	return s
+}
+
+// compileTile makes a tile callable.
+func compileTile(t testing.TB, tile Tile, f Features) (Func, *Code) {
+	t.Helper()
+	p, err := tile.Program(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Compile(p, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loadCode(t, c), c
+}
+
+// problem is operands of a tile, with nothing behind any of them.
+type problem struct {
+	args TileArgs
+	a    []float32
+	b    []float32
+	rows [][]float32 // of C
+	want [][]float64
+	mag  [][]float64 // sums of the products' absolute values: what rounding is measured by
+}
+
+const columnOffset = 3 // from the start of a row of C
+
+func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate bool) *problem {
+	p := &problem{args: TileArgs{K: int64(k), COffset: 4 * columnOffset, Count: int64(count)}}
+	if accumulate {
+		p.args.Accumulate = 1
+	}
+	draw := func(s []float32) []float32 {
+		for i := range s {
+			s[i] = float32(r.NormFloat64())
+		}
+		return s
+	}
+	a := func(i, k int) float32 { return p.a[k*tile.Rows+i] }
+	pointers := make([]unsafe.Pointer, 2*tile.Rows)
+	if tile.Direct {
+		rows := make([][]float32, tile.Rows)
+		for i := range rows {
+			rows[i] = draw(guarded(t, k))
+			pointers[i] = unsafe.Pointer(unsafe.SliceData(rows[i]))
+		}
+		p.args.A = unsafe.Pointer(&pointers[0])
+		a = func(i, k int) float32 { return rows[i][k] }
+	} else {
+		p.a = draw(guarded(t, k*tile.Rows))
+		p.args.A = unsafe.Pointer(unsafe.SliceData(p.a))
+	}
+	list := make([]int32, k)
+	for i := range list {
+		list[i] = int32(i)
+	}
+	if tile.List {
+		r.Shuffle(k, func(i, j int) { list[i], list[j] = list[j], list[i] })
+	}
+	p.b = draw(guarded(t, k*tile.Cols))
+	p.args.B = unsafe.Pointer(unsafe.SliceData(p.b))
+	offsets := guarded(t, k)
+	for i := range list {
+		offsets[i] = math.Float32frombits(uint32(list[i]) * uint32(4*tile.Cols))
+	}
+	p.args.List = unsafe.Pointer(unsafe.SliceData(offsets))
+	for i := range tile.Rows {
+		row := draw(guarded(t, columnOffset+count))
+		p.rows = append(p.rows, row)
+		pointers[tile.Rows+i] = unsafe.Pointer(unsafe.SliceData(row))
+		want, mag := make([]float64, columnOffset+count), make([]float64, columnOffset+count)
+		for j := range want {
+			want[j] = float64(row[j])
+			if j < columnOffset {
+				continue
+			}
+			if !accumulate {
+				want[j] = 0
+			}
+			for k := range list {
+				x := float64(a(i, k)) * float64(p.b[int(list[k])*tile.Cols+j-columnOffset])
+				want[j] += x
+				mag[j] += math.Abs(x)
+			}
+		}
+		p.want, p.mag = append(p.want, want), append(p.mag, mag)
+	}
+	p.args.C = unsafe.Pointer(&pointers[tile.Rows])
+	return p
+}
+
+// check compares C with a sum in f64.
+func (p *problem) check() error {
+	for i, row := range p.rows {
+		for j, x := range row {
+			d := math.Abs(float64(x) - p.want[i][j])
+			if tol := (p.mag[i][j] + math.Abs(p.want[i][j])) * 1e-6; !(d <= tol) {
+				return fmt.Errorf("C[%d, %d] is %g, want %g", i, j-columnOffset, x, p.want[i][j])
+			}
+		}
+	}
+	return nil
+}
+
+// TestTiles holds every tile on every tier against a plain sum: all lengths around the turns of
+// the loop, ragged columns, added and not, with pages behind every operand that can
+// not be touched.
+func TestTiles(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, f := range tiers {
+		if f&^here() != 0 {
+			t.Logf("code for %s can not run here: its tiles are not tested", f)
+			continue
+		}
+		for _, size := range tileSizes(f) {
+			for form := range 4 {
+				tile := Tile{Rows: size[0], Cols: size[1], Direct: form&1 != 0, List: form&2 != 0}
+				fn, code := compileTile(t, tile, f)
+				if code.Scratch > 0 && !(tile.Direct && tile.Rows >= 8) {
+					t.Errorf("%s for %s spills %d bytes", code.Name, f, code.Scratch)
+				}
+				for _, k := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 64, 130} {
+					if testing.Short() && k > 9 {
+						continue
+					}
+					count := tile.Cols
+					if k%2 == 1 {
+						count = 1 + r.IntN(tile.Cols)
+					}
+					p := newProblem(t, r, tile, k, count, r.IntN(2) == 0)
+					fn.Call(unsafe.Pointer(&p.args))
+					if err := p.check(); err != nil {
+						t.Errorf("%s for %s, k=%d, %d columns, accumulate=%d: %v", code.Name, f, k, count, p.args.Accumulate, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestTileColumns: a ragged tile stores each number of columns.
+func TestTileColumns(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, f := range tiers {
+		if f&^here() != 0 {
+			continue // TestTiles says so
+		}
+		tile := Tile{Rows: 3, Cols: 3 * map[bool]int{true: 16, false: 8}[f&V4 != 0]}
+		fn, _ := compileTile(t, tile, f)
+		for count := 1; count <= tile.Cols; count++ {
+			for _, accumulate := range []bool{false, true} {
+				p := newProblem(t, r, tile, 5, count, accumulate)
+				fn.Call(unsafe.Pointer(&p.args))
+				if err := p.check(); err != nil {
+					t.Errorf("%s, %d columns, accumulate=%v: %v", f, count, accumulate, err)
+				}
+			}
+		}
+	}
+}
+
+// TestTileListing: the listing of a tile assembles to its bytes.
+func TestTileListing(t *testing.T) {
+	binutils(t)
+	for _, f := range tiers {
+		for _, tile := range []Tile{{Rows: 6, Cols: 16}, {Rows: 4, Cols: 16, Direct: true, List: true}} {
+			p, err := tile.Program(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := Compile(p, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := assemble(t, c.Listing()); string(got) != string(c.Bytes) {
+				t.Errorf("%s: as makes other bytes of\n%s", f, c.Listing())
+			}
+		}
+	}
+}
+
+// TestTileErrors: tiles that do not fit are refused.
+func TestTileErrors(t *testing.T) {
+	for _, c := range []struct {
+		tile Tile
+		f    Features
+		want string
+	}{
+		{Tile{Rows: 15, Cols: 32}, V3 | V4, "needs 33 registers, and there are 32"},
+		{Tile{Rows: 7, Cols: 16}, V3, "needs 17 registers, and there are 16"},
+		{Tile{Rows: 1, Cols: 24}, V3 | V4, "columns are a multiple of 16"},
+		{Tile{Rows: 0, Cols: 16}, V3 | V4, "at least one row"},
+		{Tile{Rows: 1, Cols: 16}, 0, `a tile needs v3, and code is made for ""`},
+	} {
+		if _, err := c.tile.Program(c.f); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.tile, err, c.want)
+		}
+	}
+}
+
+// peak is a loop of multiplications and additions on registers alone.
+func peak(f Features) *Prog {
+	p := NewProg("peak")
+	kind, n := vectors(f)
+	x := p.New(kind)
+	var sums []Reg
+	p.Emit(VXORPS, x.As(XMM), x.As(XMM), x.As(XMM))
+	for range n - 4 {
+		s := p.New(kind)
+		sums = append(sums, s)
+		p.Emit(VXORPS, s.As(XMM), s.As(XMM), s.As(XMM))
+	}
+	k, loop := p.New(GP64), p.Label("loop")
+	p.Emit(MOV, k, At(ArgBase, 0))
+	p.Align(lineBytes)
+	p.Bind(loop)
+	for _, s := range sums {
+		p.Emit(VFMADD231PS, s, x, x)
+	}
+	p.Emit(DEC, k)
+	p.Emit(JNE, loop)
+	p.Emit(RET)
+	return p
+}
+
+// peakFlops measures what the processor can do: the best of some rounds.
+func peakFlops(b testing.TB, f Features) float64 {
+	c, err := Compile(peak(f), f)
+	if err != nil {
+		b.Fatal(err)
+	}
+	fn := loadCode(b, c)
+	kind, n := vectors(f)
+	args := [1]int64{20000}
+	best := 0.0
+	for range 20 {
+		start := time.Now()
+		fn.Call(unsafe.Pointer(&args))
+		flops := float64(args[0]) * float64(n-4) * float64(kind.Bits()/32) * 2
+		best = max(best, flops/time.Since(start).Seconds())
+	}
+	return best
+}
+
+// BenchmarkTiles runs tiles as a product would: one panel of A after the other against a
+// panel of B, K=384, which lies in L2. It prints the GFLOP/s of the fastest round, since a
+// machine is rarely alone, and its share of the peak, measured just before and after in the same way.
+func BenchmarkTiles(b *testing.B) {
+	const k, panels = 384, 8
+	for _, f := range tiers {
+		if f&^here() != 0 {
+			b.Logf("code for %s can not run here", f)
+			continue
+		}
+		sizes := [][2]int{{1, 128}, {4, 32}, {8, 32}, {13, 32}, {14, 32}, {9, 48}, {6, 64}}
+		if f&V4 == 0 {
+			sizes = [][2]int{{1, 64}, {4, 16}, {6, 16}, {4, 24}}
+		}
+		for _, size := range sizes {
+			tile := Tile{Rows: size[0], Cols: size[1]}
+			b.Run(fmt.Sprintf("%s/%dx%d", strings.ReplaceAll(f.String(), " ", "+"), size[0], size[1]), func(b *testing.B) {
+				fn, _ := compileTile(b, tile, f)
+				aligned := func(n int) []float32 {
+					s := make([]float32, n+16)
+					for uintptr(unsafe.Pointer(&s[0]))%lineBytes != 0 {
+						s = s[1:]
+					}
+					return s[:n]
+				}
+				a, bb := aligned(panels*k*tile.Rows), aligned(k*tile.Cols)
+				c := aligned(panels * tile.Rows * tile.Cols)
+				pointers := make([]unsafe.Pointer, panels*tile.Rows)
+				for i := range pointers {
+					pointers[i] = unsafe.Pointer(&c[i*tile.Cols])
+				}
+				args := TileArgs{K: k, B: unsafe.Pointer(&bb[0]), Count: int64(tile.Cols)}
+				best := peakFlops(b, f)
+				fastest := math.Inf(1)
+				for b.Loop() {
+					start := time.Now()
+					for p := range panels {
+						args.A = unsafe.Pointer(&a[p*k*tile.Rows])
+						args.C = unsafe.Pointer(&pointers[p*tile.Rows])
+						fn.Call(unsafe.Pointer(&args))
+					}
+					fastest = min(fastest, time.Since(start).Seconds())
+				}
+				best = max(best, peakFlops(b, f))
+				flops := 2 * float64(panels*k*tile.Rows*tile.Cols)
+				b.ReportMetric(flops/fastest/1e9, "GFLOP/s")
+				b.ReportMetric(best/1e9, "GFLOP/s-peak")
+				b.ReportMetric(100*flops/fastest/best, "%-of-peak")
+			})
+		}
+	}
+}
+
+// here is what code can run here, whatever PITOPT_CPU says.
+func here() Features {
+	if !callable {
+		return 0
+	}
+	return Processor()
+}
