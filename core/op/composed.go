@@ -15,6 +15,16 @@ func composed(d *ir.OpDef) *ir.OpDef {
 		for _, s := range c.Syms.Symbols() {
 			was[s] = true
 		}
+		for _, t := range c.In { // of which nothing needs to be known
+			if t != nil {
+				ir.MapDims(t, func(e sym.Expr) sym.Expr {
+					for _, s := range e.Symbols() {
+						was[s] = true
+					}
+					return e
+				})
+			}
+		}
 		m := ir.NewModule("")
 		m.Syms = c.Syms.Clone() // symbols of values inside are no symbols of the module
 		f := &ir.Func{Name: "main"}

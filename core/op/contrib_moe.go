@@ -117,11 +117,8 @@ func (x composition) mixture(experts sym.Expr, expert func(tokens *ir.Value, e i
 	}
 	features := d[len(d)-1]
 	tokens := x.reshape(x.args[0], sym.Prod(d[:len(d)-1]...), features)
-	top := x.b.OpN(2, "onnx.TopK", []*ir.Value{x.op("Softmax", x.args[1]), x.b.Ints(x.Int("k"))}, nil)
-	weights, chosen := top[0], top[1] // [tokens, k]
-	if x.Flag("normalize_routing_weights") {
-		weights = x.op("Div", weights, x.op("ReduceSum", weights, x.b.Ints(1)))
-	}
+	route := x.b.OpN(2, "pit.Route", x.args[1:2], ir.MakeAttrs("k", x.Int("k"), "normalize", x.Int("normalize_routing_weights")))
+	weights, chosen := route[0], route[1] // [tokens, k]
 	out := x.op("Expand", x.number(0), x.b.Dims(x.dims(tokens)...))
 	for e := range n {
 		// Where the expert was chosen, as [rows, choices].

@@ -484,6 +484,15 @@ var shapeRules = []shapeRule{
 		}
 		return [][]int64{{x.dims[0][0], x.ints[1][0]}, {x.dims[0][0], x.ints[1][0]}}
 	}},
+	{"pit.Route", func(r *rand.Rand) ([]string, ir.Attrs) {
+		return []string{f32Of(dim(r), dim(r))}, attrs("k", 1+r.IntN(3), "normalize", r.IntN(2), "softmax", oneOf(r, "all", "chosen"))
+	}, func(x counted) [][]int64 {
+		k := x.attrs.Get("k").(int64)
+		if k > x.dims[0][1] {
+			return nil
+		}
+		return [][]int64{{x.dims[0][0], k}, {x.dims[0][0], k}}
+	}},
 	{"MelWeightMatrix", func(r *rand.Rand) ([]string, ir.Attrs) {
 		return []string{"# " + oneOf(r, "3", "m"), "# " + oneOf(r, "8", "n", "2*n+1"), "# 16", f32Of(), f32Of()}, nil
 	}, func(x counted) [][]int64 { return one(bins(x.ints[1][0]), x.ints[0][0]) }},

@@ -23,34 +23,50 @@ it runs.
 It stands after deduce: how an operator is written out may depend on its shapes.`,
 	After: []pass.Order{pass.Because("deduce", "how an operator is written out may depend on its shapes")},
 	Run: func(_ *pass.Context, m *ir.Module) error {
-		for changed := true; changed; { // what is written out may be made of others again
-			changed = false
-			r := &rewriter{replace: func(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
-				if s.Kind != ir.OpStmt || s.Op.Expand == nil || !ranked(s) {
-					return nil, false, nil
-				}
-				if s.Op.Body != nil {
-					if _, _, err := b.Call(s).Program(); err == nil {
-						return nil, false, nil
-					}
-				}
-				c := b.Call(s)
-				mark := b.Mark()
-				results, err := s.Op.Expand(c, b, s.Args)
-				if errors.Is(err, ir.ErrDynamic) {
-					b.Reset(mark)
-					return nil, false, nil
-				}
-				changed = true
-				return results, true, err
-			}}
-			if err := r.module(m); err != nil {
-				return err
-			}
+		if err := writeOut(m); err != nil {
+			return err
 		}
 		removeDead(m) // programs and constants of what was given up
 		return nil
 	},
+}
+
+// writeOut puts others in the place of operators that are made of them.
+func writeOut(m *ir.Module) error {
+	for changed := true; changed && hasComposed(m); { // what is written out may be made of others again
+		changed = false
+		r := &rewriter{replace: func(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
+			if s.Kind != ir.OpStmt || s.Op.Expand == nil || !ranked(s) {
+				return nil, false, nil
+			}
+			if s.Op.Body != nil {
+				if _, _, err := b.Call(s).Program(); err == nil {
+					return nil, false, nil
+				}
+			}
+			c := b.Call(s)
+			mark := b.Mark()
+			results, err := s.Op.Expand(c, b, s.Args)
+			if errors.Is(err, ir.ErrDynamic) {
+				b.Reset(mark)
+				return nil, false, nil
+			}
+			changed = true
+			return results, true, err
+		}}
+		if err := r.module(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasComposed says whether a module has operators that are made of others.
+func hasComposed(m *ir.Module) (has bool) {
+	for _, f := range m.Funcs {
+		f.Walk(func(s *ir.Stmt) { has = has || s.Op != nil && s.Op.Expand != nil })
+	}
+	return has
 }
 
 // ranked says whether all tensors among the operands have a rank and an element type.

@@ -18,7 +18,8 @@ var Legalize = &pass.Pass{
 
 Equal operators on equal types share one program. Operators that give another shape become
 views, which cost nothing. Operands that are functions of the index, such as ranges and masks
-of positions, are computed in the program that reads them. What is said of a result beyond
+of positions, are computed in the program that reads them. What raise has made of others is
+written out first. What is said of a result beyond
 what its program computes is checked by a cast. An operator whose program depends on contents that only a run tells stays,
 and is instantiated when it runs.
 
@@ -27,6 +28,9 @@ decompose, since what is written out has programs of its own.`,
 	After: []pass.Order{pass.Because("simplify", "shape arithmetic that vanishes needs no programs"),
 		pass.Because("decompose", "operators made of others have no program of their own")},
 	Run: func(_ *pass.Context, m *ir.Module) error {
+		if err := writeOut(m); err != nil { // what raise has made of others
+			return err
+		}
 		share := &sharing{}
 		r := &rewriter{replace: func(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
 			if s.Kind != ir.OpStmt || len(s.Regions) > 0 || s.Op.IsUnknown() || s.Effect() != ir.Pure {

@@ -12,7 +12,7 @@ import (
 var Raise = &pass.Pass{
 	Name:   "raise",
 	Lowers: true,
-	Doc: `Finds attention, normalisations, activations and experts that exporters have taken apart.
+	Doc: `Finds attention, normalisations, activations, routers and experts that exporters have taken apart.
 
     %d = onnx.Div(%x, @sqrt2)
     %e = onnx.Erf(%d)                        =>   %y: [n, 8] f32 = onnx.Gelu(%x)
@@ -22,8 +22,9 @@ var Raise = &pass.Pass{
 
 A rule is a pattern in the text form, and what takes its place. Order and grouping of
 operands, casts between float types, and how arithmetic is spelled (Pow or Mul, Div or
-Reciprocal) make no difference. What is read elsewhere too is not taken apart: it would be
-computed twice.
+Reciprocal) make no difference. A pattern may have several results, as a router has weights
+and experts: what takes their place stands where the first of them stood. What else is read
+elsewhere too is not taken apart: it would be computed twice.
 
 Experts of a mixture that are spelled one by one, or by a loop, become one: rows of all of them
 stand behind one another, each with its expert, and products with an expert's weights are
@@ -63,15 +64,15 @@ func raise(m *ir.Module, rules []*rule) error {
 	known := points{}
 	for range maxSweeps {
 		x := &raiser{rules: rules}
-		x.terms = terms{points: known, uses: uses(m), made: map[*ir.Value]*term{}, inner: map[*ir.Value]*term{}}
+		x.terms = newTerms(m, known, x.subst.Value)
 		x.replace = x.stmt
 		if err := x.module(m); err != nil {
 			return err
 		}
+		removeDead(m) // what matches were, and what was made for matches that were none
 		if !x.changed {
 			break
 		}
-		removeDead(m)
 	}
 	return nil
 }
@@ -83,62 +84,64 @@ type raiser struct {
 	changed bool
 }
 
+// stmt looks for a match whose first result a statement gives. What takes its place stands in
+// front of the statement; nobody needs the statement then, nor what gives the other results.
 func (x *raiser) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
-	if s.Kind != ir.OpStmt || s.Effect() != ir.Pure || len(s.Regions) > 0 || len(s.Results) == 0 || s.Results[0] == nil {
+	if !x.computes(s) {
 		return nil, false, nil
 	}
-	for _, r := range s.Results[1:] {
-		if r != nil {
-			return nil, false, nil
-		}
-	}
 	x.d = x.Deducer
-	root := x.root(s)
 	for _, r := range x.rules {
-		mark := b.Mark()
-		v := x.apply(b, r, s, root)
-		if v == nil || sameStmt(v.Def, s) {
-			b.Reset(mark)
-			continue
+		if m := x.find(b, r, s); m != nil {
+			x.put(m)
+			break
 		}
-		x.changed = true
-		x.uses[v] += x.uses[s.Results[0]]
-		return []*ir.Value{v}, true, nil
 	}
 	return nil, false, nil
 }
 
-// apply gives the value that takes the place of a statement's result, whose term is root;
-// nil where the rule does not fit.
-func (x *raiser) apply(b *ir.Builder, r *rule, s *ir.Stmt, root *term) *ir.Value {
-	if root == nil || r.op != root.op || r.kind != root.kind {
-		return nil
-	}
-	m := &match{terms: &x.terms, b: b, root: s, bound: map[*term]*term{}, dims: map[string]sym.Expr{}, names: r.names}
-	var out *ir.Value
+// find gives a match that starts at a statement, with what takes its place; nil where the
+// rule does not fit.
+func (x *raiser) find(b *ir.Builder, r *rule, s *ir.Stmt) *match {
 	mark := b.Mark()
-	m.fits(r.pattern, root, func() bool {
-		if !m.inside(x.path[len(x.path)-1]) {
+	block := x.path[len(x.path)-1]
+	for _, o := range r.outputs {
+		m := &match{terms: &x.terms, rule: r, b: b, start: s, before: block.Stmts, rest: x.rest,
+			results: make([]*ir.Value, len(r.results)), bound: map[*term]*term{}, dims: map[string]sym.Expr{}}
+		if m.output(o, s, func() bool {
+			if !m.inside() {
+				return false
+			}
+			m.with = r.rewrite(m)
+			if m.with != nil && b.Err() == nil && m.stands(block.Stmts[len(m.before):]) {
+				return true
+			}
+			b.Reset(mark)
+			m.checked = false
 			return false
+		}) {
+			return m
 		}
-		out = r.rewrite(m)
-		if out != nil && b.Err() == nil && (x.Proves(out.Type, s.Results[0].Type) || m.checked && x.Compatible(out.Type, s.Results[0].Type)) {
-			return true
-		}
-		b.Reset(mark)
-		out, m.checked = nil, false
-		return false
-	})
-	return out
+	}
+	return nil
 }
 
-// root is the term of a statement's result, an operator's where it is no arithmetic.
-func (x *raiser) root(s *ir.Stmt) *term {
-	v := s.Results[0]
-	if t := x.within(v); t != nil {
-		return t
+// put lets what takes a match's place do so.
+func (x *raiser) put(m *match) {
+	x.changed = true
+	for i, v := range m.wanted {
+		if v == nil {
+			continue
+		}
+		n := m.b.Replace(&x.subst, v.Type, x.subst.Value(m.with[i]))
+		if n.Name == "" && n.Def != nil {
+			n.Name, v.Name = v.Name, ""
+		}
+		x.subst.Values[v] = n
+		x.uses[n] += x.uses[v] - m.reads[v]
+		x.uses[v] = 0
 	}
-	return &term{kind: leafTerm, op: s.Op.Name, value: v}
+	x.forget() // what is behind reads other values now
 }
 
 // sameStmt says whether a rule has made what was there.

@@ -19,8 +19,8 @@ func rewriteAttention(m *match) *ir.Value {
 		scale *= c
 	}
 	v := m.value("v")
-	out, ok := m.root.Results[0].Tensor()
-	if !ok || q == nil || k == nil || v == nil || !(scale >= 0) || math.IsInf(scale, 0) {
+	out := m.out()
+	if q == nil || k == nil || v == nil || !(scale >= 0) || math.IsInf(scale, 0) {
 		return nil
 	}
 	mask := m.value("mask")
@@ -43,7 +43,8 @@ func rewriteAttention(m *match) *ir.Value {
 	if !m.attends(q, k, v) {
 		return nil
 	}
-	if q, mask, ok = m.together(q, k, mask); !ok {
+	q, mask, ok := m.together(q, k, mask)
+	if !ok {
 		return nil
 	}
 	args := []*ir.Value{q, k, v}

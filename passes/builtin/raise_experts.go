@@ -22,7 +22,8 @@ import (
 // the same. Nothing is asked of where masks come from, or of what experts compute, but that
 // each row is computed from itself.
 func mergeExperts(m *ir.Module) error {
-	x := &expertMerger{terms: terms{points: points{}, uses: uses(m), made: map[*ir.Value]*term{}, inner: map[*ir.Value]*term{}}, continued: map[*ir.Value]bool{}, names: map[*ir.Value]string{}}
+	x := &expertMerger{continued: map[*ir.Value]bool{}, names: map[*ir.Value]string{}}
+	x.terms = newTerms(m, points{}, x.subst.Value)
 	for _, f := range m.Funcs {
 		f.Walk(func(s *ir.Stmt) {
 			if c := combineOf(s); c != nil && x.uses[c.onto] == 1 {

@@ -12,14 +12,21 @@ import (
 // match is a place in a module that a pattern fits.
 type match struct {
 	*terms
+	rule  *rule
 	b     *ir.Builder
-	root  *ir.Stmt
-	bound map[*term]*term     // what holes and shared parts of the pattern stand for
-	dims  map[string]sym.Expr // what symbols of the pattern's types stand for
-	names map[string]*term    // terms of the pattern by the names of its values
-	steps int                 // of the search, so far
-	// checked: what takes the root's place checks dims that it has not proved, and the result
-	// is of the root's type where that goes well.
+	start *ir.Stmt // gives the first of the results that are wanted
+	// The statements of its block before and behind it.
+	before, rest []*ir.Stmt
+	results      []*ir.Value         // what gives the results of the pattern; nil: nothing
+	bound        map[*term]*term     // what holes and shared parts of the pattern stand for
+	dims         map[string]sym.Expr // what symbols of the pattern's types stand for
+	steps        int                 // of the search, so far
+
+	reads  map[*ir.Value]int // how often the match reads a value
+	wanted []*ir.Value       // the results that are read elsewhere
+	with   []*ir.Value       // what takes their place
+	// checked: what takes the place of results checks dims that it has not proved, and is of
+	// their types where that goes well.
 	checked bool
 }
 
@@ -29,7 +36,7 @@ const maxSteps = 10000
 
 // term is what a named value of the pattern stands for.
 func (m *match) term(name string) *term {
-	if t := m.bound[m.names[name]]; t != nil {
+	if t := m.bound[m.rule.names[name]]; t != nil {
 		return t
 	}
 	return nil
@@ -43,8 +50,18 @@ func (m *match) value(name string) *ir.Value {
 	if t == nil {
 		return nil
 	}
-	out, _ := m.root.Results[0].Tensor()
-	return m.materialise(t, out.DType)
+	return m.materialise(t, m.out().DType)
+}
+
+// out is the type of the first result of the pattern that something gives.
+func (m *match) out() ir.TensorType {
+	for _, v := range m.results {
+		if v != nil {
+			t, _ := v.Tensor()
+			return t
+		}
+	}
+	return ir.TensorType{}
 }
 
 // number is the number that a hole for one stands for.
@@ -60,14 +77,29 @@ func (m *match) number(name string) (float64, bool) {
 // that is enough for the element type of the result.
 func (m *match) attr(c float64) (v float64, exact bool) {
 	v = float64(float32(c))
-	t, _ := m.root.Results[0].Tensor()
-	return v, v == c || t.DType != tensor.F64
+	return v, v == c || m.out().DType != tensor.F64
 }
 
-// stmt is the statement that an operator of the pattern stands for.
+// stmt is the statement that an operator of the pattern stands for, by the name of one of its
+// results.
 func (m *match) stmt(name string) *ir.Stmt {
-	if t := m.term(name); t != nil && t.value != nil {
+	p := m.rule.names[name]
+	if p == nil {
+		return nil
+	}
+	if t := m.bound[p]; t != nil && t.value != nil {
 		return t.value.Def
+	}
+	return m.same(p)
+}
+
+// same is the statement that gives what a result of an operator in the pattern stands for, as
+// other results of that have it.
+func (m *match) same(p *term) *ir.Stmt {
+	for q, g := range m.bound {
+		if q.kind == operatorTerm && q.stmt == p.stmt {
+			return g.value.Def
+		}
 	}
 	return nil
 }
@@ -143,9 +175,8 @@ func (m *match) near(p, g float64) bool {
 	if p == g || math.IsNaN(p) && math.IsNaN(g) {
 		return true
 	}
-	t, _ := m.root.Results[0].Tensor()
 	eps := 1e-6
-	if d := t.DType; d == tensor.F16 || d == tensor.BF16 {
+	if d := m.out().DType; d == tensor.F16 || d == tensor.BF16 {
 		eps = 1e-2
 	}
 	return math.Abs(p-g) <= eps*math.Abs(p)
@@ -432,10 +463,106 @@ func (m *match) as(v *ir.Value, d tensor.DType) *ir.Value {
 	return v
 }
 
-// inside says whether everything between the root and what the holes stand for is read
-// there alone: else it would be computed beside what takes its place. What only moves
-// elements may stay.
-func (m *match) inside(block *ir.Block) bool {
+// output is a statement of a pattern that gives results of it.
+type output struct {
+	kind    termKind // of the statements of a module that it may be
+	op      string
+	stmt    *ir.Stmt // nil: arithmetic
+	results []int    // which of the pattern's
+}
+
+// outputsOf are the statements that give a pattern's results.
+func outputsOf(results []*term) (list []*output) {
+	for i, t := range results {
+		if t.kind != operatorTerm {
+			list = append(list, &output{kind: t.kind, op: t.op, results: []int{i}})
+			continue
+		}
+		at := slices.IndexFunc(list, func(o *output) bool { return o.stmt == t.stmt })
+		if at < 0 {
+			at, list = len(list), append(list, &output{kind: leafTerm, op: t.op, stmt: t.stmt})
+		}
+		list[at].results = append(list[at].results, i)
+	}
+	return list
+}
+
+// output fits a statement of the pattern that gives results with one of the module, and then
+// what gives the others.
+func (m *match) output(o *output, s *ir.Stmt, then func() bool) bool {
+	if o.stmt != nil && (s.Op == nil || s.Op.Name != o.op) {
+		return false
+	}
+	for _, i := range o.results {
+		p, at := m.rule.results[i], 0
+		if o.stmt != nil {
+			at = int(p.c)
+		}
+		if at >= len(s.Results) || s.Results[at] == nil {
+			continue
+		}
+		v := s.Results[at]
+		g := &term{kind: leafTerm, op: s.Op.Name, value: v}
+		if t := m.within(v); t != nil {
+			g = t
+		}
+		if g.kind != o.kind || g.op != o.op {
+			return false
+		}
+		m.results[i] = v
+		if m.fits(p, g, func() bool { return m.others(0, then) }) {
+			return true
+		}
+		m.results[i] = nil
+		return false
+	}
+	return false
+}
+
+// others finds what gives the results from i on: a part of what is found, or a statement
+// behind the first.
+func (m *match) others(i int, then func() bool) bool {
+	if i == len(m.results) {
+		return then()
+	}
+	if m.results[i] != nil {
+		return m.others(i+1, then)
+	}
+	if v, ok := m.found(m.rule.results[i]); ok {
+		m.results[i] = v
+		if m.others(i+1, then) {
+			return true
+		}
+		m.results[i] = nil
+		return false
+	}
+	at := slices.IndexFunc(m.rule.outputs, func(o *output) bool { return slices.Contains(o.results, i) })
+	for _, s := range m.rest {
+		if m.computes(s) && m.output(m.rule.outputs[at], s, then) {
+			return true
+		}
+	}
+	return false
+}
+
+// found is what a result of the pattern stands for that is a part of what is found, or that a
+// statement gives which is; nil where the module has no such value.
+func (m *match) found(p *term) (v *ir.Value, ok bool) {
+	if g := m.bound[p]; g != nil {
+		return g.value, true
+	}
+	s := m.same(p)
+	if s != nil && int(p.c) < len(s.Results) {
+		v = s.Results[int(p.c)]
+	}
+	return v, s != nil
+}
+
+// inside says whether everything between what holes stand for and the results is read there
+// alone: else it would be computed beside what takes its place. What only moves elements may
+// stay. It finds the results that are wanted: what is read there alone is none. What takes
+// their place stands where the match starts, so none may come before.
+func (m *match) inside() bool {
 	stop := map[*ir.Value]bool{}
 	var ends func(t *term)
 	ends = func(t *term) {
@@ -456,39 +583,101 @@ func (m *match) inside(block *ir.Block) bool {
 		}
 	}
 	here := map[*ir.Stmt]bool{}
-	for _, s := range block.Stmts {
+	for _, s := range m.before {
 		here[s] = true
 	}
-	cone := map[*ir.Stmt]bool{m.root: true}
-	reads := map[*ir.Value]int{}
+	behind := m.behind()
+	cone := map[*ir.Stmt]bool{}
+	m.reads = map[*ir.Value]int{}
 	ok := true
 	var walk func(s *ir.Stmt)
 	walk = func(s *ir.Stmt) {
+		if cone[s] {
+			return
+		}
+		cone[s] = true
 		for _, a := range s.Args {
+			a = m.now(a)
 			if a == nil || stop[a] || a.Const != nil {
 				continue
 			}
-			reads[a]++
-			if a.Def == nil || !here[a.Def] {
+			m.reads[a]++
+			if a.Def == nil || !here[a.Def] && !behind[a.Def] {
 				ok = false
 				continue
 			}
-			if !cone[a.Def] {
-				cone[a.Def] = true
-				walk(a.Def)
-			}
+			walk(a.Def)
 		}
 	}
-	walk(m.root)
-	for s := range cone {
-		if s == m.root {
-			continue
+	for _, v := range m.results {
+		if v != nil {
+			walk(v.Def)
 		}
+	}
+	m.wanted = slices.Clone(m.results)
+	first := false
+	for i, v := range m.wanted {
+		switch {
+		case v == nil:
+		case m.uses[v] <= m.reads[v]:
+			m.wanted[i] = nil
+		case !behind[v.Def]:
+			return false
+		default:
+			first = first || v.Def == m.start
+		}
+	}
+	for s := range cone {
 		for _, r := range s.Results {
-			if r != nil && m.uses[r] > reads[r] && !m.moves(r) {
+			if r != nil && m.uses[r] > m.reads[r] && !slices.Contains(m.wanted, r) && !m.moves(r) {
 				ok = false
 			}
 		}
 	}
-	return ok
+	return ok && first
+}
+
+// behind are the statements that are not there yet where the match starts.
+func (m *match) behind() map[*ir.Stmt]bool {
+	behind := map[*ir.Stmt]bool{m.start: true}
+	for _, s := range m.rest {
+		behind[s] = true
+	}
+	return behind
+}
+
+// stands says whether statements that are new, and give what is to take the place of the
+// results, may stand where the match starts, give what is of their types, and are not what
+// was there.
+func (m *match) stands(stmts []*ir.Stmt) bool {
+	behind := m.behind()
+	ok := true
+	for _, s := range stmts {
+		s.EachUse(func(v *ir.Value) { ok = ok && !behind[v.Def] })
+	}
+	if !ok {
+		return false
+	}
+	other := false
+	for i, v := range m.wanted {
+		if v == nil {
+			continue
+		}
+		w := m.with[i]
+		if w == nil || behind[w.Def] || !m.typed(w, v) {
+			return false
+		}
+		other = other || !sameStmt(w.Def, v.Def)
+	}
+	return other
+}
+
+// typed says whether a value is of the type of another that it takes the place of, or a cast
+// may see to it.
+func (m *match) typed(w, v *ir.Value) bool {
+	if m.d.Proves(w.Type, v.Type) {
+		return true
+	}
+	t, ok := v.Tensor()
+	return m.checked && m.d.Compatible(w.Type, v.Type) && ok && (v.Def == m.start || visibleDims(m.d, t.Dims...))
 }

@@ -18,7 +18,7 @@ func rewriteLayerNormalization(m *match) *ir.Value {
 func rewriteRMSNormalization(m *match) *ir.Value { return normalization(m, "onnx.RMSNormalization") }
 
 func normalization(m *match, op string) *ir.Value {
-	out, _ := m.root.Results[0].Tensor()
+	out := m.out()
 	if s := m.stmt("norm"); s != nil { // a scale or a shift of what is an operator already
 		return moreOfNorm(m, s, out)
 	}

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,18 +17,19 @@ import (
 // rule is a pattern and what takes its place.
 type rule struct {
 	name    string
-	pattern *term
+	results []*term          // of the pattern
+	outputs []*output        // what gives them
 	names   map[string]*term // terms of the pattern by the names of its values
-	kind    termKind         // of the statements that it may start at
-	op      string
-	// rewrite gives what takes the place of a match, nil where it is none after all.
-	rewrite func(m *match) *ir.Value
+	// rewrite gives what takes the place of each result, nil where there is no match after
+	// all. Those that are not wanted need none.
+	rewrite func(m *match) []*ir.Value
 }
 
 // A file of rules is a module. A function @pattern is one, or @pattern_NAME where there
 // are several: its parameters are holes, and what it computes is what is looked for.
 // What takes its place is the function @replacement, or @replacement_NAME, of the same
-// parameters, or what rewrites has for the file. Of types in a pattern,
+// parameters and results, or what rewrites has for the file. It stands where the first of
+// the results stood that are read elsewhere. Of types in a pattern,
 //
 //	[*] f32     is any tensor of floats; other element types are those alone, ? is all
 //	[] f32      is a number that is known
@@ -37,13 +39,19 @@ type rule struct {
 var ruleFiles embed.FS
 
 // rewrites are what takes the place of patterns where it is more than operators in a row.
-var rewrites = map[string]func(m *match) *ir.Value{
-	"attention":           rewriteAttention,
-	"boolean-put":         rewriteBooleanPut,
-	"layer-normalization": rewriteLayerNormalization,
-	"rms-normalization":   rewriteRMSNormalization,
-	"rotary-embedding":    rewriteRotaryEmbedding,
-	"swish":               rewriteSwish,
+var rewrites = map[string]func(m *match) []*ir.Value{
+	"attention":           one(rewriteAttention),
+	"boolean-put":         one(rewriteBooleanPut),
+	"layer-normalization": one(rewriteLayerNormalization),
+	"rms-normalization":   one(rewriteRMSNormalization),
+	"rotary-embedding":    one(rewriteRotaryEmbedding),
+	"route":               rewriteRoute,
+	"swish":               one(rewriteSwish),
+}
+
+// one is a rewrite of patterns with one result.
+func one(rewrite func(m *match) *ir.Value) func(m *match) []*ir.Value {
+	return func(m *match) []*ir.Value { return []*ir.Value{rewrite(m)} }
 }
 
 // rules are the rules of this package, in the order in which they are tried.
@@ -75,7 +83,7 @@ func CheckRules(name string, src []byte, lookup func(string) *ir.OpDef) error {
 }
 
 // readRules reads a file of rules. The function takes the place of replacements.
-func readRules(name string, src []byte, lookup func(string) *ir.OpDef, rewrite func(*match) *ir.Value) ([]*rule, error) {
+func readRules(name string, src []byte, lookup func(string) *ir.OpDef, rewrite func(*match) []*ir.Value) ([]*rule, error) {
 	m, err := text.Parse(name, src, lookup)
 	if err == nil {
 		err = ir.Verify(m)
@@ -98,16 +106,13 @@ func readRules(name string, src []byte, lookup func(string) *ir.OpDef, rewrite f
 			to = m.Func("replacement")
 		}
 		if to != nil {
-			r.rewrite = func(m *match) *ir.Value { return inlined(m, f, to) }
+			r.rewrite = func(m *match) []*ir.Value { return inlined(m, f, to) }
 		}
 		if err := checkRule(f, to, rewrite != nil); err != nil {
 			return nil, err.In(name)
 		}
-		r.pattern, r.names = patternTerms(known, f)
-		r.kind, r.op = r.pattern.kind, r.pattern.op
-		if r.kind == operatorTerm {
-			r.kind = leafTerm
-		}
+		r.results, r.names = patternTerms(known, f)
+		r.outputs = outputsOf(r.results)
 		list = append(list, r)
 	}
 	if len(list) == 0 {
@@ -121,8 +126,8 @@ func checkRule(f, to *ir.Func, hasRewrite bool) *diag.Error {
 	bad := func(format string, args ...any) *diag.Error {
 		return diag.New(diag.Pipeline, "@%s "+format, append([]any{f.Name}, args...)...)
 	}
-	if len(f.Results) != 1 || f.Results[0].Def == nil {
-		return bad("does not give one result that it computes").Hint("a pattern is what computes one value")
+	if !givesComputed(f) {
+		return bad("does not give results that it computes").Hint("a pattern is what computes values, each of which is one result")
 	}
 	for _, s := range f.Stmts {
 		if s.Kind != ir.OpStmt || len(s.Regions) > 0 || s.Effect() != ir.Pure {
@@ -135,13 +140,23 @@ func checkRule(f, to *ir.Func, hasRewrite bool) *diag.Error {
 	if to == nil {
 		return bad("has no replacement").Hint("add the function @%s", strings.Replace(f.Name, "pattern", "replacement", 1))
 	}
-	if len(to.Params) != len(f.Params) || len(to.Results) != 1 || to.Results[0].Def == nil {
-		return bad("has %d parameters, and @%s has %d and %d results", len(f.Params), to.Name, len(to.Params), len(to.Results)).
-			Hint("both have the same parameters and one result that is computed")
+	if len(to.Params) != len(f.Params) || len(to.Results) != len(f.Results) {
+		return bad("has %d parameters and %d results, and @%s has %d and %d", len(f.Params), len(f.Results), to.Name, len(to.Params), len(to.Results)).
+			Hint("what takes the place of a pattern has the same parameters, and a result for each of its results")
+	}
+	if !givesComputed(to) {
+		return bad("has a replacement that does not compute each of its results").Hint("a value may not stand for itself, nor twice")
 	}
 	used := map[*ir.Value]bool{}
-	for _, s := range f.Stmts {
-		s.EachUse(func(v *ir.Value) { used[v] = true })
+	var use func(v *ir.Value)
+	use = func(v *ir.Value) {
+		if !used[v] && v.Def != nil {
+			v.Def.EachUse(use)
+		}
+		used[v] = true
+	}
+	for _, v := range f.Results {
+		use(v)
 	}
 	for _, p := range f.Params {
 		if !used[p] {
@@ -151,8 +166,18 @@ func checkRule(f, to *ir.Func, hasRewrite bool) *diag.Error {
 	return nil
 }
 
+// givesComputed says whether a function has results and computes them, each of them another value.
+func givesComputed(f *ir.Func) bool {
+	for i, v := range f.Results {
+		if v.Def == nil || slices.Contains(f.Results[:i], v) {
+			return false
+		}
+	}
+	return len(f.Results) > 0
+}
+
 // inlined writes a replacement in the place of a match.
-func inlined(m *match, pattern, to *ir.Func) *ir.Value {
+func inlined(m *match, pattern, to *ir.Func) []*ir.Value {
 	subst := map[*ir.Value]*ir.Value{}
 	for i, p := range to.Params {
 		v := m.value(pattern.Params[i].Name)
@@ -168,5 +193,5 @@ func inlined(m *match, pattern, to *ir.Func) *ir.Value {
 			}
 		})
 	}
-	return m.b.Inline(&to.Block, subst)[0]
+	return m.b.Inline(&to.Block, subst)
 }

@@ -346,11 +346,30 @@ type terms struct {
 	points points
 	uses   map[*ir.Value]int
 	made   map[*ir.Value]*term
-	inner  map[*ir.Value]*term // what a leaf is when it is looked into
+	inner  map[*ir.Value]*term       // what a leaf is when it is looked into
+	now    func(*ir.Value) *ir.Value // what stands for a value by now, where its reader has the old one
+}
+
+// computes says whether a statement applies an operator of which a result is read.
+func (x *terms) computes(s *ir.Stmt) bool {
+	return s.Kind == ir.OpStmt && s.Effect() == ir.Pure && len(s.Regions) == 0 &&
+		slices.ContainsFunc(s.Results, func(v *ir.Value) bool { return v != nil && x.uses[v] > 0 })
+}
+
+func newTerms(m *ir.Module, known points, now func(*ir.Value) *ir.Value) terms {
+	x := terms{points: known, uses: uses(m), now: now}
+	x.forget()
+	return x
+}
+
+// forget lets terms be made anew.
+func (x *terms) forget() {
+	x.made, x.inner = map[*ir.Value]*term{}, map[*ir.Value]*term{}
 }
 
 // of is the term of a value as an operand: what is used once is looked into.
 func (x *terms) of(v *ir.Value) *term {
+	v = x.now(v)
 	if t := x.made[v]; t != nil {
 		return t
 	}
@@ -398,7 +417,7 @@ func (x *terms) within(v *ir.Value) *term {
 
 // patternTerms makes the terms of a pattern: a function whose parameters are holes. Names
 // are those of its values.
-func patternTerms(x points, f *ir.Func) (root *term, names map[string]*term) {
+func patternTerms(x points, f *ir.Func) (results []*term, names map[string]*term) {
 	made := map[*ir.Value]*term{}
 	of := func(v *ir.Value) *term {
 		if v == nil {
@@ -441,5 +460,8 @@ func patternTerms(x points, f *ir.Func) (root *term, names map[string]*term) {
 			names[v.Name] = t
 		}
 	}
-	return made[f.Results[0]], names
+	for _, v := range f.Results {
+		results = append(results, made[v])
+	}
+	return results, names
 }

@@ -20,6 +20,7 @@ type rewriter struct {
 
 	subst ir.Subst
 	path  []*ir.Block // the block that is rewritten, behind those around it
+	rest  []*ir.Stmt  // what is behind the statement that is asked for, nothing substituted yet
 }
 
 func (r *rewriter) module(m *ir.Module) error {
@@ -51,7 +52,7 @@ func (r *rewriter) block(b *ir.Block) error {
 	r.Params(b.Params)
 	old := b.Stmts
 	b.Stmts = make([]*ir.Stmt, 0, len(old))
-	for _, s := range old {
+	for at, s := range old {
 		known := r.substitute(s)
 		for i, region := range s.Regions {
 			outer := maps.Clone(r.subst.Syms)
@@ -63,6 +64,7 @@ func (r *rewriter) block(b *ir.Block) error {
 			r.subst.Syms = outer
 		}
 		builder := r.At(b, s.Node)
+		r.rest = old[at+1:]
 		results, ok, err := r.replace(builder, s)
 		if err == nil {
 			err = builder.Err()

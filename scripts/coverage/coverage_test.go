@@ -223,6 +223,8 @@ func thingsOf(m *ir.Module) things {
 				n.rotary++
 			case "GroupedMatMul":
 				groups[s.Args[2]] = true
+			case "Route":
+				n.routing++
 			}
 		})
 	}
