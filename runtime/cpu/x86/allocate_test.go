@@ -52,7 +52,26 @@ func randomProgram(r *rand.Rand, f Features) *Prog {
 	}
 	lanes := []*Op{VPADDD, VPSUBD, VPMULLD, VPMAXSD, VPMINUD, VPSLLVD}
 	one := func() {
-		switch n := r.IntN(12); {
+		switch n := r.IntN(15); {
+		case n == 12: // registers that the instruction names
+			d := p.New(GP64)
+			p.Emit(MOV, d, Imm(1+r.IntN(1000)))
+			p.Emit(MOV, RAX, g())
+			p.Emit(CQO)
+			p.Emit(IDIV, d)
+			p.Emit(MOV, g(), RAX)
+			p.Emit(MOV, g(), RDX)
+		case n == 13:
+			hi, lo := p.New(GP64), p.New(GP64)
+			p.Emit(MOV, RDX, g())
+			p.Emit(MULX, hi, lo, g())
+			p.Emit(ADD, g(), hi)
+			p.Emit(XOR, g(), lo)
+		case n == 14: // parts of registers
+			d, a := g(), g()
+			p.Emit(CMP, a, g())
+			p.Emit([]*Op{SETL, SETE}[r.IntN(2)], d.As(GP8))
+			p.Emit([]*Op{ADD, IMUL}[r.IntN(2)], g().As(GP32), g().As(GP32))
 		case n < 5: // lanes, all of one width
 			d := vec()
 			a, b := Operand(vec().As(d.Kind())), Operand(vec().As(d.Kind()))

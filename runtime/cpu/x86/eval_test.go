@@ -215,13 +215,46 @@ func (e *evaluator) step(in *Inst) error {
 		if err != nil {
 			return err
 		}
-		return e.setGeneral(a[0], f(x, y))
+		x = f(x, y)
+		if r, ok := a[0].(Reg); ok && r.Kind() == GP32 {
+			x = uint64(uint32(x))
+		}
+		return e.setGeneral(a[0], x)
 	}
 	switch in.Op {
 	case MOV:
 		x, err := e.value(a[1])
 		if err != nil {
 			return err
+		}
+		return e.setGeneral(a[0], x)
+	case CQO:
+		e.general[number(RDX)] = uint64(int64(e.general[number(RAX)]) >> 63)
+		return nil
+	case IDIV:
+		x, err := e.value(a[0])
+		if err != nil {
+			return err
+		}
+		n, d := int64(e.general[number(RAX)]), int64(x)
+		if d == 0 || e.general[number(RDX)] != uint64(n>>63) {
+			return fmt.Errorf("%d / %d", n, d)
+		}
+		e.general[number(RAX)], e.general[number(RDX)] = uint64(n/d), uint64(n%d)
+		return nil
+	case MULX:
+		x, err := e.value(a[2])
+		if err != nil {
+			return err
+		}
+		hi, lo := bits.Mul64(e.general[number(RDX)], x)
+		e.general[number(a[1].(Reg))] = lo
+		e.general[number(a[0].(Reg))] = hi // last: it wins where both are one register
+		return nil
+	case SETL, SETE:
+		x := e.general[number(a[0].(Reg))] &^ 0xFF
+		if in.Op == SETL && e.less || in.Op == SETE && e.equal {
+			x |= 1
 		}
 		return e.setGeneral(a[0], x)
 	case LEA:

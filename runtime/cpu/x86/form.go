@@ -35,7 +35,7 @@ var ops []*Op
 //	i8, i8s, i32, i64, rel8, rel32    a number; i8s and i32 are extended by their sign
 //
 // The first operand is written, the others are read; + before one is read and written,
-// a dot is read. In braces: {k} may be masked and keeps what is not written, {z} the same or
+// a dot is read, = is written. In braces: {k} may be masked and keeps what is not written, {z} the same or
 // zeroes, {K} must be masked and clears the mask, {c} is masked and zeroes always.
 //
 // Fields say where each operand goes: R to ModRM.reg, M to ModRM.rm, V to vvvv, I behind
@@ -46,7 +46,7 @@ var ops []*Op
 // Behind the opcode: /n is the extension in ModRM.reg, 256+ and 512 limit lengths, d4 and d8 are what
 // disp8 counts where that is not the size of the operand, {vex} must stand before the name
 // in a listing, {self} depends on nothing where both sources are the same register (and a number,
-// if there is one, is 0 or 255).
+// if there is one, is 0 or 255); <rax,rdx and >rax,rdx are read and written though they are no operands.
 func op(name string, lines ...string) *Op {
 	o := &Op{Name: name, lines: lines}
 	ops = append(ops, o)
@@ -122,11 +122,13 @@ type Form struct {
 	w      bool
 	length byte // 0: 128, 1: 256, 2: 512
 	code   byte
-	digit  int8 // -1: ModRM.reg is an operand
-	disp8  int  // what disp8 counts; 0: the size of the operand
-	named  bool // a listing says {vex}
-	gather bool // its registers must differ
-	self   bool // depends on nothing where its sources are the same register
+	digit  int8  // -1: ModRM.reg is an operand
+	disp8  int   // what disp8 counts; 0: the size of the operand
+	named  bool  // a listing says {vex}
+	gather bool  // its registers must differ
+	self   bool  // depends on nothing where its sources are the same register
+	reads  []Reg // that are no operands
+	writes []Reg
 	text   string
 }
 
@@ -205,6 +207,10 @@ func parseLine(o *Op, line string) []Form {
 			f.named = true
 		case t == "{self}":
 			f.self = true
+		case t[0] == '<':
+			f.reads = registersOf(t[1:])
+		case t[0] == '>':
+			f.writes = registersOf(t[1:])
 		default:
 			bad("behind the opcode: " + t)
 		}
@@ -250,7 +256,7 @@ func parseLine(o *Op, line string) []Form {
 				a.field = fields[j]
 				if j == 0 && !a.read {
 					a.write = true
-				} else {
+				} else if !a.write {
 					a.read = true
 				}
 				if a.kind.Class() == Vector {
@@ -271,10 +277,22 @@ func parseLine(o *Op, line string) []Form {
 	return out
 }
 
+// registersOf reads the names of general registers.
+func registersOf(names string) (rs []Reg) {
+	for _, n := range strings.Split(names, ",") {
+		for r := RAX; r <= R15; r++ {
+			if r.String() == n {
+				rs = append(rs, r)
+			}
+		}
+	}
+	return rs
+}
+
 // hasAlternative tells whether an operand can be what a word says.
 func hasAlternative(specs []string, word string) bool {
 	for _, s := range specs {
-		for _, alt := range strings.Split(strings.Trim(s, " +."), "/") {
+		for _, alt := range strings.Split(strings.Trim(s, " +.="), "/") {
 			if alt == word {
 				return true
 			}
@@ -303,6 +321,8 @@ func parseSpec(s string, width int, sp space) (a argSpec, err string) {
 		a.read, a.write, s = true, true, s[1:]
 	case '.':
 		a.read, s = true, s[1:]
+	case '=':
+		a.write, s = true, s[1:]
 	}
 	if i := strings.IndexByte(s, '{'); i >= 0 {
 		if sp == evex {

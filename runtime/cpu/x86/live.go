@@ -75,6 +75,12 @@ func access(in *Inst, form *Form, f func(r Reg, read, write bool)) {
 			}
 		}
 	}
+	for _, r := range form.reads {
+		f(r, true, false)
+	}
+	for _, r := range form.writes {
+		f(r, false, true)
+	}
 }
 
 // sameSources tells whether the last two registers are the same, so that an instruction like

@@ -104,6 +104,9 @@ func (r *replayer) spillSlot(o Operand) (int, bool) {
 		return 0, false
 	}
 	l, ok := r.slot[m.Disp]
+	if ok {
+		r.holds(number(ScratchBase), ScratchBase)
+	}
 	return l, ok
 }
 
@@ -203,12 +206,19 @@ func (r *replayer) step(i int) {
 			}
 		}
 	}
-	if f := r.forms[src.at]; f.self && sameSources(was.Args) && !sameSources(in.Args) {
+	form := r.forms[src.at]
+	for _, x := range form.reads {
+		both(x, x)
+	}
+	for _, x := range form.writes {
+		both(x, x)
+	}
+	if form.self && sameSources(was.Args) && !sameSources(in.Args) {
 		bad()
 		return
 	}
 	j := 0
-	access(was, r.forms[src.at], func(x Reg, read, write bool) {
+	access(was, form, func(x Reg, read, write bool) {
 		if j >= len(before) || before[j] != x {
 			bad()
 			return

@@ -32,9 +32,16 @@ var (
 		"+r, r/m | RM LEG.0F AF | -",
 		"r, r/m, i8s | RMI LEG 6B | -",
 		"r, r/m, i32 | RMI LEG 69 | -")
-	SHL = op("shl", "+r/m, i8 | MI LEG C1 /4 | -")
-	SHR = op("shr", "+r/m, i8 | MI LEG C1 /5 | -")
-	SAR = op("sar", "+r/m, i8 | MI LEG C1 /7 | -")
+	// CQO spreads the sign of RAX over RDX, CDQ that of EAX over EDX: what IDIV divides.
+	CQO  = op("cqo", " | - LEG.W1 99 <rax >rdx | -")
+	CDQ  = op("cdq", " | - LEG 99 <rax >rdx | -")
+	IDIV = op("idiv", ".r/m | M LEG F7 /7 <rax,rdx >rax,rdx | -")
+	DIV  = op("div", ".r/m | M LEG F7 /6 <rax,rdx >rax,rdx | -")
+	MUL  = op("mul", ".r/m | M LEG F7 /4 <rax >rax,rdx | -")
+	MULX = op("mulx", "r32, =r32, r32/m32 | RVM VEX.F2.0F38.W0 F6 <rdx | v3", "r64, =r64, r64/m64 | RVM VEX.F2.0F38.W1 F6 <rdx | v3")
+	SHL  = op("shl", "+r/m, i8 | MI LEG C1 /4 | -")
+	SHR  = op("shr", "+r/m, i8 | MI LEG C1 /5 | -")
+	SAR  = op("sar", "+r/m, i8 | MI LEG C1 /7 | -")
 
 	POPCNT = op("popcnt", "r, r/m | RM LEG.F3.0F B8 | v3")
 	TZCNT  = op("tzcnt", "r, r/m | RM LEG.F3.0F BC | v3")
@@ -76,6 +83,17 @@ var (
 	CMOVGE = op("cmovge", "+r, r/m | RM LEG.0F 4D | -")
 	CMOVLE = op("cmovle", "+r, r/m | RM LEG.0F 4E | -")
 	CMOVG  = op("cmovg", "+r, r/m | RM LEG.0F 4F | -")
+
+	SETB  = op("setb", "+r8/m8 | M LEG.0F 92 /0 | -")
+	SETAE = op("setae", "+r8/m8 | M LEG.0F 93 /0 | -")
+	SETE  = op("sete", "+r8/m8 | M LEG.0F 94 /0 | -")
+	SETNE = op("setne", "+r8/m8 | M LEG.0F 95 /0 | -")
+	SETBE = op("setbe", "+r8/m8 | M LEG.0F 96 /0 | -")
+	SETA  = op("seta", "+r8/m8 | M LEG.0F 97 /0 | -")
+	SETL  = op("setl", "+r8/m8 | M LEG.0F 9C /0 | -")
+	SETGE = op("setge", "+r8/m8 | M LEG.0F 9D /0 | -")
+	SETLE = op("setle", "+r8/m8 | M LEG.0F 9E /0 | -")
+	SETG  = op("setg", "+r8/m8 | M LEG.0F 9F /0 | -")
 
 	PREFETCHNTA = op("prefetchnta", ".m8 | M LEG.0F 18 /0 | -")
 	PREFETCHT0  = op("prefetcht0", ".m8 | M LEG.0F 18 /1 | -")

@@ -41,6 +41,11 @@ var (
 	VPDPBUSD = op("vpdpbusd", "+v{z}, v, v/m/b32 | RVM EVEX.66.0F38.W0 50 | vnni", "+v, v, v/m | RVM VEX.66.0F38.W0 50 {vex} | avxvnni")
 	VPDPWSSD = op("vpdpwssd", "+v{z}, v, v/m/b32 | RVM EVEX.66.0F38.W0 52 | vnni", "+v, v, v/m | RVM VEX.66.0F38.W0 52 {vex} | avxvnni")
 
+	VPROLD      = op("vprold", "v{z}, v/m/b32, i8 | VMI EVEX.66.0F.W0 72 /1 | v4")
+	VPROLVD     = op("vprolvd", "v{z}, v, v/m/b32 | RVM EVEX.66.0F38.W0 15 | v4")
+	VPLZCNTD    = op("vplzcntd", "v{z}, v/m/b32 | RM EVEX.66.0F38.W0 44 | v4")
+	VPCONFLICTD = op("vpconflictd", "v{z}, v/m/b32 | RM EVEX.66.0F38.W0 C4 | v4")
+
 	VPAND   = op("vpand", "v, v, v/m | RVM VEX.66.0F DB | v3")
 	VPANDN  = op("vpandn", "v, v, v/m | RVM VEX.66.0F DF | v3")
 	VPOR    = op("vpor", "v, v, v/m | RVM VEX.66.0F EB | v3")

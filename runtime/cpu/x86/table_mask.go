@@ -30,6 +30,7 @@ var (
 
 	// Between masks and vectors of ones and zeros.
 	VPMOVM2B = op("vpmovm2b", "v, k | RM EVEX.F3.0F38.W0 28 | v4")
+	VPMOVM2W = op("vpmovm2w", "v, k | RM EVEX.F3.0F38.W1 28 | v4")
 	VPMOVM2D = op("vpmovm2d", "v, k | RM EVEX.F3.0F38.W0 38 | v4")
 	VPMOVB2M = op("vpmovb2m", "k, v | RM EVEX.F3.0F38.W0 29 | v4")
 	VPMOVD2M = op("vpmovd2m", "k, v | RM EVEX.F3.0F38.W0 39 | v4")

@@ -328,3 +328,19 @@ func here() Features {
 	}
 	return Processor()
 }
+
+// BenchmarkCompile is the time from a tile to its bytes.
+func BenchmarkCompile(b *testing.B) {
+	n := 0
+	for b.Loop() {
+		p, err := Tile{Rows: 14, Cols: 32}.Program(V3 | V4)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := Compile(p, V3|V4); err != nil {
+			b.Fatal(err)
+		}
+		n = len(p.Insts)
+	}
+	b.ReportMetric(float64(n), "instructions")
+}
