@@ -22,6 +22,7 @@ import (
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/core/reuse"
 	"github.com/pitopt/pitopt/core/target"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx"
@@ -39,6 +40,7 @@ type Model struct {
 	target string
 	opts   options
 	device runtime.Device
+	calls  reuse.List[call]
 	compiled
 
 	mu     sync.RWMutex // held while the model runs: a file that is unmapped then ends the program

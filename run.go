@@ -17,11 +17,11 @@ import (
 // valid after Close. A model with inputs or outputs that are sequences or optionals is run
 // by RunValues.
 func (m *Model) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
-	args, err := arguments(m, inputs)
+	args, err := arguments(m, inputs, nil)
 	if err != nil {
 		return nil, err
 	}
-	out, _, err := m.call(ctx, &m.compiled, args, nil)
+	out, _, err := m.call(ctx, &m.compiled, args, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -39,11 +39,11 @@ func (m *Model) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[
 
 // RunValues is Run for values of any type.
 func (m *Model) RunValues(ctx context.Context, inputs map[string]tensor.Value) (map[string]tensor.Value, error) {
-	args, err := arguments(m, inputs)
+	args, err := arguments(m, inputs, nil)
 	if err != nil {
 		return nil, err
 	}
-	out, _, err := m.call(ctx, &m.compiled, args, nil)
+	out, _, err := m.call(ctx, &m.compiled, args, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -54,29 +54,48 @@ func (m *Model) RunValues(ctx context.Context, inputs map[string]tensor.Value) (
 	return byName, nil
 }
 
+// call is what a call of the model needs, kept between calls.
+type call struct {
+	args, results []tensor.Value
+	into          []*tensor.Tensor
+}
+
+// done forgets all that is the caller's.
+func (c *call) done() {
+	clear(c.args[:cap(c.args)])
+	clear(c.results)
+	clear(c.into)
+}
+
 // RunInto is Run into the caller's tensors, which must have the types and shapes that come
 // out. An output may share memory with inputs and with other outputs; what shares none is
-// computed where it is to be. After an error outputs may hold anything.
-func (m *Model) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.Tensor) error {
-	args, err := arguments(m, inputs)
-	if err != nil {
+// computed where it is to be. After an error outputs may hold anything. On the target cpu a run of
+// sizes that were there before takes nothing from Go, unless it has operators that no program
+// computes.
+func (m *Model) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.Tensor) (err error) {
+	c := m.calls.Get()
+	defer m.calls.Put(c)
+	defer c.done()
+	if c.args, err = arguments(m, inputs, c.args); err != nil {
 		return err
 	}
 	f := m.module.Main()
-	into := make([]*tensor.Tensor, len(f.Results))
-	for i := range into {
-		if into[i] = outputs[f.ResultName(i)]; into[i] == nil {
+	if len(c.into) != len(f.Results) {
+		c.into, c.results = make([]*tensor.Tensor, len(f.Results)), make([]tensor.Value, len(f.Results))
+	}
+	for i := range c.into {
+		if c.into[i] = outputs[f.ResultName(i)]; c.into[i] == nil {
 			return diag.New(diag.Run, "output %q is missing", f.ResultName(i)).In(m.path).Hint("its type is %s", f.Results[i].Type)
 		}
 	}
-	if len(outputs) > len(into) {
+	if len(outputs) > len(c.into) {
 		var names []string
-		for i := range into {
+		for i := range c.into {
 			names = append(names, f.ResultName(i))
 		}
 		return stranger(m, "output", outputs, names)
 	}
-	_, _, err = m.call(ctx, &m.compiled, args, into)
+	_, _, err = m.call(ctx, &m.compiled, c.args, c.into, c.results)
 	return err
 }
 
@@ -105,44 +124,55 @@ func (m *Model) noPlan() error {
 }
 
 // call runs what is compiled. Results go into the tensors that there are in into; others
-// are the caller's alone. appended are bytes that were written to storages of states.
-func (m *Model) call(ctx context.Context, c *compiled, args []tensor.Value, into []*tensor.Tensor) (out []tensor.Value, appended int64, err error) {
-	err = m.running(func() (err error) {
-		if c.exec != nil {
-			var stats runtime.Stats
-			out, stats, err = c.exec.Call(ctx, args, into)
-			appended = stats.Appended
-			return err
-		}
-		out, err = interp.Run(ctx, c.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory, Trace: m.opts.trace})
-		for i, v := range out {
-			out[i] = clone(v)
-		}
-		for i, o := range into {
-			if err != nil || o == nil {
-				continue
-			}
-			t, ok := out[i].(*tensor.Tensor)
-			if !ok || t.DType() != o.DType() || !slices.Equal(t.Shape(), o.Shape()) {
-				return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", c.module.Main().ResultName(i), ir.TypeOf(out[i]), ir.TypeOf(o)).In(m.path)
-			}
-			copy(o.Bytes(), t.Bytes())
-			copy(o.Strings(), t.Strings())
-		}
-		return err
-	})
-	return out, appended, err
+// are the caller's alone, and made with what is in results from an earlier call. appended are
+// bytes that were written to storages of states.
+func (m *Model) call(ctx context.Context, c *compiled, args []tensor.Value, into []*tensor.Tensor, results []tensor.Value) (out []tensor.Value, appended int64, err error) {
+	if err := m.enter(); err != nil {
+		return nil, 0, err
+	}
+	defer m.mu.RUnlock()
+	if c.exec != nil {
+		var stats runtime.Stats
+		out, stats, err = c.exec.Call(ctx, args, into, results)
+		appended = stats.Appended
+	} else {
+		out, err = m.interpret(ctx, c, args, into)
+	}
+	if err != nil {
+		return nil, 0, diag.As(err, diag.Run).In(m.path)
+	}
+	return out, appended, nil
 }
 
-// running runs f, during which the model can not be closed.
-func (m *Model) running(f func() error) error {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.closed {
-		return diag.New(diag.Run, "the model is closed").In(m.path)
+// interpret is call on the target interp.
+func (m *Model) interpret(ctx context.Context, c *compiled, args []tensor.Value, into []*tensor.Tensor) ([]tensor.Value, error) {
+	out, err := interp.Run(ctx, c.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory, Trace: m.opts.trace})
+	if err != nil {
+		return nil, err
 	}
-	if err := f(); err != nil {
-		return diag.As(err, diag.Run).In(m.path)
+	for i, v := range out {
+		out[i] = clone(v)
+	}
+	for i, o := range into {
+		if o == nil {
+			continue
+		}
+		t, ok := out[i].(*tensor.Tensor)
+		if !ok || t.DType() != o.DType() || !slices.Equal(t.Shape(), o.Shape()) {
+			return nil, diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", c.module.Main().ResultName(i), ir.TypeOf(out[i]), ir.TypeOf(o))
+		}
+		copy(o.Bytes(), t.Bytes())
+		copy(o.Strings(), t.Strings())
+	}
+	return out, nil
+}
+
+// enter keeps the model from being closed until mu is unlocked; an error: it is closed.
+func (m *Model) enter() error {
+	m.mu.RLock()
+	if m.closed {
+		m.mu.RUnlock()
+		return diag.New(diag.Run, "the model is closed").In(m.path)
 	}
 	return nil
 }
@@ -166,15 +196,16 @@ func clone(v tensor.Value) tensor.Value {
 	return v
 }
 
-// arguments puts inputs into the model's order.
-func arguments[V tensor.Value](m *Model, inputs map[string]V) ([]tensor.Value, error) {
+// arguments puts inputs into the model's order, in the place of what is in args.
+func arguments[V tensor.Value](m *Model, inputs map[string]V, args []tensor.Value) ([]tensor.Value, error) {
 	params := m.module.Main().Params
-	args := make([]tensor.Value, len(params))
-	for i, p := range params {
+	args = args[:0]
+	for _, p := range params {
 		v, ok := inputs[p.Name]
-		if args[i] = v; !ok || tensor.Missing(v) {
+		if !ok || tensor.Missing(v) {
 			return nil, diag.New(diag.Run, "input %q is missing", p.Name).In(m.path).Hint("its type is %s", p.Type)
 		}
+		args = append(args, v)
 	}
 	if len(inputs) > len(params) {
 		var names []string

@@ -38,8 +38,13 @@ type Session struct {
 
 	mu       sync.Mutex
 	states   []*state
-	lengths  map[string]int // by axis: the parameter that tells how far storages are filled
+	of       []int // by parameter, and by result: the state that it is, else -1
+	gives    []int
+	lengths  []*length
 	appended int64
+
+	call         // of the call that goes on
+	now  []state // what states are in it
 }
 
 // state is a state and what it is now.
@@ -48,8 +53,19 @@ type state struct {
 	param, result int
 	axis          int          // of Axis in the input; -1: it does not grow
 	inPlace       bool         // value is a storage, filled so far
+	steady        bool         // it is as large as before
 	value         tensor.Value // nil: the session starts
 	filled        int64
+	spare         *tensor.Tensor // what it was a call ago, of one that is steady
+	given         *tensor.Tensor // what the caller says it is, in this call
+}
+
+// length tells how far storages are filled along an axis.
+type length struct {
+	axis  string
+	param int
+	value tensor.Tensor
+	dims  [2]int64
 }
 
 // Session makes a session that carries states: those of the pipeline's [[state]] where none
@@ -74,8 +90,9 @@ func (m *Model) Session(states ...Carried) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{m: m, c: c, lengths: map[string]int{}}
-	f := c.module.Main()
+	f, count := c.module.Main(), len(m.module.Main().Params)
+	s := &Session{m: m, c: c, of: slices.Repeat([]int{-1}, count), gives: slices.Repeat([]int{-1}, len(f.Results)), now: make([]state, len(states))}
+	s.args, s.results, s.into = make([]tensor.Value, len(f.Params)), make([]tensor.Value, len(f.Results)), make([]*tensor.Tensor, len(f.Results))
 	for _, x := range states {
 		st := &state{Carried: x, axis: -1}
 		st.param = slices.IndexFunc(f.Params, func(p *ir.Value) bool { return p.Name == x.In })
@@ -89,12 +106,14 @@ func (m *Model) Session(states ...Carried) (*Session, error) {
 			t, _ := f.Params[st.param].Tensor()
 			st.inPlace = !t.Dims[st.axis].Equal(sym.Var(x.Axis))
 		}
+		st.steady = st.axis < 0 && ir.SameType(f.Params[st.param].Type, f.Results[st.result].Type)
+		s.of[st.param], s.gives[st.result] = len(s.states), len(s.states)
 		s.states = append(s.states, st)
 	}
-	for i, p := range f.Params[len(m.module.Main().Params):] { // what the pass state put there
+	for i, p := range f.Params[count:] { // what the pass state put there
 		t, _ := p.Tensor()
 		name, _ := t.Dims[0].Symbol()
-		s.lengths[name] = len(m.module.Main().Params) + i
+		s.lengths = append(s.lengths, &length{axis: name, param: count + i})
 	}
 	return s, nil
 }
@@ -107,13 +126,13 @@ func (m *Model) carrying(states []Carried) (*compiled, error) {
 	if c := m.carried[key]; c != nil {
 		return c, nil
 	}
-	var c compiled
-	err := m.running(func() (err error) {
-		c, err = m.compile(context.WithoutCancel(m.opts.ctx), Observer{Note: m.opts.observe.Note}, states)
-		return err
-	})
-	if err != nil {
+	if err := m.enter(); err != nil {
 		return nil, err
+	}
+	defer m.mu.RUnlock()
+	c, err := m.compile(context.WithoutCancel(m.opts.ctx), Observer{Note: m.opts.observe.Note}, states)
+	if err != nil {
+		return nil, diag.As(err, diag.Run).In(m.path)
 	}
 	if m.carried == nil {
 		m.carried = map[string]*compiled{}
@@ -202,13 +221,13 @@ func checkStates(m *ir.Module, f *passes.File) error {
 func (s *Session) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out, err := s.call(ctx, inputs, nil)
-	if err != nil {
+	defer s.done()
+	if err := s.step(ctx, inputs); err != nil {
 		return nil, err
 	}
 	byName := map[string]*tensor.Tensor{}
-	for i, v := range out {
-		if s.carries(i) {
+	for i, v := range s.results {
+		if s.gives[i] >= 0 {
 			continue
 		}
 		t, ok := v.(*tensor.Tensor)
@@ -220,44 +239,64 @@ func (s *Session) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 	return byName, nil
 }
 
-// RunInto is Run into the caller's tensors, as RunInto of the model has it.
+// RunInto is Run into the caller's tensors, as RunInto of the model has it. States that are
+// appended to in place, and those of one size, take nothing from Go either.
 func (s *Session) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.Tensor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.done()
 	f := s.c.module.Main()
-	into := make([]*tensor.Tensor, len(f.Results))
-	var names []string
-	for i := range into {
-		if s.carries(i) {
+	n := 0
+	for i := range s.into {
+		if s.gives[i] >= 0 {
 			continue
 		}
-		names = append(names, f.ResultName(i))
-		if into[i] = outputs[f.ResultName(i)]; into[i] == nil {
+		n++
+		if s.into[i] = outputs[f.ResultName(i)]; s.into[i] == nil {
 			return diag.New(diag.Run, "output %q is missing", f.ResultName(i)).In(s.m.path).Hint("its type is %s", f.Results[i].Type)
 		}
 	}
-	if err := stranger(s.m, "output", outputs, names); err != nil {
+	if len(outputs) > n {
+		var names []string
+		for i := range s.into {
+			if s.gives[i] < 0 {
+				names = append(names, f.ResultName(i))
+			}
+		}
+		return stranger(s.m, "output", outputs, names)
+	}
+	return s.step(ctx, inputs)
+}
+
+// done forgets all that is the caller's, and what the call made of states. The tensors that told
+// how far storages are filled are there for the next call.
+func (s *Session) done() {
+	clear(s.args)
+	clear(s.into)
+	clear(s.now)
+	for i, st := range s.gives {
+		if st < 0 || !s.states[st].inPlace {
+			s.results[i] = nil
+		}
+	}
+}
+
+// step runs the model on inputs and the states, and keeps what these are then.
+func (s *Session) step(ctx context.Context, inputs map[string]*tensor.Tensor) error {
+	if err := s.arguments(inputs); err != nil {
+		return diag.As(err, diag.Run).In(s.m.path)
+	}
+	for i, st := range s.states { // two tensors take turns
+		was, _ := s.now[i].value.(*tensor.Tensor)
+		if st.steady && st.spare != nil && was != nil && st.spare.DType() == was.DType() && slices.Equal(st.spare.Shape(), was.Shape()) {
+			s.into[st.result] = st.spare
+		}
+	}
+	out, appended, err := s.m.call(ctx, s.c, s.args, s.into, s.results)
+	if err != nil {
 		return err
 	}
-	_, err := s.call(ctx, inputs, into)
-	return err
-}
-
-// carries says whether result i is a state.
-func (s *Session) carries(i int) bool {
-	return slices.ContainsFunc(s.states, func(st *state) bool { return st.result == i })
-}
-
-// call runs the model on inputs and the states, and keeps what these are then.
-func (s *Session) call(ctx context.Context, inputs map[string]*tensor.Tensor, into []*tensor.Tensor) ([]tensor.Value, error) {
-	args, now, err := s.arguments(inputs)
-	if err != nil {
-		return nil, diag.As(err, diag.Run).In(s.m.path)
-	}
-	out, appended, err := s.m.call(ctx, s.c, args, into)
-	if err != nil {
-		return nil, err
-	}
+	copy(s.results, out)
 	for i, st := range s.states {
 		t, ok := out[st.result].(*tensor.Tensor)
 		if st.axis < 0 {
@@ -270,93 +309,133 @@ func (s *Session) call(ctx context.Context, inputs map[string]*tensor.Tensor, in
 		case ok && t.Rank() > st.axis:
 			n = t.Shape()[st.axis]
 		}
-		if now[i].filled = n; n > st.Capacity {
-			return nil, diag.New(diag.Run, "the state %q is full: it has room for %d, and is %d now", st.In, st.Capacity, n).In(s.m.path).
+		if s.now[i].filled = n; n > st.Capacity {
+			return diag.New(diag.Run, "the state %q is full: it has room for %d, and is %d now", st.In, st.Capacity, n).In(s.m.path).
 				Hint("raise its capacity, or start again with Reset")
 		}
 	}
 	for i, st := range s.states {
+		now := &s.now[i]
 		if !st.inPlace {
-			now[i].value = out[st.result]
+			st.spare, _ = st.value.(*tensor.Tensor)
+			if now.given == nil {
+				st.spare, _ = now.value.(*tensor.Tensor)
+			}
+			now.value = out[st.result]
 		}
-		st.value, st.filled = now[i].value, now[i].filled
+		st.value, st.filled = now.value, now.filled
 	}
 	s.appended += appended
-	return out, nil
+	return nil
 }
 
-// arguments puts inputs and states into the order of parameters, and gives what states the
-// call starts with.
-func (s *Session) arguments(inputs map[string]*tensor.Tensor) ([]tensor.Value, []state, error) {
+// arguments puts inputs and states into the order of parameters, and finds what states the call
+// starts with.
+func (s *Session) arguments(inputs map[string]*tensor.Tensor) error {
 	f := s.c.module.Main()
-	args := make([]tensor.Value, len(f.Params))
-	types := make([]ir.Type, len(f.Params))
-	now := make([]state, len(s.states))
-	names := make([]string, 0, len(f.Params))
-	of := map[int]int{} // parameter to state
 	for i, st := range s.states {
-		of[st.param], now[i] = i, *st
+		s.now[i] = *st
 	}
-	for i, p := range f.Params[:len(s.m.module.Main().Params)] {
-		names = append(names, p.Name)
+	known, start := 0, false
+	for i, j := range s.of {
+		p := f.Params[i]
 		given := inputs[p.Name]
-		j, carried := of[i]
+		if given != nil {
+			known++
+		}
 		switch {
-		case !carried && given == nil:
-			return nil, nil, diag.New(diag.Run, "input %q is missing", p.Name).Hint("its type is %s", p.Type)
-		case !carried:
-			args[i], types[i] = given, p.Type
+		case j < 0 && given == nil:
+			return diag.New(diag.Run, "input %q is missing", p.Name).Hint("its type is %s", p.Type)
+		case j < 0:
+			s.args[i] = given
 		case given != nil:
 			t, ok := s.m.typeOf(p.Name).(ir.TensorType)
 			if !ok || given.DType() != t.DType || !t.Unranked && given.Rank() != t.Rank() {
-				return nil, nil, diag.New(diag.Run, "input %q is %s, its type is %s", p.Name, ir.TypeOf(given), s.m.typeOf(p.Name))
+				return diag.New(diag.Run, "input %q is %s, its type is %s", p.Name, ir.TypeOf(given), s.m.typeOf(p.Name))
 			}
-			now[j].value, now[j].filled = given, 0
-			if now[j].axis >= 0 {
-				now[j].filled = given.Shape()[now[j].axis]
+			now := &s.now[j]
+			now.value, now.filled, now.given = given, 0, given
+			if now.axis >= 0 {
+				now.filled = given.Shape()[now.axis]
 			}
+			start = true
+		default:
+			start = start || s.now[j].value == nil
 		}
 	}
-	if err := stranger(s.m, "input", inputs, names); err != nil {
-		return nil, nil, err
-	}
-	for i := range now { // what is there already tells sizes, too
-		if st := &now[i]; st.value != nil {
-			args[st.param], types[st.param] = st.value, s.m.typeOf(st.In)
-			if st.inPlace && inputs[st.In] == nil {
-				types[st.param] = f.Params[st.param].Type
-			}
+	if len(inputs) > known {
+		var names []string
+		for _, p := range s.m.module.Main().Params {
+			names = append(names, p.Name)
+		}
+		if err := stranger(s.m, "input", inputs, names); err != nil {
+			return err
 		}
 	}
-	env := ir.NewEnv(nil)
-	if err := env.BindAll(types, args, func(i int) string { return fmt.Sprintf("input %q", f.Params[i].Name) }); err != nil {
-		return nil, nil, err
-	}
-	for i := range now {
-		if err := s.start(&now[i], env, inputs[now[i].In]); err != nil {
-			return nil, nil, err
+	if start {
+		if err := s.start(); err != nil {
+			return err
 		}
-		args[now[i].param] = now[i].value
 	}
-	for axis, p := range s.lengths {
+	for i := range s.now {
+		s.args[s.now[i].param] = s.now[i].value
+	}
+	for _, l := range s.lengths {
 		n := int64(-1)
-		for i := range now {
-			if st := &now[i]; st.Axis != axis {
+		for i := range s.now {
+			if st := &s.now[i]; st.Axis != l.axis {
 				continue
 			} else if n < 0 {
 				n = st.filled
 			} else if st.filled != n {
-				return nil, nil, diag.New(diag.Run, "the state %q is %d along %q, another one %d", st.In, st.filled, axis, n).
+				return diag.New(diag.Run, "the state %q is %d along %q, another one %d", st.In, st.filled, l.axis, n).
 					Hint("states that grow along one dim start alike: give all of them, or none")
 			}
 		}
-		args[p] = tensor.New(tensor.U8, n, 0)
+		l.dims[0] = n
+		if err := l.value.Own(tensor.U8, l.dims[:], []byte{}); err != nil {
+			return diag.As(err, diag.Run)
+		}
+		s.args[l.param] = &l.value
 	}
-	return args, now, nil
+	return nil
 }
 
-// start makes the value of a state that has none, and the storage of one that was given.
-func (s *Session) start(st *state, env *ir.Env, given *tensor.Tensor) error {
+// start makes what states are that have no value yet, and storages of those that are given. What
+// is there already tells sizes.
+func (s *Session) start() error {
+	f := s.c.module.Main()
+	types := make([]ir.Type, len(f.Params))
+	for i, j := range s.of {
+		if j < 0 {
+			types[i] = f.Params[i].Type
+			continue
+		}
+		st := &s.now[j]
+		s.args[i] = st.value
+		switch {
+		case st.value == nil:
+		case st.inPlace && st.given == nil:
+			types[i] = f.Params[i].Type
+		default:
+			types[i] = s.m.typeOf(st.In)
+		}
+	}
+	env := ir.NewEnv(nil)
+	if err := env.BindAll(types, s.args, func(i int) string { return fmt.Sprintf("input %q", f.Params[i].Name) }); err != nil {
+		return err
+	}
+	for i := range s.now {
+		if err := s.startState(&s.now[i], env); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startState makes the value of a state that has none, and the storage of one that was given.
+func (s *Session) startState(st *state, env *ir.Env) error {
+	given := st.given
 	if st.value != nil && (given == nil || !st.inPlace) {
 		return nil
 	}
@@ -444,6 +523,6 @@ func (s *Session) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.states {
-		st.value, st.filled = nil, 0
+		st.value, st.filled, st.spare = nil, 0, nil
 	}
 }

@@ -17,7 +17,8 @@ type arena struct {
 	used   int64
 	peak   int64
 	pieces map[address]piece
-	slabs  [][]byte // that are in use
+	slabs  [][]byte         // that are in use
+	idle   []*tensor.Tensor // that Alloc gave and Free took back
 }
 
 // address is where the elements of a tensor begin. It is zero for a tensor without any.
@@ -54,8 +55,32 @@ func sizeOf(t *tensor.Tensor) int64 {
 const stringHeader = 16
 
 // Alloc makes a tensor with one reference. Over the budget it is refused before memory is
-// touched.
+// touched. Free takes it back.
 func (a *arena) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	var t *tensor.Tensor
+	a.mu.Lock()
+	if n := len(a.idle) - 1; n >= 0 {
+		t, a.idle = a.idle[n], a.idle[:n]
+	}
+	a.mu.Unlock()
+	if t == nil {
+		t = new(tensor.Tensor)
+	}
+	return a.allocAs(t, d, shape)
+}
+
+// Free gives up the reference that Alloc gave, and the tensor.
+func (a *arena) Free(t *tensor.Tensor) {
+	a.drop(t)
+	t.Disown()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.idle = append(a.idle, t)
+}
+
+// allocAs is Alloc of a tensor that is nobody else's, or, of one that strings or no elements make,
+// of another.
+func (a *arena) allocAs(t *tensor.Tensor, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	n, ok := tensor.Count(shape)
 	size, ok2 := d.ByteLen(n)
 	if d == tensor.String && ok {
@@ -64,7 +89,10 @@ func (a *arena) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	if !ok || !ok2 {
 		return nil, diag.New(diag.Run, "a tensor of shape %v is too large", shape)
 	}
-	if size == 0 || d == tensor.String {
+	if size == 0 && d != tensor.String {
+		return t, t.Own(d, shape, []byte{})
+	}
+	if d == tensor.String {
 		if err := a.reserve(size); err != nil {
 			return nil, err
 		}
@@ -84,12 +112,12 @@ func (a *arena) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 		a.unreserve(size)
 		return nil, err
 	}
-	t, err := tensor.FromBytes(d, shape, b)
-	if err != nil {
+	if err := t.Own(d, shape, b); err != nil {
 		a.pool.put(b)
 		a.unreserve(size)
 		return nil, diag.As(err, diag.Run)
 	}
+	clearTail(t)
 	a.own(t, piece{b: b, size: size, refs: 1})
 	return t, nil
 }
@@ -173,9 +201,6 @@ func (a *arena) own(t *tensor.Tensor, p piece) {
 	}
 }
 
-// Free gives up the reference that Alloc gave.
-func (a *arena) Free(t *tensor.Tensor) { a.drop(t) }
-
 // hold counts one more reference to the memory of v.
 func (a *arena) hold(v tensor.Value) {
 	a.mu.Lock()
@@ -244,13 +269,19 @@ func (a *arena) adopt(v tensor.Value, args []tensor.Value) (err error) {
 }
 
 // give makes a result the caller's alone: memory of the run is given away, and what a
-// caller, a constant or another result has is copied.
-func (a *arena) give(v tensor.Value) (tensor.Value, error) {
+// caller, a constant or another result has is copied. Old may be a tensor to make it with.
+func (a *arena) give(v tensor.Value, old *tensor.Tensor) (tensor.Value, error) {
 	switch v := v.(type) {
 	case *tensor.Tensor:
+		own := func() (tensor.Value, error) {
+			if old == nil {
+				return v.View(v.Shape()...)
+			}
+			return old, old.OwnView(v, v.Shape())
+		}
 		m := addressOf(v)
 		if m == (address{}) {
-			return v, nil
+			return own()
 		}
 		a.mu.Lock()
 		p, ok := a.pieces[m]
@@ -262,7 +293,7 @@ func (a *arena) give(v tensor.Value) (tensor.Value, error) {
 		}
 		a.mu.Unlock()
 		if ok {
-			return v, nil
+			return own()
 		}
 		if err := a.reserve(sizeOf(v)); err != nil {
 			return nil, err
@@ -272,7 +303,7 @@ func (a *arena) give(v tensor.Value) (tensor.Value, error) {
 		out := &tensor.Sequence{Elems: make([]tensor.Value, len(v.Elems))}
 		for i, e := range v.Elems {
 			var err error
-			if out.Elems[i], err = a.give(e); err != nil {
+			if out.Elems[i], err = a.give(e, nil); err != nil {
 				return nil, err
 			}
 		}
@@ -281,7 +312,7 @@ func (a *arena) give(v tensor.Value) (tensor.Value, error) {
 		if v.Elem == nil {
 			return v, nil
 		}
-		e, err := a.give(v.Elem)
+		e, err := a.give(v.Elem, nil)
 		return &tensor.Optional{Elem: e}, err
 	}
 	return v, nil

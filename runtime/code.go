@@ -17,6 +17,9 @@ type code struct {
 	known   *sym.Context
 	body    *block
 	values  int
+	extra   int // tensors of statements that have no place
+	blocks  int
+	loops   int
 	symbols []string
 	rules   []rule
 	rulesOf [][]int              // those that speak of a symbol
@@ -34,6 +37,7 @@ type code struct {
 
 // block is a function's body or a region.
 type block struct {
+	n       int // among those of the function
 	params  []*place
 	stmts   []*stmt
 	results []operand
@@ -60,6 +64,8 @@ type stmt struct {
 	*ir.Stmt
 	args    []operand
 	around  []operand    // of an operator that is written out when it runs: what its regions capture
+	loop    int          // of a loop: among those of the function
+	extra   int          // of a call: the first tensor of results that nobody asked for, and of temps
 	into    []*share     // of a call: where results, and behind them temporaries, are placed; nil entry: nowhere
 	temps   []*ir.Buffer // of a call that places temporaries
 	work    []*share     // of a call: workspace of each stage
@@ -177,7 +183,8 @@ func (c *code) operands(list []*ir.Value) []operand {
 }
 
 func (c *code) block(b *ir.Block) *block {
-	out := &block{}
+	out := &block{n: c.blocks}
+	c.blocks++
 	c.plan.moments = append(c.plan.moments, out)
 	for _, p := range b.Params {
 		out.params = append(out.params, c.place(p))
@@ -221,7 +228,15 @@ func (c *code) stmt(s *ir.Stmt) *stmt {
 	case *ir.Kernel:
 		out.program, out.kernel = callee.Program, target.KernelOf(c.target, callee.Name)
 	}
+	out.extra = c.extra
+	c.extra += len(s.Results)
+	if s.Op != nil && s.Op.Name == "onnx.Loop" {
+		out.loop = c.loops
+		c.loops++
+		c.extra += 2 * len(s.Regions[0].Results)
+	}
 	if p := out.program; p != nil {
+		c.extra += len(p.Temps())
 		out.work = c.plan.workspace(s, out.kernel, p, out.bind)
 		if len(out.into) > len(s.Results) {
 			out.temps = p.Temps()

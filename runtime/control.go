@@ -49,6 +49,13 @@ func (f *frame) arg(s *stmt, i int) tensor.Value {
 	return f.get(s.args[i])
 }
 
+// loop is where a loop stands.
+type loop struct {
+	trips            int64 // as many iterations at most; negative: no end
+	carried, results []tensor.Value
+	stacks           []stack
+}
+
 // runLoop runs onnx.Loop: operands are the trip count and the first condition, then what
 // is carried. The body gives the next condition, what is carried on, and one slice of
 // each stacked output.
@@ -56,52 +63,43 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 	if len(s.regions) != 1 {
 		return nil, diag.New(diag.Run, "%d regions, it takes 1", len(s.regions))
 	}
-	body := s.regions[0]
-	trips := int64(-1)
+	body, l := s.regions[0], &f.loops[s.loop]
+	l.trips = -1
 	if v := f.arg(s, 0); v != nil {
 		t, ok := v.(*tensor.Tensor)
 		if !ok || !t.DType().IsInt() || t.Len() != 1 {
 			return nil, diag.New(diag.Run, "the trip count must be one integer")
 		}
-		trips = max(0, t.Int(0))
+		l.trips = max(0, t.Int(0))
 	}
 	keep, err := truth(f.arg(s, 1), "the condition")
 	if err != nil {
 		return nil, err
 	}
-	carried := f.values(s.args[min(2, len(s.args)):])
-	stacks := len(body.results) - 1 - len(carried)
-	if len(body.params) != 2+len(carried) || stacks < 0 {
-		return nil, diag.New(diag.Run, "a body of %d parameters and %d results does not carry %d values", len(body.params), len(body.results), len(carried))
+	l.carried = f.values(s.args[min(2, len(s.args)):], l.carried[:0])
+	n := len(l.carried)
+	if len(body.params) != 2+n || len(body.results) < 1+n {
+		return nil, diag.New(diag.Run, "a body of %d parameters and %d results does not carry %d values", len(body.params), len(body.results), n)
 	}
-	slicesOf := make([][]*tensor.Tensor, stacks)
-	for i, v := range carried {
+	for i, v := range l.carried {
 		if tensor.Missing(v) {
 			return nil, diag.New(diag.Run, "carried value %d is missing", i)
 		}
 		mc.mem.hold(v)
 	}
-	for i := int64(0); i != trips && keep; i++ {
+	l.stacks = l.stacks[:0]
+	for r := n; r < len(body.results)-1; r++ {
+		x, err := mc.reserve(f, s, r, l.trips)
+		if err != nil {
+			return nil, err
+		}
+		l.stacks = append(l.stacks, x)
+	}
+	for i := int64(0); i != l.trips && keep; i++ {
 		if err := mc.ctx.Err(); err != nil {
 			return nil, diag.Stopped(err)
 		}
-		for n := -1; n != f.told; { // a dim may need a symbol that a later parameter tells
-			n = f.told
-			for j, p := range body.params {
-				switch j {
-				case 0:
-					f.vals[p.n] = tensor.Scalar(i)
-				case 1:
-					f.vals[p.n] = tensor.Scalar(true)
-				default:
-					f.vals[p.n] = carried[j-2]
-				}
-				if err := f.bind(p, f.vals[p.n]); err != nil {
-					return nil, err
-				}
-			}
-		}
-		out, err := mc.region(f, body)
+		out, err := mc.iterate(f, body, l, i)
 		if err != nil {
 			return nil, err
 		}
@@ -109,67 +107,192 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 			return nil, err
 		}
 		mc.mem.drop(out[0])
-		for j, v := range out[1:] {
-			if j < len(carried) {
-				mc.mem.drop(carried[j])
-				carried[j] = v
-				continue
+		for j := range l.stacks {
+			if err := mc.push(f, s, n+j, out[1+n+j]); err != nil {
+				return nil, err
 			}
-			t, ok := v.(*tensor.Tensor)
-			if !ok {
-				return nil, diag.New(diag.Run, "scan output %d is no tensor", j-len(carried))
-			}
-			slicesOf[j-len(carried)] = append(slicesOf[j-len(carried)], t)
+			mc.mem.drop(out[1+n+j])
+		}
+		if err := mc.carry(f, s, out[1:1+n], i); err != nil {
+			return nil, err
 		}
 	}
-	results := slices.Clip(carried)
-	for j, list := range slicesOf {
-		t, err := mc.stacked(f, s, len(carried)+j, list)
+	l.results = append(l.results[:0], l.carried...)
+	for j := range l.stacks {
+		t, err := mc.stacked(f, s, n+j)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range list {
-			mc.mem.drop(e)
-		}
-		results = append(results, t)
+		l.results = append(l.results, t)
 	}
-	return results, nil
+	return l.results, nil
 }
 
-// stacked is a result of a loop that stacks slices.
-func (mc *machine) stacked(f *frame, s *stmt, result int, list []*tensor.Tensor) (*tensor.Tensor, error) {
-	if len(list) > 0 {
-		return mc.stack(list)
-	}
-	d, shape := ir.NoSlices(s.Stmt, result, f.env().Eval)
-	return mc.mem.Alloc(d, shape)
-}
-
-// stack puts tensors of one shape along a new first axis; there is one at least.
-func (mc *machine) stack(list []*tensor.Tensor) (*tensor.Tensor, error) {
-	first := list[0]
-	for i, t := range list {
-		if t.DType() != first.DType() || !slices.Equal(t.Shape(), first.Shape()) {
-			return nil, diag.New(diag.Run, "a scan output is %s%v in iteration 0 and %s%v in iteration %d; all must have one shape",
-				first.DType(), first.Shape(), t.DType(), t.Shape(), i)
-		}
-	}
-	out, err := mc.mem.Alloc(first.DType(), append([]int64{int64(len(list))}, first.Shape()...))
+// iterate runs the body of a loop once.
+func (mc *machine) iterate(f *frame, body *block, l *loop, i int64) ([]tensor.Value, error) {
+	number, err := mc.mem.allocAs(&f.heads[body.params[0].n], tensor.I64, nil)
 	if err != nil {
 		return nil, err
 	}
-	n := first.Len()
-	for k, t := range list {
-		switch {
-		case t.DType().IsSmall(): // slices do not begin at bytes
-			for e := range n {
-				tensor.CopyElem(out, int64(k)*n+e, t, e)
+	defer mc.mem.drop(number)
+	number.SetInt(0, i)
+	on, err := mc.mem.allocAs(&f.heads[body.params[1].n], tensor.Bool, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer mc.mem.drop(on)
+	on.SetBool(0, true)
+	f.vals[body.params[0].n], f.vals[body.params[1].n] = number, on
+	for j, v := range l.carried {
+		f.vals[body.params[2+j].n] = v
+	}
+	for n := -1; n != f.told; { // a dim may need a symbol that a later parameter tells
+		n = f.told
+		for _, p := range body.params {
+			if err := f.bind(p, f.vals[p.n]); err != nil {
+				return nil, err
 			}
-		case t.DType() == tensor.String:
-			copy(out.Strings()[int64(k)*n:], t.Strings())
-		default:
-			copy(out.Bytes()[k*len(t.Bytes()):], t.Bytes())
 		}
 	}
-	return out, nil
+	return mc.region(f, body)
+}
+
+// own gives one of two tensors of a loop for a value that it carries, or a stack: what an
+// iteration is given with is another one in the next iteration.
+func (f *frame) own(s *stmt, result int, turn int64) *tensor.Tensor {
+	return &f.heads[f.c.values+s.extra+len(s.Results)+2*result+int(turn&1)]
+}
+
+// carry makes what an iteration gave what the next one gets.
+func (mc *machine) carry(f *frame, s *stmt, out []tensor.Value, i int64) error {
+	for j, v := range out {
+		if t, ok := v.(*tensor.Tensor); ok {
+			h := f.own(s, j, i)
+			if err := h.OwnView(t, t.Shape()); err != nil {
+				return err
+			}
+			out[j] = h
+		}
+	}
+	carried := f.loops[s.loop].carried
+	for j, v := range out {
+		mc.mem.drop(carried[j])
+		carried[j] = v
+	}
+	return nil
+}
+
+// stack is a result that has a slice of each iteration.
+type stack struct {
+	t     *tensor.Tensor // with room for some slices; nil: there was none yet
+	count int64          // of slices that are there
+	grown int64          // how often it was
+}
+
+// reserve makes the room for a result of which all dims are known before the loop runs.
+func (mc *machine) reserve(f *frame, s *stmt, result int, trips int64) (x stack, err error) {
+	if result >= len(s.results) || s.results[result] == nil || len(s.results[result].dims) == 0 {
+		return x, nil
+	}
+	p := s.results[result]
+	for i := range p.dims {
+		if !f.ready(&p.dims[i]) {
+			return x, nil
+		}
+	}
+	if mc.shape, err = f.evalAll(p.dims, mc.shape[:0]); err != nil || mc.shape[0] != trips {
+		return x, err
+	}
+	x.t, err = mc.alloc(f, s, result, p.typ.DType, mc.shape)
+	return x, err
+}
+
+// push puts a slice behind those that are there. Where the room is used up there is twice as much
+// afterwards, as far as that can be used.
+func (mc *machine) push(f *frame, s *stmt, result int, v tensor.Value) error {
+	l := &f.loops[s.loop]
+	x := &l.stacks[result-len(l.carried)]
+	t, ok := v.(*tensor.Tensor)
+	switch {
+	case !ok:
+		return diag.New(diag.Run, "scan output %d is no tensor", result-len(l.carried))
+	case x.t == nil:
+	case x.t.DType() == t.DType() && slices.Equal(x.t.Shape()[1:], t.Shape()):
+	case x.count > 0:
+		return diag.New(diag.Run, "a scan output is %s%v in iteration 0 and %s%v in iteration %d; all must have one shape",
+			x.t.DType(), x.t.Shape()[1:], t.DType(), t.Shape(), x.count)
+	default: // it is not as its type says, which its check will tell
+		mc.mem.drop(x.t)
+		x.t = nil
+	}
+	if x.t == nil || x.count == x.t.Shape()[0] {
+		room := max(4, 2*x.count)
+		if l.trips >= 0 {
+			room = min(room, l.trips)
+		}
+		mc.shape = append(append(mc.shape[:0], room), t.Shape()...)
+		grown, err := mc.mem.allocAs(f.own(s, result, x.grown), t.DType(), mc.shape)
+		if err != nil {
+			return err
+		}
+		if x.t != nil {
+			copySlice(grown, 0, x.t)
+			mc.mem.drop(x.t)
+		}
+		x.t = grown
+		x.grown++
+	}
+	copySlice(x.t, x.count, t)
+	x.count++
+	return nil
+}
+
+// copySlice copies a tensor to where slice i of another one is.
+func copySlice(to *tensor.Tensor, i int64, t *tensor.Tensor) {
+	n := t.Len()
+	switch {
+	case t.DType().IsSmall(): // slices do not begin at bytes
+		for e := range n {
+			tensor.CopyElem(to, i*n+e, t, e)
+		}
+	case t.DType() == tensor.String:
+		copy(to.Strings()[i*n:], t.Strings())
+	default:
+		copy(to.Bytes()[i*int64(len(t.Bytes())):], t.Bytes())
+	}
+}
+
+// stacked is a result of a loop that has slices.
+func (mc *machine) stacked(f *frame, s *stmt, result int) (*tensor.Tensor, error) {
+	l := &f.loops[s.loop]
+	x := &l.stacks[result-len(l.carried)]
+	switch {
+	case x.count == 0:
+		if x.t != nil {
+			mc.mem.drop(x.t)
+		}
+		d, shape := ir.NoSlices(s.Stmt, result, f.env().Eval)
+		return mc.mem.Alloc(d, shape)
+	case x.count == x.t.Shape()[0]:
+		h := f.head(s, result)
+		if x.t == h {
+			return h, nil
+		}
+		return h, h.OwnView(x.t, x.t.Shape())
+	}
+	mc.shape = append(append(mc.shape[:0], x.count), x.t.Shape()[1:]...)
+	t, err := mc.mem.allocAs(f.own(s, result, x.grown), x.t.DType(), mc.shape)
+	if err != nil {
+		return nil, err
+	}
+	copy(t.Bytes(), x.t.Bytes())                               // as much as there is room for
+	if last := t.Len() - 1; t.DType().IsSmall() && last >= 0 { // other slices begin in its last byte
+		t.Bytes()[len(t.Bytes())-1] = 0
+		for e := last; e >= 0 && e >= last-8; e-- {
+			tensor.CopyElem(t, e, x.t, e)
+		}
+	}
+	copy(t.Strings(), x.t.Strings())
+	mc.mem.drop(x.t)
+	return t, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/reuse"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -31,7 +32,7 @@ type Executable struct {
 	opts  Options
 	pool  Pool
 	funcs map[*ir.Func]*code
-	idle  sync.Pool // of *machine
+	idle  reuse.List[machine]
 
 	mu        sync.Mutex
 	instances map[instanceKey]*instance
@@ -64,13 +65,14 @@ type Stats struct {
 // Run runs @main with inputs in the order of its parameters. Results are the caller's
 // alone: they share memory with no input, no constant and no other result.
 func (x *Executable) Run(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, error) {
-	out, _, err := x.Call(ctx, inputs, nil)
+	out, _, err := x.Call(ctx, inputs, nil, nil)
 	return out, err
 }
 
 // RunInto is Run into the caller's tensors, one for each result and of its type and
 // shape. An output may share memory with inputs and with other outputs; one that shares
-// none is written while the run goes on. After an error outputs may hold anything.
+// none is written while the run goes on. After an error outputs may hold anything. A run of sizes
+// that were there before takes nothing from Go, unless it has operators that no program computes.
 func (x *Executable) RunInto(ctx context.Context, inputs []tensor.Value, outputs []*tensor.Tensor) error {
 	f := x.m.Main()
 	for i, t := range outputs {
@@ -81,13 +83,26 @@ func (x *Executable) RunInto(ctx context.Context, inputs []tensor.Value, outputs
 	if len(outputs) != len(f.Results) {
 		return diag.New(diag.Run, "%d tensors for %d results", len(outputs), len(f.Results))
 	}
-	_, _, err := x.Call(ctx, inputs, outputs)
+	_, err := x.run(ctx, inputs, outputs, nil)
 	return err
 }
 
 // Call is Run, and tells of the run. Results go into the outputs that there are, as RunInto
-// has it; where an entry is nil, or there is none, the result is as Run gives it.
-func (x *Executable) Call(ctx context.Context, inputs []tensor.Value, outputs []*tensor.Tensor) ([]tensor.Value, Stats, error) {
+// has it; where an entry is nil, or there is none, the result is as Run gives it. They are listed
+// in results, where that is not nil: what an earlier call put there, and nobody uses any more.
+func (x *Executable) Call(ctx context.Context, inputs []tensor.Value, outputs []*tensor.Tensor, results []tensor.Value) ([]tensor.Value, Stats, error) {
+	if n := len(x.m.Main().Results); len(results) != n {
+		results = make([]tensor.Value, n)
+	}
+	stats, err := x.run(ctx, inputs, outputs, results)
+	if err != nil {
+		results = nil
+	}
+	return results, stats, err
+}
+
+// run runs main. Results are the caller's outputs, and, where they are not nil, listed in results.
+func (x *Executable) run(ctx context.Context, inputs []tensor.Value, outputs []*tensor.Tensor, results []tensor.Value) (Stats, error) {
 	start := time.Now()
 	mc := x.begin(ctx)
 	defer x.end(mc)
@@ -100,16 +115,13 @@ func (x *Executable) Call(ctx context.Context, inputs []tensor.Value, outputs []
 	}
 	out, err := mc.run(inputs)
 	if err == nil {
-		err = x.fill(mc, out, outputs)
+		err = x.fill(mc, out, outputs, results)
 	}
-	if err != nil {
-		out = nil
-	}
-	return out, Stats{time.Since(start), mc.mem.peak, mc.appended}, err
+	return Stats{time.Since(start), mc.mem.peak, mc.appended}, err
 }
 
 // fill brings results to where the caller wants them.
-func (x *Executable) fill(mc *machine, out []tensor.Value, outputs []*tensor.Tensor) error {
+func (x *Executable) fill(mc *machine, out []tensor.Value, outputs []*tensor.Tensor, results []tensor.Value) error {
 	for i, o := range outputs {
 		if o == nil {
 			continue
@@ -128,19 +140,27 @@ func (x *Executable) fill(mc *machine, out []tensor.Value, outputs []*tensor.Ten
 			}
 		}
 	}
-	for i := range out {
-		if i >= len(outputs) || outputs[i] == nil {
-			var err error
-			if out[i], err = mc.mem.give(out[i]); err != nil {
-				return err
-			}
+	for i := range results {
+		if i < len(outputs) && outputs[i] != nil {
+			continue
+		}
+		old, _ := results[i].(*tensor.Tensor)
+		var err error
+		if results[i], err = mc.mem.give(out[i], old); err != nil {
+			return err
 		}
 	}
 	for i, o := range outputs {
-		if t, ok := out[i].(*tensor.Tensor); ok && o != nil && !there(t, o) {
+		t, ok := out[i].(*tensor.Tensor)
+		if o == nil || !ok {
+			continue
+		}
+		if !there(t, o) {
 			copy(o.Bytes(), t.Bytes())
 			copy(o.Strings(), t.Strings())
-			out[i] = o
+		}
+		if results != nil {
+			results[i] = o
 		}
 	}
 	return nil
@@ -176,28 +196,38 @@ func meet[T any](a, b []T) bool {
 
 // begin readies a machine for a run of main.
 func (x *Executable) begin(ctx context.Context) *machine {
-	mc, _ := x.idle.Get().(*machine)
-	if mc == nil {
-		mc = &machine{x: x, mem: arena{pool: &x.pool, budget: x.opts.MaxBytes, pieces: map[address]piece{}}}
+	mc := x.idle.Get()
+	if mc.x == nil {
+		mc.x, mc.frames = x, map[*code]*frame{}
+		mc.mem = arena{pool: &x.pool, budget: x.opts.MaxBytes, pieces: map[address]piece{}}
+		mc.room = mc.mem.room
 	}
 	mc.ctx, mc.draws, mc.appended = ctx, 0, 0
 	mc.mem.used, mc.mem.peak = 0, 0
-	mc.main = newFrame(x.funcs[x.m.Main()], mc.main)
+	mc.main = mc.frame(x.funcs[x.m.Main()])
 	mc.main.main = true
 	return mc
 }
 
-// end gives back all memory that the run still has.
+// end gives back all memory that the run still has, and keeps nothing that is the caller's.
 func (x *Executable) end(mc *machine) {
 	mc.mem.close()
-	mc.ctx, mc.lent = nil, lent{}
-	clear(mc.main.vals)
+	mc.ctx, mc.lent, mc.kernel, mc.called = nil, lent{}, ir.KernelCall{}, ir.Call{}
+	for _, f := range mc.ran {
+		f.clear()
+		f.ran = false
+	}
+	mc.ran = mc.ran[:0]
 	clear(mc.into)
 	mc.into = mc.into[:0]
 	clear(mc.params[:cap(mc.params)])
 	clear(mc.results[:cap(mc.results)])
+	clear(mc.args[:cap(mc.args)])
 	x.idle.Put(mc)
 }
 
 // Trim gives memory that is kept between runs back.
-func (x *Executable) Trim() { x.pool.Trim() }
+func (x *Executable) Trim() {
+	x.pool.Trim()
+	x.idle.Clear()
+}

@@ -13,12 +13,17 @@ import (
 type frame struct {
 	c     *code
 	main  bool // the parameters are the model's inputs
+	ran   bool // in the run that goes on
 	vals  []tensor.Value
 	slots []int64
 	from  []origin // what bound each symbol
 	fresh []int    // bound, and not held against the rules yet
 	told  int      // how many symbols were bound, ever
 	slabs []slab   // by group
+
+	heads []tensor.Tensor  // by place, and behind those for what has none: tensors over what is computed here
+	gives [][]tensor.Value // by block: its results
+	loops []loop
 }
 
 // origin is what a symbol has its value from; the zero origin: it has none.
@@ -28,17 +33,53 @@ type origin struct {
 	who string // where that says it better
 }
 
-// newFrame readies a frame for a call of c; old is one that is not used any more, or nil.
-func newFrame(c *code, old *frame) *frame {
-	f := old
-	if f == nil || f.c != c {
-		f = &frame{c: c, vals: make([]tensor.Value, c.values), slots: make([]int64, len(c.symbols)), from: make([]origin, len(c.symbols)), slabs: make([]slab, len(c.groups))}
+// frame gives the frame of a call of c, which is empty. There is one for each function: none
+// calls itself.
+func (mc *machine) frame(c *code) *frame {
+	f := mc.frames[c]
+	if f == nil {
+		if len(mc.frames) >= maxInstances {
+			clear(mc.frames)
+		}
+		f = &frame{c: c, vals: make([]tensor.Value, c.values), slots: make([]int64, len(c.symbols)), from: make([]origin, len(c.symbols)),
+			slabs: make([]slab, len(c.groups)), heads: make([]tensor.Tensor, c.values+c.extra), gives: make([][]tensor.Value, c.blocks), loops: make([]loop, c.loops)}
+		mc.frames[c] = f
 	}
+	f.clear()
+	if !f.ran {
+		f.ran = true
+		mc.ran = append(mc.ran, f)
+	}
+	return f
+}
+
+// head gives the tensor that result i of a statement, or, behind those, a temporary, is made with:
+// each time the statement runs it is another one, and what was handed on has one of its own.
+func (f *frame) head(s *stmt, i int) *tensor.Tensor {
+	if i < len(s.results) && s.results[i] != nil {
+		return &f.heads[s.results[i].n]
+	}
+	return &f.heads[f.c.values+s.extra+i]
+}
+
+// clear forgets all values and symbols.
+func (f *frame) clear() {
 	clear(f.vals)
 	clear(f.from)
 	clear(f.slabs)
+	for i := range f.heads {
+		f.heads[i].Disown()
+	}
+	for _, list := range f.gives {
+		clear(list)
+	}
+	for i := range f.loops {
+		l := &f.loops[i]
+		clear(l.carried[:cap(l.carried)])
+		clear(l.results[:cap(l.results)])
+		clear(l.stacks[:cap(l.stacks)])
+	}
 	f.fresh = f.fresh[:0]
-	return f
 }
 
 // who names a value in messages.

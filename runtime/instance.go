@@ -12,7 +12,8 @@ import (
 type instance struct {
 	*ir.Instance
 	code   *code
-	kernel string // that computes its program
+	kernel string    // that computes its program
+	shapes [][]int64 // of what it gives; nil entry: not known, though all operands are
 }
 
 // instanceKey says which instance of an operator fits: the statement, and of every
@@ -28,13 +29,14 @@ const maxInstances = 4096
 
 // instance gives the instance of an operator for operands, from the cache where one
 // like it ran before.
-func (x *Executable) instance(s *ir.Stmt, args []tensor.Value) (*instance, error) {
-	key, ok := keyOf(s, args)
-	if !ok {
+func (mc *machine) instance(s *ir.Stmt, args []tensor.Value) (*instance, error) {
+	x := mc.x
+	var ok bool
+	if mc.key, ok = keyOf(mc.key[:0], args); !ok {
 		return x.instantiate(s, args)
 	}
 	x.mu.Lock()
-	in := x.instances[key]
+	in := x.instances[instanceKey{s, string(mc.key)}]
 	x.mu.Unlock()
 	if in != nil {
 		return in, nil
@@ -48,20 +50,19 @@ func (x *Executable) instance(s *ir.Stmt, args []tensor.Value) (*instance, error
 	if len(x.instances) >= maxInstances {
 		clear(x.instances)
 	}
-	x.instances[key] = in
+	x.instances[instanceKey{s, string(mc.key)}] = in
 	return in, nil
 }
 
-// keyOf is false for operands that can not be told apart by bytes.
-func keyOf(s *ir.Stmt, args []tensor.Value) (instanceKey, bool) {
-	var b []byte
+// keyOf appends what tells operands apart; it is false for those that bytes can not tell.
+func keyOf(b []byte, args []tensor.Value) ([]byte, bool) {
 	for _, v := range args {
 		switch t := v.(type) {
 		case nil:
 			b = append(b, 0)
 		case *tensor.Tensor:
 			if t.DType() == tensor.String {
-				return instanceKey{}, false
+				return b, false
 			}
 			b = append(b, 1, byte(t.DType()))
 			b = binary.AppendUvarint(b, uint64(t.Rank()))
@@ -72,10 +73,10 @@ func keyOf(s *ir.Stmt, args []tensor.Value) (instanceKey, bool) {
 				b = append(b, t.Bytes()...)
 			}
 		default:
-			return instanceKey{}, false
+			return b, false
 		}
 	}
-	return instanceKey{s, string(b)}, true
+	return b, true
 }
 
 func (x *Executable) instantiate(s *ir.Stmt, args []tensor.Value) (*instance, error) {
@@ -84,6 +85,13 @@ func (x *Executable) instantiate(s *ir.Stmt, args []tensor.Value) (*instance, er
 		return nil, err
 	}
 	out := &instance{Instance: in}
+	for _, t := range in.Out {
+		shape, ok := t.Static()
+		if ok && shape == nil {
+			shape = []int64{}
+		}
+		out.shapes = append(out.shapes, shape)
+	}
 	if in.Func != nil {
 		if out.code, err = compile(in.Module, in.Func, x.dev, x.opts.MaxBytes); err != nil {
 			return nil, err

@@ -156,8 +156,7 @@ func TestRunIntoErrors(t *testing.T) {
 	}
 }
 
-// BenchmarkRunInto tells what a run takes from Go: the machine nothing but the list of
-// results, and the headers of tensors it allocates.
+// BenchmarkRunInto is what the machine takes for a run of one statement.
 func BenchmarkRunInto(b *testing.B) {
 	x := load(b, module(b, `module {
   func @main(%x: [n] f32) -> ("y": [n] f32) {

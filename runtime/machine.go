@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"strings"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -19,13 +18,19 @@ type machine struct {
 	ctx      context.Context
 	mem      arena
 	main     *frame
+	frames   map[*code]*frame
+	ran      []*frame         // in this run
 	into     []*tensor.Tensor // of RunInto: the caller's memory for the results of main; nil entry: not to be written before the end
 	draws    uint64           // random statements so far
 	appended int64            // bytes written to storages of states
 
 	params, results []*tensor.Tensor // of the program that is being run
+	args            []tensor.Value   // of a statement
 	bind, shape     []int64
 	key             []byte
+	kernel          ir.KernelCall // of the operator that is being run, and its call
+	called          ir.Call
+	room            func(bytes int64) error // of mem
 	lent            lent
 }
 
@@ -39,7 +44,7 @@ func (mc *machine) run(inputs []tensor.Value) (out []tensor.Value, err error) {
 	return mc.call(mc.main, inputs)
 }
 
-// call runs a function, and gives its results.
+// call runs a function, and gives its results, which are good until it is called again.
 func (mc *machine) call(f *frame, args []tensor.Value) ([]tensor.Value, error) {
 	params := f.c.body.params
 	if len(args) != len(params) {
@@ -63,7 +68,7 @@ func (mc *machine) call(f *frame, args []tensor.Value) ([]tensor.Value, error) {
 }
 
 // block runs the statements of a block whose parameters are set. Afterwards its places
-// are empty.
+// are empty. The results are good until the block runs again.
 func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 	for _, s := range b.stmts {
 		if err := mc.ctx.Err(); err != nil {
@@ -80,7 +85,11 @@ func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 		}
 		mc.leave(f, s.last)
 	}
-	out := make([]tensor.Value, len(b.results))
+	out := f.gives[b.n]
+	if out == nil {
+		out = make([]tensor.Value, len(b.results))
+		f.gives[b.n] = out
+	}
 	for i, r := range b.results {
 		if out[i] = f.get(r); out[i] == nil {
 			return nil, diag.New(diag.Run, "result %%%s has no value", r.v.Name)
@@ -147,22 +156,22 @@ func (mc *machine) stmt(f *frame, s *stmt) (err error) {
 		return mc.callProgram(f, s)
 	case s.Kind == ir.CallStmt:
 		c := mc.x.funcs[s.Callee.(*ir.Func)]
-		out, err := mc.call(newFrame(c, nil), f.values(s.args))
+		mc.args = f.values(s.args, mc.args[:0])
+		out, err := mc.call(mc.frame(c), mc.args)
 		if err != nil {
 			return err
 		}
-		return mc.putAll(f, s, out)
+		return mc.putCalled(f, s, out)
 	}
 	return mc.operator(f, s)
 }
 
-// values gives the values of operands in a list of its own.
-func (f *frame) values(args []operand) []tensor.Value {
-	out := make([]tensor.Value, len(args))
-	for i, o := range args {
-		out[i] = f.get(o)
+// values appends the values of operands to a list.
+func (f *frame) values(args []operand, list []tensor.Value) []tensor.Value {
+	for _, o := range args {
+		list = append(list, f.get(o))
 	}
-	return out
+	return list
 }
 
 // put keeps result i of a statement, or gives it up where nobody asked for it.
@@ -195,6 +204,20 @@ func (mc *machine) putAll(f *frame, s *stmt, out []tensor.Value) error {
 		}
 	}
 	return nil
+}
+
+// putCalled keeps what a function gave, whose tensors are others when it is called again.
+func (mc *machine) putCalled(f *frame, s *stmt, out []tensor.Value) error {
+	for i, v := range out {
+		if t, ok := v.(*tensor.Tensor); ok && t != nil && i < len(s.results) && s.results[i] != nil {
+			h := f.head(s, i)
+			if err := h.OwnView(t, t.Shape()); err != nil {
+				return err
+			}
+			out[i] = h
+		}
+	}
+	return mc.putAll(f, s, out)
 }
 
 // callProgram runs the program of a call.
@@ -255,10 +278,9 @@ func (mc *machine) param(p *ir.Program, i int, v tensor.Value) error {
 
 // compute runs a program on the device, and keeps its results.
 func (mc *machine) compute(f *frame, s *stmt, kernel string, p *ir.Program, bind []int64) error {
-	for _, t := range mc.results { // the bits behind the last element are 0, as everywhere
-		if t != nil && t.DType().IsSmall() && t.Len() > 0 {
-			b := t.Bytes()
-			b[len(b)-1] = 0
+	for _, t := range mc.results {
+		if t != nil {
+			clearTail(t)
 		}
 	}
 	mc.lent = lent{arena: &mc.mem, mc: mc, f: f}
@@ -289,22 +311,18 @@ func (mc *machine) compute(f *frame, s *stmt, kernel string, p *ir.Program, bind
 // it is placed, or the caller's where it is to become a result of main.
 func (mc *machine) alloc(f *frame, s *stmt, i int, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	if i < len(s.into) && s.into[i] != nil {
-		return mc.within(f, s.into[i], d, shape)
+		return mc.within(f, s, i, d, shape)
 	}
+	t := f.head(s, i)
 	if f == mc.main && len(mc.into) > 0 && i < len(s.results) && s.results[i] != nil {
 		if r, ok := f.c.landing[s.results[i].n]; ok && r < len(mc.into) && mc.into[r] != nil {
-			t := mc.into[r]
-			n, _ := tensor.Count(shape)
-			switch {
-			case t.DType() != d || t.Len() != n: // said at the end
-			case slices.Equal(t.Shape(), shape):
-				return t, nil
-			default:
-				return t.View(shape...)
+			o := mc.into[r]
+			if n, _ := tensor.Count(shape); o.DType() == d && o.Len() == n { // else it is said at the end
+				return t, t.OwnView(o, shape)
 			}
 		}
 	}
-	return mc.mem.Alloc(d, shape)
+	return mc.mem.allocAs(t, d, shape)
 }
 
 // operator runs what stayed an operator: views and control flow here, anything else by
@@ -330,29 +348,35 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 		}
 		return mc.view(f, s, f.get(s.args[0]), mc.shape)
 	case ir.AppendName:
-		out, written, err := ir.Append(s.Stmt, f.values(s.args))
+		mc.args = f.values(s.args, mc.args[:0])
+		room, filled, written, err := ir.Append(s.Stmt, mc.args)
 		if err != nil {
 			return err
 		}
 		mc.appended += written
-		mc.mem.hold(out[0])
-		if err := mc.put(f, s, 0, out[0]); err != nil {
+		mc.mem.hold(room)
+		if err := mc.put(f, s, 0, room); err != nil {
 			return err
 		}
-		return mc.put(f, s, 1, out[1])
+		mc.shape = append(mc.shape[:0], filled, 0)
+		t := f.head(s, 1)
+		if err := t.Own(tensor.U8, mc.shape, []byte{}); err != nil {
+			return err
+		}
+		return mc.put(f, s, 1, t)
 	}
-	args := append(f.values(s.args), f.values(s.around)...)
-	in, err := mc.x.instance(s.Stmt, args)
+	mc.args = f.values(s.around, f.values(s.args, mc.args[:0]))
+	args := mc.args
+	in, err := mc.instance(s.Stmt, args)
 	if err != nil {
 		return err
 	}
 	switch {
 	case s.Op.View && in.Program != nil: // the same memory under the shape that was deduced
-		shape, ok := in.Out[0].Static()
-		if !ok {
+		if in.shapes[0] == nil {
 			return diag.New(diag.Run, "the result has type %s when all operands are known", in.Out[0])
 		}
-		return mc.view(f, s, args[0], shape)
+		return mc.view(f, s, args[0], in.shapes[0])
 	case in.Program != nil:
 		mc.params, mc.results = mc.params[:0], mc.results[:0]
 		for i, n := range in.Args {
@@ -368,14 +392,26 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 				given = append(given, v)
 			}
 		}
-		out, err := mc.call(newFrame(in.code, nil), given)
+		out, err := mc.call(mc.frame(in.code), given)
 		if err != nil {
 			return err
 		}
-		return mc.putAll(f, s, out)
+		return mc.putCalled(f, s, out)
 	}
-	call := *in.Call
-	k := &ir.KernelCall{Call: &call, Context: mc.ctx, Args: args[:len(s.args)], Room: mc.mem.room}
+	mc.called = *in.Call
+	mc.kernel = ir.KernelCall{Call: &mc.called, Context: mc.ctx, Args: args[:len(s.args)], Room: mc.room}
+	k := &mc.kernel
+	if s.Op.Fill != nil {
+		return mc.fill(f, s, in, k)
+	}
+	for i, v := range args { // a result may hold it, and so longer than it is what it is here
+		if t, ok := v.(*tensor.Tensor); ok {
+			var err error
+			if args[i], err = t.View(t.Shape()...); err != nil {
+				return err
+			}
+		}
+	}
 	if s.Op.Effect != ir.Pure {
 		mc.draws++
 		k.Rand = rand.New(rand.NewPCG(mc.x.opts.Seed, mc.draws))
@@ -400,12 +436,51 @@ func (mc *machine) view(f *frame, s *stmt, v tensor.Value, shape []int64) error 
 	if !ok {
 		return diag.New(diag.Run, "a view of what is no tensor")
 	}
-	y, err := x.View(shape...)
-	if err != nil {
+	y := f.head(s, 0)
+	if err := y.OwnView(x, shape); err != nil {
 		return err
 	}
 	mc.mem.hold(y)
 	return mc.put(f, s, 0, y)
+}
+
+// fill runs a kernel that writes results which are there.
+func (mc *machine) fill(f *frame, s *stmt, in *instance, k *ir.KernelCall) error {
+	mc.results = mc.results[:0]
+	for i, r := range s.results {
+		if r == nil {
+			mc.results = append(mc.results, nil)
+			continue
+		}
+		if in.shapes[i] == nil {
+			return diag.New(diag.Run, "result %d has type %s when all operands are known", i, in.Out[i])
+		}
+		t, err := mc.alloc(f, s, i, in.Out[i].DType, in.shapes[i])
+		if err != nil {
+			return err
+		}
+		clearTail(t)
+		mc.results = append(mc.results, t)
+	}
+	if err := k.Fill(mc.results); err != nil {
+		return err
+	}
+	for i, t := range mc.results {
+		if t != nil {
+			if err := mc.put(f, s, i, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// clearTail makes the bits behind the last element 0, as they are everywhere.
+func clearTail(t *tensor.Tensor) {
+	if t.DType().IsSmall() && t.Len() > 0 {
+		b := t.Bytes()
+		b[len(b)-1] = 0
+	}
 }
 
 // runInstance runs the program of an operator, which has the parameters already.
@@ -418,11 +493,10 @@ func (mc *machine) runInstance(f *frame, s *stmt, in *instance) error {
 		if n >= len(in.Out) {
 			return diag.New(diag.Run, "it did not give result %d", i)
 		}
-		shape, ok := in.Out[n].Static()
-		if !ok {
+		if in.shapes[n] == nil {
 			return diag.New(diag.Run, "result %d has type %s when all operands are known", i, in.Out[n])
 		}
-		t, err := mc.alloc(f, s, i, in.Out[n].DType, shape)
+		t, err := mc.alloc(f, s, i, in.Out[n].DType, in.shapes[n])
 		if err != nil {
 			return err
 		}

@@ -304,8 +304,9 @@ func (mc *machine) slab(f *frame, g *group) (*slab, error) {
 	return s, nil
 }
 
-// within is a tensor in a share.
-func (mc *machine) within(f *frame, x *share, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+// within is result i of a statement, or, behind those, a temporary, in its share of a slab.
+func (mc *machine) within(f *frame, st *stmt, i int, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	x := st.into[i]
 	s, err := mc.slab(f, x.group)
 	if err != nil {
 		return nil, err
@@ -316,7 +317,8 @@ func (mc *machine) within(f *frame, x *share, d tensor.DType, shape []int64) (*t
 		return nil, diag.New(diag.Run, "a %s%v does not fit its storage of %d bytes", d, shape, s.layout.sizes[x.at])
 	}
 	at := s.layout.offsets[x.at]
-	return tensor.FromBytes(d, shape, s.bytes[at:at+size:at+size])
+	t := f.head(st, i)
+	return t, t.Own(d, shape, s.bytes[at:at+size:at+size])
 }
 
 // lent is the memory that a call of a program gives the device.

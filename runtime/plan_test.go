@@ -206,7 +206,7 @@ func TestRunTakesWhatIsPlanned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, stats, err := x.Call(context.Background(), []tensor.Value{ramp(n, 64)}, nil)
+		_, stats, err := x.Call(context.Background(), []tensor.Value{ramp(n, 64)}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

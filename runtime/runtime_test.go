@@ -158,7 +158,7 @@ func TestBudget(t *testing.T) {
 	} {
 		x := load(t, module(t, chain), cpu.New(1), runtime.Options{MaxBytes: c.budget})
 		for range 2 { // a run that failed leaves nothing behind
-			out, stats, err := x.Call(context.Background(), []tensor.Value{ramp(1000)}, nil)
+			out, stats, err := x.Call(context.Background(), []tensor.Value{ramp(1000)}, nil, nil)
 			switch {
 			case c.fails == "" && (err != nil || stats.PeakBytes != 8000 || len(out) != 2):
 				t.Errorf("budget %d: got %d results, %d bytes, %v", c.budget, len(out), stats.PeakBytes, err)
@@ -199,7 +199,7 @@ func TestEveryBudget(t *testing.T) {
 	failed, passed := 0, 0
 	for budget := int64(100); budget < 100000; budget += 377 {
 		x := load(t, m, cpu.New(2), runtime.Options{MaxBytes: budget})
-		out, stats, err := x.Call(context.Background(), inputs, nil)
+		out, stats, err := x.Call(context.Background(), inputs, nil, nil)
 		if stats.PeakBytes > budget {
 			t.Errorf("%d bytes with a budget of %d", stats.PeakBytes, budget)
 		}
@@ -250,7 +250,7 @@ func TestLoopsNeedNoMoreMemory(t *testing.T) {
 	var peaks []int64
 	for _, trips := range []int64{3, 300} {
 		x := load(t, m, cpu.New(1), runtime.Options{})
-		_, stats, err := x.Call(context.Background(), []tensor.Value{tensor.Scalar(trips), ramp(1000)}, nil)
+		_, stats, err := x.Call(context.Background(), []tensor.Value{tensor.Scalar(trips), ramp(1000)}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

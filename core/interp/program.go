@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/reuse"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
@@ -53,7 +53,7 @@ type Code struct {
 	shapes  [][]int64
 	rooms   [][]int64 // shapes of the tensors that the buffers lie in
 	last    [][]int   // temporaries that each stage is the last to read
-	idle    sync.Pool // of *Execution
+	idle    reuse.List[Execution]
 }
 
 // Compile readies a program for values of p.Syms.
@@ -126,9 +126,9 @@ type Memory interface {
 // with Execution.Stage or in another way. What is made comes from mem, and temporaries go
 // back to it.
 func (c *Code) Run(ctx context.Context, args, results []*tensor.Tensor, mem Memory, stage func(x *Execution, i int) error) (err error) {
-	x, _ := c.idle.Get().(*Execution)
-	if x == nil {
-		x = &Execution{Code: c, tensors: make([]*tensor.Tensor, len(c.buffers)), own: make([]bool, len(c.buffers))}
+	x := c.idle.Get()
+	if x.Code == nil {
+		*x = Execution{Code: c, tensors: make([]*tensor.Tensor, len(c.buffers)), own: make([]bool, len(c.buffers))}
 	}
 	x.ctx, x.mem = ctx, mem
 	defer func() {

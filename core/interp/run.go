@@ -250,11 +250,11 @@ func (x *machine) operator(a *activation, s *ir.Stmt, args []tensor.Value) ([]te
 	case ir.AllocName: // results have memory of their own here
 		return []tensor.Value{&tensor.Optional{}}, nil
 	case ir.AppendName:
-		out, _, err := ir.Append(s, args)
+		room, filled, _, err := ir.Append(s, args)
 		if err != nil {
 			return nil, err
 		}
-		return []tensor.Value{out[0], out[1]}, nil
+		return []tensor.Value{room, tensor.New(tensor.U8, filled, 0)}, nil
 	case ir.ReleaseName: // lives are known from the block
 		return nil, nil
 	}
@@ -304,10 +304,34 @@ func (x *machine) operator(a *activation, s *ir.Stmt, args []tensor.Value) ([]te
 		x.draws++
 		k.Rand = rand.New(rand.NewPCG(x.Seed, x.draws))
 	}
+	if s.Op.Fill != nil {
+		return x.fill(s, in, k)
+	}
 	if err := k.NeedResults(); err != nil {
 		return nil, err
 	}
 	return k.Run()
+}
+
+// fill runs a kernel that writes results which are there.
+func (x *machine) fill(s *ir.Stmt, in *ir.Instance, k *ir.KernelCall) ([]tensor.Value, error) {
+	out, filled := make([]tensor.Value, len(s.Results)), make([]*tensor.Tensor, len(s.Results))
+	for i, r := range s.Results {
+		if r == nil {
+			continue
+		}
+		shape, ok := in.Out[i].Static()
+		if !ok {
+			return nil, diag.New(diag.Run, "result %d has type %s when all operands are known", i, in.Out[i])
+		}
+		t, err := x.mem.Alloc(in.Out[i].DType, shape)
+		if err != nil {
+			return nil, err
+		}
+		defer x.mem.drop(t) // the statement will hold it
+		filled[i], out[i] = t, t
+	}
+	return out, k.Fill(filled)
 }
 
 // viewAs gives the operand of a view the shape of the result's type.

@@ -13,7 +13,7 @@ import (
 // and Kernel is set.
 type Instance struct {
 	Call    *Call
-	Out     []TensorType // of a Program: exact types of its results
+	Out     []TensorType // of a Program, and of a Kernel that fills results: their exact types
 	Program *Program     // without symbols; Args tells which operand each parameter is
 	Args    []int
 	Module  *Module // of a Func: where its constants and programs are
@@ -42,12 +42,13 @@ func Instantiate(s *Stmt, args []tensor.Value) (*Instance, error) {
 	for i, r := range s.Results {
 		c.Want[i] = r != nil
 	}
-	c.ConstOf = func(i int) *tensor.Tensor { // small ones alone: an instance serves all operands that differ in large ones
-		if t, ok := args[i].(*tensor.Tensor); ok && t.Len() <= MaxKnown {
-			return t
+	known := make([]*tensor.Tensor, len(args)) // small ones alone: an instance serves all operands that differ in large ones
+	for i, a := range args {
+		if t, ok := a.(*tensor.Tensor); ok && t.Len() <= MaxKnown {
+			known[i] = t.Clone() // it outlives the operand
 		}
-		return nil
 	}
+	c.ConstOf = func(i int) *tensor.Tensor { return known[i] }
 	if err := c.Infer(); err != nil {
 		return nil, runTime(err)
 	}
@@ -63,6 +64,13 @@ func Instantiate(s *Stmt, args []tensor.Value) (*Instance, error) {
 		return nil, runTime(err)
 	case s.Op.Expand != nil:
 		return in, in.expand(s, args, captured)
+	case s.Op.Fill != nil:
+		in.Kernel = true
+		for _, t := range c.Out {
+			tt, _ := t.(TensorType)
+			in.Out = append(in.Out, tt)
+		}
+		return in, nil
 	case s.Op.Kernel != nil:
 		in.Kernel = true
 		return in, nil

@@ -324,11 +324,11 @@ func (s *Stmt) Captured() []*Value {
 }
 
 // MayHandOn says whether a result may be an operand itself, or hold one: what no program
-// computes may. Views and casts do it openly and are not meant.
+// computes may, unless its kernel fills what it is given. Views and casts do it openly and are not meant.
 func (s *Stmt) MayHandOn() bool {
 	switch s.Kind {
 	case OpStmt:
-		return !s.Op.View && (s.Op.Body == nil || s.Op.Kernel != nil)
+		return !s.Op.View && s.Op.Fill == nil && (s.Op.Body == nil || s.Op.Kernel != nil)
 	case CallStmt:
 		_, isFunc := s.Callee.(*Func)
 		return isFunc
@@ -337,10 +337,10 @@ func (s *Stmt) MayHandOn() bool {
 }
 
 // Placeable says whether results may be placed in storages: a program computes them, or
-// will when operands are known.
+// will when operands are known, or a kernel fills them.
 func (s *Stmt) Placeable() bool {
 	if s.Kind == OpStmt {
-		return !s.Op.View && s.Op.Body != nil && s.Op.Kernel == nil && len(s.Regions) == 0
+		return !s.Op.View && (s.Op.Fill != nil || s.Op.Body != nil && s.Op.Kernel == nil && len(s.Regions) == 0)
 	}
 	return programOf(s.Callee) != nil
 }

@@ -30,7 +30,7 @@ func (e Effect) String() string { return [...]string{"pure", "random", "ordered"
 
 // OpDef defines an operator: its signature, how result types follow from operand
 // types, and what it computes. What it computes is said once, by exactly one of
-// Body, Expand and Kernel, or by Body with Kernel for what no program can say (an
+// Body, Expand, Fill and Kernel, or by Body with Kernel for what no program can say (an
 // element type without arithmetic, a size that only the data tell).
 type OpDef struct {
 	Name    string // with its namespace: "onnx.Softmax"
@@ -61,6 +61,11 @@ type OpDef struct {
 	Body   func(*Call, *Body) error                                   // the tensor program
 	Expand func(c *Call, b *Builder, args []*Value) ([]*Value, error) // the same by other operators
 	Kernel func(*KernelCall) ([]tensor.Value, error)                  // the reference implementation
+
+	// Fill is a reference implementation whose results have the exact types that Deduce gives
+	// for operands that are there: it writes them where they are to be. out has nil for those
+	// that nobody asked for.
+	Fill func(k *KernelCall, out []*tensor.Tensor) error
 }
 
 // Operand describes an operand or result.
@@ -436,7 +441,15 @@ type KernelCall struct {
 	needed int64 // bytes so far
 }
 
-// Run runs the reference implementation. What it does not take came with the run, and no
+// Fill runs a reference implementation that writes results of exact types.
+func (k *KernelCall) Fill(out []*tensor.Tensor) error {
+	if err := k.Op.Fill(k, out); err != nil {
+		return runTime(err)
+	}
+	return nil
+}
+
+// Run runs a reference implementation that makes its results. What it does not take came with the run, and no
 // model is malformed by it.
 func (k *KernelCall) Run() ([]tensor.Value, error) {
 	out, err := k.Op.Kernel(k)
@@ -558,9 +571,12 @@ func Unknown(name string, version int64) *OpDef {
 	}
 }
 
+// Reference says whether there is a reference implementation.
+func (d *OpDef) Reference() bool { return d.Kernel != nil || d.Fill != nil }
+
 // IsUnknown says whether the operator is a stand-in.
 func (d *OpDef) IsUnknown() bool {
-	return d.Deduce == nil && d.Body == nil && d.Expand == nil && d.Kernel == nil
+	return d.Deduce == nil && d.Body == nil && d.Expand == nil && !d.Reference()
 }
 
 // Operators that executors run themselves, since they speak of symbols and memory.

@@ -97,11 +97,11 @@ func sliceOrder(x *tensor.Tensor, a int) func(p, q int64) int {
 	outer, _ := tensor.Count(x.Shape()[:a])
 	inner, _ := tensor.Count(x.Shape()[a+1:])
 	n := x.Shape()[a]
-	less := elementOrder(x)
+	compare := elementOrder(x.DType())
 	return func(p, q int64) int {
 		for o := range outer {
 			for i := range inner {
-				if d := less((o*n+p)*inner+i, (o*n+q)*inner+i); d != 0 {
+				if d := compare(x, (o*n+p)*inner+i, (o*n+q)*inner+i); d != 0 {
 					return d
 				}
 			}

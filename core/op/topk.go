@@ -37,70 +37,126 @@ var TopK = ir.Register(&ir.OpDef{
 		c.SetOut(1, tensor.I64, dims...)
 		return nil
 	},
-	Kernel: topK,
+	Fill: topK,
 })
 
-func topK(k *ir.KernelCall) ([]tensor.Value, error) {
+func topK(k *ir.KernelCall, out []*tensor.Tensor) error {
 	x := k.Arg(0)
 	a, err := k.Axis(k.Call.Int("axis"), x.Rank())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	shape := slices.Clone(x.Shape())
-	n := shape[a]
-	count := k.Arg(1).Int(0)
-	shape[a] = count
-	values, err := tensor.Make(x.DType(), shape)
-	if err != nil {
-		return nil, err
+	values, positions := out[0], (*tensor.Tensor)(nil)
+	if len(out) > 1 {
+		positions = out[1]
 	}
-	positions, err := tensor.Make(tensor.I64, shape)
-	if err != nil {
-		return nil, err
+	if positions == nil {
+		positions = tensor.New(tensor.I64, values.Shape()...)
 	}
-	inner, _ := tensor.Count(shape[a+1:])
-	outer, _ := tensor.Count(shape[:a])
-	less := elementOrder(x)
-	if k.Flag("largest") {
-		ascending := less
-		less = func(i, j int64) int { return ascending(j, i) }
+	sel := selection{x: x, compare: elementOrder(x.DType()), largest: k.Flag("largest"), n: x.Shape()[a], stride: 1}
+	for _, d := range x.Shape()[a+1:] {
+		sel.stride *= d
 	}
-	order := make([]int64, n)
-	for row := range outer * inner {
+	count := positions.Shape()[a]
+	all := tensor.Data[int64](positions)
+	if len(all) == 0 {
+		return nil
+	}
+	rows := positions.Len() / count
+	for row := range rows {
 		if err := k.Context.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		o, i := row/inner, row%inner
-		at := func(p int64) int64 { return (o*n+p)*inner + i }
-		for p := range order {
-			order[p] = int64(p)
-		}
-		slices.SortFunc(order, func(p, q int64) int { return cmp.Or(less(at(p), at(q)), cmp.Compare(p, q)) })
-		for p, from := range order[:count] {
-			to := (o*count+int64(p))*inner + i
-			tensor.CopyElem(values, to, x, at(from))
-			positions.SetInt(to, from)
+		o, i := row/sel.stride, row%sel.stride
+		sel.from, sel.best = o*sel.n*sel.stride+i, all[o*count*sel.stride+i:]
+		sel.take(count)
+		for p := range count {
+			if values != nil {
+				tensor.CopyElem(values, (o*count+p)*sel.stride+i, x, sel.at(sel.best[p*sel.stride]))
+			}
 		}
 	}
-	return []tensor.Value{values, positions}, nil
+	return nil
 }
 
-// elementOrder compares elements of a tensor by their positions; NaN comes last.
-func elementOrder(x *tensor.Tensor) func(i, j int64) int {
-	switch d := x.DType(); {
+// selection finds the best elements of a row, which lie a stride apart, and writes their positions
+// likewise.
+type selection struct {
+	x       *tensor.Tensor
+	compare func(x *tensor.Tensor, i, j int64) int
+	largest bool
+	n       int64 // elements of the row
+	from    int64 // where the row begins
+	stride  int64
+	best    []int64
+}
+
+func (s *selection) at(p int64) int64 { return s.from + p*s.stride }
+
+// before says whether the element at p is better than that at q, or equal and before it.
+func (s *selection) before(p, q int64) bool {
+	d := s.compare(s.x, s.at(p), s.at(q))
+	if s.largest {
+		d = -d
+	}
+	return d < 0 || d == 0 && p < q
+}
+
+// take finds the best count elements: a heap of them has the worst one on top, so that each of the
+// others is compared with that. Taken apart, it leaves them in order.
+func (s *selection) take(count int64) {
+	for p := range count {
+		s.best[p*s.stride] = p
+	}
+	for p := count/2 - 1; p >= 0; p-- {
+		s.sink(p, count)
+	}
+	for p := count; p < s.n; p++ {
+		if s.before(p, s.best[0]) {
+			s.best[0] = p
+			s.sink(0, count)
+		}
+	}
+	for end := count - 1; end > 0; end-- {
+		s.best[0], s.best[end*s.stride] = s.best[end*s.stride], s.best[0]
+		s.sink(0, end)
+	}
+}
+
+// sink moves what is at a place of a heap of count elements down to where it belongs.
+func (s *selection) sink(place, count int64) {
+	for {
+		worst := place
+		for child := 2*place + 1; child <= 2*place+2 && child < count; child++ {
+			if s.before(s.best[worst*s.stride], s.best[child*s.stride]) {
+				worst = child
+			}
+		}
+		if worst == place {
+			return
+		}
+		a, b := place*s.stride, worst*s.stride
+		s.best[a], s.best[b] = s.best[b], s.best[a]
+		place = worst
+	}
+}
+
+// elementOrder compares elements of a tensor of a type by their positions; NaN comes last.
+func elementOrder(d tensor.DType) func(x *tensor.Tensor, i, j int64) int {
+	switch {
 	case d == tensor.String:
-		return func(i, j int64) int { return cmp.Compare(x.Str(i), x.Str(j)) }
+		return func(x *tensor.Tensor, i, j int64) int { return cmp.Compare(x.Str(i), x.Str(j)) }
 	case d.IsComplex():
-		return func(i, j int64) int {
+		return func(x *tensor.Tensor, i, j int64) int {
 			a, b := x.Complex(i), x.Complex(j)
 			return cmp.Or(floatOrder(real(a), real(b)), floatOrder(imag(a), imag(b)))
 		}
 	case d == tensor.U64:
-		return func(i, j int64) int { return cmp.Compare(x.Uint(i), x.Uint(j)) }
+		return func(x *tensor.Tensor, i, j int64) int { return cmp.Compare(x.Uint(i), x.Uint(j)) }
 	case d.IsInt() || d == tensor.Bool:
-		return func(i, j int64) int { return cmp.Compare(x.Int(i), x.Int(j)) }
+		return func(x *tensor.Tensor, i, j int64) int { return cmp.Compare(x.Int(i), x.Int(j)) }
 	}
-	return func(i, j int64) int { return floatOrder(x.Float(i), x.Float(j)) }
+	return func(x *tensor.Tensor, i, j int64) int { return floatOrder(x.Float(i), x.Float(j)) }
 }
 
 func floatOrder(a, b float64) int {

@@ -92,7 +92,7 @@ func (a *app) ops(args []string) error {
 			how = "program"
 		case d.Expand != nil:
 			how = "operators"
-		case d.Kernel != nil:
+		case d.Reference():
 			how = "reference"
 		}
 		if a.common.json {

@@ -111,7 +111,7 @@ func write(dir string) error {
 			how = "program"
 		case d.Expand != nil:
 			how = "operators"
-		case d.Kernel != nil:
+		case d.Reference():
 			how = "reference"
 		}
 		p := passed[d.Name]

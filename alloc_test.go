@@ -1,0 +1,130 @@
+package pitopt_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/pitopt/pitopt"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// allocations of a call in steady state. With several threads that comes when each of them has
+// been at each stage, which no run is sure to bring.
+func allocations(t *testing.T, what string, threads int, call func() error) {
+	t.Helper()
+	one := func() {
+		if err := call(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one()
+	n := testing.AllocsPerRun(10, one)
+	for tries := 0; n > 0 && threads > 1 && tries < 20; tries++ {
+		n = testing.AllocsPerRun(10, one)
+	}
+	if n != 0 {
+		t.Errorf("%s, %d threads: %v allocations a run", what, threads, n)
+	}
+}
+
+// sentence is a batch of ids, all of them words, and where the encoder of the examples writes.
+func sentence(batch, seq int64) (in, out tensors) {
+	in = tensors{"input_ids": tensor.New(tensor.I64, batch, seq), "attention_mask": tensor.New(tensor.I64, batch, seq)}
+	for i := range batch * seq {
+		in["input_ids"].SetInt(i, i%50)
+		in["attention_mask"].SetInt(i, 1)
+	}
+	return in, tensors{"embedding": tensor.New(tensor.F32, batch, 64)}
+}
+
+// RunInto takes nothing from Go after the first run of some sizes, on one thread or several, and
+// whatever sizes take turns.
+func TestRunIntoAllocatesNothing(t *testing.T) {
+	ctx := context.Background()
+	for _, threads := range []int{1, 3} {
+		m, err := pitopt.Load(filepath.Join("examples", "encoder", "model.onnx"), pitopt.Threads(threads))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		in, out := sentence(2, 9)
+		in2, out2 := sentence(3, 24)
+		allocations(t, "one size", threads, func() error { return m.RunInto(ctx, in, out) })
+		allocations(t, "two sizes", threads, func() error {
+			if err := m.RunInto(ctx, in, out); err != nil {
+				return err
+			}
+			return m.RunInto(ctx, in2, out2)
+		})
+	}
+}
+
+// Nor does a step of a session of a length that was there before, whose cache is appended to and
+// whose sum is handed on, in two sessions of other sizes in turn. A length that is new has programs
+// made ready for it.
+func TestSessionStepAllocatesNothing(t *testing.T) {
+	const steps = 40
+	ctx := context.Background()
+	m := load(t, decoder())["cpu"]
+	var turns []func(n int64) error
+	for _, batch := range []int64{2, 3} {
+		s, out := open(t, m, states(64)...), tensors{"y": tensor.New(tensor.F32, batch, 1, 8)}
+		var in []tensors
+		for n := range int64(steps) {
+			in = append(in, step(batch, 1, n+1, 0))
+		}
+		turns = append(turns, func(n int64) error {
+			if n == 0 {
+				s.Reset()
+			}
+			return s.RunInto(ctx, in[n], out)
+		})
+	}
+	all := func(n int64) {
+		for _, turn := range turns {
+			if err := turn(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 2 {
+		for n := range int64(steps) {
+			all(n)
+		}
+	}
+	all(0) // the caches begin again
+	n := int64(0)
+	if got := testing.AllocsPerRun(steps-3, func() { n++; all(n) }); got != 0 {
+		t.Errorf("%v allocations a step", got)
+	}
+}
+
+// Callers at the same time get what one gets.
+func TestRunIntoAtTheSameTime(t *testing.T) {
+	ctx := context.Background()
+	m, err := pitopt.Load(filepath.Join("examples", "encoder", "model.onnx"), pitopt.Threads(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var callers sync.WaitGroup
+	for i := range int64(6) {
+		in, want := sentence(1+i%3, 9+7*i)
+		if err := m.RunInto(ctx, in, want); err != nil {
+			t.Fatal(err)
+		}
+		callers.Go(func() {
+			_, out := sentence(1+i%3, 1)
+			for range 10 {
+				if err := m.RunInto(ctx, in, out); err != nil {
+					t.Error(err)
+				} else if err := tensor.Compare(out["embedding"], want["embedding"], tensor.Tolerance{}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+}
