@@ -105,7 +105,7 @@ func (d *Deducer) holds(s *Stmt, p *Program, bind []sym.Expr, args []int) {
 			return sym.Expr{}, false
 		})
 	}
-	if len(d.InlineGrids(p, s, args)) > 0 {
+	if len(d.inlineGrids(p, s, args, func(*Grid) bool { return true })) > 0 {
 		return
 	}
 	if small && d.evaluate(s, p, nil, nil) {

@@ -1,6 +1,8 @@
 package ir
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
@@ -17,10 +19,10 @@ const (
 
 // Region runs f, which walks over region i of a statement: what becomes visible inside is
 // not visible after it. In a branch the condition holds, or does not; what a loop carries
-// and never changes holds what it starts as.
+// holds what it starts as, where it never changes or by the same amount in each iteration.
 func (d *Deducer) Region(s *Stmt, i int, f func()) {
 	if s.Kind == OpStmt && s.Op.Control == Repeats {
-		d.Scope(func() { d.carry(s, s.Regions[0]); f() })
+		d.loop(s, f)
 		return
 	}
 	cond, ok := d.condition(s)
@@ -106,33 +108,96 @@ func carried(s *Stmt, body *Block) int {
 	return max(min(len(s.Args)-2, len(body.Params)-2, len(body.Results)-1), 0)
 }
 
+// loop runs f inside of a loop: the number of the iteration is from 0 on, and less than the
+// trip count.
+func (d *Deducer) loop(s *Stmt, f func()) {
+	body, name, outer := s.Regions[0], iteration(len(d.iterations)), d.M.Syms
+	most, _ := d.Call(s).Trips(body)
+	branch := outer.Within(name, most)
+	d.M.Syms = branch.Context
+	d.iterations = append(d.iterations, most)
+	d.Scope(func() {
+		d.known[body.Params[0]] = []sym.Expr{sym.Var(name)}
+		d.carry(s, body, name)
+		f()
+	})
+	d.iterations = d.iterations[:len(d.iterations)-1]
+	branch.End()
+	d.M.Syms = outer
+}
+
+// progression is a list of integers that starts as one, and that changes in each iteration
+// by another one; nil: it does not change.
+type progression struct{ start, step []sym.Expr }
+
+// at is the list at the start of an iteration.
+func (p *progression) at(n sym.Expr) []sym.Expr {
+	if p.step == nil {
+		return p.start
+	}
+	out := make([]sym.Expr, len(p.start))
+	for i, e := range p.start {
+		out[i] = e.Add(p.step[i].Mul(n))
+	}
+	return out
+}
+
 // carry finds out which of the values that a loop carries hold the same integers in every
-// iteration: all that start known are taken to, until the body gives back something else.
-func (d *Deducer) carry(s *Stmt, body *Block) {
-	var held []int
+// iteration, and which ones a multiple of the iteration's number more. All that start known
+// are taken to be the same, until the body gives back something else; then to change by
+// what they have changed by; and then to be unknown.
+func (d *Deducer) carry(s *Stmt, body *Block, iteration string) {
+	held := map[int]*progression{}
 	for i := range carried(s, body) {
 		if k, ok := d.Known(s.Args[2+i]); ok {
-			d.known[body.Params[2+i]] = k
-			held = append(held, i)
+			held[i] = &progression{start: k}
 		}
 	}
-	for len(held) > 0 {
-		trial := &Deducer{M: d.M, known: map[*Value][]sym.Expr{}, grids: map[*Value]*Grid{}, outer: d, scope: d.scope.clone()}
+	now := sym.Var(iteration)
+	for stable := false; !stable && len(held) > 0; {
+		for i, p := range held {
+			d.known[body.Params[2+i]] = p.at(now)
+		}
+		trial := &Deducer{M: d.M, known: map[*Value][]sym.Expr{}, grids: map[*Value]*Grid{}, outer: d, scope: d.scope.clone(), iterations: d.iterations}
 		trial.scope.Params(body.Params)
 		trial.contents(body)
-		var still []int
-		for _, i := range held {
-			if k, ok := trial.Known(body.Results[1+i]); ok && sameList(d.M.Syms, k, d.known[body.Params[2+i]]) {
-				still = append(still, i)
-			} else {
-				delete(d.known, body.Params[2+i])
+		stable = true
+		for i, p := range held {
+			k, ok := trial.Known(body.Results[1+i])
+			if ok && sameList(d.M.Syms, k, p.at(now.Add(sym.Const(1)))) {
+				continue
+			}
+			stable = false
+			if step, changes := d.stepOf(p, k, iteration); ok && changes {
+				p.step = step
+				continue
+			}
+			delete(held, i)
+			delete(d.known, body.Params[2+i])
+		}
+	}
+}
+
+// stepOf is what an iteration has changed a list by that did not change so far, where that
+// is the same in each.
+func (d *Deducer) stepOf(p *progression, next []sym.Expr, iteration string) ([]sym.Expr, bool) {
+	const most = 1 << 31 // so that no number of iterations that runs overflows
+	if p.step != nil || len(next) != len(p.start) {
+		return nil, false
+	}
+	step := make([]sym.Expr, len(next))
+	for i, e := range next {
+		step[i] = d.M.Syms.Simplify(e.Sub(p.start[i]))
+		if n, fixed := step[i].Int(); step[i].Err() != nil || fixed && max(n, -n) > most || step[i].Uses(iteration) {
+			return nil, false
+		}
+		for _, s := range step[i].Symbols() {
+			if !isLocal(s) && !d.Bound(s) {
+				return nil, false
 			}
 		}
-		if len(still) == len(held) {
-			return
-		}
-		held = still
 	}
+	return step, true
 }
 
 // contents follows the contents of a block, whose statements have their types.
@@ -175,18 +240,54 @@ func (d *Deducer) controlled(s *Stmt) {
 		case Branches:
 			list, ok = d.ofBranches(s, i)
 		case Repeats:
-			body := s.Regions[0]
-			if i < carried(s, body) {
-				if list, ok = d.known[body.Params[2+i]]; ok { // it is what every iteration starts with
-					k, known := d.Known(body.Results[1+i])
-					ok = known && sameList(d.M.Syms, k, list)
-				}
-			}
+			list, ok = d.afterLoop(s, i)
 		}
 		if ok && d.visible(list) {
 			d.known[v] = list
 		}
 	}
+}
+
+// afterLoop is what carried value i of a loop holds after the last iteration: what an
+// iteration would start with that has the number of iterations for its own.
+func (d *Deducer) afterLoop(s *Stmt, i int) ([]sym.Expr, bool) {
+	body, name := s.Regions[0], iteration(len(d.iterations))
+	if i >= carried(s, body) {
+		return nil, false
+	}
+	list, ok1 := d.known[body.Params[2+i]]
+	next, ok2 := d.Known(body.Results[1+i])
+	at := func(n sym.Expr) []sym.Expr {
+		out := make([]sym.Expr, len(list))
+		for j, e := range list {
+			out[j] = e.Subst(func(s string) (sym.Expr, bool) { return n, s == name })
+		}
+		return out
+	}
+	if !ok1 || !ok2 || !sameList(d.M.Syms, next, at(sym.Var(name).Add(sym.Const(1)))) {
+		return nil, false
+	}
+	if !slices.ContainsFunc(list, func(e sym.Expr) bool { return e.Uses(name) }) {
+		return list, true
+	}
+	n, ok := d.numberOf(s, body)
+	return at(n), ok
+}
+
+// numberOf is how many iterations a loop has had, where something tells.
+func (d *Deducer) numberOf(s *Stmt, body *Block) (n sym.Expr, ok bool) {
+	if most, exact := d.Call(s).Trips(body); exact {
+		return *most, true
+	}
+	for _, r := range s.Results[min(carried(s, body), len(s.Results)):] {
+		if r == nil {
+			continue
+		}
+		if t, _ := r.Tensor(); len(t.Dims) > 0 { // a slice for each
+			return t.Dims[0], true
+		}
+	}
+	return n, false
 }
 
 // ofBranches is what result i holds whichever branch is taken.
@@ -225,10 +326,14 @@ func (d *Deducer) Taken(s *Stmt) (int, bool) {
 	return 0, ok
 }
 
+// visible says whether a list says something here: its symbols have values, or are those of
+// iterations around.
 func (d *Deducer) visible(list []sym.Expr) bool {
 	for _, e := range list {
-		if d.scope.Missing(e) != "" {
-			return false
+		for _, s := range e.Symbols() {
+			if !isLocal(s) && !d.Bound(s) {
+				return false
+			}
 		}
 	}
 	return true

@@ -24,6 +24,8 @@ type Deducer struct {
 	outer *Deducer            // of a trial: what is known around it
 	scope Scope               // symbols visible at this point
 	lists map[string]*Program // that write integers, by key
+
+	iterations []*sym.Expr // of the loops around: how many there are at most, nil where that is not known
 }
 
 // NewDeducer starts at the beginning of a function of m.
@@ -85,7 +87,7 @@ func (d *Deducer) Call(s *Stmt) *Call {
 			c.Want[i], c.Out[i] = true, r.Type
 		}
 	}
-	c.Bound = d.Bound
+	c.Bound, c.iterations = d.Bound, d.iterations
 	c.Known = func(i int) ([]sym.Expr, bool) { return d.Known(s.Args[i]) }
 	c.ConstOf = func(i int) *tensor.Tensor {
 		if k := s.Args[i].Const; k != nil {
@@ -163,8 +165,8 @@ func (d *Deducer) functionTypes(s *Stmt, f *Func, types []Type) {
 // Follow takes in a statement as it is: what its small integer results hold, and the
 // symbols that they make visible.
 func (d *Deducer) Follow(s *Stmt) {
-	d.Contents(s)
 	d.scope.Results(s.Results)
+	d.Contents(s)
 }
 
 // callTypes gives the result types of a call from the callee's signature.

@@ -159,9 +159,13 @@ func constGrid(t *tensor.Tensor) *Grid {
 // grids, and folds what becomes of it. args tells which operand each parameter is; what is
 // left of the parameters, and of args, is given back.
 func (d *Deducer) InlineGrids(p *Program, s *Stmt, args []int) []int {
+	return d.inlineGrids(p, s, args, func(g *Grid) bool { return !g.usesLocal() })
+}
+
+func (d *Deducer) inlineGrids(p *Program, s *Stmt, args []int, which func(*Grid) bool) []int {
 	inlined := false
 	for i, b := range p.Params {
-		if g, ok := d.Grid(s.Args[args[i]]); ok && p.inline(b, g) {
+		if g, ok := d.Grid(s.Args[args[i]]); ok && which(g) && p.inline(b, g) {
 			inlined = true
 		}
 	}
@@ -232,6 +236,16 @@ func (g *Grid) uses() map[*Axis]bool {
 		return true
 	})
 	return out
+}
+
+// usesLocal says whether elements depend on local symbols, which no program may mention.
+func (g *Grid) usesLocal() bool {
+	found := false
+	g.Expr.Walk(func(x *Scalar) bool {
+		found = found || x.Op == OpSym && usesLocal(x.Sym)
+		return !found
+	})
+	return found
 }
 
 // at is the element at an index.

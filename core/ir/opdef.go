@@ -111,6 +111,9 @@ type Call struct {
 	Bound   func(symbol string) bool       // whether a symbol is visible where the call stands; nil: all are
 	Known   func(i int) ([]sym.Expr, bool) // contents of a small integer operand
 	ConstOf func(i int) *tensor.Tensor     // contents of a constant operand, nil if it is none
+
+	iterations []*sym.Expr // of the loops around, see Deducer
+	deducing   bool        // local symbols may stand in contents: no program comes of them
 }
 
 // Has says whether operand i is there.
@@ -153,7 +156,10 @@ func (c *Call) Ints(i int) (vals []sym.Expr, ok bool) {
 	if c.Known == nil {
 		return nil, false
 	}
-	return c.Known(i)
+	if vals, ok = c.Known(i); ok && !c.deducing && usesLocal(vals...) {
+		return nil, false
+	}
+	return vals, ok
 }
 
 // ConstInts are the contents of integer operand i as numbers.
@@ -197,6 +203,9 @@ func (c *Call) Fresh(bound *sym.Expr) sym.Expr {
 		c.Syms, c.trial = c.Syms.Clone(), false
 	}
 	e := c.Syms.Fresh("u")
+	if bound != nil && usesLocal(*bound) {
+		bound = c.withoutLocals(*bound)
+	}
 	if bound != nil {
 		_ = c.Syms.AssumeLE(e, *bound) // the symbol is new, nothing can contradict
 	}
@@ -339,10 +348,19 @@ func (c *Call) deduce(vars map[string]tensor.DType) error {
 		}
 		return nil
 	}
-	if err := c.Op.Deduce(c); err != nil {
+	c.deducing = true
+	err := c.Op.Deduce(c)
+	c.deducing = false
+	if err != nil {
 		return diag.As(err, diag.Malformed).At(c.Node, c.Op.Name)
 	}
 	for i, t := range c.Out {
+		c.Out[i] = MapDims(t, func(e sym.Expr) sym.Expr {
+			if usesLocal(e) {
+				return c.Fresh(&e)
+			}
+			return e
+		})
 		if t == nil && c.Wants(i) {
 			return c.Errorf("result %d is not defined for these operands and attributes", i)
 		}

@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -48,13 +50,16 @@ var If = ir.Register(&ir.OpDef{
 // bound inside become fresh.
 func outside(c *ir.Call, t ir.Type) ir.Type {
 	return ir.MapDims(t, func(e sym.Expr) sym.Expr {
-		for _, s := range e.Symbols() {
-			if c.Bound != nil && !c.Bound(s) {
-				return c.Fresh(nil)
-			}
+		if !isVisible(c, e) {
+			return c.Fresh(nil)
 		}
 		return e
 	})
+}
+
+// isVisible says whether all symbols of e have values where the call stands.
+func isVisible(c *ir.Call, e sym.Expr) bool {
+	return c.Bound == nil || !slices.ContainsFunc(e.Symbols(), func(s string) bool { return !c.Bound(s) })
 }
 
 // Loop runs its body while the condition holds, at most M times. The body's
@@ -93,15 +98,11 @@ var Loop = ir.Register(&ir.OpDef{
 				}
 			}
 		}
-		fresh := func() sym.Expr { return c.Fresh(nil) }
-		var n sym.Expr
-		if len(c.Out) > carried {
-			n = iterations(c, body)
-		}
+		trips := tripsOf(c, body)
 		for i := range c.Out {
 			if i < carried {
 				// With no iteration the initial value comes out.
-				t, ok := ir.Join(c.In[i+2], outside(c, body.Results[i+1].Type), fresh)
+				t, ok := trips.carry(c, c.In[i+2], body.Params[i+2].Type, body.Results[i+1].Type)
 				if !ok {
 					return c.Errorf("carried value %d starts as %s, the body gives %s", i, c.In[i+2], body.Results[i+1].Type)
 				}
@@ -116,27 +117,78 @@ var Loop = ir.Register(&ir.OpDef{
 				c.SetOutType(i, t)
 				continue
 			}
-			c.SetOut(i, t.DType, append([]sym.Expr{n}, t.Dims...)...)
+			c.SetOut(i, t.DType, append([]sym.Expr{trips.number(c)}, t.Dims...)...)
 		}
 		return nil
 	},
 })
 
-// iterations is how often a loop runs its body: the trip count where nothing can end it
-// earlier, else a number that only a run tells, at most the trip count.
-func iterations(c *ir.Call, body *ir.Block) sym.Expr {
-	trips, ok := c.Ints(0)
-	if !ok || len(trips) != 1 {
-		return c.Fresh(nil)
+// trips is how often a loop runs its body.
+type trips struct {
+	most  *sym.Expr // nil: no end is known
+	exact bool      // as often as that
+	n     *sym.Expr // the number, once something depends on it
+}
+
+func tripsOf(c *ir.Call, body *ir.Block) *trips {
+	most, exact := c.Trips(body)
+	return &trips{most: most, exact: exact}
+}
+
+// number is the trip count where nothing can end the loop earlier, else a new symbol.
+func (t *trips) number(c *ir.Call) sym.Expr {
+	if t.n == nil {
+		n := t.most
+		if !t.exact {
+			fresh := c.Fresh(t.most)
+			n = &fresh
+		}
+		t.n = n
 	}
-	most := c.Syms.Simplify(trips[0].Max(sym.Const(0)))
-	always := func(t *tensor.Tensor) bool { return t != nil && t.DType() == tensor.Bool && t.Len() == 1 && t.Bool(0) }
-	starts := !c.Has(1) || always(c.Const(1))
-	goesOn := body.Results[0] == body.Params[1] || body.Results[0].Const != nil && always(body.Results[0].Const.Tensor)
-	if starts && goesOn {
-		return most
+	return *t.n
+}
+
+// carry is the type of a value after the last iteration, that starts as one type, and that
+// the body takes as another and gives as a third. A dim that changes by the same amount
+// each time has changed by that times the number of iterations.
+func (t *trips) carry(c *ir.Call, start, param, next ir.Type) (ir.Type, bool) {
+	a, ok1 := start.(ir.TensorType)
+	p, ok2 := param.(ir.TensorType)
+	z, ok3 := next.(ir.TensorType)
+	if ok1 && ok2 && ok3 && !a.Unranked && !p.Unranked && !z.Unranked && len(a.Dims) == len(p.Dims) && len(p.Dims) == len(z.Dims) {
+		a.Dims, z.Dims = slices.Clone(a.Dims), slices.Clone(z.Dims)
+		for i, d := range p.Dims {
+			if _, bare := d.Symbol(); bare && !isVisible(c, d) { // the body takes any size
+				if step := c.Syms.Simplify(z.Dims[i].Sub(d)); isVisible(c, step) && step.Err() == nil {
+					a.Dims[i] = t.changed(c, a.Dims[i], step)
+					z.Dims[i] = a.Dims[i]
+				}
+			}
+		}
+		start, next = a, z
 	}
-	return c.Fresh(&most)
+	return ir.Join(start, outside(c, next), func() sym.Expr { return c.Fresh(nil) })
+}
+
+// changed is a dim after all iterations, each of which changes it by step.
+func (t *trips) changed(c *ir.Call, start, step sym.Expr) sym.Expr {
+	by, fixed := step.Int()
+	switch {
+	case fixed && by == 0:
+		return start
+	case t.exact || fixed:
+		n := t.number(c)
+		if by < 0 && !t.exact {
+			_ = c.Syms.AssumeLE(step.Neg().Mul(n), start) // no dim is less than 0
+		}
+		return c.Syms.Simplify(start.Add(n.Mul(step)))
+	}
+	var bound *sym.Expr
+	if lo, _ := c.Syms.Bounds(step); lo >= 0 && t.most != nil {
+		most := c.Syms.Simplify(start.Add(t.most.Mul(step)))
+		bound = &most
+	}
+	return c.Fresh(bound)
 }
 
 // Scan is a Loop over slices of its scan inputs, which stacks its scan outputs. Axes
@@ -154,16 +206,18 @@ var Scan = ir.Register(&ir.OpDef{
 		if err != nil {
 			return err
 		}
+		body := c.Regions[0]
+		trips := &trips{most: s.length, exact: s.length != nil}
 		for i := range c.Out {
-			t := outside(c, c.Regions[0].Results[i].Type)
 			if i < s.states {
-				var ok bool
-				if t, ok = ir.Join(c.In[i], t, func() sym.Expr { return c.Fresh(nil) }); !ok {
-					return c.Errorf("state %d starts as %s, the body gives %s", i, c.In[i], c.Regions[0].Results[i].Type)
+				t, ok := trips.carry(c, c.In[i], body.Params[i].Type, body.Results[i].Type)
+				if !ok {
+					return c.Errorf("state %d starts as %s, the body gives %s", i, c.In[i], body.Results[i].Type)
 				}
 				c.SetOutType(i, t)
 				continue
 			}
+			t := outside(c, body.Results[i].Type)
 			tt, ok := t.(ir.TensorType)
 			if !ok || tt.Unranked || s.length == nil {
 				c.SetOutType(i, ir.UnrankedOf(tt.DType))

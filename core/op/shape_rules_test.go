@@ -156,10 +156,7 @@ func (c *ruleCall) operand(t *testing.T, s string) {
 	case kind == "=" || kind == "?" || kind == "#":
 		var list []sym.Expr
 		for _, w := range strings.Fields(text) {
-			e, err := sym.Parse(w)
-			if err != nil {
-				t.Fatal(err)
-			}
+			e := expr(t, w)
 			n, err := e.Eval(c.at)
 			if err != nil {
 				t.Fatal(err)

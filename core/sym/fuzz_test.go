@@ -40,5 +40,6 @@ func FuzzAlgebra(f *testing.F) {
 		s := &byteSource{data}
 		checkAlgebra(t, draw(s, 3, 1+s.below(4)))
 		checkContext(t, s)
+		checkWithin(t, s)
 	})
 }

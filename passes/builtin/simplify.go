@@ -22,7 +22,7 @@ var Simplify = &pass.Pass{
     %y: ... = onnx.Reshape(%x, %t)
 
 Integer tensors whose contents are known become constants, or are computed from symbols in
-one step. Operators that give an operand back, casts to a type that is proved, and branches
+one step; that is read, too, in the place of what branches and loops give. Operators that give an operand back, casts to a type that is proved, and branches
 that are never taken go away; transposes in a row become one. What every iteration of a loop
 computes alike is computed once before it, where that is proved not to fail: the loop may have
 no iteration. What tells a symbol that
@@ -59,6 +59,7 @@ func (x *simplifier) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) 
 		return x.splice(s.Regions[i])[:len(s.Results)], true, nil
 	}
 	x.hoist(b, s)
+	x.readKnown(b, s)
 	if s.Effect() != ir.Pure || len(s.Regions) > 0 || s.Into != nil {
 		return nil, false, nil
 	}
@@ -138,20 +139,42 @@ func (x *simplifier) operator(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool) {
 	}
 	// Contents that are known need no operators to compute them.
 	b.Contents(s)
-	known, ok := b.Known(r)
-	t, _ := r.Tensor()
-	if !ok || !visibleDims(b.Deducer, known...) {
-		return nil, false
-	}
+	v, ok := x.written(b, r)
+	return []*ir.Value{v}, ok
+}
+
+// written is a constant, or a value that is computed from symbols, in the place of one whose
+// contents are known.
+func (x *simplifier) written(b *ir.Builder, v *ir.Value) (*ir.Value, bool) {
+	known, ok := b.Known(v)
+	t, _ := v.Tensor()
 	shape, static := t.Static()
 	switch {
-	case !static:
+	case !ok || !static || !visibleDims(b.Deducer, known...):
 		return nil, false
 	case allInts(known):
-		return []*ir.Value{b.M.AddConst(r.Name, constOf(t.DType, shape, known), nil)}, true
+		return b.M.AddConst(v.Name, constOf(t.DType, shape, known), nil), true
 	}
-	v, ok := b.Holding(t, known)
-	return []*ir.Value{v}, ok
+	return b.Holding(t, known)
+}
+
+// readKnown lets a statement read the contents of what branches and loops give where they
+// are known, so that nothing has to give it.
+func (x *simplifier) readKnown(b *ir.Builder, s *ir.Stmt) {
+	for i, v := range s.Args {
+		if v == nil || v.Def == nil || v.Def.Kind != ir.OpStmt || v.Def.Op.Control == ir.NoControl {
+			continue
+		}
+		n, ok := x.written(b, v)
+		if !ok {
+			continue
+		}
+		if s.Args[i] = n; n.Def != nil {
+			if same := x.before(n.Def); same != nil {
+				s.Args[i] = same.Results[0]
+			}
+		}
+	}
 }
 
 func constOf(d tensor.DType, shape []int64, list []sym.Expr) *tensor.Tensor {
