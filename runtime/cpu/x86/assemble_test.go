@@ -137,6 +137,7 @@ func TestRefusals(t *testing.T) {
 		{VGATHERDPS, []Operand{Y(0), AtIndex(RAX, Y(16), 4, 0), Y(1)}, allFeatures, "no form"},
 		{VPERMPS, []Operand{X(0), X(1), X(2)}, allFeatures, "no form"},
 		{ADD, []Operand{RAX, Imm(1 << 40)}, 0, "no form"},
+		{ADD, []Operand{RAX, Imm(1<<32 - 1)}, 0, "no form"},
 		{ADD, []Operand{RAX, RBX.As(GP32)}, 0, "no form"},
 		{SHL, []Operand{RAX, Imm(300)}, 0, "no form"},
 		{ADD, []Operand{RAX, p.New(GP64)}, 0, "Allocate comes before Assemble"},

@@ -159,6 +159,8 @@ func (d drawer) operand(s *argSpec, sp space) Operand {
 		can = append(can, func() Operand { return Imm(d.IntN(256) - 128) })
 	case imm32:
 		can = append(can, func() Operand { return Imm(int32(d.Uint32())) })
+	case imm32u:
+		can = append(can, func() Operand { return Imm(d.Uint32()) })
 	case imm64:
 		can = append(can, func() Operand { return Imm(d.Uint64()) })
 	}

@@ -88,6 +88,7 @@ const (
 	imm8
 	imm8s
 	imm32
+	imm32u // beside an operand of 32 bits: nothing is extended
 	imm64
 	rel8
 	rel32
@@ -95,7 +96,7 @@ const (
 
 var immKinds = map[string]immKind{"i8": imm8, "i8s": imm8s, "i32": imm32, "i64": imm64, "rel8": rel8, "rel32": rel32}
 
-func (k immKind) bytes() int { return [...]int{0, 1, 1, 4, 8, 1, 4}[k] }
+func (k immKind) bytes() int { return [...]int{0, 1, 1, 4, 4, 8, 1, 4}[k] }
 
 // argSpec is what an operand may be.
 type argSpec struct {
@@ -262,6 +263,9 @@ func parseLine(o *Op, line string) []Form {
 				if a.kind.Class() == Vector {
 					longest = max(longest, a.kind.Bits())
 				}
+				if a.imm == imm32 && (g.args[0].kind == GP32 || g.args[0].mem == 32) {
+					a.imm = imm32u
+				}
 				g.gather = g.gather || j > 0 && a.index != NoKind
 				g.args = append(g.args, a)
 			}
@@ -420,6 +424,8 @@ func (a *argSpec) takes(o Operand, sp space) bool {
 			return o >= -128 && o <= 127
 		case imm32:
 			return o >= -1<<31 && o < 1<<31
+		case imm32u:
+			return o >= -1<<31 && o < 1<<32
 		case imm64:
 			return true
 		}

@@ -36,7 +36,7 @@ type constant struct {
 }
 
 // NewProg starts a program. Its name is what listings and profilers show.
-func NewProg(name string) *Prog { return &Prog{Name: name} }
+func NewProg(name string) *Prog { return &Prog{Name: name, Insts: make([]Inst, 0, 64)} }
 
 // Emit appends an instruction. What can not be encoded is told by Assemble.
 func (p *Prog) Emit(op *Op, args ...Operand) *Inst {
