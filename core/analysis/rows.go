@@ -1,6 +1,8 @@
 package analysis
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 )
@@ -18,10 +20,8 @@ func RowDim(dims []sym.Expr, rows string) (dim int, ok bool) {
 			dim = i
 			continue
 		}
-		for _, s := range d.Symbols() {
-			if s == rows {
-				return -1, false
-			}
+		if slices.Contains(d.Symbols(), rows) {
+			return -1, false
 		}
 	}
 	return dim, true
@@ -33,15 +33,22 @@ func RowDim(dims []sym.Expr, rows string) (dim int, ok bool) {
 // symbol. It asks more than that the rows' axis is a PIT axis of every stage: nothing else
 // that is read depends on where a row stands.
 func ByRows(p *ir.Program, rows string) bool {
+	// Sizes of operands without rows are what they are, however many rows there are.
+	var fixed []sym.Expr
+	for _, b := range p.Params {
+		if at, ok := RowDim(b.Dims, rows); !ok || at < 0 {
+			fixed = append(fixed, b.Dims...)
+		}
+	}
 	for _, s := range p.Stages {
-		if !stageByRows(s, rows) {
+		if !stageByRows(s, rows, fixed) {
 			return false
 		}
 	}
 	return true
 }
 
-func stageByRows(s *ir.Stage, rows string) bool {
+func stageByRows(s *ir.Stage, rows string, fixed []sym.Expr) bool {
 	at, ok := RowDim(s.Out().Dims, rows)
 	if !ok || s.Kind == ir.ScatterStage {
 		return false
@@ -58,12 +65,7 @@ func stageByRows(s *ir.Stage, rows string) bool {
 		case ir.OpAxis:
 			return x.Axis != row
 		case ir.OpSym:
-			for _, name := range x.Sym.Symbols() {
-				if name == rows {
-					return false
-				}
-			}
-			return true
+			return !slices.Contains(x.Sym.Symbols(), rows) || slices.ContainsFunc(fixed, x.Sym.Equal)
 		case ir.OpBcast: // of a dim that is 1, the position is 0
 			if d, ok := x.Args[1].Symbolic(); ok && d.IsInt(1) {
 				return true
@@ -72,11 +74,9 @@ func stageByRows(s *ir.Stage, rows string) bool {
 		}
 		dim := -1
 		if x.Op == ir.OpLoad {
-			var ok bool
-			if dim, ok = RowDim(x.Buf.Dims, rows); !ok {
-				return false
-			}
-			if dim >= 0 {
+			// Of a buffer that is as large as rows in another way, anything is read: not by
+			// where the row stands.
+			if dim, _ = RowDim(x.Buf.Dims, rows); dim >= 0 {
 				if a, bare := Bare(x.Args[dim]); !bare || a != row {
 					return false
 				}

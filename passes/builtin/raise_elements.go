@@ -154,6 +154,29 @@ func (r *pointReader) eval(e *ir.Scalar, at []sym.Expr) (k sym.Expr, ok bool) {
 
 var otherChoice = sym.Var("position of a choice") // no symbol of a module has such a name
 
+// natural says whether all elements of a value are positions that an operator gives, so that
+// none is negative.
+func (x elements) natural(v *ir.Value) bool {
+	for v != nil && v.Def != nil && v.Def.Kind == ir.OpStmt {
+		switch v.Def.Op.Name {
+		case "onnx.TopK", "pit.Route":
+			return v.Index == 1
+		case "onnx.ArgMax", "onnx.ArgMin", "onnx.NonZero":
+			return true
+		}
+		t, ok := v.Tensor()
+		if !ok || t.Unranked {
+			return false
+		}
+		at := make([]sym.Expr, len(t.Dims))
+		for i := range at {
+			at[i] = sym.Var("a position")
+		}
+		v, _ = x.source(v, at)
+	}
+	return false
+}
+
 // oneOf says whether at most one of the elements of a value is not zero that differ in the
 // position of a choice alone: such an element is zero unless the k-th best, at that
 // position, is one that does not depend on it.

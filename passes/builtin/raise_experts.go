@@ -76,6 +76,7 @@ type expertMerger struct {
 	terms
 	names     map[*ir.Value]string // of the first expert's values
 	continued map[*ir.Value]bool   // what another expert's rows are put onto
+	before    *merge               // the last one of rows that are put behind one another
 	changed   bool
 }
 
@@ -172,9 +173,12 @@ func (x *expertMerger) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error
 	}
 	mark := b.Mark()
 	var v *ir.Value
-	if s.Op == op.Loop {
+	switch s.Op {
+	case op.Loop:
 		v = x.loop(b, s)
-	} else {
+	case op.Concat:
+		v = x.joined(b, s)
+	default:
 		v = x.chain(b, s)
 	}
 	if v == nil || b.Err() != nil || !x.Proves(v.Type, s.Results[0].Type) {
@@ -222,12 +226,14 @@ type merge struct {
 	done   map[*ir.Stmt][]*ir.Value // results of statements, by those of the first expert
 	coords map[int64]*ir.Value      // rows of the positions
 
-	lists  []*ir.Value // the experts' positions: results of NonZero
+	lists  []*ir.Value // the experts' positions: results of NonZero; nil: lists that are put together
 	sizes  []string    // how many there are
 	all    *ir.Value   // the positions of all, with the expert in front: [1+rank, rows]
 	tail   *ir.Value   // without the expert
 	expert *ir.Value   // [rows]
 	rows   sym.Expr
+	groups int       // products by expert
+	block  *ir.Block // where it stands, of rows that are put behind one another
 }
 
 // merged is what takes the place of one value for each expert.
@@ -244,6 +250,49 @@ const (
 	stacked                       // that of each expert, one behind the other in a new first dim
 	byRow                         // rows of all experts, in the place of those of one
 )
+
+// joined makes one of experts whose rows are put behind one another. Which rows they take is
+// said by lists, which are put together, too.
+func (x *expertMerger) joined(b *ir.Builder, s *ir.Stmt) *ir.Value {
+	t, ok := s.Results[0].Tensor()
+	if axis, _ := s.Attrs.Get("axis").(int64); !ok || t.Unranked || len(s.Args) < 2 || axis != 0 {
+		return nil
+	}
+	m := x.merge(b, len(s.Args))
+	m.rows = t.Dims[0]
+	for _, v := range s.Args {
+		part, ok := v.Tensor()
+		if !ok || part.Unranked || v.Def == nil {
+			return nil
+		}
+		name, bare := part.Dims[0].Symbol()
+		if !bare || slices.Contains(m.sizes, name) {
+			return nil
+		}
+		m.sizes = append(m.sizes, name)
+	}
+	here := x.path[len(x.path)-1]
+	if was := x.before; was != nil && was.block == here && slices.Equal(was.sizes, m.sizes) { // the next product of the same rows
+		m.expert = was.expert
+		for list, got := range was.made {
+			if m.isList(got.of) {
+				m.made[list] = got
+			}
+		}
+	} else {
+		parts := make([]*ir.Value, m.n)
+		for i, name := range m.sizes {
+			parts[i] = b.Op("onnx.Expand", []*ir.Value{b.Const(tensor.Scalar(int64(i))), b.Dims(sym.Var(name))})
+		}
+		m.expert = b.Op("onnx.Concat", parts, "axis", 0)
+	}
+	y := m.of(s.Args)
+	if y == nil || y.kind != byRow || m.groups == 0 {
+		return nil
+	}
+	m.block, x.before = here, m
+	return y.v
+}
 
 func (m *merge) combined(onto *ir.Value, at, rows []*ir.Value, reduction string, once bool) *ir.Value {
 	if !m.findLists(at) {
@@ -334,7 +383,9 @@ func (m *merge) make(list []*ir.Value) *merged {
 		return &merged{kind: sharedValue, v: list[0]}
 	case slices.Contains(list, nil):
 		return nil
-	case slices.Equal(list, m.lists):
+	case m.lists == nil && m.isList(list):
+		return &merged{kind: byRow, v: m.b.Op("onnx.Concat", list, "axis", 0)}
+	case m.lists != nil && slices.Equal(list, m.lists):
 		if m.tail == nil {
 			t, _ := list[0].Tensor()
 			n, _ := t.Dims[0].Int()
@@ -342,7 +393,7 @@ func (m *merge) make(list []*ir.Value) *merged {
 		}
 		return &merged{kind: byRow, v: m.tail}
 	}
-	if i, ok := m.coordinates(list); ok {
+	if i, ok := m.coordinates(list); ok && m.lists != nil {
 		return &merged{kind: byRow, v: m.row(i + 1)}
 	}
 	if !m.inRows(list) {
@@ -352,6 +403,20 @@ func (m *merge) make(list []*ir.Value) *merged {
 		return nil
 	}
 	return m.computed(list)
+}
+
+// isList says whether a value of each expert is a range of its rows.
+func (m *merge) isList(list []*ir.Value) bool {
+	for i, v := range list {
+		t, ok := v.Tensor()
+		if !ok || len(t.Dims) != 1 || v.Def == nil || v.Def.Op != op.Range {
+			return false
+		}
+		if name, _ := t.Dims[0].Symbol(); name != m.sizes[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // inRows says whether a value of each expert has rows.
@@ -481,11 +546,13 @@ func (m *merge) withStacked(s *ir.Stmt, args []*merged, t ir.TensorType) *merged
 		if c.Rank(0) != 2 || c.Rank(1) != 2 || args[0].kind != byRow {
 			return nil
 		}
+		m.groups++
 		y = m.b.Op("pit.GroupedMatMul", []*ir.Value{args[0].v, args[1].v, m.expert})
 	case s.Op.Name == "onnx.Gemm" && args[1].kind == stacked:
 		if c.Flag("transA") || args[0].kind != byRow {
 			return nil
 		}
+		m.groups++
 		y = m.b.Op("pit.GroupedMatMul", []*ir.Value{args[0].v, args[1].v, m.expert}, "transB", c.Int("transB"))
 		y = m.scaled(y, c.Float("alpha"), t.DType)
 		if c.Has(2) {

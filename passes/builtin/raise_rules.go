@@ -42,6 +42,7 @@ var ruleFiles embed.FS
 var rewrites = map[string]func(m *match) []*ir.Value{
 	"attention":           one(rewriteAttention),
 	"boolean-put":         one(rewriteBooleanPut),
+	"grouped":             one(rewriteGrouped),
 	"layer-normalization": one(rewriteLayerNormalization),
 	"rms-normalization":   one(rewriteRMSNormalization),
 	"rotary-embedding":    one(rewriteRotaryEmbedding),

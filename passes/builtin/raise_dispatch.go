@@ -32,6 +32,22 @@ func rewriteBooleanPut(m *match) *ir.Value {
 	return m.b.Op("onnx.ScatterND", []*ir.Value{m.value("x"), m.b.Op("onnx.Unsqueeze", []*ir.Value{list, m.b.Ints(1)}), rows})
 }
 
+// rewriteGrouped makes a product of each row and a matrix that is copied for it one that looks
+// the matrix up. Positions that count from the end are not looked up.
+func rewriteGrouped(m *match) *ir.Value {
+	group := m.value("group")
+	if !(elements{m.d}).natural(group) {
+		return nil
+	}
+	axis, swap := int64(1), int64(0)
+	if m.stmt("y").Args[1] == m.value("x") { // a column
+		axis, swap = 2, 1
+	}
+	rows := m.b.Op("onnx.Squeeze", []*ir.Value{m.value("x"), m.b.Ints(axis)})
+	y := m.b.Op("pit.GroupedMatMul", []*ir.Value{rows, m.value("w"), group}, "transB", swap)
+	return m.b.Op("onnx.Unsqueeze", []*ir.Value{y, m.b.Ints(axis)})
+}
+
 // positionsOf finds the positions of a mask that tell how many rows there are, among what the
 // rows are computed from.
 func positionsOf(mask, rows *ir.Value) *ir.Value {
