@@ -98,18 +98,20 @@ var Loop = ir.Register(&ir.OpDef{
 				}
 			}
 		}
-		trips := tripsOf(c, body)
+		most, exact := c.Trips(body)
+		trips := &trips{most: most, exact: exact}
+		results := trips.settle(c, c.In[min(2, len(c.In)):], body.Params[2:], body.Results[1:])
 		for i := range c.Out {
 			if i < carried {
 				// With no iteration the initial value comes out.
-				t, ok := trips.carry(c, c.In[i+2], body.Params[i+2].Type, body.Results[i+1].Type)
+				t, ok := trips.carry(c, c.In[i+2], body.Params[i+2].Type, results[i])
 				if !ok {
 					return c.Errorf("carried value %d starts as %s, the body gives %s", i, c.In[i+2], body.Results[i+1].Type)
 				}
 				c.SetOutType(i, t)
 				continue
 			}
-			t, ok := outside(c, body.Results[i+1].Type).(ir.TensorType)
+			t, ok := outside(c, results[i]).(ir.TensorType)
 			if !ok {
 				return c.Errorf("stacked output %d is no tensor", i-carried)
 			}
@@ -130,9 +132,34 @@ type trips struct {
 	n     *sym.Expr // the number, once something depends on it
 }
 
-func tripsOf(c *ir.Call, body *ir.Block) *trips {
-	most, exact := c.Trips(body)
-	return &trips{most: most, exact: exact}
+// settle gives the types of what a body gives, where dims of carried values that no iteration
+// changes are what they start as.
+func (t *trips) settle(c *ir.Call, start []ir.Type, params, results []*ir.Value) []ir.Type {
+	same := map[string]sym.Expr{}
+	for i, typ := range start {
+		a, p, z, ok := carriedDims(typ, params[i].Type, results[i].Type)
+		for j := 0; ok && j < len(p); j++ {
+			if s, bare := p[j].Symbol(); bare && !isVisible(c, p[j]) && z[j].Equal(p[j]) {
+				same[s] = a[j]
+			}
+		}
+	}
+	out := make([]ir.Type, len(results))
+	for i, r := range results {
+		out[i] = ir.MapDims(r.Type, func(e sym.Expr) sym.Expr {
+			return e.Subst(func(s string) (sym.Expr, bool) { d, ok := same[s]; return d, ok })
+		})
+	}
+	return out
+}
+
+// carriedDims are the dims that a value starts with, that a body takes, and that it gives.
+func carriedDims(start, param, next ir.Type) (a, p, z []sym.Expr, ok bool) {
+	x, ok1 := start.(ir.TensorType)
+	y, ok2 := param.(ir.TensorType)
+	w, ok3 := next.(ir.TensorType)
+	a, p, z = x.Dims, y.Dims, w.Dims
+	return a, p, z, ok1 && ok2 && ok3 && !x.Unranked && !y.Unranked && !w.Unranked && len(a) == len(p) && len(p) == len(z)
 }
 
 // number is the trip count where nothing can end the loop earlier, else a new symbol.
@@ -152,20 +179,22 @@ func (t *trips) number(c *ir.Call) sym.Expr {
 // the body takes as another and gives as a third. A dim that changes by the same amount
 // each time has changed by that times the number of iterations.
 func (t *trips) carry(c *ir.Call, start, param, next ir.Type) (ir.Type, bool) {
-	a, ok1 := start.(ir.TensorType)
-	p, ok2 := param.(ir.TensorType)
-	z, ok3 := next.(ir.TensorType)
-	if ok1 && ok2 && ok3 && !a.Unranked && !p.Unranked && !z.Unranked && len(a.Dims) == len(p.Dims) && len(p.Dims) == len(z.Dims) {
-		a.Dims, z.Dims = slices.Clone(a.Dims), slices.Clone(z.Dims)
-		for i, d := range p.Dims {
-			if _, bare := d.Symbol(); bare && !isVisible(c, d) { // the body takes any size
-				if step := c.Syms.Simplify(z.Dims[i].Sub(d)); isVisible(c, step) && step.Err() == nil {
-					a.Dims[i] = t.changed(c, a.Dims[i], step)
-					z.Dims[i] = a.Dims[i]
-				}
+	if a, p, z, ok := carriedDims(start, param, next); ok {
+		a, z = slices.Clone(a), slices.Clone(z)
+		for i, d := range p {
+			if _, bare := d.Symbol(); !bare || isVisible(c, d) {
+				continue // the body takes one size alone
+			}
+			step := c.Syms.Simplify(z[i].Sub(d))
+			if z[i].Equal(a[i]) { // what does not change is what it starts as
+				step = sym.Expr{}
+			}
+			if isVisible(c, step) && step.Err() == nil {
+				a[i] = t.changed(c, a[i], step)
+				z[i] = a[i]
 			}
 		}
-		start, next = a, z
+		start, next = ir.TensorOf(start.(ir.TensorType).DType, a...), ir.TensorOf(next.(ir.TensorType).DType, z...)
 	}
 	return ir.Join(start, outside(c, next), func() sym.Expr { return c.Fresh(nil) })
 }
@@ -208,16 +237,17 @@ var Scan = ir.Register(&ir.OpDef{
 		}
 		body := c.Regions[0]
 		trips := &trips{most: s.length, exact: s.length != nil}
+		results := trips.settle(c, c.In[:s.states], body.Params, body.Results)
 		for i := range c.Out {
 			if i < s.states {
-				t, ok := trips.carry(c, c.In[i], body.Params[i].Type, body.Results[i].Type)
+				t, ok := trips.carry(c, c.In[i], body.Params[i].Type, results[i])
 				if !ok {
 					return c.Errorf("state %d starts as %s, the body gives %s", i, c.In[i], body.Results[i].Type)
 				}
 				c.SetOutType(i, t)
 				continue
 			}
-			t := outside(c, body.Results[i].Type)
+			t := outside(c, results[i])
 			tt, ok := t.(ir.TensorType)
 			if !ok || tt.Unranked || s.length == nil {
 				c.SetOutType(i, ir.UnrankedOf(tt.DType))

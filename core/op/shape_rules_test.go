@@ -219,7 +219,11 @@ func (rule *shapeRule) holds(t *testing.T, in []string, as ir.Attrs, symbols map
 	}
 	want := rule.count(c.counted)
 	results := max(len(want), 1)
-	y := c.OpN(results, fullName(rule.op), c.args, as)
+	var regions []*ir.Block
+	if f := ruleRegions[rule.op]; f != nil {
+		regions = f(c)
+	}
+	y := c.OpN(results, fullName(rule.op), c.args, as, regions...)
 	if err := c.Err(); err != nil {
 		if want != nil {
 			t.Fatalf("%s: %v, want %v", what, err, want)
@@ -347,14 +351,14 @@ func (w *shapeCoverage) look(c *ir.Call) {
 	}
 }
 
-// takes says whether a call has the operands that an operator needs.
+// takes says whether a call has the operands and regions that an operator needs.
 func takes(d *ir.OpDef, c *ir.Call) bool {
 	for i, o := range d.In {
 		if !o.Optional && !o.Variadic && !c.Has(i) {
 			return false
 		}
 	}
-	return true
+	return len(d.Regions) == len(c.Regions)
 }
 
 // withSymbols says whether a call has a symbol, or a value with sizes of its own, among its

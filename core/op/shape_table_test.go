@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // shapeRules are the operators that compute sizes. TestMain finds out which those are, and
@@ -551,6 +553,26 @@ var shapeRules = []shapeRule{
 		return one(x.dims[0][0], n, length, 2)
 	}},
 
+	// What goes round: more about loops is in control_test.go.
+	{"Loop", func(r *rand.Rand) ([]string, ir.Attrs) {
+		return []string{"# " + oneOf(r, "3", "m", "n-1"), "", f32Of(dim(r), 2), f32Of(dim(r), 2)}, nil
+	}, func(x counted) [][]int64 {
+		rows, trips := x.dims[2][0], int64(0)
+		for ; trips < x.ints[0][0]; trips++ {
+			rows += x.dims[3][0]
+		}
+		return [][]int64{{rows, 2}, x.dims[3], {trips, x.dims[3][0], 2}}
+	}},
+	{"Scan", func(r *rand.Rand) ([]string, ir.Attrs) {
+		return []string{f32Of(dim(r), 2), f32Of(dim(r), dim(r), 2)}, attrs("num_scan_inputs", 1)
+	}, func(x counted) [][]int64 {
+		rows := x.dims[0][0]
+		for range x.dims[1][0] {
+			rows += x.dims[1][1]
+		}
+		return [][]int64{{rows, 2}, x.dims[1]}
+	}},
+
 	// What the data tell.
 	{"NonZero", func(r *rand.Rand) ([]string, ir.Attrs) { return []string{f32Of(dim(r), dim(r))}, nil },
 		func(x counted) [][]int64 { return one(2, -1) }},
@@ -658,6 +680,25 @@ func recurrentRule(op string, gates, results int) shapeRule {
 		}
 		return out[:results]
 	}}
+}
+
+// ruleRegions are the regions of operators that have some.
+var ruleRegions = map[string]func(c *ruleCall) []*ir.Block{
+	"Loop": func(c *ruleCall) []*ir.Block {
+		return []*ir.Block{c.Region(func() []*ir.Value {
+			c.Param("i", ir.TensorOf(tensor.I64))
+			on := c.Param("on", ir.TensorOf(tensor.Bool))
+			x, y := c.Param("x", ir.TensorOf(tensor.F32, sym.Var("r"), sym.Const(2))), c.Param("y", ir.TensorOf(tensor.F32, sym.Var("s"), sym.Const(2)))
+			return []*ir.Value{on, c.Op("onnx.Concat", []*ir.Value{x, y}, "axis", 0), y, c.Op("onnx.Relu", []*ir.Value{y})}
+		})}
+	},
+	"Scan": func(c *ruleCall) []*ir.Block {
+		slice := c.args[1].Type.(ir.TensorType)
+		return []*ir.Block{c.Region(func() []*ir.Value {
+			x, y := c.Param("x", ir.TensorOf(tensor.F32, sym.Var("r"), sym.Const(2))), c.Param("y", ir.TensorOf(tensor.F32, slice.Dims[1:]...))
+			return []*ir.Value{c.Op("onnx.Concat", []*ir.Value{x, y}, "axis", 0), c.Op("onnx.Relu", []*ir.Value{y})}
+		})}
+	},
 }
 
 // held is what operand i holds, nil where it is left out.
