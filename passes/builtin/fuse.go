@@ -21,7 +21,8 @@ Statements are put into groups along the post-dominators of the dataflow: a prog
 that is made of its result, up to where it comes together again. A group grows from a
 contraction, which takes what only moves its operands, the maps behind it, and reductions of
 its rows (normalisations); from a reduction, which takes maps on both sides and reductions of
-the same rows (softmax); and then from the maps that are left. Contractions whose axes are
+the same rows (softmax); and then from the maps that are left, which go with what needs them.
+Contractions whose axes are
 batch axes of both factors go together with the reductions between them (attention). Views
 between them become index arithmetic where that needs no division.
 
@@ -31,9 +32,11 @@ by point and a reduction with what it sums up, though others read that, too. Whe
 says that what contractions are joined with costs more than by itself, it stays by itself.
 
 In the program of a group, a map is written into the expressions of its readers where each of
-its points is computed once, or it is cheap; sums and products stay stages of their own.
-Rounding stays as it is. Scans and scatters stay alone: they depend on order. So do a value
-whose type tells a symbol, and a call that checks a shape.
+its points is computed once, or it is cheap, and into a factor of a product where it only moves
+data, whatever the index (rows that are picked are packed); sums and products stay stages of
+their own, and so do maps that compute a factor. Rounding stays as it is. Scans and scatters
+stay alone: they depend on order. So do a value whose type tells a symbol, and a call that
+checks a shape.
 
 It stands after legalize: kinds are read from programs.`,
 	After:   []pass.Order{pass.Because("legalize", "kinds are read from programs")},

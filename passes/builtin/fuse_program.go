@@ -184,7 +184,7 @@ func (w *writer) inlines(s *ir.Stage, to []*ir.Stage) bool {
 		}
 		if analysis.StageKind(r) == analysis.Contraction {
 			for _, l := range loads {
-				if !packs(w.m.Syms, s, r, l, l.Args) {
+				if !packs(s, r, l) {
 					return false
 				}
 			}

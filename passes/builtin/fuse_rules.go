@@ -8,7 +8,6 @@ import (
 
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
-	"github.com/pitopt/pitopt/core/sym"
 )
 
 // Bounds of what is fused, in nodes of expressions, in operands, and in statements that are
@@ -182,10 +181,11 @@ func siblings(lead []*node) bool {
 // over them.
 func factors(n *node) map[string]*ir.Value {
 	out := map[string]*ir.Value{}
-	if len(n.prog.Stages) == 0 || analysis.StageKind(n.prog.Stages[0]) != analysis.Contraction {
+	i := slices.IndexFunc(n.prog.Stages, func(s *ir.Stage) bool { return analysis.StageKind(s) == analysis.Contraction })
+	if i < 0 {
 		return out
 	}
-	s := n.prog.Stages[0]
+	s := n.prog.Stages[i]
 	a, b, _ := analysis.Factors(s)
 	for _, x := range []*ir.Scalar{a, b} {
 		x.Walk(func(y *ir.Scalar) bool {
@@ -247,8 +247,11 @@ func walks(x *ir.Scalar) bool {
 	return ok
 }
 
-// edges says whether each of the nodes may read what others of them make.
+// edges says whether each of the nodes may read what others of them make. Unless all
+// contractions are batched, none of them needs what is made of another one or of a reduction.
 func (u *union) edges() bool {
+	batched := u.batchedAll()
+	late := map[*ir.Buffer]bool{} // made of contractions and reductions
 	for _, n := range u.nodes {
 		if n.view {
 			continue
@@ -257,11 +260,23 @@ func (u *union) edges() bool {
 			if s.Base != nil && u.source[s.Base] != nil {
 				return false
 			}
+			kind := u.of(s).kind
+			waits := kind == analysis.Reduction || kind == analysis.Contraction
 			for _, x := range u.of(s).loads {
 				b, ix, simple := u.resolve(x)
 				if !simple || b != nil && !u.edge(u.maker[b].stage, s, x, ix) {
 					return false
 				}
+				if b == nil {
+					b = x.Buf
+				}
+				if late[b] && kind == analysis.Contraction && u.maker[b].node != n && !batched {
+					return false
+				}
+				waits = waits || late[b]
+			}
+			for _, b := range s.Outs {
+				late[b] = waits
 			}
 		}
 	}
@@ -274,10 +289,8 @@ func (u *union) edge(from, to *ir.Stage, load *ir.Scalar, ix []*ir.Scalar) bool 
 	switch {
 	case made == analysis.Opaque || reads == analysis.Opaque:
 		return false
-	case reads == analysis.Contraction && made <= analysis.Injective && u.pure(from) && packs(u.m.Syms, from, to, load, ix):
-		return true
-	case reads == analysis.Contraction && !u.batchedAll():
-		return false
+	case reads == analysis.Contraction && made <= analysis.Injective:
+		return true // written into it, or a stage of its own
 	case reads <= analysis.Injective && made <= analysis.Injective && inlines(from, to, load.Buf):
 		return true
 	}
@@ -294,30 +307,10 @@ func (u *union) batchedAll() bool {
 	return u.batched(lead)
 }
 
-// pure says whether a stage moves what comes from outside.
-func (u *union) pure(s *ir.Stage) bool {
-	x := s.Exprs[0]
-	if x.Op != ir.OpLoad {
-		return false
-	}
-	b, _, ok := u.resolve(x)
-	return ok && b == nil
-}
-
-// packs says whether a contraction still loads at an affine index if it reads through what
-// a stage moves: runtimes pack operands of products by such walks.
-func packs(ctx *sym.Context, from, to *ir.Stage, load *ir.Scalar, ix []*ir.Scalar) bool {
-	if len(from.Outs) != 1 || from.Kind != ir.MapStage || from.Exprs[0].Op != ir.OpLoad || guarded(to, load) {
-		return false
-	}
-	for _, i := range at(from, ix).Args {
-		if _, ok := analysis.AffineOf(analysis.SimplifyIndex(ctx, i)); !ok {
-			if _, bare := analysis.Bare(i); !bare {
-				return false
-			}
-		}
-	}
-	return true
+// packs says whether a contraction may read through what a stage moves: runtimes pack the
+// operands of products, and look up each element wherever it lies.
+func packs(from, to *ir.Stage, load *ir.Scalar) bool {
+	return len(from.Outs) == 1 && from.Kind == ir.MapStage && from.Exprs[0].Op == ir.OpLoad && !guarded(to, load)
 }
 
 // guarded says whether a load stands under a guard, which tells by the load's own index
