@@ -286,15 +286,8 @@ func BenchmarkTiles(b *testing.B) {
 			tile := Tile{Rows: size[0], Cols: size[1]}
 			b.Run(fmt.Sprintf("%s/%dx%d", strings.ReplaceAll(f.String(), " ", "+"), size[0], size[1]), func(b *testing.B) {
 				fn, _ := compileTile(b, tile, f)
-				aligned := func(n int) []float32 {
-					s := make([]float32, n+16)
-					for uintptr(unsafe.Pointer(&s[0]))%lineBytes != 0 {
-						s = s[1:]
-					}
-					return s[:n]
-				}
-				a, bb := aligned(panels*k*tile.Rows), aligned(k*tile.Cols)
-				c := aligned(panels * tile.Rows * tile.Cols)
+				a, bb := alignedFloats(panels*k*tile.Rows), alignedFloats(k*tile.Cols)
+				c := alignedFloats(panels * tile.Rows * tile.Cols)
 				pointers := make([]unsafe.Pointer, panels*tile.Rows)
 				for i := range pointers {
 					pointers[i] = unsafe.Pointer(&c[i*tile.Cols])
