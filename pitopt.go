@@ -42,6 +42,7 @@ type Model struct {
 	device runtime.Device
 	calls  reuse.List[call]
 	compiled
+	face *ir.Func // parameters and results, where those of the module are not: it is compiled for sessions
 
 	mu     sync.RWMutex // held while the model runs: a file that is unmapped then ends the program
 	closed bool
@@ -71,6 +72,7 @@ type options struct {
 	observe  Observer
 	dynamic  func(*wire.Model)
 	memory   int64 // bytes; below 0: as the pipeline says
+	sessions bool
 	graph    bool
 	trace    func(s *ir.Stmt, results []tensor.Value)
 }
@@ -102,6 +104,11 @@ func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx =
 // GraphLevel leaves out the first pass of the pipeline that lowers (pass.Pass.Lowers) and
 // all that stand behind it, so that ONNX can say what the module computes.
 func GraphLevel() Option { return func(o *options) { o.graph = true } }
+
+// ForSessions compiles the model with the states of the pipeline, for sessions alone: they need no
+// compilation of their own, and Observe, Module, Memory and Storages tell of what they run. Run
+// gives an error then. Where the pipeline has no states, the option changes nothing.
+func ForSessions() Option { return func(o *options) { o.sessions = true } }
 
 // Observer is told what happens while a model is compiled. Nil fields are not called; an
 // error ends the compilation.
@@ -164,7 +171,11 @@ func load(f source, list []Option) (m *Model, err error) {
 		m.device = cpu.New(m.opts.threads)
 	}
 	m.edit()
-	m.compiled, err = m.compile(m.opts.ctx, m.opts.observe, nil)
+	var states []Carried
+	if m.opts.sessions {
+		states = m.states()
+	}
+	m.compiled, err = m.compile(m.opts.ctx, m.opts.observe, states)
 	return m, err
 }
 
@@ -211,6 +222,9 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 			return c, err
 		}
 	}
+	if m.opts.sessions && len(states) > 0 && m.face == nil {
+		m.face = faceOf(c.module.Main())
+	}
 	tgt := target.Interp()
 	if m.device != nil {
 		tgt = m.device.Target()
@@ -223,6 +237,27 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 		c.exec, err = runtime.Load(c.module, m.device, runtime.Options{MaxBytes: m.opts.memory, Seed: m.opts.seed, Trace: m.opts.trace})
 	}
 	return c, err
+}
+
+// faceOf keeps the parameters and results of a function that passes will change.
+func faceOf(f *ir.Func) *ir.Func {
+	out := &ir.Func{Name: f.Name}
+	for i, p := range f.Params {
+		out.Params = append(out.Params, &ir.Value{Name: p.Name, Type: p.Type, Index: i})
+	}
+	for i, r := range f.Results {
+		out.Results = append(out.Results, &ir.Value{Name: r.Name, Type: r.Type, Index: i})
+		out.ResultNames = append(out.ResultNames, f.ResultName(i))
+	}
+	return out
+}
+
+// main is the function whose parameters and results are the model's.
+func (m *Model) main() *ir.Func {
+	if m.face != nil {
+		return m.face
+	}
+	return m.module.Main()
 }
 
 // Import reads a model as Load does, with what the pipeline knows of it and the operators
@@ -387,7 +422,7 @@ type Value struct {
 // Inputs are the model's inputs in its order.
 func (m *Model) Inputs() []Value {
 	var out []Value
-	for _, p := range m.module.Main().Params {
+	for _, p := range m.main().Params {
 		out = append(out, Value{p.Name, p.Type})
 	}
 	return out
@@ -395,7 +430,7 @@ func (m *Model) Inputs() []Value {
 
 // Outputs are the model's outputs in its order.
 func (m *Model) Outputs() []Value {
-	f := m.module.Main()
+	f := m.main()
 	var out []Value
 	for i, r := range f.Results {
 		out = append(out, Value{f.ResultName(i), r.Type})

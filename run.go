@@ -27,7 +27,7 @@ func (m *Model) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (map[
 	}
 	byName := make(map[string]*tensor.Tensor, len(out))
 	for i, v := range out {
-		name := m.module.Main().ResultName(i)
+		name := m.main().ResultName(i)
 		t, ok := v.(*tensor.Tensor)
 		if !ok {
 			return nil, diag.New(diag.Run, "output %q is no tensor", name).In(m.path).Hint("use RunValues")
@@ -49,7 +49,7 @@ func (m *Model) RunValues(ctx context.Context, inputs map[string]tensor.Value) (
 	}
 	byName := make(map[string]tensor.Value, len(out))
 	for i, v := range out {
-		byName[m.module.Main().ResultName(i)] = v
+		byName[m.main().ResultName(i)] = v
 	}
 	return byName, nil
 }
@@ -79,7 +79,7 @@ func (m *Model) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.
 	if c.args, err = arguments(m, inputs, c.args); err != nil {
 		return err
 	}
-	f := m.module.Main()
+	f := m.main()
 	if len(c.into) != len(f.Results) {
 		c.into, c.results = make([]*tensor.Tensor, len(f.Results)), make([]tensor.Value, len(f.Results))
 	}
@@ -198,7 +198,10 @@ func clone(v tensor.Value) tensor.Value {
 
 // arguments puts inputs into the model's order, in the place of what is in args.
 func arguments[V tensor.Value](m *Model, inputs map[string]V, args []tensor.Value) ([]tensor.Value, error) {
-	params := m.module.Main().Params
+	if m.face != nil {
+		return nil, diag.New(diag.Usage, "the model is compiled for sessions").In(m.path).Hint("run it in one, or leave out the option ForSessions")
+	}
+	params := m.main().Params
 	args = args[:0]
 	for _, p := range params {
 		v, ok := inputs[p.Name]

@@ -72,12 +72,10 @@ type length struct {
 // are given. What is compiled for it serves all sessions of the model with these states.
 func (m *Model) Session(states ...Carried) (*Session, error) {
 	if len(states) == 0 {
-		for _, s := range m.opts.pipeline.State {
-			states = append(states, Carried{s.In, s.Out, s.Axis, s.Capacity})
-		}
+		states = m.states()
 	}
 	for i, s := range states {
-		if err := checkCarried(m.module.Main(), s); err != nil {
+		if err := checkCarried(m.main(), s); err != nil {
 			return nil, diag.As(err, diag.Usage).In(m.path)
 		}
 		for _, t := range states[:i] {
@@ -90,7 +88,7 @@ func (m *Model) Session(states ...Carried) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, count := c.module.Main(), len(m.module.Main().Params)
+	f, count := c.module.Main(), len(m.main().Params)
 	s := &Session{m: m, c: c, of: slices.Repeat([]int{-1}, count), gives: slices.Repeat([]int{-1}, len(f.Results)), now: make([]state, len(states))}
 	s.args, s.results, s.into = make([]tensor.Value, len(f.Params)), make([]tensor.Value, len(f.Results)), make([]*tensor.Tensor, len(f.Results))
 	for _, x := range states {
@@ -118,8 +116,19 @@ func (m *Model) Session(states ...Carried) (*Session, error) {
 	return s, nil
 }
 
+// states are those of the pipeline.
+func (m *Model) states() (out []Carried) {
+	for _, s := range m.opts.pipeline.State {
+		out = append(out, Carried{s.In, s.Out, s.Axis, s.Capacity})
+	}
+	return out
+}
+
 // carrying gives the model compiled for states.
 func (m *Model) carrying(states []Carried) (*compiled, error) {
+	if m.face != nil && slices.Equal(states, m.states()) {
+		return &m.compiled, nil
+	}
 	m.carriedMu.Lock()
 	defer m.carriedMu.Unlock()
 	key := fmt.Sprintf("%#v", states)
@@ -163,7 +172,7 @@ func carry(steps []pass.Step, states []Carried) {
 }
 
 // typeOf is the type that the model says an input has.
-func (m *Model) typeOf(input string) ir.Type { return typeOf(m.module.Main(), input) }
+func (m *Model) typeOf(input string) ir.Type { return typeOf(m.main(), input) }
 
 func typeOf(f *ir.Func, input string) ir.Type {
 	for _, p := range f.Params {
@@ -365,7 +374,7 @@ func (s *Session) arguments(inputs map[string]*tensor.Tensor) error {
 	}
 	if len(inputs) > known {
 		var names []string
-		for _, p := range s.m.module.Main().Params {
+		for _, p := range s.m.main().Params {
 			names = append(names, p.Name)
 		}
 		if err := stranger(s.m, "input", inputs, names); err != nil {
@@ -508,6 +517,42 @@ func (s *Session) Length(axis string) int64 {
 		}
 	}
 	return 0
+}
+
+// Rewind takes the states that grow along a dim back to their first n positions, as if what came
+// behind had not been: to try another continuation, or a shorter context. States of one size stay
+// as they are.
+func (s *Session) Rewind(axis string, n int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.states {
+		if st.Axis == axis && axis != "" && (n < 0 || n > st.filled) {
+			return diag.New(diag.Usage, "the state %q is %d along %q, and can not be taken back to %d", st.In, st.filled, axis, n).In(s.m.path)
+		}
+	}
+	for _, st := range s.states {
+		if st.Axis != axis || axis == "" || st.value == nil {
+			continue
+		}
+		if t, ok := st.value.(*tensor.Tensor); ok && !st.inPlace {
+			part, err := t.Prefix(st.axis, n)
+			if err != nil {
+				return diag.As(err, diag.Run).In(s.m.path)
+			}
+			st.value = part
+		}
+		st.filled = n
+	}
+	return nil
+}
+
+// States are what the session carries.
+func (s *Session) States() []Carried {
+	var out []Carried
+	for _, st := range s.states {
+		out = append(out, st.Carried)
+	}
+	return out
 }
 
 // Appended is how many bytes were written to the memory of states that grow, all calls

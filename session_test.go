@@ -15,6 +15,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
+	"github.com/pitopt/pitopt/passes"
 )
 
 // with gives a node attributes: integers and lists of them, by name.
@@ -482,5 +483,81 @@ func TestSessionOfOtherForms(t *testing.T) {
 		equal(t, cache, tensor.Of([]float32{0, 0, 0, 0, 1, 10, 2, 10, 3, 10, 0, 0, 0, 0, 0, 0}, 8, 2))
 		_, err = s.Run(context.Background(), tensors{"x": tensor.New(tensor.F32, 1, 2), "at": tensor.New(tensor.I64, 1, 1)})
 		failed(t, err, diag.Run, `the state "past" is full: it has room for 3, and is 4 now`)
+	}
+}
+
+// A session that is taken back goes on as if what came behind had not been.
+func TestSessionRewind(t *testing.T) {
+	ctx := context.Background()
+	for target, m := range load(t, decoder()) {
+		t.Run(target, func(t *testing.T) {
+			run := func(s *pitopt.Session, seq, total int64, seed float64) *tensor.Tensor {
+				out, err := s.Run(ctx, step(2, seq, total, seed))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return out["y"]
+			}
+			caches := states(32)[:2]
+			s, want := open(t, m, append(caches, pitopt.Carry("sum", "sum.next", "", 0))...), open(t, m, states(32)...)
+			for _, x := range []*pitopt.Session{s, want} {
+				run(x, 5, 5, 1)
+			}
+			sum, err := s.State("sum")
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(s, 3, 8, 2)
+			if err := s.Rewind("past", 5); err != nil || s.Length("past") != 5 {
+				t.Fatalf("%v, it is %d long", err, s.Length("past"))
+			}
+			in := step(2, 1, 6, 3)
+			in["sum"] = sum // of one size: it stays what it was
+			out, err := s.Run(ctx, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, "y", out["y"], run(want, 1, 6, 3))
+			if err := s.Rewind("past", 7); err == nil || !strings.Contains(err.Error(), `the state "past.key" is 6 along "past", and can not be taken back to 7`) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// A model that is compiled for sessions runs in them alone, and has the inputs that it says.
+func TestForSessions(t *testing.T) {
+	p, err := passes.Parse("p.toml", []byte("version = 1\nextends = \"default\"\n[[state]]\nin = \"past.key\"\nout = \"present.key\"\naxis = \"past\"\ncapacity = 16\n"+
+		"[[state]]\nin = \"past.value\"\nout = \"present.value\"\naxis = \"past\"\ncapacity = 16\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := pitopt.LoadBytes("decoder", decoder(), pitopt.WithPipeline(p), pitopt.ForSessions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	plain := load(t, decoder())["cpu"]
+	for i, in := range plain.Inputs() {
+		if got := m.Inputs(); len(got) != len(plain.Inputs()) || got[i].Name != in.Name || !ir.SameType(got[i].Type, in.Type) {
+			t.Errorf("inputs are %v", got)
+		}
+	}
+	if _, err := m.Run(context.Background(), tensors{}); err == nil || diag.CodeOf(err) != diag.Usage {
+		t.Errorf("got %v", err)
+	}
+	s, want := open(t, m), open(t, plain, states(16)[:2]...)
+	for n := range int64(3) {
+		in := step(2, 1, n+1, 0)
+		in["sum"] = tensor.New(tensor.F32, 2, 8)
+		got, err := s.Run(context.Background(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref, err := want.Run(context.Background(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "y", got["y"], ref["y"])
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -25,11 +26,17 @@ type timedSet struct {
 	values map[string]tensor.Value
 	drawn  drawn
 	times  []time.Duration
+
+	session  *pitopt.Session // nil: the model is run as it is
+	begun    bool            // it is
+	appended int64           // bytes that a call writes to states
 }
 
 // bench times a model over one or several sets of sizes, in turn.
 func (a *app) bench(args []string) error {
-	fs := a.begin("bench", "MODEL", "Times a model, after one run of each set of sizes to warm up. With several sets, runs go round robin over them.")
+	fs := a.begin("bench", "MODEL", "Times a model, after one run of each set of sizes to warm up. With several sets, runs go round robin over them.\n"+
+		"With [[state]] in the pipeline a run is a call in a session, and each begins with the states as they were given,\n"+
+		"or drawn with -dim AXIS=N, else empty.")
 	a.runFlags()
 	in := a.inputFlags()
 	shapes := fs.String("shapes", "", "`SETS` of sizes for drawn inputs: 'batch=1,seq=16 batch=8,seq=128'")
@@ -45,28 +52,41 @@ func (a *app) bench(args []string) error {
 	if *minTime < 0 {
 		return diag.New(diag.Usage, "-min-time is %s", *minTime).Hint("write a time such as 500ms or 2s")
 	}
-	flags, err := in.each(*shapes)
-	if err != nil {
-		return err
-	}
 	p, err := a.findPipeline(path)
 	if err != nil {
 		return err
 	}
+	in.states = p.State
+	flags, err := in.each(*shapes)
+	if err != nil {
+		return err
+	}
+	t, drawing := &timing{}, time.Duration(0)
 	start := time.Now()
-	m, err := a.load(path, p)
+	m, err := a.load(path, p, pitopt.ForSessions(), pitopt.Observe(pitopt.Observer{Imported: func(m *ir.Module, _ time.Duration) error {
+		start := time.Now()
+		defer func() { drawing = time.Since(start) }()
+		for _, f := range flags {
+			values, drawn, err := f.values(m, a.common.seed, p.Target.Memory)
+			if err != nil {
+				return err
+			}
+			a.noteDrawn(drawn)
+			t.sets = append(t.sets, timedSet{values: values, drawn: drawn})
+		}
+		return nil
+	}}))
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	t := &timing{load: time.Since(start)}
-	for _, f := range flags {
-		values, drawn, err := f.values(m.Module(), a.common.seed, p.Target.Memory)
-		if err != nil {
-			return err
+	t.load = time.Since(start) - drawing
+	for i := range t.sets {
+		if len(p.State) > 0 {
+			if t.sets[i].session, err = m.Session(); err != nil {
+				return err
+			}
 		}
-		a.noteDrawn(drawn)
-		t.sets = append(t.sets, timedSet{values: values, drawn: drawn})
 	}
 	if err := a.measure(m, t, *minTime); err != nil {
 		return err
@@ -91,7 +111,7 @@ func (f *inputFlags) each(shapes string) ([]*inputFlags, error) {
 	}
 	var out []*inputFlags
 	for _, set := range sets {
-		g := &inputFlags{dims: maps.Clone(f.dims)}
+		g := &inputFlags{dims: maps.Clone(f.dims), states: f.states}
 		for _, d := range strings.Split(set, ",") {
 			if err := g.setDim(d); err != nil {
 				return nil, diag.New(diag.Usage, "-shapes: %q is not %v", d, err)
@@ -105,6 +125,9 @@ func (f *inputFlags) each(shapes string) ([]*inputFlags, error) {
 // measure runs the sets in turn. The first run of each is not counted.
 func (a *app) measure(m *pitopt.Model, t *timing, minTime time.Duration) error {
 	once := func(s *timedSet) (time.Duration, error) {
+		if s.session != nil {
+			return a.callAgain(m, s)
+		}
 		start := time.Now()
 		_, err := m.RunValues(a.ctx, s.values)
 		return time.Since(start), s.drawn.blame(err)
@@ -154,7 +177,11 @@ func (a *app) benchJSON(path string, m *pitopt.Model, t *timing) map[string]any 
 	for _, s := range t.sets {
 		all = append(all, s.times...)
 		q := quantiles(s.times, .5, .9, .99)
-		sets = append(sets, map[string]any{"inputs": shapesOf(s.values), "runs": len(s.times), "median_ns": q[0], "p90_ns": q[1], "p99_ns": q[2]})
+		set := map[string]any{"inputs": shapesOf(s.values), "runs": len(s.times), "median_ns": q[0], "p90_ns": q[1], "p99_ns": q[2]}
+		if s.session != nil {
+			set["appended_bytes"] = s.appended
+		}
+		sets = append(sets, set)
 	}
 	q := quantiles(all, .5, .9, .99)
 	return map[string]any{"kind": "bench", "model": path, "target": m.TargetName(), "threads": m.Threads(), "cpu": cpuName(),
@@ -172,7 +199,11 @@ func (a *app) printBench(path string, m *pitopt.Model, t *timing) {
 	}
 	for i, s := range t.sets {
 		q := quantiles(s.times, .5, .9, .99)
-		fmt.Fprintf(a.out, "%-*s  median %s, p90 %s, p99 %s, %d runs\n", width, names[i], round(time.Duration(q[0])), round(time.Duration(q[1])), round(time.Duration(q[2])), len(s.times))
+		fmt.Fprintf(a.out, "%-*s  median %s, p90 %s, p99 %s, %d runs", width, names[i], round(time.Duration(q[0])), round(time.Duration(q[1])), round(time.Duration(q[2])), len(s.times))
+		if s.session != nil {
+			fmt.Fprintf(a.out, ", %d bytes written to states in each", s.appended)
+		}
+		fmt.Fprintln(a.out)
 	}
 	fmt.Fprintf(a.out, "load %s, first result after %s", round(t.load), round(t.first))
 	if rss := peakRSS(); rss > 0 {

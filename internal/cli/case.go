@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func findCases(dirs []string) ([]testCase, error) {
 				}
 				return nil
 			}
-			sort.Strings(sets)
+			slices.SortStableFunc(sets, func(x, y string) int { return cmp.Or(numberOf(x)-numberOf(y), strings.Compare(x, y)) })
 			c := testCase{name: filepath.Base(path), model: model, sets: sets}
 			out = append(out, c)
 			return filepath.SkipDir
@@ -99,8 +100,8 @@ func (a *app) runCase(ctx context.Context, c testCase, f *testFlags) (ops []stri
 		}
 	}
 	random := false
-	w := &watcher{a: a, ctx: ctx, memory: f.memory, f: &runOptions{check: f.check}, silent: true}
-	opts := append(a.options(p), pitopt.WithContext(ctx), pitopt.Memory(f.memory), pitopt.EditModel(edit), pitopt.Observe(pitopt.Observer{
+	w := &watcher{a: a, ctx: ctx, memory: f.memory, f: &runOptions{check: f.check}, silent: true, states: p.State}
+	opts := append(a.options(p), pitopt.ForSessions(), pitopt.WithContext(ctx), pitopt.Memory(f.memory), pitopt.EditModel(edit), pitopt.Observe(pitopt.Observer{
 		Imported: func(m *ir.Module, _ time.Duration) error {
 			ops = operators(m)
 			m.Main().Walk(func(s *ir.Stmt) { random = random || s.Effect() == ir.Random })
@@ -110,7 +111,8 @@ func (a *app) runCase(ctx context.Context, c testCase, f *testFlags) (ops []stri
 			case len(c.sets) == 0:
 				err = diag.New(diag.Run, "there is no test_data_set_* beside the model")
 			case f.check == "each":
-				w.values, err = readSet(c.sets[0], m.Main().Params)
+				w.inStates(m)
+				w.values, err = a.firstSet(c.sets[0], m, p.State, f)
 			}
 			return err
 		},
@@ -124,25 +126,35 @@ func (a *app) runCase(ctx context.Context, c testCase, f *testFlags) (ops []stri
 	if c.light != "" {
 		return ops, runLight(ctx, m, c.light, w.values, tol)
 	}
+	var session *pitopt.Session
+	if len(p.State) > 0 {
+		if session, err = m.Session(); err != nil {
+			return ops, err
+		}
+	}
 	for _, set := range c.sets {
-		if err := runSet(ctx, m, set, tol, random); err != nil {
+		if err := a.runSet(ctx, m, session, set, tol, random); err != nil {
 			return ops, err
 		}
 	}
 	return ops, nil
 }
 
-// readSet reads the inputs of a data set.
-func readSet(set string, params []*ir.Value) (map[string]tensor.Value, error) {
-	inputs := map[string]tensor.Value{}
-	for i, in := range params {
-		v, err := readData(filepath.Join(set, fmt.Sprintf("input_%d.pb", i)), in.Type)
+// readSet reads the inputs of a data set. States may have no file.
+func readSet(set string, inputs []pitopt.Value, states []pitopt.Carried) (map[string]tensor.Value, error) {
+	out := map[string]tensor.Value{}
+	for i, in := range inputs {
+		path := filepath.Join(set, fmt.Sprintf("input_%d.pb", i))
+		if slices.ContainsFunc(states, func(s pitopt.Carried) bool { return s.In == in.Name }) && !exists(path) {
+			continue
+		}
+		v, err := readData(path, in.Type)
 		if err != nil {
 			return nil, err
 		}
-		inputs[in.Name] = v
+		out[in.Name] = v
 	}
-	return inputs, nil
+	return out, nil
 }
 
 // readData reads a file of test data.
@@ -154,18 +166,34 @@ func readData(path string, t ir.Type) (tensor.Value, error) {
 	return v, err
 }
 
-// runSet runs a model on a data set and compares.
-func runSet(ctx context.Context, m *pitopt.Model, set string, tol tensor.Tolerance, random bool) error {
-	inputs, err := readSet(set, m.Module().Main().Params)
+// runSet runs a model on a data set and compares. In a session states that have no file go on where
+// the data set before ended, and what they are then is compared where there is a file for it.
+func (a *app) runSet(ctx context.Context, m *pitopt.Model, session *pitopt.Session, set string, tol tensor.Tolerance, random bool) error {
+	var states []pitopt.Carried
+	run := func(inputs map[string]tensor.Value) (map[string]tensor.Value, error) { return m.RunValues(ctx, inputs) }
+	if session != nil {
+		states = session.States()
+		run = func(inputs map[string]tensor.Value) (map[string]tensor.Value, error) {
+			return step(ctx, session, inputs)
+		}
+	}
+	inputs, err := readSet(set, m.Inputs(), states)
 	if err != nil {
 		return err
 	}
-	out, err := m.RunValues(ctx, inputs)
+	out, err := run(inputs)
 	if err != nil {
+		if session != nil {
+			return diag.As(err, diag.Run).During(filepath.Base(set))
+		}
 		return err
 	}
 	for i, o := range m.Outputs() {
-		want, err := readData(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)), declaredType(m, i, o.Type))
+		path := filepath.Join(set, fmt.Sprintf("output_%d.pb", i))
+		if slices.ContainsFunc(states, func(s pitopt.Carried) bool { return s.Out == o.Name }) && !exists(path) {
+			continue
+		}
+		want, err := readData(path, declaredType(m, i, o.Type))
 		if err != nil {
 			return err
 		}

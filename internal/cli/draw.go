@@ -18,11 +18,15 @@ import (
 type drawn struct {
 	inputs []string
 	sizes  []string
+	states []string // that begin as a session has it
 }
 
 func (a *app) noteDrawn(d drawn) {
 	for _, in := range d.inputs {
 		a.note("drawn input %s", in)
+	}
+	for _, s := range d.states {
+		a.note("state %s", s)
 	}
 	if len(d.sizes) > 0 {
 		a.note("drawn sizes: %s; -dim changes them", strings.Join(d.sizes, " "))
@@ -57,6 +61,7 @@ func (f *inputFlags) draw(m *ir.Module, have map[string]tensor.Value, paths map[
 			}
 		}
 	}
+	begins := f.begin(m, have, env)
 	for i, s := range names {
 		if _, ok := env.Lookup(s); ok {
 			continue
@@ -90,8 +95,16 @@ func (f *inputFlags) draw(m *ir.Module, have map[string]tensor.Value, paths map[
 		if err != nil {
 			return nil, said, diag.New(diag.Usage, "input %q: %v", in.Name, err)
 		}
-		what := fill(x, in.Name, bounds[in.Name], r)
 		have[in.Name] = x
+		if begins[in.Name] {
+			how := "begins with zeros"
+			if x.Len() == 0 {
+				how = "begins empty"
+			}
+			said.states = append(said.states, fmt.Sprintf("%s %s %s", in.Name, typeText(x), how))
+			continue
+		}
+		what := fill(x, in.Name, bounds[in.Name], r)
 		said.inputs = append(said.inputs, fmt.Sprintf("%s %s: %s", in.Name, typeText(x), what))
 	}
 	return have, said, nil

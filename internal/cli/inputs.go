@@ -16,18 +16,20 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx"
+	"github.com/pitopt/pitopt/passes"
 )
 
 // inputFlags say what a model is run on.
 type inputFlags struct {
-	files map[string]string
-	dir   string
-	dims  map[string]int64
+	files  map[string]string
+	dir    string
+	dims   map[string]int64
+	states []passes.State // inputs that begin as a session has it, unless they are given
 }
 
 func (a *app) inputFlags() *inputFlags {
 	f := &inputFlags{files: map[string]string{}, dims: map[string]int64{}}
-	a.flags.Func("input", "`NAME=FILE` .npy or a TensorProto .pb; repeatable; inputs that are not given are drawn", func(s string) error {
+	a.flags.Func("input", "`NAME=FILE` .npy or a TensorProto .pb; repeatable; inputs that are not given are drawn, states begin empty", func(s string) error {
 		name, file, ok := strings.Cut(s, "=")
 		if !ok || name == "" || file == "" {
 			return errors.New("NAME=FILE")

@@ -63,7 +63,7 @@ func (a *app) inspect(args []string) error {
 	if err != nil {
 		return err
 	}
-	opts := []pitopt.Option{pitopt.WithPipeline(p), pitopt.WithContext(a.ctx)}
+	opts := []pitopt.Option{pitopt.WithPipeline(p), pitopt.WithContext(a.ctx), pitopt.ForSessions()}
 	if *kernels {
 		return a.inspectKernels(path, opts)
 	}

@@ -112,8 +112,9 @@ func (a *app) execute(path string, f *runOptions) error {
 		return err
 	}
 	a.progress("reading %s", path)
-	w := &watcher{a: a, f: f, memory: p.Target.Memory}
-	opts := w.options()
+	w := &watcher{a: a, f: f, memory: p.Target.Memory, states: p.State}
+	f.in.states = p.State
+	opts := append(w.options(), pitopt.ForSessions())
 	if f.emit == "onnx" {
 		opts = append(opts, pitopt.GraphLevel())
 	}
@@ -134,7 +135,7 @@ func (a *app) execute(path string, f *runOptions) error {
 	}
 	a.progress("running on %s", m.TargetName())
 	start := time.Now()
-	out, err := m.RunValues(a.ctx, w.values)
+	out, err := a.call(m, p, w.values)
 	if err != nil {
 		return w.drawn.blame(err)
 	}

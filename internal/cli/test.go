@@ -26,7 +26,9 @@ type testFlags struct {
 func (a *app) test(args []string) error {
 	fs := a.begin("test", "DIR...", "Runs cases in ONNX's layout (model.onnx, test_data_set_*/input_*.pb and output_*.pb) through the\n"+
 		"pipeline and compares. A folder without model.onnx is searched. What is unsupported counts as failed.\n"+
-		"A tolerance.toml beside a model sets its rtol, atol, mean or cosine. Exit code 7: a case failed.")
+		"A tolerance.toml beside a model sets its rtol, atol, mean or cosine. With [[state]] in the pipeline the data\n"+
+		"sets of a case are calls of one session, in the order of their numbers: a state without a file goes on where\n"+
+		"the set before ended, and is compared where there is a file for its output. Exit code 7: a case failed.")
 	a.runFlags()
 	f := &testFlags{memory: 1 << 30}
 	fs.Float64Var(&f.rtol, "rtol", 1e-3, "`X` relative tolerance")

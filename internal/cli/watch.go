@@ -41,6 +41,8 @@ type watcher struct {
 	drawn    drawn
 	want     []tensor.Value // what the first module that was checked gives
 	held     string         // the module that gives it too, as state has it
+	states   []passes.State // of the session that is compiled for
+	axes     map[string]int // along which they grow
 }
 
 // passTime is a row of the table of passes.
@@ -88,6 +90,7 @@ func (w *watcher) wantsText() bool { return w.f.changed || w.f.dump != "" }
 
 func (w *watcher) onImport(m *ir.Module, took time.Duration) error {
 	w.imported, w.size = took, statements(m)
+	w.inStates(m)
 	if w.a.common.verbose {
 		w.a.note("import: %s, %d statements", round(took), w.size)
 	}
@@ -175,11 +178,22 @@ func (w *watcher) run(m *ir.Module) ([]tensor.Value, error) {
 	if ctx == nil {
 		ctx = w.a.ctx
 	}
-	var inputs []tensor.Value
-	for _, p := range m.Main().Params {
-		inputs = append(inputs, w.values[p.Name])
+	inputs, rooms, err := w.inputs(m)
+	if err != nil {
+		return nil, err
 	}
-	return interp.Run(ctx, m, inputs, interp.Options{Seed: w.a.common.seed, MaxBytes: w.memory})
+	out, err := interp.Run(ctx, m, inputs, interp.Options{Seed: w.a.common.seed, MaxBytes: w.memory})
+	for i := range out {
+		x, ok := rooms[m.Main().ResultName(i)]
+		filled, _ := out[i].(*tensor.Tensor)
+		if err != nil || !ok || filled == nil {
+			continue
+		}
+		if out[i], err = x.storage.Prefix(x.axis, filled.Shape()[0]); err != nil {
+			return nil, diag.As(err, diag.Run)
+		}
+	}
+	return out, err
 }
 
 func (w *watcher) after(i int, s pass.Step, m *ir.Module, took time.Duration) error {
