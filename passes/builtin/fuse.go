@@ -34,9 +34,10 @@ says that what contractions are joined with costs more than by itself, it stays 
 In the program of a group, a map is written into the expressions of its readers where each of
 its points is computed once, or it is cheap, and into a factor of a product where it only moves
 data, whatever the index (rows that are picked are packed); sums and products stay stages of
-their own, and so do maps that compute a factor. Rounding stays as it is. Scans and scatters
-stay alone: they depend on order. So do a value whose type tells a symbol, and a call that
-checks a shape.
+their own, and so do maps that compute a factor. A scan and a scatter take maps on both sides,
+and what a product gives; they are stages of their own, and one of them is in a program. Rounding
+stays as it is. A value whose type tells a symbol stays alone, and so does a call that checks a
+shape.
 
 It stands after legalize: kinds are read from programs.`,
 	After:   []pass.Order{pass.Because("legalize", "kinds are read from programs")},
@@ -111,7 +112,7 @@ func (f *flow) partition() {
 			f.join(n, p)
 		}
 	}
-	for _, n := range contractions { // those that others stood in the way of
+	for _, n := range slices.Concat(contractions, of(analysis.Opaque)) { // those that others stood in the way of, too
 		f.extend(n)
 	}
 	f.shareReads(maps)

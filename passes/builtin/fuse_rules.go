@@ -132,18 +132,22 @@ func (u *union) outside(n *node, b *ir.Buffer) bool {
 
 // leaders says whether the contractions of the union go together: there is one, or they
 // share a factor; or all of them have batch axes and computed factors, so that a batch at a
-// time all fits in near memory. Weights would have to be read again for every batch.
+// time all fits in near memory. Weights would have to be read again for every batch. Of scans
+// and scatters there is one.
 func (u *union) leaders() bool {
-	var lead []*node
+	var lead, ordered []*node
 	for _, n := range u.nodes {
 		switch n.kind {
 		case analysis.Contraction:
 			lead = append(lead, n)
 		case analysis.Opaque:
-			return false
+			if slices.ContainsFunc(n.prog.Stages, func(s *ir.Stage) bool { return u.of(s).kind == analysis.Contraction }) {
+				return false
+			}
+			ordered = append(ordered, n)
 		}
 	}
-	return len(lead) <= 1 || u.batched(lead) || siblings(lead)
+	return len(ordered) <= 1 && (len(lead) <= 1 || u.batched(lead) || siblings(lead))
 }
 
 // batched says whether all contractions have batch axes, and factors that are computed.
@@ -248,20 +252,21 @@ func walks(x *ir.Scalar) bool {
 }
 
 // edges says whether each of the nodes may read what others of them make. Unless all
-// contractions are batched, none of them needs what is made of another one or of a reduction.
+// contractions are batched, none of them needs what is made of another one, of a reduction, or
+// in an order.
 func (u *union) edges() bool {
 	batched := u.batchedAll()
-	late := map[*ir.Buffer]bool{} // made of contractions and reductions
+	late := map[*ir.Buffer]bool{} // made of what sums up, scans and scatters
 	for _, n := range u.nodes {
 		if n.view {
 			continue
 		}
 		for _, s := range n.prog.Stages {
-			if s.Base != nil && u.source[s.Base] != nil {
+			if base := u.source[s.Base]; s.Base != nil && base != nil && (u.maker[base].node.view || u.of(u.maker[base].stage).kind > analysis.Injective) {
 				return false
 			}
 			kind := u.of(s).kind
-			waits := kind == analysis.Reduction || kind == analysis.Contraction
+			waits := kind >= analysis.Reduction
 			for _, x := range u.of(s).loads {
 				b, ix, simple := u.resolve(x)
 				if !simple || b != nil && !u.edge(u.maker[b].stage, s, x, ix) {
@@ -287,9 +292,9 @@ func (u *union) edges() bool {
 func (u *union) edge(from, to *ir.Stage, load *ir.Scalar, ix []*ir.Scalar) bool {
 	made, reads := u.of(from).kind, u.of(to).kind
 	switch {
-	case made == analysis.Opaque || reads == analysis.Opaque:
+	case made == analysis.Opaque && reads > analysis.Injective:
 		return false
-	case reads == analysis.Contraction && made <= analysis.Injective:
+	case reads >= analysis.Contraction && made <= analysis.Injective:
 		return true // written into it, or a stage of its own
 	case reads <= analysis.Injective && made <= analysis.Injective && inlines(from, to, load.Buf):
 		return true
@@ -486,8 +491,8 @@ func (u *union) rows() bool {
 			if !ok {
 				return false
 			}
-			if len(s.Axes) != len(s.Out().Dims) {
-				continue // a scatter
+			if s.Kind == ir.ScatterStage {
+				continue
 			}
 			dims := make([]origins, len(s.Axes))
 			for d, a := range s.Axes {
