@@ -297,8 +297,14 @@ func (a attention) body(c *call, b *ir.Body) error {
 	if err != nil {
 		return err
 	}
-	weight := softmaxRows(b, score, precision, c.Flag("safe"))
-	give(3, weight, same)
+	var given *ir.Buffer
+	if c.Wants(3) && mode == 3 && a.shared.IsInt(1) && c.DType(0) == score.DType {
+		given = b.Out(3)
+	}
+	weight := softmaxRows(b, given, score, precision, c.Flag("safe"))
+	if given == nil {
+		give(3, weight, same)
+	}
 
 	axes, at = a.rows(b, a.v.features)
 	t := b.Axis(a.total)
@@ -321,9 +327,9 @@ func (a attention) body(c *call, b *ir.Body) error {
 	return nil
 }
 
-// softmaxRows is softmax over the last dim, computed in precision d; where it is safe, what
-// is NaN is 0.
-func softmaxRows(b *ir.Body, x *ir.Buffer, d tensor.DType, safe bool) *ir.Buffer {
+// softmaxRows is softmax over the last dim of x, computed in precision d, in a buffer of x's
+// type, a new one for nil; where it is safe, what is NaN is 0.
+func softmaxRows(b *ir.Body, out, x *ir.Buffer, d tensor.DType, safe bool) *ir.Buffer {
 	last := len(x.Dims) - 1
 	load := func(axes []*ir.Axis, row []*scalar, j *ir.Axis) *scalar {
 		return ir.Load(x, append(slices.Clone(row), j.Ix())...).To(d).To(d.Compute())
@@ -339,7 +345,11 @@ func softmaxRows(b *ir.Body, x *ir.Buffer, d tensor.DType, safe bool) *ir.Buffer
 	if safe {
 		p = ir.Select(p.IsNaN(), p.Const(0), p)
 	}
-	return b.Mapped(all, p)
+	if out == nil {
+		return b.Mapped(all, p)
+	}
+	b.Map(out, all, p)
+	return out
 }
 
 // present gives what reads keys (operand 1) or values (operand 2) of all tokens, those of

@@ -8,10 +8,11 @@ import (
 	"github.com/pitopt/pitopt/core/sym"
 )
 
-// rewriteAttention makes one operator of softmax(scale Q K' + mask) V. Numbers that Q and K
+// rewriteAttention makes one operator of softmax(scale Q K' + mask) V, which gives the softmax,
+// too, where that is read elsewhere. Numbers that Q and K
 // are multiplied by go into the scale, the order of K's dims is put right, and keys and
 // values that were copied for the heads of a group are taken from before they were.
-func rewriteAttention(m *match) *ir.Value {
+func rewriteAttention(m *match) []*ir.Value {
 	q, scale := m.unscaled(m.value("q"))
 	k, c := m.unscaled(m.value("k"))
 	scale *= c
@@ -64,16 +65,31 @@ func rewriteAttention(m *match) *ir.Value {
 	if !ok {
 		return nil
 	}
-	y := m.b.OpN(1, op, args, attrs)[0]
-	if axes := withoutHeads[out.Rank()]; axes != nil {
-		y = m.b.Op("onnx.Squeeze", []*ir.Value{y, m.b.Ints(axes...)})
+	y, weight := &ir.Value{}, (*ir.Value)(nil)
+	results := []*ir.Value{y}
+	if is := m.wanted[1]; is != nil {
+		if t, ok := is.Tensor(); !ok || t.DType != d {
+			return nil // the operator rounds it to the type of what comes of it
+		}
+		weight = &ir.Value{}
+		results = []*ir.Value{y, nil, nil, weight}
+		attrs = attrs.With("qk_matmul_output_mode", int64(3))
 	}
-	return y
+	m.b.Add(&ir.Stmt{Kind: ir.OpStmt, Op: m.b.M.Lookup(op), Args: args, Results: results, Attrs: attrs})
+	return []*ir.Value{m.unheaded(y, out), m.unheaded(weight, out)}
 }
 
 // withoutHeads are the dims of [batch, head, token, feature] that a tensor of another rank
 // lacks.
 var withoutHeads = map[int][]int64{2: {0, 1}, 3: {1}}
+
+// unheaded takes dims from a result that a type of what is to come of it lacks.
+func (m *match) unheaded(v *ir.Value, out ir.TensorType) *ir.Value {
+	if axes := withoutHeads[out.Rank()]; v != nil && axes != nil {
+		return m.b.Op("onnx.Squeeze", []*ir.Value{v, m.b.Ints(axes...)})
+	}
+	return v
+}
 
 // headed gives an operand the dims that it lacks.
 func (m *match) headed(v *ir.Value) *ir.Value {

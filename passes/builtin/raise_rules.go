@@ -40,7 +40,8 @@ var ruleFiles embed.FS
 
 // rewrites are what takes the place of patterns where it is more than operators in a row.
 var rewrites = map[string]func(m *match) []*ir.Value{
-	"attention":           one(rewriteAttention),
+	"attention":           rewriteAttention,
+	"batched-product":     one(rewriteBatchedProduct),
 	"boolean-put":         one(rewriteBooleanPut),
 	"grouped":             one(rewriteGrouped),
 	"layer-normalization": one(rewriteLayerNormalization),
