@@ -3,11 +3,13 @@ package x86
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
+	"runtime/trace"
 	"slices"
 	"strings"
 	"sync"
@@ -332,8 +334,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestStress runs code in eight goroutines while collections, profiles, tracebacks of all
-// goroutines and growing stacks go on.
+// TestStress runs code in eight goroutines while collections, a profile, a trace, tracebacks of
+// all goroutines and growing stacks go on.
 func TestStress(t *testing.T) {
 	runnable(t, V3)
 	d := 300 * time.Millisecond
@@ -358,6 +360,11 @@ func TestStress(t *testing.T) {
 		t.Log("no profile beside another one:", err)
 	} else {
 		defer pprof.StopCPUProfile()
+	}
+	if err := trace.Start(io.Discard); err != nil {
+		t.Log("no trace beside another one:", err)
+	} else {
+		defer trace.Stop()
 	}
 	stop := time.Now().Add(d)
 	var calls atomic.Int64

@@ -26,7 +26,7 @@ type TileArgs struct {
 	K          int64
 	A          unsafe.Pointer // packed, or Rows pointers
 	B          unsafe.Pointer
-	List       unsafe.Pointer // K numbers of 32 bits
+	List       unsafe.Pointer // K numbers of 32 bits, and TileAhead more, which may be anything
 	C          unsafe.Pointer // Rows pointers
 	COffset    int64          // bytes from each of them to the first column
 	Count      int64          // columns, 1 to Cols
@@ -39,6 +39,10 @@ const (
 	tileFetchA, tileFetchB = 448, 512
 	tileUnroll             = 4
 )
+
+// TileAhead is how many rows of B a list is ahead of the multiplication: the rows that will
+// be read can not be foreseen otherwise.
+const TileAhead = 16
 
 // chains is how many sums must run beside each other so that none waits for the one
 // before it: two units, four cycles.
@@ -206,6 +210,11 @@ func (t *tile) step(u int, sums []Reg) {
 		at := t.New(GP64)
 		t.Emit(MOVSXD, at, At(t.list, 4*u))
 		row = AtIndex(t.b, at, 1, 0)
+		ahead := t.New(GP64)
+		t.Emit(MOVSXD, ahead, At(t.list, 4*(u+TileAhead)))
+		for j := 0; j < 4*t.Cols; j += lineBytes {
+			t.Emit(PREFETCHT0, AtIndex(t.b, ahead, 1, j))
+		}
 	} else {
 		for j := 0; j < 4*t.Cols; j += lineBytes {
 			t.Emit(PREFETCHT0, row.Plus(j+tileFetchB))

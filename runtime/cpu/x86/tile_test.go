@@ -83,7 +83,7 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 	}
 	p.b = draw(guarded(t, k*tile.Cols))
 	p.args.B = unsafe.Pointer(unsafe.SliceData(p.b))
-	offsets := guarded(t, k)
+	offsets := guarded(t, k+TileAhead)
 	for i := range list {
 		offsets[i] = math.Float32frombits(uint32(list[i]) * uint32(4*tile.Cols))
 	}
@@ -179,6 +179,43 @@ func TestTileColumns(t *testing.T) {
 				fn.Call(unsafe.Pointer(&p.args))
 				if err := p.check(); err != nil {
 					t.Errorf("%s, %d columns, accumulate=%v: %v", f, count, accumulate, err)
+				}
+			}
+		}
+	}
+}
+
+// TestTileSpecials: NaN, infinities, denormals and zeros come out as a plain loop has them, and
+// those of columns that there are not reach no others.
+func TestTileSpecials(t *testing.T) {
+	inf := float32(math.Inf(1))
+	specials := []float32{float32(math.NaN()), inf, -inf, 1e-45, -1e-45, 0, float32(math.Copysign(0, -1)), 1, math.MaxFloat32}
+	r := rand.New(rand.NewPCG(15, 16))
+	for _, f := range tiers {
+		if f&^here() != 0 {
+			continue // TestTiles says so
+		}
+		tile := Tile{Rows: 6, Cols: map[bool]int{true: 32, false: 16}[f&V4 != 0]} // one sum for an element
+		fn, _ := compileTile(t, tile, f)
+		for range 200 {
+			const k = 2
+			p := newProblem(t, r, tile, k, 1+r.IntN(tile.Cols), false)
+			for _, s := range [][]float32{p.a, p.b} {
+				for i := range s {
+					s[i] = specials[r.IntN(len(specials))]
+				}
+			}
+			fn.Call(unsafe.Pointer(&p.args))
+			for i, row := range p.rows {
+				for j, got := range row[columnOffset:] {
+					// Exact in f64, but for what f32 can not say: that becomes infinite there too.
+					var want float32
+					for x := range k {
+						want = float32(math.FMA(float64(p.a[x*tile.Rows+i]), float64(p.b[x*tile.Cols+j]), float64(want)))
+					}
+					if got != want && !(got != got && want != want) || math.Signbit(float64(got)) != math.Signbit(float64(want)) && got == got {
+						t.Fatalf("%s: C[%d, %d] is %g, want %g", f, i, j, got, want)
+					}
 				}
 			}
 		}
@@ -336,4 +373,53 @@ func BenchmarkCompile(b *testing.B) {
 		n = len(p.Insts)
 	}
 	b.ReportMetric(float64(n), "instructions")
+}
+
+// BenchmarkTileList runs tiles over rows of B that a list draws from many: one in eight of
+// 3072 rows, of panels of several MB, another list in every call.
+func BenchmarkTileList(b *testing.B) {
+	const all, k = 3072, 384
+	r := rand.New(rand.NewPCG(13, 14))
+	for _, f := range tiers {
+		if f&^here() != 0 {
+			b.Logf("code for %s can not run here", f)
+			continue
+		}
+		sizes := [][2]int{{1, 128}, {1, 256}, {8, 32}}
+		if f&V4 == 0 {
+			sizes = [][2]int{{1, 64}, {6, 16}}
+		}
+		for _, size := range sizes {
+			tile := Tile{Rows: size[0], Cols: size[1], List: true}
+			b.Run(fmt.Sprintf("%s/%dx%d", strings.ReplaceAll(f.String(), " ", "+"), size[0], size[1]), func(b *testing.B) {
+				fn, _ := compileTile(b, tile, f)
+				panels := 768 / tile.Cols
+				a, bb, c := alignedFloats(k*tile.Rows), alignedFloats(panels*all*tile.Cols), alignedFloats(tile.Rows*tile.Cols)
+				lists := make([][]int32, 32)
+				for i := range lists {
+					for x := range all {
+						if r.IntN(all/k) == 0 && len(lists[i]) < k {
+							lists[i] = append(lists[i], int32(4*tile.Cols*x))
+						}
+					}
+					lists[i] = append(lists[i], make([]int32, k+TileAhead-len(lists[i]))...)
+				}
+				cs := pointers(c, tile.Rows, tile.Cols)
+				args := TileArgs{K: k, A: unsafe.Pointer(&a[0]), C: unsafe.Pointer(&cs[0]), Count: int64(tile.Cols)}
+				fastest, n := math.Inf(1), 0
+				for b.Loop() {
+					start := time.Now()
+					args.List = unsafe.Pointer(&lists[n%len(lists)][0])
+					n++
+					for p := range panels {
+						args.B = unsafe.Pointer(&bb[p*all*tile.Cols])
+						fn.Call(unsafe.Pointer(&args))
+					}
+					fastest = min(fastest, time.Since(start).Seconds())
+				}
+				b.ReportMetric(2*float64(panels*k*tile.Rows*tile.Cols)/fastest/1e9, "GFLOP/s")
+				b.ReportMetric(4*float64(panels*k*tile.Cols)/fastest/1e9, "GB/s")
+			})
+		}
+	}
 }
