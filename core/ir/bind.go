@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -233,6 +234,13 @@ func (e *Env) Check(ctx *sym.Context) error {
 		a, aerr := e.Eval(le[0])
 		b, berr := e.Eval(le[1])
 		if aerr == nil && berr == nil && a > b {
+			if _, fixed := le[1].Int(); fixed {
+				err := diag.New(diag.Run, "%s is %d, but it must be at most %d: %s", le[0], a, b, e.tellers(le[0], le[1]))
+				if b == math.MaxInt32 || b == math.MaxUint32 {
+					err = err.Hint("the model computes with it in 32 bits")
+				}
+				return err
+			}
 			return diag.New(diag.Run, "%s is %d and %s is %d, but the first must be at most the second: %s", le[0], a, le[1], b, e.tellers(le[0], le[1]))
 		}
 	}

@@ -116,11 +116,22 @@ func (d *Deducer) holds(s *Stmt, p *Program, bind []sym.Expr, args []int) {
 	}
 }
 
-// evaluate runs a program over symbolic integers.
+// evaluate runs a program over symbolic integers. A size that the statement makes an integer
+// of 32 bits is one from then on, where the statement always runs: the module says so, and a
+// run holds its sizes against that.
 func (d *Deducer) evaluate(s *Stmt, p *Program, bind []sym.Expr, in [][]sym.Expr) bool {
-	out, ok := p.EvalSym(d.M.Syms, bind, in)
+	e := &symEval{ctx: d.M.Syms, narrows: d.Learns && d.regions == 0}
+	out, ok := p.evalSym(e, bind, in)
+	for _, n := range e.small {
+		ok = ok && d.visible([]sym.Expr{n.e}) && d.M.Syms.LE(n.e, sym.Const(n.most)) != sym.False
+	}
 	if !ok {
 		return false
+	}
+	for _, n := range e.small {
+		if d.M.Syms.AssumeLE(n.e, sym.Const(n.most)) != nil {
+			return false
+		}
 	}
 	for _, r := range s.Results {
 		if r != nil {

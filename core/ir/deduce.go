@@ -25,6 +25,10 @@ type Deducer struct {
 	scope Scope               // symbols visible at this point
 	lists map[string]*Program // that write integers, by key
 
+	// Learns says that the module may come to say more of its symbols.
+	Learns  bool
+	regions int // around this point
+
 	iterations []*sym.Expr // of the loops around: how many there are at most, nil where that is not known
 }
 
@@ -42,7 +46,9 @@ func (d *Deducer) Bound(symbol string) bool { return d.scope.Has(symbol) }
 // Scope runs f for a region: what becomes visible inside is not visible after it.
 func (d *Deducer) Scope(f func()) {
 	mark := d.scope.Mark()
+	d.regions++
 	f()
+	d.regions--
 	d.scope.Reset(mark)
 }
 
@@ -220,6 +226,7 @@ type Builder struct {
 // NewBuilder builds the body of f, a function of m; its parameters must be there.
 func NewBuilder(m *Module, f *Func) *Builder {
 	b := &Builder{Deducer: NewDeducer(m), block: &f.Block, names: map[string]int{}}
+	b.Learns = true
 	b.Params(f.Params)
 	for _, p := range f.Params {
 		b.names[p.Name]++

@@ -1,6 +1,8 @@
 package ir
 
 import (
+	"math"
+
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
@@ -11,7 +13,11 @@ import (
 // need arithmetic other than on integers and truth values. bind has the values of the
 // program's symbols; nil leaves them as they are.
 func (p *Program) EvalSym(ctx *sym.Context, bind []sym.Expr, params [][]sym.Expr) (results [][]sym.Expr, ok bool) {
-	e := &symEval{ctx: ctx, bufs: map[*Buffer][]sym.Expr{}, bound: func(x sym.Expr) sym.Expr { return x }}
+	return p.evalSym(&symEval{ctx: ctx}, bind, params)
+}
+
+func (p *Program) evalSym(e *symEval, bind []sym.Expr, params [][]sym.Expr) (results [][]sym.Expr, ok bool) {
+	e.bufs, e.bound = map[*Buffer][]sym.Expr{}, func(x sym.Expr) sym.Expr { return x }
 	if bind != nil {
 		e.bound = func(x sym.Expr) sym.Expr { return p.bindDim(x, bind) }
 	}
@@ -35,6 +41,17 @@ type symEval struct {
 	at   map[*Axis]int64
 
 	bound func(sym.Expr) sym.Expr
+
+	// narrows: what only has to be small enough to fit its type counts as if it were, and is
+	// kept in small.
+	narrows bool
+	small   []narrowed
+}
+
+// narrowed is an integer and the largest value that it must not be above.
+type narrowed struct {
+	e    sym.Expr
+	most int64
 }
 
 func (e *symEval) stage(s *Stage) bool {
@@ -232,6 +249,19 @@ func (e *symEval) fits(v sym.Expr, d tensor.DType) bool {
 	return fitsDType(lo, hi, d)
 }
 
+// narrow takes a number that is not negative to fit a type of 32 bits. Sizes do: with those
+// of a larger tensor the model could not compute. Smaller types are used for their remainders,
+// too.
+func (e *symEval) narrow(v sym.Expr, d tensor.DType) bool {
+	lo, _ := e.ctx.Bounds(v)
+	most := map[tensor.DType]int64{tensor.I32: math.MaxInt32, tensor.U32: math.MaxUint32}[d]
+	if !e.narrows || lo < 0 || most == 0 {
+		return false
+	}
+	e.small = append(e.small, narrowed{v, most})
+	return true
+}
+
 func (e *symEval) unary(x *Scalar, a sym.Expr) (sym.Expr, bool) {
 	switch x.Op {
 	case OpCast:
@@ -241,7 +271,7 @@ func (e *symEval) unary(x *Scalar, a sym.Expr) (sym.Expr, bool) {
 			}
 			return not(truth(e.ctx.Equal(a, sym.Const(0))))
 		}
-		return a, e.fits(a, x.DType)
+		return a, e.fits(a, x.DType) || e.narrow(a, x.DType)
 	case OpNeg:
 		return a.Neg(), e.fits(a.Neg(), x.DType)
 	case OpAbs:
@@ -301,5 +331,5 @@ func (e *symEval) binary(x *Scalar, a, b sym.Expr) (sym.Expr, bool) {
 	default:
 		return none, false
 	}
-	return e.ctx.Simplify(r), e.fits(r, x.DType)
+	return e.ctx.Simplify(r), e.fits(r, x.DType) || e.narrow(r, x.DType)
 }

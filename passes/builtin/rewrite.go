@@ -26,6 +26,7 @@ type rewriter struct {
 func (r *rewriter) module(m *ir.Module) error {
 	for _, f := range m.Funcs {
 		r.Deducer = ir.NewDeducer(m)
+		r.Learns = f == m.Main()
 		r.subst = ir.Subst{Values: map[*ir.Value]*ir.Value{}}
 		names := make([]string, len(f.Results))
 		for i := range names {
