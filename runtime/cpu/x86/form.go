@@ -383,37 +383,45 @@ func (a *argSpec) memBytes(bcast bool) int {
 	return a.mem / 8
 }
 
-// takes tells whether an operand can stand where a says, and why not if a register or
-// mask would do that is not there.
-func (a *argSpec) takes(o Operand, sp space) bool {
-	most := 15
-	if sp == evex {
-		most = 31
+// exists tells whether there is such a register, and the encoding can name it.
+func (r Reg) exists(sp space) bool {
+	switch {
+	case r.Virtual():
+		return true
+	case r.Class() == Masks:
+		return r.Num() < 8
+	case r.Class() == Vector && sp == evex:
+		return r.Num() < 32
 	}
+	return r.Num() < 16
+}
+
+// masks tells whether a register can choose elements: k0 stands for no mask there.
+func (r Reg) masks() bool { return r.Kind() == Mask && r.exists(evex) && (r.Virtual() || r.Num() > 0) }
+
+// takes tells whether an operand can stand where a says.
+func (a *argSpec) takes(o Operand, sp space) bool {
 	switch o := o.(type) {
 	case Reg:
-		return o.Kind() == a.kind && a.kind != NoKind && a.mask != mustMask && (o.Virtual() || o.Num() <= most)
+		return o.Kind() == a.kind && a.kind != NoKind && a.mask != mustMask && o.exists(sp)
 	case Masked:
-		if o.Reg.Kind() != a.kind || o.Mask.Kind() != Mask || !o.Mask.Virtual() && (o.Mask.Num() == 0 || o.Mask.Num() > 7) {
+		if o.Reg.Kind() != a.kind || !o.Reg.exists(sp) || !o.Mask.masks() {
 			return false
 		}
 		return a.mask == zeroing || a.mask != noMask && !o.Zero
 	case Mem:
-		if o.sym == 0 && !o.valid(a.index, sp) {
+		if !o.valid(a.index, sp) {
 			return false
 		}
-		if o.sym != 0 && a.index != NoKind {
-			return false
-		}
-		if o.Mask != 0 {
-			if a.mask == noMask || a.mask == condition || o.Mask.Kind() != Mask || !o.Mask.Virtual() && (o.Mask.Num() == 0 || o.Mask.Num() > 7) {
+		if o.Mask != NoReg {
+			if a.mask == noMask || a.mask == condition || !o.Mask.masks() {
 				return false
 			}
 		} else if a.mask == mustMask && a.kind == NoKind {
 			return false
 		}
 		if o.Bcast {
-			return a.bcast != 0 && o.Mask == 0
+			return a.bcast != 0 && o.Mask == NoReg
 		}
 		return a.mem != 0
 	case Imm:
@@ -435,9 +443,13 @@ func (a *argSpec) takes(o Operand, sp space) bool {
 	return false
 }
 
-// valid tells whether the address can be encoded.
+// valid tells whether the address can be encoded, with an index of a kind of vector or,
+// for none, a plain one.
 func (m Mem) valid(index Kind, sp space) bool {
-	if m.Base != 0 && m.Base.Kind() != GP64 {
+	if m.sym != 0 {
+		return m.Base == NoReg && m.Index == NoReg && index == NoKind
+	}
+	if m.Base != NoReg && (m.Base.Kind() != GP64 || !m.Base.exists(sp)) {
 		return false
 	}
 	switch m.Scale {
@@ -445,11 +457,13 @@ func (m Mem) valid(index Kind, sp space) bool {
 	default:
 		return false
 	}
-	if m.Index == 0 {
+	switch {
+	case m.Index == NoReg:
 		return index == NoKind && m.Scale <= 1
-	}
-	if index != NoKind {
-		return m.Index.Kind() == index && (m.Index.Virtual() || sp == evex || m.Index.Num() < 16)
+	case !m.Index.exists(sp):
+		return false
+	case index != NoKind:
+		return m.Index.Kind() == index
 	}
 	return m.Index.Kind() == GP64 && m.Index != RSP
 }
