@@ -188,6 +188,25 @@ def experts(c):
     moe("swiglu", (7,), "swiglu", wide=2, bias=True, k=2, swiglu_fusion=1, activation_alpha=1.702, activation_beta=1.0, swiglu_limit=1.5)
     moe("swiglu_behind", (7,), "swiglu", wide=2, k=1, swiglu_fusion=2)
 
+    def qmoe(name, bits, block=0, zeros=False, kind="relu", gated=False, **attrs):
+        e, h, inner = 3, 32, 64
+        packed = lambda a, b: u8(e, a, b * bits // 8)
+        scale = lambda a, b: np.abs(f(*((e, a, b // block) if block else (e, a)))) / 50
+        points = lambda a, b: u8(*((e, a, max(1, (b // block) * bits // 8)) if block else (e, a * bits // 8))) if zeros else None
+        layer = lambda a, b: [packed(a, b), scale(a, b), f(e, a)]
+        x = [f(6, h), f(6, e)] + layer(inner, h) + layer(h, inner) + (layer(inner, h) if gated else [None] * 3)
+        x += [points(inner, h), points(h, inner), points(inner, h) if gated else None]
+        c(f"qmoe_{name}", "QMoE", x, activation_type=kind, expert_weight_bits=bits, **({"block_size": block} if block else {}), **attrs)
+
+    qmoe("4bits", 4)
+    qmoe("8bits_top2", 8, kind="silu", k=2, normalize_routing_weights=1)
+    qmoe("4bits_blocks", 4, block=16, k=2)
+    qmoe("8bits_blocks", 8, block=32)
+    qmoe("4bits_zeros", 4, block=16, zeros=True)
+    qmoe("8bits_zeros", 8, block=16, zeros=True)
+    qmoe("4bits_row_zeros", 4, zeros=True)
+    qmoe("8bits_row_zeros", 8, zeros=True)
+
 
 def main():
     out = pathlib.Path(sys.argv[1])

@@ -3,7 +3,6 @@ package op_test
 import (
 	"testing"
 
-	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 )
@@ -192,39 +191,42 @@ func TestMoE(t *testing.T) {
 	w1, w2 := shaped(f32(2, -3), 2, 1, 1), shaped(f32(1, 1), 2, 1, 1)
 	b1, b2 := shaped(f32(0, 0.5), 2, 1), shaped(f32(0, 100), 2, 1)
 	p := float32(0.9998766) // softmax of 9 against 0
-	known(t, name, attrs("activation_type", "identity"), list(x, router, w1, b1, w2, b2), shaped(f32(2*p, 94.5*p, 3), 3, 1))
-	known(t, name, nil, list(x, router, w1, nil, w2), shaped(f32(2*p, 0, 3), 3, 1))
+	check(t, name, attrs("activation_type", "identity"), list(x, router, w1, b1, w2, b2), shaped(f32(2*p, 94.5*p, 3), 3, 1))
+	check(t, name, nil, list(x, router, w1, nil, w2), shaped(f32(2*p, 0, 3), 3, 1))
 	both := attrs("activation_type", "identity", "k", 2)
-	known(t, name, both, list(x, router, w1, b1, w2, b2), shaped(f32(2*p+97.5*(1-p), 94.5*p+4*(1-p), 3+45.75), 3, 1))
+	check(t, name, both, list(x, router, w1, b1, w2, b2), shaped(f32(2*p+97.5*(1-p), 94.5*p+4*(1-p), 3+45.75), 3, 1))
 	half := shaped(f32(0, 0), 1, 2)
-	known(t, name, attrs("activation_type", "identity", "normalize_routing_weights", 1), list(shaped(x, 1, 3, 1), router, w1, b1, w2, b2), shaped(f32(2, 94.5, 6), 1, 3, 1))
-	known(t, name, both, list(shaped(f32(2), 1, 1), half, w1, nil, w2, nil, w1), shaped(f32((4*4+6*6)/2), 1, 1)) // gated by itself
+	check(t, name, attrs("activation_type", "identity", "normalize_routing_weights", 1), list(shaped(x, 1, 3, 1), router, w1, b1, w2, b2), shaped(f32(2, 94.5, 6), 1, 3, 1))
+	check(t, name, both, list(shaped(f32(2), 1, 1), half, w1, nil, w2, nil, w1), shaped(f32((4*4+6*6)/2), 1, 1)) // gated by itself
 	// Gate and linear part side by side, and behind each other.
 	wide, one := shaped(f32(1, 3), 1, 2, 1), shaped(f32(1), 1, 1, 1)
 	silu := float32(0.7310586)
 	swiglu := attrs("activation_type", "swiglu", "swiglu_fusion", 1, "activation_beta", 1.0)
-	known(t, name, swiglu, list(shaped(f32(1), 1, 1), shaped(f32(1), 1, 1), wide, nil, one), shaped(f32(4*silu), 1, 1))
-	known(t, name, swiglu.With("swiglu_fusion", int64(2)).With("swiglu_limit", 2.0), list(shaped(f32(1), 1, 1), shaped(f32(1), 1, 1), wide, nil, one), shaped(f32(3*silu), 1, 1))
+	check(t, name, swiglu, list(shaped(f32(1), 1, 1), shaped(f32(1), 1, 1), wide, nil, one), shaped(f32(4*silu), 1, 1))
+	check(t, name, swiglu.With("swiglu_fusion", int64(2)).With("swiglu_limit", 2.0), list(shaped(f32(1), 1, 1), shaped(f32(1), 1, 1), wide, nil, one), shaped(f32(3*silu), 1, 1))
 	refuse(t, name, attrs("activation_type", "tanh"), list(x, router, w1, nil, w2), `activation_type "tanh"`)
-	refuse(t, name, attrs("k", 3), list(x, router, w1, nil, w2), "k 3")
+	refuse(t, name, attrs("k", 3), list(x, router, w1, nil, w2), "k is 3")
 	refuse(t, name, attrs("activation_type", "swiglu"), list(x, router, w1, nil, w2), "swiglu_fusion 0")
 }
 
-// known is check of an operator that is only there where the shapes of its weights are
-// numbers: all others are of a model that has none.
-func known(t *testing.T, name string, attrs ir.Attrs, args []tensor.Value, want tensor.Value) {
-	t.Helper()
-	for _, k := range []knowledge{exact, constants} {
-		m, inputs, err := operator(k, name, attrs, 1, args)
-		if err != nil {
-			t.Fatalf("%s, %s: %v", name, k, err)
-		}
-		got, err := interp.Run(t.Context(), m, inputs, interp.Options{})
-		if err != nil {
-			t.Fatalf("%s, %s: %v", name, k, err)
-		}
-		if err := tensor.Compare(got[0], want, tensor.DefaultTolerance(tensor.F32)); err != nil {
-			t.Errorf("%s, %s: %v", name, k, err)
-		}
-	}
+func TestQMoE(t *testing.T) {
+	const name = ms + "QMoE"
+	bytesOf := func(v ...uint8) *tensor.Tensor { return tensor.Of(v, int64(len(v))) }
+	// Two experts of two features: weights of 4 bits around 8, so that the first one doubles
+	// both, and the second one exchanges them.
+	x, router := shaped(f32(1, 2, 3, 4), 2, 2), shaped(f32(9, 0, 0, 9), 2, 2)
+	w1, s1 := shaped(bytesOf(0x8a, 0xa8, 0x98, 0x89), 2, 2, 1), shaped(f32(1, 1, 1, 1), 2, 2)
+	w2, s2 := shaped(bytesOf(0x89, 0x98, 0x89, 0x98), 2, 2, 1), shaped(f32(1, 0.5, 1, 1), 2, 2)
+	check(t, name, nil, list(x, router, w1, s1, nil, w2, s2), shaped(f32(2, 2, 4, 3), 2, 2))
+	bias := shaped(f32(0, 1, 0, 0), 2, 2)
+	check(t, name, nil, list(x, router, w1, s1, bias, w2, s2), shaped(f32(2, 2.5, 4, 3), 2, 2))
+	// The same in blocks of one input, with zero points beside the middle: a byte for a row.
+	blocks := shaped(f32(1, 1, 1, 1, 1, 1, 1, 1), 2, 2, 2)
+	zeros := shaped(bytesOf(0x98, 0x88, 0x88, 0x88), 2, 2, 1)
+	check(t, name, attrs("block_size", 1), list(x, router, w1, blocks, nil, w2, s2, nil, nil, nil, nil, zeros), shaped(f32(0, 2, 4, 3), 2, 2))
+	eight := shaped(bytesOf(130, 128, 128, 130, 128, 129, 129, 128), 2, 2, 2)
+	check(t, name, attrs("expert_weight_bits", 8), list(x, router, eight, s1, nil, eight, s2), shaped(f32(4, 4, 3, 4), 2, 2))
+	refuse(t, name, attrs("expert_weight_bits", 3), list(x, router, w1, s1, nil, w2, s2), "expert_weight_bits 3")
+	refuse(t, name, nil, list(x, router, w1, blocks, nil, w2, s2), "no block_size")
+	refuse(t, name, nil, list(x, router, w1, nil, nil, w2, s2), "scales")
 }

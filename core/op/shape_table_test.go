@@ -413,6 +413,10 @@ var shapeRules = []shapeRule{
 		d := dim(r)
 		return []string{f32Of(d, 2), f32Of(d, 2), f32Of(2, 3, 2), "", f32Of(2, 2, 3)}
 	}),
+	sameRule("com.microsoft.QMoE", func(r *rand.Rand) []string {
+		d := dim(r)
+		return []string{f32Of(d, 4), f32Of(d, 2), of("u8", 2, 4, 2), f32Of(2, 4), "", of("u8", 2, 4, 2), f32Of(2, 4)}
+	}),
 
 	// What makes tensors of sizes that operands hold.
 	{"Range", func(r *rand.Rand) ([]string, ir.Attrs) {
