@@ -17,6 +17,28 @@ type Tile struct {
 	// List finds row k of B at so many bytes behind B. Otherwise B is packed: K times
 	// Cols numbers.
 	List bool
+
+	// Weights is what B's numbers are; they are widened when they are read.
+	Weights Weights
+}
+
+// Weights is a floating-point type of B in a [Tile].
+type Weights uint8
+
+const (
+	WeightsF32 Weights = iota
+	WeightsF16
+	WeightsBF16
+)
+
+var weightNames = [...]string{WeightsF32: "", WeightsF16: "_f16", WeightsBF16: "_bf16"}
+
+// bytes is the size of a number.
+func (w Weights) bytes() int {
+	if w == WeightsF32 {
+		return 4
+	}
+	return 2
 }
 
 // TileArgs is the argument block of a [Tile]'s code. C is written in the first Count
@@ -68,8 +90,10 @@ func (t Tile) Check(f Features) error {
 	}
 	nv := t.Cols / lanes
 	need := t.Rows*nv + nv + 1
-	if t.Rows == 1 {
+	if t.Rows == 1 && t.Weights == WeightsF32 {
 		need = nv + 1 // B is read by the multiplication itself
+	} else if t.Rows == 1 {
+		need = nv + 2
 	}
 	if need > n {
 		return fmt.Errorf("x86: a tile of %d rows and %d columns needs %d registers, and there are %d", t.Rows, t.Cols, need, n)
@@ -101,6 +125,7 @@ func (t Tile) Program(f Features) (*Prog, error) {
 	if t.List {
 		name += "_list"
 	}
+	name += weightNames[t.Weights]
 	k := &tile{Tile: t, Prog: NewProg(name)}
 	k.kind, _ = vectors(f)
 	k.bytes = k.kind.Bits() / 8
@@ -205,30 +230,29 @@ func (t *tile) element(i, u int) Mem {
 
 // step is one k, u steps behind where the pointers are.
 func (t *tile) step(u int, sums []Reg) {
-	row := At(t.b, 4*t.Cols*u)
+	width := t.Weights.bytes() * t.Cols
+	row := At(t.b, width*u)
 	if t.List {
 		at := t.New(GP64)
 		t.Emit(MOVSXD, at, At(t.list, 4*u))
 		row = AtIndex(t.b, at, 1, 0)
 		ahead := t.New(GP64)
 		t.Emit(MOVSXD, ahead, At(t.list, 4*(u+TileAhead)))
-		for j := 0; j < 4*t.Cols; j += lineBytes {
+		for j := 0; j < width; j += lineBytes {
 			t.Emit(PREFETCHT0, AtIndex(t.b, ahead, 1, j))
 		}
 	} else {
-		for j := 0; j < 4*t.Cols; j += lineBytes {
+		for j := -(u * width) & (lineBytes - 1); j < width; j += lineBytes { // each line once
 			t.Emit(PREFETCHT0, row.Plus(j+tileFetchB))
 		}
 	}
 	if !t.Direct && u*lineBytes < tileUnroll*4*t.Rows {
 		t.Emit(PREFETCHT0, At(t.a, u*lineBytes+tileFetchA))
 	}
+	part := func(j int) Mem { return row.Plus(j * width / t.nv) }
 	var b []Reg
-	if t.Rows > 1 {
-		for j := range t.nv {
-			b = append(b, t.New(t.kind))
-			t.Emit(VMOVUPS, b[j], row.Plus(j*t.bytes))
-		}
+	for j := 0; j < t.nv && t.Rows > 1; j++ {
+		b = append(b, t.weights(part(j)))
 	}
 	for i := range t.Rows {
 		if t.kind == ZMM && t.Rows > 1 && i%2 == 1 {
@@ -242,13 +266,31 @@ func (t *tile) step(u int, sums []Reg) {
 		a := t.New(t.kind)
 		t.Emit(VBROADCASTSS, a, t.element(i, u))
 		for j := range t.nv {
-			if t.Rows == 1 {
-				t.Emit(VFMADD231PS, sums[j], a, row.Plus(j*t.bytes))
-			} else {
+			switch {
+			case t.Rows > 1:
 				t.Emit(VFMADD231PS, sums[i*t.nv+j], a, b[j])
+			case t.Weights == WeightsF32:
+				t.Emit(VFMADD231PS, sums[j], a, part(j))
+			default:
+				t.Emit(VFMADD231PS, sums[j], a, t.weights(part(j)))
 			}
 		}
 	}
+}
+
+// weights is a vector of B.
+func (t *tile) weights(m Mem) Reg {
+	r := t.New(t.kind)
+	switch t.Weights {
+	case WeightsF32:
+		t.Emit(VMOVUPS, r, m)
+	case WeightsF16:
+		t.Emit(VCVTPH2PS, r, m)
+	case WeightsBF16: // the high half of an f32
+		t.Emit(VPMOVZXWD, r, m)
+		t.Emit(VPSLLD, r, r, Imm(16))
+	}
+	return r
 }
 
 // advance moves pointers by n steps.
@@ -261,7 +303,7 @@ func (t *tile) advance(n int) {
 	if t.List {
 		t.Emit(ADD, t.list, Imm(4*n))
 	} else {
-		t.Emit(ADD, t.b, Imm(4*n*t.Cols))
+		t.Emit(ADD, t.b, Imm(n*t.Cols*t.Weights.bytes()))
 	}
 }
 

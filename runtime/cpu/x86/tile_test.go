@@ -83,9 +83,23 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 	}
 	p.b = draw(guarded(t, k*tile.Cols))
 	p.args.B = unsafe.Pointer(unsafe.SliceData(p.b))
+	if tile.Weights != WeightsF32 {
+		words := guarded(t, k*tile.Cols/2) // two in each
+		p.args.B = unsafe.Pointer(unsafe.SliceData(words))
+		for i, h := range unsafe.Slice((*uint16)(p.args.B), k*tile.Cols) {
+			// The high half of an f32 is a bfloat16. As an f16, these bits are some number or other.
+			h = uint16(math.Float32bits(p.b[i]) >> 16)
+			p.b[i] = math.Float32frombits(uint32(h) << 16)
+			if tile.Weights == WeightsF16 {
+				h = h&^0x7C00 | uint16(10+r.IntN(10))<<10
+				p.b[i] = half(h)
+			}
+			unsafe.Slice((*uint16)(p.args.B), k*tile.Cols)[i] = h
+		}
+	}
 	offsets := guarded(t, k+TileAhead)
 	for i := range list {
-		offsets[i] = math.Float32frombits(uint32(list[i]) * uint32(4*tile.Cols))
+		offsets[i] = math.Float32frombits(uint32(list[i]) * uint32(tile.Weights.bytes()*tile.Cols))
 	}
 	p.args.List = unsafe.Pointer(unsafe.SliceData(offsets))
 	for i := range tile.Rows {
@@ -113,6 +127,15 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 	return p
 }
 
+// half is the value of a normal f16.
+func half(h uint16) float32 {
+	x := math.Ldexp(float64(h&0x3FF|0x400), int(h>>10&31)-25)
+	if h>>15 != 0 {
+		x = -x
+	}
+	return float32(x)
+}
+
 // check compares C with a sum in f64.
 func (p *problem) check() error {
 	for i, row := range p.rows {
@@ -138,27 +161,35 @@ func TestTiles(t *testing.T) {
 			continue
 		}
 		for _, size := range tileSizes(f) {
-			for form := range 4 {
-				tile := Tile{Rows: size[0], Cols: size[1], Direct: form&1 != 0, List: form&2 != 0}
-				fn, code := compileTile(t, tile, f)
-				if code.Scratch > 0 && !(tile.Direct && tile.Rows >= 8) {
-					t.Errorf("%s for %s spills %d bytes", code.Name, f, code.Scratch)
+			for form := range 12 {
+				tile := Tile{Rows: size[0], Cols: size[1], Direct: form&1 != 0, List: form&2 != 0, Weights: Weights(form / 4)}
+				if testing.Short() && form > 0 && form%5 != 0 {
+					continue
 				}
-				for _, k := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 64, 130} {
-					if testing.Short() && k > 9 {
-						continue
-					}
-					count := tile.Cols
-					if k%2 == 1 {
-						count = 1 + r.IntN(tile.Cols)
-					}
-					p := newProblem(t, r, tile, k, count, r.IntN(2) == 0)
-					fn.Call(unsafe.Pointer(&p.args))
-					if err := p.check(); err != nil {
-						t.Errorf("%s for %s, k=%d, %d columns, accumulate=%d: %v", code.Name, f, k, count, p.args.Accumulate, err)
-					}
-				}
+				// A test of its own each, which gives back guarded memory when it ends.
+				t.Run(fmt.Sprintf("%s/%+v", f, tile), func(t *testing.T) { checkTile(t, r, tile, f) })
 			}
+		}
+	}
+}
+
+func checkTile(t *testing.T, r *rand.Rand, tile Tile, f Features) {
+	fn, code := compileTile(t, tile, f)
+	if code.Scratch > 0 && !(tile.Direct && tile.Rows >= 8) {
+		t.Errorf("%s spills %d bytes", code.Name, code.Scratch)
+	}
+	for _, k := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 64, 130} {
+		if testing.Short() && k > 9 {
+			continue
+		}
+		count := tile.Cols
+		if k%2 == 1 {
+			count = 1 + r.IntN(tile.Cols)
+		}
+		p := newProblem(t, r, tile, k, count, r.IntN(2) == 0)
+		fn.Call(unsafe.Pointer(&p.args))
+		if err := p.check(); err != nil {
+			t.Errorf("%s, k=%d, %d columns, accumulate=%d: %v", code.Name, k, count, p.args.Accumulate, err)
 		}
 	}
 }
@@ -419,6 +450,40 @@ func BenchmarkTileList(b *testing.B) {
 				}
 				b.ReportMetric(2*float64(panels*k*tile.Rows*tile.Cols)/fastest/1e9, "GFLOP/s")
 				b.ReportMetric(4*float64(panels*k*tile.Cols)/fastest/1e9, "GB/s")
+			})
+		}
+	}
+}
+
+// BenchmarkWeights is one row times 768 x 3072 weights of each type, which do not fit L2: what
+// counts is how many bytes are read.
+func BenchmarkWeights(b *testing.B) {
+	const k, n = 768, 3072
+	for _, f := range tiers {
+		if f&^here() != 0 {
+			b.Logf("code for %s can not run here", f)
+			continue
+		}
+		kind, _ := vectors(f)
+		for w := range Weights(len(weightNames)) {
+			tile := Tile{Rows: 1, Cols: kind.Bits() / 4, Weights: w}
+			fn, code := compileTile(b, tile, f)
+			b.Run(fmt.Sprintf("%s/%s", strings.ReplaceAll(f.String(), " ", "+"), code.Name), func(b *testing.B) {
+				a, bb, c := alignedFloats(k), alignedFloats(k*n*w.bytes()/4), alignedFloats(n)
+				cs := pointers(c, 1, n)
+				args := TileArgs{K: k, A: unsafe.Pointer(&a[0]), C: unsafe.Pointer(&cs[0]), Count: int64(tile.Cols)}
+				fastest := math.Inf(1)
+				for b.Loop() {
+					start := time.Now()
+					for j := 0; j < n; j += tile.Cols {
+						args.B = unsafe.Pointer(&bb[k*j*w.bytes()/4])
+						args.COffset = int64(4 * j)
+						fn.Call(unsafe.Pointer(&args))
+					}
+					fastest = min(fastest, time.Since(start).Seconds())
+				}
+				b.ReportMetric(1e6*fastest, "µs")
+				b.ReportMetric(float64(k*n*w.bytes())/fastest/1e9, "GB/s")
 			})
 		}
 	}
