@@ -171,7 +171,7 @@ func (x *expertMerger) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error
 	if s.Kind != ir.OpStmt {
 		return nil, false, nil
 	}
-	mark := b.Mark()
+	mark, consts := b.Mark(), len(x.M.Consts)
 	var v *ir.Value
 	switch s.Op {
 	case op.Loop:
@@ -183,6 +183,7 @@ func (x *expertMerger) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error
 	}
 	if v == nil || b.Err() != nil || !x.Proves(v.Type, s.Results[0].Type) {
 		b.Reset(mark)
+		x.M.Consts = x.M.Consts[:consts] // weights that were put together for nothing
 		return nil, false, nil
 	}
 	x.changed = true
