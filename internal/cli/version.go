@@ -7,9 +7,10 @@ import (
 	"sort"
 	"strings"
 
-	"golang.org/x/sys/cpu"
+	features "golang.org/x/sys/cpu"
 
 	"github.com/pitopt/pitopt"
+	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
 // version tells what this binary is, and what it finds on the machine.
@@ -26,15 +27,22 @@ func (a *app) version(args []string) error {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		v = info.Main.Version
 	}
+	device := cpu.New(1)
+	defer device.Close()
+	code, err := device.Code()
+	if err != nil {
+		return err
+	}
 	targets := pitopt.Targets()
 	sort.Strings(targets)
 	if a.common.json {
 		a.emit(map[string]any{"kind": "version", "version": v, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
-			"targets": targets, "cpu": cpuName(), "cpu_level": cpuLevel()})
+			"targets": targets, "cpu": cpuName(), "cpu_level": cpuLevel(), "cpu_code": code})
 		return nil
 	}
 	fmt.Fprintf(a.out, "pitopt %s, %s %s/%s, targets: %s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH, strings.Join(targets, ", "))
 	fmt.Fprintf(a.out, "CPU: %s, %s\n", cpuName(), cpuLevel())
+	fmt.Fprintf(a.out, "target cpu: %s\n", code)
 	return nil
 }
 
@@ -44,7 +52,7 @@ func cpuLevel() string {
 	if runtime.GOARCH != "amd64" {
 		return runtime.GOARCH
 	}
-	x := cpu.X86
+	x := features.X86
 	v2 := x.HasSSE3 && x.HasSSSE3 && x.HasSSE41 && x.HasSSE42 && x.HasPOPCNT && x.HasCX16
 	v3 := v2 && x.HasAVX && x.HasAVX2 && x.HasBMI1 && x.HasBMI2 && x.HasFMA && x.HasOSXSAVE
 	switch {

@@ -1,5 +1,6 @@
-// Package cpu is the CPU device in portable Go. The sums of products of a program that is
-// given to its kernel run as blocked matrix products; every other stage runs on the closures of the reference
+// Package cpu is the CPU device. The sums of products of a program that is
+// given to its kernel run as blocked matrix products, those in f32 on machine code where the processor
+// is one that [x86] makes code for; every other stage runs on the closures of the reference
 // interpreter, cut into parts for the threads. Bits do not depend on the number of
 // threads: parts are cut by points of the result, and each point is summed up in an
 // order that depends on sizes alone.
@@ -9,12 +10,14 @@ import (
 	"context"
 	"runtime"
 
+	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/reuse"
 	"github.com/pitopt/pitopt/core/target"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 // Device is the CPU.
@@ -23,19 +26,33 @@ type Device struct {
 	alone   int64 // points up to which a stage is not worth a second thread
 	codes   codes
 	team    *team
+	machine *machine
+	err     error // what PITOPT_CPU says is not known
 	runs    reuse.List[run]
 	f32     reuse.List[multiplication[float32]]
 	f64     reuse.List[multiplication[float64]]
 	i32     reuse.List[multiplication[int32]]
 }
 
-// New makes a device with a number of threads; 0 takes all processors.
+// New makes a device with a number of threads; 0 takes all processors. It uses machine code where
+// x86.Usable allows it; programs do not load where PITOPT_CPU is not understood.
 func New(threads int) *Device {
+	f, err := x86.Usable()
+	d := newDevice(threads, f)
+	if err != nil {
+		d.err = diag.New(diag.Usage, "%v", err)
+	}
+	return d
+}
+
+// newDevice makes a device with machine code for some features.
+func newDevice(threads int, f x86.Features) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	d := &Device{threads: threads, alone: 1 << 14, team: newTeam(threads)}
+	d := &Device{threads: threads, alone: 1 << 14, team: newTeam(threads), machine: newMachine(f)}
 	runtime.AddCleanup(d, (*team).close, d.team) // where nobody closes it
+	runtime.AddCleanup(d, (*machine).close, d.machine)
 	return d
 }
 
@@ -47,6 +64,7 @@ func (d *Device) Target() *target.Target {
 // Close ends its threads and gives up memory. What runs later runs on its caller alone.
 func (d *Device) Close() error {
 	d.team.close()
+	d.machine.close()
 	d.codes.clear()
 	d.runs.Clear()
 	d.f32.Clear()
@@ -57,6 +75,9 @@ func (d *Device) Close() error {
 
 // Workspace tells what products pack their factors into.
 func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64) ([]int64, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
 	c, err := d.codes.get(d, kernel, p, bind)
 	if err != nil {
 		return nil, err

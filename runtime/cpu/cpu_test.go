@@ -33,16 +33,26 @@ func load(t testing.TB, m *ir.Module, d *Device) *runtime.Executable {
 
 // The suite as users run it.
 func TestSuite(t *testing.T) {
-	runtimetest.Run(t, func(t testing.TB, m *ir.Module) runtimetest.Runner { return load(t, m, New(2)).Run })
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			runtimetest.Run(t, func(t testing.TB, m *ir.Module) runtimetest.Runner { return load(t, m, tier.device(2)).Run })
+		})
+	}
 }
 
 // The suite with every stage cut into parts: one, two and three threads give the same
 // bits.
 func TestSuiteInParts(t *testing.T) {
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) { suiteInParts(t, tier) })
+	}
+}
+
+func suiteInParts(t *testing.T, tier tier) {
 	runtimetest.Run(t, func(t testing.TB, m *ir.Module) runtimetest.Runner {
 		var list []*runtime.Executable
 		for threads := 1; threads <= 3; threads++ {
-			list = append(list, load(t, m, inParts(threads)))
+			list = append(list, load(t, m, tier.inParts(threads)))
 		}
 		return func(ctx context.Context, inputs []tensor.Value) ([]tensor.Value, error) {
 			first, err := list[0].Run(ctx, inputs)

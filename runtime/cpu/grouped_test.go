@@ -44,9 +44,17 @@ func groupedProgram(rows, depth, cols, groups int64, swapped, gathered, factorsS
 // Rows that look up what they are multiplied by: of a few groups or as many as there are
 // rows, in order or not, in rows that are looked up themselves.
 func TestGroupedProducts(t *testing.T) {
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) { groupedProducts(t, tier) })
+	}
+}
+
+func groupedProducts(t *testing.T, tier tier) {
+	devices := []*Device{tier.device(1), tier.device(2)}
+	cut := devices[0].blocks(tensor.F32)
 	r := rand.New(rand.NewPCG(3, 4))
 	for round := range 200 {
-		rows, depth, cols := []int64{1, 2, 5, 17, 70, 130}[r.IntN(6)], []int64{1, 3, 40, kc + 9}[r.IntN(4)], []int64{4, 9, few + 3}[r.IntN(3)]
+		rows, depth, cols := []int64{1, 2, 5, 17, 70, 130}[r.IntN(6)], []int64{1, 3, 40, cut.depth + 9}[r.IntN(4)], []int64{4, 9, cut.few + 3}[r.IntN(3)]
 		groups := []int64{1, 2, 3, 8}[r.IntN(4)]
 		p := groupedProgram(rows, depth, cols, groups, r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0)
 		w, _ := p.Params[1].Type().Static()
@@ -81,13 +89,12 @@ func TestGroupedProducts(t *testing.T) {
 		if wrong == (wantErr == "") {
 			t.Fatalf("%s: the interpreter says %q", what, wantErr)
 		}
-		for threads := 1; threads <= 2; threads++ {
-			d := New(threads)
+		for _, d := range devices {
 			got, err := run(func(y *tensor.Tensor) error {
 				return d.Run(context.Background(), kernelProduct, p, nil, args, []*tensor.Tensor{y}, &heap{})
 			})
 			if err != wantErr || !slices.Equal(got, want) {
-				t.Fatalf("%s, on %d threads: %v, %s\nwant %v, %s", what, threads, got, err, want, wantErr)
+				t.Fatalf("%s, on %d threads: %v, %s\nwant %v, %s", what, d.threads, got, err, want, wantErr)
 			}
 			c, _ := d.codes.get(d, kernelProduct, p, nil)
 			if g := c.products[0]; g == nil && rows*depth*cols >= 512 || g != nil && g.table == nil && rows > 1 {

@@ -15,23 +15,11 @@ import (
 	rt "github.com/pitopt/pitopt/runtime"
 )
 
-// Blocking, after Goto and van de Geijn, "Anatomy of High-Performance Matrix
-// Multiplication" (ACM TOMS 2008): a panel of B of kc x nc stays in the second-level
-// cache while mc rows of A, in panels of mr, go by.
-const (
-	mr  = 4
-	nr  = 4
-	kc  = 256
-	nc  = 512
-	few = 64 // in the place of nc for few rows
-	mc  = 64
-)
-
 // bytes is what a product takes from its workspace.
 func (p *product) bytes(d *Device) int64 {
-	elem := int64(p.out.DType.Bits() / 8)
-	a, b := p.packs()
-	_, _, _, workers := p.tiling(d)
+	elem, cut := int64(p.out.DType.Bits()/8), d.blocks(p.out.DType)
+	a, b := p.packs(cut)
+	workers := p.tiling(d, cut).workers
 	n := workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
 	if p.a.pad != nil {
 		n += analysis.Aligned(times(append([]int64{elem}, p.a.pad.size...)...))
@@ -145,27 +133,35 @@ func stepC(l *loop) int64 { return l.out }
 // that threads claim one by one.
 type multiplication[T element] struct {
 	workspace
-	p                  *product
-	rows, cols         int64
-	tileRows, tileCols int64
-	tiles              int64
-	segments           []segment
-	next               atomic.Int64
-	workers            []*worker[T] // those in use first
+	p          *product
+	cut        *blocks
+	rows, cols int64
+	tiling     tiling
+	segments   []segment
+	next       atomic.Int64
+	workers    []*worker[T] // those in use first
 }
 
 // multiply computes all batches of stage i of a program.
 func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *interp.Execution, i int, p *product, room workspace) (err error) {
 	x := idle.Get()
 	x.p, x.mem, x.left = p, room.mem, room.left
+	if x.cut = d.blocks(p.out.DType); x.cut.code != nil {
+		if x.cut.code.enter() {
+			defer x.cut.code.leave()
+		} else {
+			x.cut = &portable
+		}
+	}
 	n := int64(0)
 	defer func() {
 		for _, w := range x.workers[:n] {
 			w.a.close()
 			w.b.close()
+			w.lists.forget()
 			*w = worker[T]{lists: w.lists, a: w.a, b: w.b}
 		}
-		x.p = nil
+		x.p, x.cut = nil, nil
 		x.free()
 		idle.Put(x)
 	}()
@@ -185,26 +181,26 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		dataB = tensor.Data[T](run.Tensor(p.b.buf))
 	}
 	x.rows, x.cols = total(p.m), total(p.n)
-	var workers int64
-	x.tileRows, x.tileCols, x.tiles, workers = p.tiling(d)
+	x.tiling = p.tiling(d, x.cut)
 	x.segments = p.segments(x.segments[:0], run)
 	if p.table != nil {
-		x.tiles = 0
+		x.tiling.tiles = 0
 		for i := range x.segments {
 			s := &x.segments[i]
-			s.tile = x.tiles
-			x.tiles += ceilDiv(x.cols, x.tileCols) * ceilDiv(s.to-s.from, x.tileRows)
+			s.tile = x.tiling.tiles
+			x.tiling.tiles += ceilDiv(x.cols, x.tiling.cols) * ceilDiv(x.cut.panelsOf(s.to-s.from).n, x.tiling.panels)
 		}
 	}
 	x.next.Store(0)
-	sizeA, sizeB := p.packs()
-	for n < workers {
+	sizeA, sizeB := p.packs(x.cut)
+	for n < x.tiling.workers {
 		if int(n) == len(x.workers) {
 			x.workers = append(x.workers, &worker[T]{lists: new(lists), a: new(source[T]), b: new(source[T])})
 		}
 		w := x.workers[n]
 		n++
-		w.ctx, w.p, w.c = run.Context(), p, tensor.Data[T](out)
+		w.lists.fit(x.cut)
+		w.ctx, w.p, w.cut, w.c = run.Context(), p, x.cut, tensor.Data[T](out)
 		if err = w.a.open(run, &p.a, dataA); err != nil {
 			return err
 		}
@@ -218,14 +214,14 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 			return err
 		}
 	}
-	return d.team.parallel(int(workers), x)
+	return d.team.parallel(int(x.tiling.workers), x)
 }
 
 // part works on tiles as long as there are any.
 func (x *multiplication[T]) part(i int) error {
 	for {
 		t := x.next.Add(1) - 1
-		if t >= x.tiles {
+		if t >= x.tiling.tiles {
 			return nil
 		}
 		s := &x.segments[0]
@@ -234,70 +230,22 @@ func (x *multiplication[T]) part(i int) error {
 			s = &x.segments[at-1]
 			t -= s.tile
 		}
-		across, down := ceilDiv(x.cols, x.tileCols), ceilDiv(s.to-s.from, x.tileRows)
-		n0, m0, batch := t%across*x.tileCols, s.from+t/across%down*x.tileRows, t/across/down
-		if err := x.workers[i].tile(s, batch, m0, min(m0+x.tileRows, s.to), n0, min(n0+x.tileCols, x.cols)); err != nil {
-			x.next.Store(x.tiles) // the others need not go on
+		panels := x.cut.panelsOf(s.to - s.from)
+		across, down := ceilDiv(x.cols, x.tiling.cols), ceilDiv(panels.n, x.tiling.panels)
+		n0, p0, batch := t%across*x.tiling.cols, t/across%down*x.tiling.panels, t/across/down
+		if err := x.workers[i].tile(s, batch, panels, p0, min(p0+x.tiling.panels, panels.n), n0, min(n0+x.tiling.cols, x.cols)); err != nil {
+			x.next.Store(x.tiling.tiles) // the others need not go on
 			return err
 		}
 	}
 }
-
-// tileCols is the columns of a tile at most. With few rows what is packed of B is soon used
-// up, so that there need not be much of it.
-func (p *product) tileCols() int64 {
-	if total(p.m) < mc {
-		return few
-	}
-	return nc
-}
-
-// tiling is the rows and columns of a tile, the number of tiles, and how many workers share
-// them.
-func (p *product) tiling(d *Device) (tileRows, tileCols, tiles, workers int64) {
-	rows, cols, batches := total(p.m), total(p.n), total(p.batch)
-	// Rows per tile: enough that packing B pays, few enough that threads share the work. Each
-	// element is summed up in the same order in any tile.
-	tileRows, tileCols = rows, p.tileCols()
-	tiles = batches * ceilDiv(cols, tileCols)
-	workers = int64(d.threads)
-	if times(batches, rows, cols, total(p.k)) < 4*d.alone { // points of a product are cheap
-		workers = 1
-	}
-	if p.table != nil { // there are more by groups
-		return tileRows, tileCols, tiles, workers
-	}
-	if tiles < 8 { // few columns: cut rows too, each tile packing B for itself
-		tileRows = mc
-		if p.b.buf == nil { // which costs more where B is computed
-			tileRows = roundUp(ceilDiv(rows, workers), mc)
-		}
-		tiles *= ceilDiv(rows, tileRows)
-	}
-	return tileRows, tileCols, tiles, min(workers, tiles)
-}
-
-// packs are the numbers of elements of A and of B that a worker packs at a time.
-func (p *product) packs() (a, b int64) {
-	depth, rows := min(kc, total(p.k)), total(p.m)
-	row := depth + min(p.tileCols(), total(p.n)) // of a thin product, and its sums
-	if p.thin(rows) {
-		return row, 0
-	}
-	a, b = min(mc, roundUp(rows, mr))*depth, min(p.tileCols(), roundUp(total(p.n), nr))*depth
-	if p.table != nil {
-		a = max(a, row)
-	}
-	return a, b
-}
-
-func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
 // worker multiplies on one thread.
 type worker[T element] struct {
 	*lists
 	ctx          context.Context
 	p            *product
+	cut          *blocks
 	a, b         *source[T]
 	c            []T
 	packA, packB []T
@@ -307,16 +255,28 @@ type worker[T element] struct {
 // at batchA + rowA[m] + kA[k], and so on.
 type lists struct {
 	batchA, batchB, batchC int
-	rowA, rowC             [mc]int
-	colB, colC             [nc]int
-	kA, kB                 [kc]int
+	rowA, rowC             []int
+	colB, colC             []int
+	kA, kB                 []int
+	codeLists
 }
 
-func roundUp(n, to int64) int64 { return ceilDiv(n, to) * to }
+// fit makes lists long enough.
+func (l *lists) fit(cut *blocks) {
+	rows, cols, depth := int(cut.panels)*cut.mr, int(cut.wide), int(cut.depth)
+	if len(l.rowA) < rows || len(l.colB) < cols || len(l.kA) < depth {
+		l.rowA, l.rowC = make([]int, rows), make([]int, rows)
+		l.colB, l.colC = make([]int, cols), make([]int, cols)
+		l.kA, l.kB = make([]int, depth), make([]int, depth)
+	}
+	if cut.code != nil {
+		l.codeLists.fit(cut)
+	}
+}
 
-// tile computes rows m0..m1 and columns n0..n1 of one batch, in a segment.
-func (w *worker[T]) tile(s *segment, batch, m0, m1, n0, n1 int64) error {
-	p, thin := w.p, w.p.thin(s.to-s.from)
+// tile computes panels p0..p1 of the rows of a segment, and columns n0..n1, of one batch.
+func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1 int64) error {
+	p, thin := w.p, w.p.thin(w.cut, s.to-s.from)
 	w.batchA, w.batchB, w.batchC = int(p.a.base), int(p.b.base+s.b), 0
 	pos := batch
 	for i := len(p.batch) - 1; i >= 0; i-- {
@@ -328,8 +288,9 @@ func (w *worker[T]) tile(s *segment, batch, m0, m1, n0, n1 int64) error {
 	cols := int(n1 - n0)
 	addresses(w.colB[:cols], p.n, n0, stepB)
 	addresses(w.colC[:cols], p.n, n0, stepC)
-	for k0 := int64(0); k0 < total(p.k); k0 += kc {
-		depth := int(min(kc, total(p.k)-k0))
+	step := w.cut.depthOf(total(p.k))
+	for k0 := int64(0); k0 < total(p.k); k0 += step {
+		depth := int(min(step, total(p.k)-k0))
 		addresses(w.kA[:depth], p.k, k0, stepA)
 		addresses(w.kB[:depth], p.k, k0, stepB)
 		if !thin {
@@ -337,78 +298,91 @@ func (w *worker[T]) tile(s *segment, batch, m0, m1, n0, n1 int64) error {
 				return err
 			}
 		}
-		for i0 := m0; i0 < m1; i0 += mc {
+		for i := p0; i < p1; i += w.cut.panels {
 			if err := w.ctx.Err(); err != nil {
 				return diag.Stopped(err)
 			}
-			rows := int(min(mc, m1-i0))
-			addresses(w.rowA[:rows], p.m, i0, stepA)
-			addresses(w.rowC[:rows], p.m, i0, stepC)
+			b := block{rowPanels: rows, from: i, to: min(i+w.cut.panels, p1), cols: cols, depth: depth, first: k0 == 0}
+			i0 := s.from + rows.start(b.from)
+			count := int(s.from + rows.start(b.to) - i0)
+			addresses(w.rowA[:count], p.m, i0, stepA)
+			addresses(w.rowC[:count], p.m, i0, stepC)
 			if thin {
-				if err := w.thinBlock(batch, i0, rows, cols, k0, depth); err != nil {
+				if err := w.thinBlock(batch, i0, count, cols, k0, depth); err != nil {
 					return err
 				}
 				continue
 			}
-			if err := w.fillA(batch, i0, rows, k0, depth); err != nil {
+			if err := w.fillA(batch, i0, b, k0); err != nil {
 				return err
 			}
-			for j := 0; j < cols; j += nr {
-				b := w.packB[j*depth : (j+nr)*depth]
-				for i := 0; i < rows; i += mr {
-					w.kernel(w.packA[i*depth:(i+mr)*depth], b, i, min(i+mr, rows), j, min(j+nr, cols), k0 == 0)
-				}
+			if w.cut.code == nil {
+				w.multiply(b)
+			} else if err := w.multiplyCode(b); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// fillA lays rows out in panels of mr, element by element of k; rows that are missing at
-// the end are 0.
-func (w *worker[T]) fillA(batch, i0 int64, rows int, k0 int64, depth int) error {
-	if w.a.computed() {
-		return w.a.fill(w.packA, mr, w.p, batch, w.p.m, i0, rows, k0, depth)
-	}
-	a, offs := w.a.data, w.kA[:depth]
-	for i := 0; i < rows; i += mr {
-		panel := w.packA[i*depth : (i+mr)*depth]
-		for r := range mr {
-			if i+r >= rows {
-				for k := range depth {
-					panel[k*mr+r] = 0
-				}
-				continue
+// fillA packs the rows of a block in panels.
+func (w *worker[T]) fillA(batch, i0 int64, b block, k0 int64) error {
+	to, row := w.packA, 0
+	for i := b.from; i < b.to; {
+		n := int(b.size(i))
+		count := n // of as many panels as have this size
+		j := i + 1
+		for ; j < b.to && int(b.size(j)) == n; j++ {
+			count += n
+		}
+		width := w.cut.width(n)
+		size := int(j-i) * width * b.depth
+		if w.a.computed() {
+			// Rows that are missing at the end of a panel make it one by itself.
+			each, lot := count, int(j-i)
+			if width == n {
+				lot = 1
+			} else {
+				each = n
 			}
-			row := w.batchA + w.rowA[i+r]
-			for k, off := range offs {
-				panel[k*mr+r] = a[row+off]
+			for l := range lot {
+				if err := w.a.fill(to[l*width*b.depth:], width, w.p, batch, w.p.m, i0+int64(row+l*n), each, k0, b.depth); err != nil {
+					return err
+				}
+			}
+		} else {
+			for l := 0; l < count; l += n {
+				pack(to[l/n*width*b.depth:][:width*b.depth], width, w.a.data, w.batchA, w.rowA[row+l:row+l+n], w.kA[:b.depth])
 			}
 		}
+		to, row, i = to[size:], row+count, j
 	}
 	return nil
 }
 
-// fillB lays columns out in panels of nr.
+// fillB packs columns in panels.
 func (w *worker[T]) fillB(batch, j0 int64, cols int, k0 int64, depth int) error {
 	if w.b.computed() {
-		return w.b.fill(w.packB, nr, w.p, batch, w.p.n, j0, cols, k0, depth)
+		return w.b.fill(w.packB, w.cut.nr, w.p, batch, w.p.n, j0, cols, k0, depth)
 	}
-	b, offs := w.b.data, w.kB[:depth]
-	for j := 0; j < cols; j += nr {
-		panel := w.packB[j*depth : (j+nr)*depth]
-		if j+nr > cols {
-			clear(panel)
-		}
-		list := w.colB[j:min(j+nr, cols)]
-		for k, off := range offs {
-			at := w.batchB + off
-			for c, col := range list {
-				panel[k*nr+c] = b[at+col]
-			}
-		}
+	for j := 0; j < cols; j += w.cut.nr {
+		pack(w.packB[j*depth:(j+w.cut.nr)*depth], w.cut.nr, w.b.data, w.batchB, w.colB[j:min(j+w.cut.nr, cols)], w.kB[:depth])
 	}
 	return nil
+}
+
+// multiply adds the products of packed panels to C.
+func (w *worker[T]) multiply(b block) {
+	for j := 0; j < b.cols; j += nr {
+		panelB := w.packB[j*b.depth : (j+nr)*b.depth]
+		row := 0
+		for i := b.from; i < b.to; i++ {
+			n := int(b.size(i))
+			w.kernel(w.packA[int(i-b.from)*mr*b.depth:int(i-b.from+1)*mr*b.depth], panelB, row, row+n, j, min(j+nr, b.cols), b.first)
+			row += n
+		}
+	}
 }
 
 // kernel adds a panel of A times a panel of B to mr x nr elements of C, in registers.

@@ -174,6 +174,12 @@ func (d *drawn) points() float64 {
 // bits with any number of threads. Many of them must be recognised.
 func TestRandomProducts(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
+	var devices []*Device
+	for _, tier := range tiers(t) {
+		for threads := 1; threads <= 3; threads++ {
+			devices = append(devices, tier.inParts(threads))
+		}
+	}
 	matched, padded, computed, failed, total := 0, 0, 0, 0, 0
 	rounds := 3000
 	if testing.Short() {
@@ -191,11 +197,11 @@ func TestRandomProducts(t *testing.T) {
 				t.Fatalf("proved not to fail, and yet %v:\n%s", wantErr, d.p)
 			}
 		}
-		for threads := 1; threads <= 3; threads++ {
+		for _, device := range devices {
 			h := &heap{}
 			shape, _ := d.p.Results[0].Type().Static()
 			got, _ := h.Alloc(d.p.Results[0].DType, shape)
-			err := inParts(threads).Run(context.Background(), kernelProduct, d.p, nil, args, []*tensor.Tensor{got}, h)
+			err := device.Run(context.Background(), kernelProduct, d.p, nil, args, []*tensor.Tensor{got}, h)
 			if h.live.Load() != 1 {
 				t.Fatalf("%d tensors were not given back:\n%s", h.live.Load()-1, d.p)
 			}
@@ -209,7 +215,7 @@ func TestRandomProducts(t *testing.T) {
 			}
 			// Whole numbers: the order of the sum does not matter.
 			if err := tensor.Compare(got, want[0], tensor.Tolerance{}); err != nil {
-				t.Fatalf("with %d threads: %v\n%s", threads, err, d.p)
+				t.Fatalf("code for %q, %d threads: %v\n%s", device.machine.features, device.threads, err, d.p)
 			}
 		}
 		if c, err := interp.Compile(d.p, nil); err == nil {
@@ -234,6 +240,12 @@ func TestRandomProducts(t *testing.T) {
 
 // With numbers that are not whole the bits depend on sizes alone.
 func TestThreadsGiveTheSameBits(t *testing.T) {
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) { threadsGiveTheSameBits(t, tier) })
+	}
+}
+
+func threadsGiveTheSameBits(t *testing.T, tier tier) {
 	r := rand.New(rand.NewPCG(8, 8))
 	for _, size := range [][4]int64{{1, 600, 1030}, {130, 270, 9}, {67, 300, 520}, {3, 5, 2000}, {67, 300, 520, 1}, {200, 270, 40, 1}, {2, 300, 600, 1}} {
 		m, k, n, computed := size[0], size[1], size[2], size[3] == 1
@@ -260,7 +272,7 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 			}
 		}
 		var first []*tensor.Tensor
-		for _, d := range []*Device{inParts(1), inParts(2), inParts(3), inParts(7), New(2)} {
+		for _, d := range []*Device{tier.inParts(1), tier.inParts(2), tier.inParts(3), tier.inParts(7), tier.device(2)} {
 			got := []*tensor.Tensor{tensor.New(tensor.F32, m, n), tensor.New(tensor.F32, m)}
 			if err := d.Run(context.Background(), kernelProduct, p, nil, args, got, &heap{}); err != nil {
 				t.Fatal(err)

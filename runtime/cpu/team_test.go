@@ -9,11 +9,46 @@ import (
 	"time"
 
 	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 // inParts is a device for which every stage is worth all threads.
 func inParts(threads int) *Device {
 	d := New(threads)
+	d.alone = 0
+	return d
+}
+
+// tier is what machine code is made for.
+type tier struct {
+	name     string
+	features x86.Features
+}
+
+// tiers are those that this machine has, with what PITOPT_CPU allows, and portable Go.
+func tiers(t testing.TB) []tier {
+	t.Helper()
+	f, err := x86.Usable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := []tier{{"portable", 0}}
+	if f&x86.V3 != 0 {
+		list = append(list, tier{"v3", f & (x86.V3 | x86.AVXVNNI)})
+	}
+	if f&x86.V4 != 0 {
+		list = append(list, tier{"v4", f})
+	}
+	if len(list) < 3 {
+		t.Logf("of machine code there is only what %q allows: the tiers above it are not tested", f)
+	}
+	return list
+}
+
+func (x tier) device(threads int) *Device { return newDevice(threads, x.features) }
+
+func (x tier) inParts(threads int) *Device {
+	d := x.device(threads)
 	d.alone = 0
 	return d
 }

@@ -1,10 +1,8 @@
 package cpu
 
-// thin is the number of rows up to which B is read where it lies: it would be packed to be
+// thin says whether there are so few rows that B is read where it lies: it would be packed to be
 // used so few times. Weights are neither copied nor packed for the one row of a decode step.
-const thin = 16
-
-func (p *product) thin(rows int64) bool { return rows <= thin && p.b.buf != nil }
+func (p *product) thin(cut *blocks, rows int64) bool { return rows <= cut.thin && p.b.buf != nil }
 
 // thinBlock adds rows of A from i0 on times a block of B, from k0 on, to C, each point in the
 // order of k, as the packed blocks are.

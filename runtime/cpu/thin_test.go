@@ -10,10 +10,11 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// A row has the same bits whether there are few rows, so that weights are read where they
+// In portable Go a row has the same bits whether there are few rows, so that weights are read where they
 // lie, or more, so that they are packed: rows of weights, columns, and neither.
 func TestThinRowsHaveTheBitsOfPackedOnes(t *testing.T) {
-	const depth, cols = 2*kc + 37, 2*few + 5
+	const depth, cols = 2*256 + 37, 2*64 + 5
+	thin := portable.thin
 	r := rand.New(rand.NewPCG(1, 2))
 	x, w := tensor.New(tensor.F32, thin+1, depth), tensor.New(tensor.F32, 2*depth*cols)
 	for _, t := range []*tensor.Tensor{x, w} {
@@ -42,8 +43,8 @@ func TestThinRowsHaveTheBitsOfPackedOnes(t *testing.T) {
 				t.Fatal(err)
 			}
 			y := tensor.New(tensor.F32, rows, cols)
-			d := New(1)
-			if c, err := d.codes.get(d, kernelProduct, p, nil); err != nil || c.products[0] == nil || c.products[0].thin(int64(rows)) != (rows <= thin) {
+			d := newDevice(1, 0)
+			if c, err := d.codes.get(d, kernelProduct, p, nil); err != nil || c.products[0] == nil || c.products[0].thin(&portable, rows) != (rows <= thin) {
 				t.Fatalf("%s: the product of %d rows is not as it should be: %v", name, rows, err)
 			}
 			if err := d.Run(context.Background(), kernelProduct, p, nil, []*tensor.Tensor{given, w}, []*tensor.Tensor{y}, &heap{}); err != nil {

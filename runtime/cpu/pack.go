@@ -1,0 +1,36 @@
+package cpu
+
+// pack lays out rows of A, or columns of B, as a panel of some width: element by element of
+// k, as many as there are in offs. Rows begin at data[base+lines[i]]; those that are missing are 0.
+func pack[T element](to []T, width int, data []T, base int, lines, offs []int) {
+	n := len(lines)
+	if n < width {
+		clear(to)
+	}
+	if straight(lines) {
+		for k, off := range offs {
+			copy(to[k*width:k*width+n], data[base+lines[0]+off:])
+		}
+		return
+	}
+	along := straight(offs)
+	for i := 0; i < n; i += 4 {
+		if !along || i+4 > n {
+			for j := i; j < min(i+4, n); j++ {
+				at := base + lines[j]
+				for k, off := range offs {
+					to[k*width+j] = data[at+off]
+				}
+			}
+			continue
+		}
+		line := func(j int) []T { return data[base+lines[j]+offs[0]:][:len(offs)] }
+		a, b, c, d := line(i), line(i+1), line(i+2), line(i+3)
+		at := i
+		for k := range a {
+			four := to[at : at+4 : at+4]
+			four[0], four[1], four[2], four[3] = a[k], b[k], c[k], d[k]
+			at += width
+		}
+	}
+}
