@@ -70,3 +70,20 @@ func TestRotaryEmbedding(t *testing.T) {
 	refuse(t, "RotaryEmbedding", nil, list(x, table, zeros, shaped(ints(1, 1), 1, 2)), "position_ids of shape")
 	refuse(t, "RotaryEmbedding", nil, list(f32(1), cos, sin), "rank 1")
 }
+
+func TestPitRotaryEmbedding(t *testing.T) {
+	const name = "pit.RotaryEmbedding"
+	x := shaped(f32(1, 2, 3, 4, 5, 6, 7, 8), 1, 2, 4)
+	cos, sin := shaped(f32(1, 0, 2, 1), 1, 1, 4), shaped(f32(0, 1, 1, 10), 4)
+	equals(t, name, nil, list(x, cos, sin), shaped(f32(1, -4, 7, 24, 5, -8, 19, 68), 1, 2, 4))
+	equals(t, name, attrs("interleaved", 1), list(x, cos, sin), shaped(f32(1, 1, 2, 34, 5, 5, 6, 78), 1, 2, 4))
+	// Angles for each pair, of each token or of all.
+	cos, sin = shaped(f32(0, 1, 1, 0), 2, 2), shaped(f32(1, 0, 10, 1), 2, 2)
+	equals(t, name, attrs("for_pairs", 1), list(x, cos, sin), shaped(f32(-3, 2, 1, 4, -65, -8, 57, 6), 1, 2, 4))
+	equals(t, name, attrs("for_pairs", 1, "interleaved", 1), list(x, cos, sin), shaped(f32(-2, 1, 3, 4, -55, 56, -8, 7), 1, 2, 4))
+	equals(t, name, attrs("for_pairs", 1), list(x, f32(0), f32(1)), shaped(f32(-3, -4, 1, 2, -7, -8, 5, 6), 1, 2, 4))
+	equals(t, name, attrs("for_pairs", 1, "interleaved", 1), list(shaped(f32(), 2, 0), shaped(f32(), 2, 0), f32(1)), shaped(f32(), 2, 0))
+	refuse(t, name, nil, list(x, cos, sin), "operand 1 (cos)")
+	refuse(t, name, attrs("for_pairs", 1), list(x, f32(0), shaped(f32(1, 2, 3, 4), 4)), "operand 2 (sin)")
+	refuse(t, name, nil, list(f32(1, 2, 3), f32(1), f32(1)), "no pairs")
+}

@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 )
@@ -119,18 +121,23 @@ func rotaryOf(c *call) (r rotary, err error) {
 }
 
 // PitRotaryEmbedding is RotaryEmbedding as exporters spell it: a pair is a feature of the
-// first half and that of the second, and cosines and sines, which broadcast to X, are there
-// for each feature.
+// first half and that of the second, or with interleaved two that stand beside each other.
+// Cosines and sines, which broadcast to X, are there for each feature, or for each pair.
 var PitRotaryEmbedding = ir.Register(&ir.OpDef{
 	Name: "pit.RotaryEmbedding", Doc: "turns pairs of features by angles that are given for each feature",
-	In:  ops(in("X", "T", floats), in("cos", "T", floats), in("sin", "T", floats)),
-	Out: ops(in("Y", "T", floats)),
+	In:    ops(in("X", "T", floats), in("cos", "T", floats), in("sin", "T", floats)),
+	Out:   ops(in("Y", "T", floats)),
+	Attrs: attrs(attr("interleaved", 0), attr("for_pairs", 0)),
 	Deduce: func(c *ir.Call) error {
 		x := c.Dims(0)
 		if len(x) == 0 || c.Syms.Divides(sym.Const(2), x[len(x)-1]) == sym.False {
 			return c.Errorf("the features of %s are no pairs", c.Tensor(0))
 		}
 		c.SetOut(0, c.DType(0), x...)
+		if c.Flag("for_pairs") {
+			x = slices.Clone(x)
+			x[len(x)-1] = c.Syms.Simplify(x[len(x)-1].FloorDiv(sym.Const(2)))
+		}
 		for i := 1; i <= 2; i++ {
 			if err := broadcastsTo(c, i, x); err != nil {
 				return err
@@ -142,16 +149,26 @@ var PitRotaryEmbedding = ir.Register(&ir.OpDef{
 		X := b.In(0)
 		axes := b.Axes(X.Dims)
 		last := len(axes) - 1
-		feature, half := axes[last].Ix(), ir.SymVal(c.Syms.Simplify(X.Dims[last].FloorDiv(sym.Const(2))))
+		pairs := c.Syms.Simplify(X.Dims[last].FloorDiv(sym.Const(2)))
+		feature, half, two := axes[last].Ix(), ir.SymVal(pairs), ir.IntLit(2)
 		at := func(f *scalar) *scalar {
 			ix := ir.Ix(axes)
 			ix[last] = f
 			return b.Load(X, ix...)
 		}
-		first := feature.Lt(half)
-		turned := ir.Guard(first, at(feature.Add(half)).Neg(), at(feature.Sub(half)))
-		y := at(feature).Mul(b.LoadBcast(b.In(1), axes)).Add(turned.Mul(b.LoadBcast(b.In(2), axes)))
-		b.Map(b.Out(0), axes, y)
+		first, to, pair := feature.Lt(half), half, ir.Select(feature.Lt(half), feature, feature.Sub(half))
+		if c.Flag("interleaved") {
+			first, to, pair = feature.Mod(two).Eq(ir.IntLit(0)), ir.IntLit(1), feature.FloorDiv(two)
+		}
+		turned := ir.Guard(first, at(feature.Add(to)).Neg(), at(feature.Sub(to)))
+		angle := func(i int) *scalar {
+			ix := ir.BcastIx(b.In(i), axes)
+			if n := len(ix) - 1; n >= 0 && c.Flag("for_pairs") {
+				ix[n] = ir.Bcast(pair, b.In(i).Dims[n], pairs)
+			}
+			return b.Load(b.In(i), ix...)
+		}
+		b.Map(b.Out(0), axes, at(feature).Mul(angle(1)).Add(turned.Mul(angle(2))))
 		return nil
 	},
 })

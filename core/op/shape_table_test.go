@@ -403,6 +403,10 @@ var shapeRules = []shapeRule{
 		d, f := dim(r), oneOf[any](r, 2, "2*k", "4*n")
 		return []string{f32Of(dim(r), d, f), f32Of(d, f), f32Of(1, 1)}
 	}),
+	{"pit.RotaryEmbedding", func(r *rand.Rand) ([]string, ir.Attrs) {
+		d := dim(r)
+		return []string{f32Of(dim(r), d, "2*k"), f32Of(d, "k"), f32Of(1, 1)}, attrs("for_pairs", 1, "interleaved", r.IntN(2))
+	}, func(x counted) [][]int64 { return one(x.dims[0]...) }},
 	sameRule("com.microsoft.QLinearLeakyRelu", func(r *rand.Rand) []string {
 		return []string{of("u8", dim(r), dim(r)), f32Of(), of("u8"), f32Of(), of("u8")}
 	}),
