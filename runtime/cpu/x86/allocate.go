@@ -36,6 +36,7 @@ type allocator struct {
 	sources []source
 	slots   map[int]int // where a spilled register lies, by number
 	size    int         // of scratch
+	made    map[int]int // constants that are read where they lie: by number, what makes them in from
 	stands  map[int]Reg // the register of from for which a short-lived one stands
 	kept    []Kind      // how much of each virtual register is ever used
 	place   []int       // the real register of each virtual one
@@ -62,14 +63,14 @@ const (
 
 func (a *allocator) run() error {
 	a.work = &Prog{Name: a.from.Name, Insts: make([]Inst, len(a.from.Insts)), Scratch: a.from.Scratch,
-		labels: a.from.labels, consts: a.from.consts, virtual: a.from.virtual}
+		labels: a.from.labels, consts: slices.Clone(a.from.consts), virtual: a.from.virtual}
 	copy(a.work.Insts, a.from.Insts)
 	a.sources = make([]source, len(a.work.Insts))
 	for i := range a.sources {
 		a.sources[i].at = i
 	}
 	a.size = (a.from.Scratch + lineBytes - 1) &^ (lineBytes - 1)
-	a.slots, a.stands = map[int]int{}, map[int]Reg{}
+	a.slots, a.made, a.stands = map[int]int{}, map[int]int{}, map[int]Reg{}
 	for {
 		fl, err := analyse(a.work, a.f)
 		if err != nil {

@@ -1,6 +1,9 @@
 package x86
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // replay checks an allocation without looking at how it was made: it follows, through all
 // ways that the program can take, which register of the program that came in each real
@@ -82,6 +85,9 @@ type replayer struct {
 
 // holds notes a mistake if a place does not hold a register.
 func (r *replayer) holds(place int, of Reg) {
+	if place == nothing {
+		return // a constant
+	}
 	if r.state[place] != number(of) && r.wrong == nil {
 		r.wrong = fmt.Errorf("it reads a place that does not hold %s", of)
 	}
@@ -108,6 +114,21 @@ func (r *replayer) spillSlot(o Operand) (int, bool) {
 		r.holds(number(ScratchBase), ScratchBase)
 	}
 	return l, ok
+}
+
+// isConstant tells whether memory has what a register would hold.
+func (r *replayer) isConstant(o Reg, x Operand, s *argSpec) bool {
+	m, ok := x.(Mem)
+	maker, made := r.made[number(o)]
+	if !ok || !made || m.sym <= 0 || r.from.Insts[maker].Args[0].(Reg).whole() != o.whole() {
+		return false
+	}
+	n := s.mem / 8
+	data := r.work.consts[m.sym-1].data[m.Disp:]
+	if m.Bcast {
+		data = bytes.Repeat(data[:s.bcast/8], n/(s.bcast/8))
+	}
+	return len(data) >= n && bytes.Equal(data[:n], r.from.contents(&r.from.Insts[maker], n))
 }
 
 // step follows an instruction.
@@ -176,6 +197,8 @@ func (r *replayer) step(i int) {
 		case Reg:
 			if l, ok := r.spillSlot(in.Args[j]); ok {
 				before, after = append(before, o), append(after, l)
+			} else if r.isConstant(o, in.Args[j], &r.flow.forms[i].args[j]) {
+				before, after = append(before, o), append(after, nothing)
 			} else if y, ok := in.Args[j].(Reg); ok {
 				both(o, y)
 			} else {

@@ -1,6 +1,7 @@
 package x86
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 )
@@ -40,7 +41,10 @@ instructions:
 			switch {
 			case maker == i:
 				continue instructions // nobody reads what it makes here
-			case maker < 0 && u.read && !u.write && a.fold(&in, u.r, a.slots[k]):
+			case u.read && !u.write && maker < 0 && a.fold(&in, u.r, func(*argSpec) (Mem, bool) { return At(ScratchBase, a.slots[k]), true }):
+				continue
+			case u.read && !u.write && maker >= 0 && a.foldConstant(&in, u.r, &p.Insts[maker]):
+				a.made[k] = a.sources[maker].at
 				continue
 			}
 			t := p.New(a.kept[k])
@@ -159,8 +163,8 @@ func (a *allocator) makers(fl *flow, gone map[int]bool) map[int]int {
 	return m
 }
 
-// fold reads a spilled register as an operand in memory, if the instruction can.
-func (a *allocator) fold(in *Inst, r Reg, slot int) bool {
+// fold reads a register that lost its place as an operand in memory, if the instruction can.
+func (a *allocator) fold(in *Inst, r Reg, memory func(s *argSpec) (Mem, bool)) bool {
 	at := -1
 	for i, o := range in.Args {
 		switch o := o.(type) {
@@ -182,12 +186,70 @@ func (a *allocator) fold(in *Inst, r Reg, slot int) bool {
 	if at < 0 {
 		return false
 	}
-	args := slices.Clone(in.Args)
-	args[at] = At(ScratchBase, slot)
-	form, err := in.Op.find(args, a.f)
-	if err != nil || form.args[at].mem > in.Args[at].(Reg).Kind().Bits() {
+	bits := in.Args[at].(Reg).Kind().Bits()
+	forms := in.Op.Forms()
+	for i := range forms {
+		f := &forms[i]
+		if f.Needs&^a.f != 0 || len(f.args) != len(in.Args) || f.args[at].kind != in.Args[at].(Reg).Kind() || f.args[at].mem > bits {
+			continue
+		}
+		consts := len(a.work.consts)
+		m, ok := memory(&f.args[at])
+		if !ok {
+			continue
+		}
+		args := slices.Clone(in.Args)
+		args[at] = m
+		if f.match(args) {
+			in.Args = args
+			return true
+		}
+		a.work.consts = a.work.consts[:consts] // it was laid out for nothing
+	}
+	return false
+}
+
+// foldConstant reads a constant where it lies: an element that is repeated, in AVX-512, or
+// all of it, which is laid out for that.
+func (a *allocator) foldConstant(in *Inst, r Reg, maker *Inst) bool {
+	m, repeated := maker.constant()
+	if m.sym == 0 {
 		return false
 	}
-	in.Args = args
-	return true
+	written := maker.Args[0].(Reg).Kind().Bits()
+	return a.fold(in, r, func(s *argSpec) (Mem, bool) {
+		switch {
+		case repeated > 0 && s.bcast == 8*repeated && s.mem <= written:
+			return m.B(), true
+		case s.mem >= 128:
+			return a.work.Const(a.work.contents(maker, s.mem/8), s.mem/8), true
+		}
+		return m, repeated == 0 || s.mem <= 8*repeated
+	})
+}
+
+// repeats are the instructions that repeat an element of so many bytes.
+var repeats = map[*Op]int{VBROADCASTSS: 4, VPBROADCASTD: 4, VBROADCASTSD: 8, VPBROADCASTQ: 8}
+
+// constant gives the memory of a constant that the instruction puts into a register, and how
+// many bytes of it are repeated.
+func (i *Inst) constant() (m Mem, repeated int) {
+	if len(i.Args) == 2 && (repeats[i.Op] != 0 || copies[i.Op] != NoKind && i.Op != MOV) {
+		if m, ok := i.Args[1].(Mem); ok && m.sym > 0 {
+			return m, repeats[i.Op]
+		}
+	}
+	return Mem{}, 0
+}
+
+// contents is the first n bytes of a register that holds a constant: zeros behind what
+// is written.
+func (p *Prog) contents(maker *Inst, n int) []byte {
+	m, repeated := maker.constant()
+	written := maker.Args[0].(Reg).Kind().Bits() / 8
+	data := p.consts[m.sym-1].data[m.Disp:]
+	if repeated > 0 {
+		data = bytes.Repeat(data[:repeated], written/repeated)
+	}
+	return append(bytes.Clone(data[:min(n, written)]), make([]byte, max(0, n-written))...)
 }
