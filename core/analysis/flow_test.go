@@ -59,6 +59,7 @@ func TestSimplifyIndex(t *testing.T) {
 	ctx := sym.NewContext()
 	i, j := &ir.Axis{Name: "i", Extent: n}, &ir.Axis{Name: "j", Extent: m}
 	one, k := &ir.Axis{Name: "o", Extent: sym.Const(1)}, &ir.Axis{Name: "k", Extent: sym.Const(6)}
+	r := &ir.Axis{Name: "r", Extent: n.Mul(m)}
 	flat := i.Ix().Mul(ir.SymVal(m)).Add(j.Ix())
 	by := func(n int64) *ir.Scalar { return ir.IntLit(n) }
 	for _, c := range []struct {
@@ -74,11 +75,53 @@ func TestSimplifyIndex(t *testing.T) {
 		{"(i*8 + k + 2)%8", i.Ix().Mul(by(8)).Add(k.Ix()).Add(by(2)).Mod(by(8)), k.Ix().Add(by(2))},
 		{"(i*8 + k + 3)%8", i.Ix().Mul(by(8)).Add(k.Ix()).Add(by(3)).Mod(by(8)), i.Ix().Mul(by(8)).Add(k.Ix()).Add(by(3)).Mod(by(8))},
 		{"(k - 1)//6", k.Ix().Sub(by(1)).FloorDiv(by(6)), k.Ix().Sub(by(1)).FloorDiv(by(6))},
+		{"(i*m + j)//(m*n)", flat.FloorDiv(ir.SymVal(m.Mul(n))), ir.IntLit(0)},
+		{"(i*6 + k)//12", i.Ix().Mul(by(6)).Add(k.Ix()).FloorDiv(by(12)), i.Ix().FloorDiv(by(2))},
+		{"r//m*m + r%m", r.Ix().FloorDiv(ir.SymVal(m)).Mul(ir.SymVal(m)).Add(r.Ix().Mod(ir.SymVal(m))), r.Ix()},
+		{"(r//m*m + r%m)*6 + k", r.Ix().FloorDiv(ir.SymVal(m)).Mul(ir.SymVal(m.Mul(sym.Const(6)))).Add(k.Ix()).Add(r.Ix().Mod(ir.SymVal(m)).Mul(by(6))), r.Ix().Mul(by(6)).Add(k.Ix())},
+		{"k//m*m + k%m, where m may be 0", k.Ix().FloorDiv(ir.SymVal(m)).Mul(ir.SymVal(m)).Add(k.Ix().Mod(ir.SymVal(m))), k.Ix().FloorDiv(ir.SymVal(m)).Mul(ir.SymVal(m)).Add(k.Ix().Mod(ir.SymVal(m)))},
+		{"(r*6 + k)%(6*m)", r.Ix().Mul(by(6)).Add(k.Ix()).Mod(ir.SymVal(m.Mul(sym.Const(6)))), r.Ix().Mod(ir.SymVal(m)).Mul(by(6)).Add(k.Ix())},
 		{"(i*6 + o)//6", i.Ix().Mul(by(6)).Add(one.Ix()).FloorDiv(by(6)), i.Ix()},
 	} {
 		if got, want := show(analysis.SimplifyIndex(ctx, c.got)), show(c.want); got != want {
 			t.Errorf("%s is %s, not %s", c.what, got, want)
 		}
+	}
+}
+
+// Digits tell the positions of an axis apart where they are all there.
+func TestDigits(t *testing.T) {
+	m := sym.Var("m")
+	a := &ir.Axis{Name: "a", Extent: m.Mul(sym.Const(12))}
+	x, by := a.Ix(), func(e sym.Expr) *ir.Scalar { return ir.SymVal(e) }
+	four, three := sym.Const(4), sym.Const(3)
+	for _, c := range []struct {
+		what  string
+		index []*ir.Scalar
+		want  bool
+	}{
+		{"a", []*ir.Scalar{x}, true},
+		{"a//4, a%4", []*ir.Scalar{x.FloorDiv(by(four)), x.Mod(by(four))}, true},
+		{"a%4, a//4%3, a//12", []*ir.Scalar{x.Mod(by(four)), x.FloorDiv(by(four)).Mod(by(three)), x.FloorDiv(by(sym.Const(12)))}, true},
+		{"a%4, a//4%(3*m)", []*ir.Scalar{x.Mod(by(four)), x.FloorDiv(by(four)).Mod(by(m.Mul(three)))}, true},
+		{"a%4, a//4%3", []*ir.Scalar{x.Mod(by(four)), x.FloorDiv(by(four)).Mod(by(three))}, false},
+		{"a%4, a//3", []*ir.Scalar{x.Mod(by(four)), x.FloorDiv(by(three))}, false},
+		{"a//4", []*ir.Scalar{x.FloorDiv(by(four))}, false},
+	} {
+		var digits []analysis.Digit
+		for _, ix := range c.index {
+			d, ok := analysis.DigitOf(ix)
+			if !ok {
+				t.Errorf("%s is no digit", c.what)
+			}
+			digits = append(digits, d)
+		}
+		if got := analysis.Spelled(digits); got != c.want {
+			t.Errorf("%s tells positions apart: %t, not %t", c.what, got, c.want)
+		}
+	}
+	if _, ok := analysis.DigitOf(x.Mod(by(four)).FloorDiv(by(three))); ok {
+		t.Error("(a%4)//3 is a digit")
 	}
 }
 

@@ -24,7 +24,8 @@ its rows (normalisations); from a reduction, which takes maps on both sides and 
 the same rows (softmax); and then from the maps that are left, which go with what needs them.
 Contractions whose axes are
 batch axes of both factors go together with the reductions between them (attention). Views
-between them become index arithmetic where that needs no division.
+between them become index arithmetic, in a factor of a product where that needs no division;
+a view that others need, too, stands behind the program.
 
 Contractions that walk over the same factor are one program with several results (the
 projections of an attention, the halves of a gate), and so are a map with what it reads point
@@ -73,10 +74,11 @@ func fuseBlock(c *pass.Context, m *ir.Module, b *ir.Block, e *equal) {
 	f.partition()
 	var out []*ir.Stmt
 	f.schedule(func(g *group, s *ir.Stmt) {
+		var views []*ir.Stmt
 		if g != nil && len(g.nodes) > 1 {
-			s = f.write(g)
+			s, views = f.write(g)
 		}
-		out = append(out, s)
+		out = append(append(out, s), views...)
 	})
 	b.Stmts = out
 }
@@ -139,11 +141,9 @@ func (f *flow) shareFactors(contractions []*node) {
 func (f *flow) shareReads(maps []*node) {
 	for _, n := range maps {
 		for i, v := range n.stmt.Args {
-			from := f.by[v]
-			if from == nil || from.group == nil || from.view || n.i-from.i > maxBetween || !f.pointwise(n, i) {
-				continue
+			if f.pointwise(n, i) {
+				f.share(n, v)
 			}
-			f.try(from, n)
 		}
 	}
 }
@@ -153,15 +153,24 @@ func (f *flow) shareReads(maps []*node) {
 func (f *flow) shareRows(reductions []*node) {
 	for _, n := range reductions {
 		for _, v := range n.stmt.Args {
-			from := f.by[v]
-			for from != nil && from.view {
-				from = f.by[from.stmt.Args[0]]
-			}
-			if from != nil && from.group != nil && n.i-from.i <= maxBetween && f.try(from, n) {
+			if f.share(n, v) {
 				break
 			}
 		}
 	}
+}
+
+// share joins a node with what makes a value that it reads, through views.
+func (f *flow) share(n *node, v *ir.Value) bool {
+	list := []*node{n}
+	for from := f.by[v]; from != nil && from.group != nil && n.i-from.i <= maxBetween; from = f.by[from.stmt.Args[0]] {
+		list = append(list, from)
+		if !from.view {
+			slices.Reverse(list)
+			return f.try(list...)
+		}
+	}
+	return false
 }
 
 // pointwise says whether a map reads an operand at just the points that it computes.

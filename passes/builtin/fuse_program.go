@@ -29,16 +29,25 @@ func (e *equal) of(p *ir.Program) *ir.Program {
 	return e.byKey[key]
 }
 
-// write makes the call of one program of a group.
-func (f *flow) write(g *group) *ir.Stmt {
+// write makes the call of one program of a group, and of its views those that others need.
+func (f *flow) write(g *group) (*ir.Stmt, []*ir.Stmt) {
 	w := &writer{flow: f, p: &ir.Program{Name: g.name()}, buffers: map[*ir.Value]*ir.Buffer{}}
 	for _, n := range g.nodes {
 		w.node(n)
 	}
 	call := &ir.Stmt{Kind: ir.CallStmt, Node: g.nodes[len(g.nodes)-1].stmt.Node}
+	var views []*ir.Stmt
+	viewed := map[*ir.Value]bool{}
+	for _, n := range slices.Backward(g.nodes) {
+		if v := n.stmt.Results[0]; n.view && (f.needed(g, v) || viewed[v]) {
+			views = append(views, n.stmt)
+			viewed[n.stmt.Args[0]] = true
+		}
+	}
+	slices.Reverse(views)
 	for _, n := range g.nodes {
 		for i, v := range n.stmt.Results {
-			if f.needed(g, v) {
+			if !n.view && (f.needed(g, v) || viewed[v]) {
 				v.Def, v.Index = call, len(call.Results)
 				call.Results = append(call.Results, v)
 				w.p.Results = append(w.p.Results, n.prog.Results[i])
@@ -54,7 +63,7 @@ func (f *flow) write(g *group) *ir.Stmt {
 		call.Bind[i] = sym.Var(s)
 	}
 	call.Callee = f.equal.of(w.p)
-	return call
+	return call, views
 }
 
 // name is made of the names of what is joined, but for what only moves data and the numbers

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
 )
 
 // Bounds of what is fused, in nodes of expressions, in operands, and in statements that are
@@ -224,31 +225,30 @@ func walk(s *ir.Stage, x *ir.Scalar) string {
 }
 
 // resolve follows a load through views to the buffer that a stage of another node makes,
-// and gives the index there; nil for what comes from outside. It is false where a view is
-// no simple walk.
-func (u *union) resolve(x *ir.Scalar) (*ir.Buffer, []*ir.Scalar, bool) {
+// and gives the index there; nil for what comes from outside.
+func (u *union) resolve(x *ir.Scalar) (*ir.Buffer, []*ir.Scalar) {
 	b, ix := u.source[x.Buf], x.Args
 	for b != nil && u.maker[b].node.view {
 		l := at(u.maker[b].stage, ix)
 		ix = make([]*ir.Scalar, len(l.Args))
 		for k, i := range l.Args {
-			if ix[k] = analysis.SimplifyIndex(u.m.Syms, i); !walks(ix[k]) {
-				return nil, nil, false
-			}
+			ix[k] = analysis.SimplifyIndex(u.m.Syms, i)
 		}
 		b = u.source[l.Buf]
 	}
-	return b, ix, true
+	return b, ix
 }
 
-// walks says whether an index has no quotients and remainders in it.
-func walks(x *ir.Scalar) bool {
-	ok := true
-	x.Walk(func(y *ir.Scalar) bool {
-		ok = ok && y.Op != ir.OpFloorDiv && y.Op != ir.OpMod
-		return ok
-	})
-	return ok
+// divides says whether an index has quotients or remainders in it.
+func divides(index []*ir.Scalar) bool {
+	found := false
+	for _, x := range index {
+		x.Walk(func(y *ir.Scalar) bool {
+			found = found || y.Op == ir.OpFloorDiv || y.Op == ir.OpMod
+			return !found
+		})
+	}
+	return found
 }
 
 // edges says whether each of the nodes may read what others of them make. Unless all
@@ -268,8 +268,8 @@ func (u *union) edges() bool {
 			kind := u.of(s).kind
 			waits := kind >= analysis.Reduction
 			for _, x := range u.of(s).loads {
-				b, ix, simple := u.resolve(x)
-				if !simple || b != nil && !u.edge(u.maker[b].stage, s, x, ix) {
+				b, ix := u.resolve(x)
+				if kind >= analysis.Contraction && divides(ix) && !divides(x.Args) || b != nil && !u.edge(u.maker[b].stage, s, x, ix) {
 					return false
 				}
 				if b == nil {
@@ -379,21 +379,22 @@ func distinctLoads(s *ir.Stage, b *ir.Buffer) []*ir.Scalar {
 // readsOnce says whether a stage loads each point once at most: all of its axes tell
 // points apart.
 func readsOnce(s *ir.Stage, load *ir.Scalar) bool {
-	seen := map[*ir.Axis]bool{}
+	digits := map[*ir.Axis][]analysis.Digit{}
 	for _, ix := range load.Args {
+		if d, ok := analysis.DigitOf(ix); ok {
+			digits[d.Axis] = append(digits[d.Axis], d)
+			continue
+		}
 		f, ok := analysis.AffineOf(ix)
-		if !ok || len(f.Terms) > 1 {
+		if !ok || !f.Injective() {
 			return false
 		}
 		for _, t := range f.Terms {
-			if n, ok := t.K.Int(); !ok || n == 0 {
-				return false
-			}
-			seen[t.Axis] = true
+			digits[t.Axis] = append(digits[t.Axis], analysis.Digit{Axis: t.Axis, P: sym.Const(1), Upper: true})
 		}
 	}
 	for _, a := range s.AllAxes() {
-		if !seen[a] && !a.Extent.IsInt(1) {
+		if !analysis.Spelled(digits[a]) && !a.Extent.IsInt(1) {
 			return false
 		}
 	}
@@ -401,16 +402,24 @@ func readsOnce(s *ir.Stage, load *ir.Scalar) bool {
 }
 
 // aligned says whether a buffer is read where the point that is computed lies: each index
-// is an axis of its own, broadcast or not, or counts through several, as one that was
-// merged from them.
+// is an axis of its own, broadcast or not, a digit of one that was merged, or counts through
+// several, as one that was merged from them.
 func aligned(index []*ir.Scalar) bool {
 	seen := map[*ir.Axis]bool{}
+	digits := map[*ir.Axis][]analysis.Digit{}
 	for _, ix := range index {
 		if a, ok := analysis.Bare(ix); ok {
 			if seen[a] && !a.Extent.IsInt(1) {
 				return false
 			}
 			seen[a] = true
+			continue
+		}
+		if d, ok := analysis.DigitOf(ix); ok {
+			if slices.ContainsFunc(digits[d.Axis], func(e analysis.Digit) bool { return e.P.Equal(d.P) }) {
+				return false
+			}
+			digits[d.Axis] = append(digits[d.Axis], d)
 			continue
 		}
 		f, ok := analysis.AffineOf(ix)
@@ -426,6 +435,11 @@ func aligned(index []*ir.Scalar) bool {
 			seen[t.Axis] = true
 		}
 		if !unit {
+			return false
+		}
+	}
+	for a := range digits {
+		if seen[a] {
 			return false
 		}
 	}
@@ -465,7 +479,7 @@ func (u *union) rows() bool {
 			along := map[*ir.Axis]origins{}
 			ok := true
 			for _, x := range u.of(s).loads {
-				b, ix, _ := u.resolve(x)
+				b, ix := u.resolve(x)
 				if b == nil {
 					b, ix = x.Buf, x.Args
 				}
