@@ -173,6 +173,28 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestProgString: a program prints with its virtual registers.
+func TestProgString(t *testing.T) {
+	p := NewProg("p")
+	n, v, k, top := p.New(GP64), p.New(ZMM), p.New(Mask), p.Label("top")
+	p.Comment("a loop")
+	p.Align(32)
+	p.Bind(top)
+	p.Emit(VADDPS, v.Z(k), v, AtIndex(ArgBase, n, 4, -64).B()).Note("x")
+	p.Emit(MOV, n.As(GP32), Imm(1))
+	p.Emit(JNE, top)
+	want := `    # a loop
+    # to a multiple of 32
+.L0_top:
+    vaddps %z2{%k3}{z}, %z2, dword ptr [rdi + %r1*4 - 64]{1to16} # x
+    mov %d1, 1
+    jne .L0_top
+`
+	if got := p.String(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 // BenchmarkAssemble is the cost of an instruction.
 func BenchmarkAssemble(b *testing.B) {
 	n := 0

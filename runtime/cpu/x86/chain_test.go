@@ -180,3 +180,16 @@ func BenchmarkChain(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCompileChain is the time from the chain to its bytes.
+func BenchmarkCompileChain(b *testing.B) {
+	n := 0
+	for b.Loop() {
+		p := chain(V3|V4, 2)
+		if _, err := Compile(p, V3|V4); err != nil {
+			b.Fatal(err)
+		}
+		n = len(p.Insts)
+	}
+	b.ReportMetric(float64(n), "instructions")
+}

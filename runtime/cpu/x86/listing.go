@@ -90,6 +90,25 @@ func labelName(p *Prog, l Label) string {
 
 func constName(s sym) string { return fmt.Sprintf(".LC%d", s-1) }
 
+// String is the program in Intel's syntax, virtual registers as %r1, %z2, %k3.
+func (p *Prog) String() string {
+	var b strings.Builder
+	for i := range p.Insts {
+		in := &p.Insts[i]
+		switch {
+		case in.align > 0:
+			fmt.Fprintf(&b, "    # to a multiple of %d\n", in.align)
+		case in.Op == nil && len(in.Args) == 1:
+			fmt.Fprintf(&b, "%s\n", in.text(nil, p))
+		case in.Op != nil && in.Comment != "":
+			fmt.Fprintf(&b, "    %-48s # %s\n", in.text(nil, p), in.Comment)
+		default:
+			fmt.Fprintf(&b, "    %s\n", in.text(nil, p))
+		}
+	}
+	return b.String()
+}
+
 // String is the instruction in Intel's syntax.
 func (i *Inst) String() string { return i.text(nil, nil) }
 
