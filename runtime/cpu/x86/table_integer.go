@@ -162,6 +162,7 @@ var (
 	VPINSRD       = op("vpinsrd", "x, x, r32/m32, i8 | RVMI 66.0F3A.W0 22 | v3 v4")
 	VPINSRQ       = op("vpinsrq", "x, x, r64/m64, i8 | RVMI 66.0F3A.W1 22 | v3 v4")
 
+	// To memory these are very slow on Zen 4: compress into a register, and store that.
 	VCOMPRESSPS = op("vcompressps", "m/v{z}, v | MR EVEX.66.0F38.W0 8A d4 | v4")
 	VCOMPRESSPD = op("vcompresspd", "m/v{z}, v | MR EVEX.66.0F38.W1 8A d8 | v4")
 	VPCOMPRESSD = op("vpcompressd", "m/v{z}, v | MR EVEX.66.0F38.W0 8B d4 | v4")

@@ -101,10 +101,17 @@ func (t Tile) Check(f Features) error {
 	return nil
 }
 
+// Epilogue changes C before it is stored: a vector of each row, from a column on. Where
+// mask is a register, only its columns are there, and nothing else may be read; in
+// AVX-512 it is a mask register, in AVX2 a vector. What the code needs beside C it finds behind
+// [TileArgs] in the argument block.
+type Epilogue func(p *Prog, column int, mask Reg, rows []Reg)
+
 // tile is a tile's program in the making.
 type tile struct {
 	Tile
 	*Prog
+	epilogue          Epilogue
 	kind              Kind
 	bytes             int     // of a vector
 	nv                int     // vectors in a row
@@ -113,8 +120,8 @@ type tile struct {
 	rows              []Reg // Direct: pointers
 }
 
-// Program makes the tile's code for a tier.
-func (t Tile) Program(f Features) (*Prog, error) {
+// Program makes the tile's code for a tier. The epilogue may be nil.
+func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 	if err := t.Check(f); err != nil {
 		return nil, err
 	}
@@ -126,7 +133,7 @@ func (t Tile) Program(f Features) (*Prog, error) {
 		name += "_list"
 	}
 	name += weightNames[t.Weights]
-	k := &tile{Tile: t, Prog: NewProg(name)}
+	k := &tile{Tile: t, Prog: NewProg(name), epilogue: epilogue}
 	k.kind, _ = vectors(f)
 	k.bytes = k.kind.Bits() / 8
 	k.nv = 4 * t.Cols / k.bytes
@@ -323,6 +330,9 @@ func (t *tile) store() {
 		}
 	})
 	t.Bind(plain)
+	for j := range t.nv {
+		t.finish(j, NoReg)
+	}
 	t.eachC(func(i int, row Mem) {
 		for j := range t.nv {
 			t.Emit(VMOVUPS, row.Plus(j*t.bytes), sums[i*t.nv+j])
@@ -333,7 +343,7 @@ func (t *tile) store() {
 	t.Bind(ragged)
 	t.Emit(TEST, accumulate, accumulate)
 	t.Emit(JE, raggedPlain)
-	t.eachColumn(count, func(i, j int, mask Reg, m Mem) {
+	t.eachColumn(count, func(int, Reg) {}, func(i, j int, mask Reg, m Mem) {
 		r := sums[i*t.nv+j]
 		if t.kind == ZMM {
 			t.Emit(VADDPS, r.K(mask), r, m)
@@ -344,7 +354,7 @@ func (t *tile) store() {
 		t.Emit(VADDPS, r, r, c)
 	})
 	t.Bind(raggedPlain)
-	t.eachColumn(count, func(i, j int, mask Reg, m Mem) {
+	t.eachColumn(count, t.finish, func(i, j int, mask Reg, m Mem) {
 		if r := sums[i*t.nv+j]; t.kind == ZMM {
 			t.Emit(VMOVUPS, m.K(mask), r)
 		} else {
@@ -353,9 +363,21 @@ func (t *tile) store() {
 	})
 }
 
-// eachColumn calls f with each vector of a row, which of its columns there are, and its memory
-// in each row of C.
-func (t *tile) eachColumn(count Reg, f func(i, j int, mask Reg, m Mem)) {
+// finish runs the epilogue on a vector of each row.
+func (t *tile) finish(j int, mask Reg) {
+	if t.epilogue == nil {
+		return
+	}
+	rows := make([]Reg, t.Rows)
+	for i := range rows {
+		rows[i] = t.sums[0][i*t.nv+j]
+	}
+	t.epilogue(t.Prog, j*t.bytes/4, mask, rows)
+}
+
+// eachColumn calls first with each vector of a row and which of its columns there are, and f with
+// that and its memory in each row of C.
+func (t *tile) eachColumn(count Reg, first func(j int, mask Reg), f func(i, j int, mask Reg, m Mem)) {
 	lanes := t.bytes / 4
 	zero := t.New(GP64)
 	t.Emit(XOR, zero, zero)
@@ -377,6 +399,7 @@ func (t *tile) eachColumn(count Reg, f func(i, j int, mask Reg, m Mem)) {
 			t.Emit(VPBROADCASTD, mask, mask.As(XMM))
 			t.Emit(VPCMPGTD, mask, mask, t.U32(0, 1, 2, 3, 4, 5, 6, 7))
 		}
+		first(j, mask)
 		t.eachC(func(i int, row Mem) { f(i, j, mask, row.Plus(j*t.bytes)) })
 	}
 }

@@ -26,7 +26,7 @@ func tileSizes(f Features) [][2]int {
 // compileTile makes a tile callable.
 func compileTile(t testing.TB, tile Tile, f Features) (Func, *Code) {
 	t.Helper()
-	p, err := tile.Program(f)
+	p, err := tile.Program(f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +216,72 @@ func TestTileColumns(t *testing.T) {
 	}
 }
 
+// TestTileEpilogue: relu(C + bias) * scale, with the bias read where columns are and nowhere else.
+func TestTileEpilogue(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	type block struct {
+		TileArgs
+		bias  unsafe.Pointer
+		scale float32
+	}
+	var args block
+	epilogue := func(p *Prog, column int, mask Reg, rows []Reg) {
+		kind := rows[0].Kind()
+		at, bias, zero, scale := p.New(GP64), p.New(kind), p.New(kind), p.New(kind)
+		p.Emit(MOV, at, arg(unsafe.Offsetof(args.bias)))
+		switch m := At(at, 4*column); {
+		case mask == NoReg:
+			p.Emit(VMOVUPS, bias, m)
+		case kind == ZMM:
+			p.Emit(VMOVUPS, bias.Z(mask), m)
+		default:
+			p.Emit(VMASKMOVPS, bias, mask, m)
+		}
+		p.Emit(VXORPS, zero, zero, zero)
+		p.Emit(VBROADCASTSS, scale, arg(unsafe.Offsetof(args.scale)))
+		for _, r := range rows {
+			p.Emit(VADDPS, r, r, bias)
+			p.Emit(VMAXPS, r, zero, r)
+			p.Emit(VMULPS, r, r, scale)
+		}
+	}
+	r := rand.New(rand.NewPCG(19, 20))
+	for _, f := range tiers {
+		if f&^here() != 0 {
+			continue // TestTiles says so
+		}
+		tile := Tile{Rows: 14, Cols: 32}
+		if f&V4 == 0 {
+			tile = Tile{Rows: 6, Cols: 16}
+		}
+		p, err := tile.Program(f, epilogue)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, err := Compile(p, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fn := loadCode(t, code)
+		for count := 1; count <= tile.Cols; count++ {
+			p := newProblem(t, r, tile, 9, count, count%2 == 0)
+			bias := guarded(t, count)
+			for j := range bias {
+				bias[j] = float32(r.NormFloat64())
+				for i := range p.want {
+					w := &p.want[i][columnOffset+j]
+					*w = max(*w+float64(bias[j]), 0) * 0.25
+				}
+			}
+			args := block{p.args, unsafe.Pointer(&bias[0]), 0.25}
+			fn.Call(unsafe.Pointer(&args))
+			if err := p.check(); err != nil {
+				t.Errorf("%s, %d columns: %v", f, count, err)
+			}
+		}
+	}
+}
+
 // TestTileSpecials: NaN, infinities, denormals and zeros come out as a plain loop has them, and
 // those of columns that there are not reach no others.
 func TestTileSpecials(t *testing.T) {
@@ -258,7 +324,7 @@ func TestTileListing(t *testing.T) {
 	binutils(t)
 	for _, f := range tiers {
 		for _, tile := range []Tile{{Rows: 6, Cols: 16}, {Rows: 4, Cols: 16, Direct: true, List: true}} {
-			p, err := tile.Program(f)
+			p, err := tile.Program(f, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -286,7 +352,7 @@ func TestTileErrors(t *testing.T) {
 		{Tile{Rows: 0, Cols: 16}, V3 | V4, "at least one row"},
 		{Tile{Rows: 1, Cols: 16}, 0, `a tile needs v3, and code is made for ""`},
 	} {
-		if _, err := c.tile.Program(c.f); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := c.tile.Program(c.f, nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.tile, err, c.want)
 		}
 	}
@@ -394,7 +460,7 @@ func here() Features {
 func BenchmarkCompile(b *testing.B) {
 	n := 0
 	for b.Loop() {
-		p, err := Tile{Rows: 14, Cols: 32}.Program(V3 | V4)
+		p, err := Tile{Rows: 14, Cols: 32}.Program(V3|V4, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
