@@ -65,7 +65,7 @@ func (m *machine) tile(t x86.Tile) (x86.Func, error) {
 	if f, ok := m.tiles[t]; ok {
 		return f, nil
 	}
-	p, err := t.Program(m.features)
+	p, err := t.Program(m.features, nil)
 	if err != nil {
 		return x86.Func{}, diag.As(err, diag.Run)
 	}
