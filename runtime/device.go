@@ -16,8 +16,9 @@ type Device interface {
 	// Workspace tells how many bytes each stage of p takes for itself, beside temporaries, as
 	// Run computes it;
 	// a stage behind the end of the list takes none. bind are the values of p.Syms, or as
-	// large as they can get: what a stage takes may be more or less than is told.
-	Workspace(kernel string, p *ir.Program, bind []int64) ([]int64, error)
+	// large as they can get: what a stage takes may be more or less than is told. constant tells
+	// which of p.Params are constants.
+	Workspace(kernel string, p *ir.Program, bind []int64, constant func(param int) bool) ([]int64, error)
 	// Run computes p into results, which have the right types and may hold anything, by the
 	// kernel of the target that is named, or stage by stage where kernel is "". bind are the
 	// values of p.Syms. Behind the results there may be p's temporaries (p.Temps),
@@ -36,4 +37,7 @@ type Memory interface {
 	// Workspace is memory for a stage of the program that runs, as much as the device told:
 	// nil where nothing is planned.
 	Workspace(stage int) ([]byte, error)
+	// Keep is the place for what the device makes of parameters of the program that runs, where they
+	// are constants; else nil. key says what is made.
+	Keep(params []int, key string) *Kept
 }

@@ -33,6 +33,7 @@ type Executable struct {
 	pool  Pool
 	funcs map[*ir.Func]*code
 	idle  reuse.List[machine]
+	kept  keeper
 
 	mu        sync.Mutex
 	instances map[instanceKey]*instance
@@ -226,8 +227,9 @@ func (x *Executable) end(mc *machine) {
 	x.idle.Put(mc)
 }
 
-// Trim gives memory that is kept between runs back.
+// Trim gives memory that is kept between runs back, and what was made of constants.
 func (x *Executable) Trim() {
+	x.kept.clear()
 	x.pool.Trim()
 	x.idle.Clear()
 }

@@ -179,7 +179,9 @@ func BenchmarkRunInto(b *testing.B) {
 // nothing is a device that computes nothing.
 type nothing struct{ runtime.Device }
 
-func (nothing) Workspace(string, *ir.Program, []int64) ([]int64, error) { return nil, nil }
+func (nothing) Workspace(string, *ir.Program, []int64, func(int) bool) ([]int64, error) {
+	return nil, nil
+}
 func (nothing) Run(context.Context, string, *ir.Program, []int64, []*tensor.Tensor, []*tensor.Tensor, runtime.Memory) error {
 	return nil
 }

@@ -49,6 +49,8 @@ type work struct {
 	kernel  string
 	program *ir.Program
 	bind    []dim
+
+	constant func(param int) bool
 }
 
 // layout is where the shares of a group lie.
@@ -98,7 +100,7 @@ func (p *planner) workspace(s *ir.Stmt, kernel string, program *ir.Program, bind
 	if len(p.storages) == 0 {
 		return nil
 	}
-	w := &work{kernel, program, bind}
+	w := &work{kernel, program, bind, func(i int) bool { return i < len(s.Args) && s.Args[i] != nil && s.Args[i].Const != nil }}
 	out := make([]*share, len(program.Stages))
 	for i := range out {
 		step := p.lives.Start[s]
@@ -246,7 +248,7 @@ func (g *group) workspace(w *work, value func(*dim) (int64, error)) ([]int64, er
 		}
 		bind[i] = n
 	}
-	needs, err := g.dev.Workspace(w.kernel, w.program, bind)
+	needs, err := g.dev.Workspace(w.kernel, w.program, bind, w.constant)
 	if err != nil { // the run of the program will say so
 		return nil, nil
 	}

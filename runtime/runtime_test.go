@@ -410,9 +410,11 @@ func TestInstances(t *testing.T) {
 // broken is a device that fails in ways that devices should not.
 type broken struct{ fail func() error }
 
-func (d broken) Target() *target.Target                                  { return target.Interp() }
-func (d broken) Close() error                                            { return nil }
-func (d broken) Workspace(string, *ir.Program, []int64) ([]int64, error) { return nil, nil }
+func (d broken) Target() *target.Target { return target.Interp() }
+func (d broken) Close() error           { return nil }
+func (d broken) Workspace(string, *ir.Program, []int64, func(int) bool) ([]int64, error) {
+	return nil, nil
+}
 func (d broken) Run(_ context.Context, _ string, _ *ir.Program, _ []int64, _, _ []*tensor.Tensor, mem runtime.Memory) error {
 	if _, err := mem.Alloc(tensor.F32, []int64{10}); err != nil { // and keeps it
 		return err

@@ -82,24 +82,38 @@ type tiling struct {
 
 // tileCols is the columns of a tile at most. With few rows what is packed of B is soon used
 // up, so that there need not be much of it.
-func (p *product) tileCols(cut *blocks) int64 {
+func (p *product) tileCols(cut *blocks, kept bool) int64 {
+	if kept && p.align {
+		return roundUp(total(p.n), int64(cut.nr))
+	}
 	if total(p.m) < 64 {
 		return cut.few
 	}
 	return cut.wide
 }
 
-func (p *product) tiling(d *Device, cut *blocks) tiling {
+func (p *product) tiling(d *Device, cut *blocks, kept bool) tiling {
 	rows, cols, batches := total(p.m), total(p.n), total(p.batch)
 	panels := cut.panelsOf(rows).n
 	// Rows per tile: enough that packing B pays, few enough that threads share the work. Each
 	// element is summed up in the same order in any tile.
-	t := tiling{panels: max(panels, 1), cols: p.tileCols(cut), workers: int64(d.threads)}
+	t := tiling{panels: max(panels, 1), cols: p.tileCols(cut, kept), workers: int64(d.threads)}
 	t.tiles = batches * ceilDiv(cols, t.cols)
 	if times(batches, rows, cols, total(p.k)) < 4*d.alone { // points of a product are cheap
 		t.workers = 1
 	}
+	if kept && t.workers > 1 { // small enough that threads share the work
+		if t.panels = max(4, min(cut.panels, ceilDiv(panels, 4*t.workers))); panels < 8*t.workers {
+			t.panels = max(panels, 1)
+			t.cols = max(min(t.cols, roundUp(ceilDiv(cols, 2*t.workers), int64(cut.nr))), int64(cut.nr))
+		}
+		t.tiles = batches * ceilDiv(cols, t.cols) * ceilDiv(panels, t.panels)
+	}
 	if p.table != nil { // there are more by groups
+		return t
+	}
+	if kept {
+		t.workers = min(t.workers, t.tiles)
 		return t
 	}
 	if t.tiles < 8 { // few columns: cut rows too, each tile packing B for itself
@@ -113,15 +127,19 @@ func (p *product) tiling(d *Device, cut *blocks) tiling {
 	return t
 }
 
-// packs are the numbers of elements of A and of B that a worker packs at a time.
-func (p *product) packs(cut *blocks) (a, b int64) {
-	rows, cols := total(p.m), min(p.tileCols(cut), total(p.n))
+// packs are the numbers of elements of A and of B that a worker packs at a time, where B is made
+// of constants, and all of it is packed, or not.
+func (p *product) packs(cut *blocks, constant, whole bool) (a, b int64) {
+	rows, cols := total(p.m), min(p.tileCols(cut, whole), total(p.n))
 	depth := cut.depthOf(total(p.k))
 	row := depth + cols // of a thin product, and its sums
-	if p.thin(cut, rows) {
+	if !constant && p.thin(cut, rows) {
 		return row, 0
 	}
 	a, b = min(cut.panels, cut.panelsOf(rows).n)*int64(cut.mr)*depth, roundUp(cols, int64(cut.nr))*depth
+	if whole {
+		return a, 0
+	}
 	if p.table != nil {
 		a = max(a, row)
 	}

@@ -27,7 +27,9 @@ func (d *Device) newCode(kernel string, p *ir.Program, bind []int64) (*code, err
 	for i, s := range in.Stages {
 		c.parts[i] = 1
 		if kernel == kernelProduct {
-			c.products[i], _ = match(s)
+			if c.products[i], _ = match(s); c.products[i] != nil {
+				c.products[i].identify(p, i, bind)
+			}
 		}
 		if c.products[i] == nil && s.Parts() && s.Points() > d.alone {
 			c.parts[i] = d.threads

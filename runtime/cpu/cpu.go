@@ -74,7 +74,7 @@ func (d *Device) Close() error {
 }
 
 // Workspace tells what products pack their factors into.
-func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64) ([]int64, error) {
+func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64, constant func(param int) bool) ([]int64, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -86,7 +86,7 @@ func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64) ([]int64,
 	for i, g := range c.products {
 		if g != nil {
 			out = append(out, make([]int64, i-len(out))...)
-			out = append(out, g.bytes(d))
+			out = append(out, g.bytes(d, g.keeps(constant)))
 		}
 	}
 	return out, nil
@@ -104,6 +104,9 @@ type run struct {
 
 // Run computes a program stage by stage; the kernel has another way for some stages.
 func (d *Device) Run(ctx context.Context, kernel string, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem rt.Memory) error {
+	if d.err != nil {
+		return d.err
+	}
 	c, err := d.codes.get(d, kernel, p, bind)
 	if err != nil {
 		return err

@@ -157,16 +157,20 @@ func (w *worker[T]) multiplyCode(b block) error {
 	g := &w.args
 	g.K = int64(b.depth)
 	for j := 0; j < b.cols; j += w.cut.nr {
-		cols := w.colC[j:min(j+w.cut.nr, b.cols)]
-		g.B, g.Count = unsafe.Pointer(&w.packB[j*b.depth]), int64(len(cols))
-		beside := straight(cols)
+		n := min(w.cut.nr, b.cols-j)
+		at, beside, cols := w.first+j, w.p.align, []int(nil)
+		if !beside {
+			cols = w.colC[j : j+n]
+			at, beside = cols[0], straight(cols)
+		}
+		g.B, g.Count = unsafe.Pointer(&w.packB[j*b.depth]), int64(n)
 		row := 0
 		for i := b.from; i < b.to; i++ {
 			n := int(b.size(i))
 			f := w.tiles[n]
 			g.A = unsafe.Pointer(&w.packA[row*b.depth])
 			if beside {
-				g.C, g.COffset, g.Accumulate = unsafe.Pointer(&w.rows[row]), 4*int64(cols[0]), 0
+				g.C, g.COffset, g.Accumulate = unsafe.Pointer(&w.rows[row]), 4*int64(at), 0
 				if !b.first {
 					g.Accumulate = 1
 				}

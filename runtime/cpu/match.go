@@ -20,6 +20,10 @@ type product struct {
 	m, n  []loop // spatial loops of A alone, of B alone
 	k     []loop
 	table *table // nil: all rows are multiplied by the same B
+
+	kept  []int  // parameters of the program that B is made of; nil: it is made of something else, too
+	keyB  string // tells what is packed of them
+	align bool   // columns of Out lie side by side
 }
 
 // loop is an axis of more than one position, and the step it takes through A, B and Out.
@@ -27,6 +31,7 @@ type loop struct {
 	axis      *ir.Axis
 	extent    int64
 	a, b, out int64
+	inB       bool // B uses it
 }
 
 // operand is a factor. Where it is a load, every axis takes part in its address linearly: it
@@ -115,7 +120,7 @@ func nest(s *interp.Stage, a, b operand) (*product, bool) {
 		if !ok || n != s.Shape(p.out)[i] {
 			return nil, false
 		}
-		l := []loop{{ax, n, a.step[ax], b.step[ax], stride}}
+		l := []loop{{ax, n, a.step[ax], b.step[ax], stride, uses(b, ax)}}
 		if n == 1 {
 			continue
 		}
@@ -135,7 +140,7 @@ func nest(s *interp.Stage, a, b operand) (*product, bool) {
 			return nil, false
 		}
 		if n != 1 {
-			p.k = append(p.k, loop{ax, n, a.step[ax], b.step[ax], 0})
+			p.k = append(p.k, loop{ax, n, a.step[ax], b.step[ax], 0, uses(b, ax)})
 		}
 	}
 	return p, true

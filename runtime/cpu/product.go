@@ -15,11 +15,12 @@ import (
 	rt "github.com/pitopt/pitopt/runtime"
 )
 
-// bytes is what a product takes from its workspace.
-func (p *product) bytes(d *Device) int64 {
+// bytes is what a product takes from its workspace, where B is packed for all runs or not.
+func (p *product) bytes(d *Device, kept bool) int64 {
 	elem, cut := int64(p.out.DType.Bits()/8), d.blocks(p.out.DType)
-	a, b := p.packs(cut)
-	workers := p.tiling(d, cut).workers
+	kept = kept && cut.code != nil
+	a, b := p.packs(cut, kept, kept)
+	workers := p.tiling(d, cut, kept).workers
 	n := workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
 	if p.a.pad != nil {
 		n += analysis.Aligned(times(append([]int64{elem}, p.a.pad.size...)...))
@@ -181,7 +182,11 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		dataB = tensor.Data[T](run.Tensor(p.b.buf))
 	}
 	x.rows, x.cols = total(p.m), total(p.n)
-	x.tiling = p.tiling(d, x.cut)
+	constant, whole, err := x.packedB(run, room.mem)
+	if err != nil {
+		return err
+	}
+	x.tiling = p.tiling(d, x.cut, whole != nil)
 	x.segments = p.segments(x.segments[:0], run)
 	if p.table != nil {
 		x.tiling.tiles = 0
@@ -192,7 +197,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		}
 	}
 	x.next.Store(0)
-	sizeA, sizeB := p.packs(x.cut)
+	sizeA, sizeB := p.packs(x.cut, constant, whole != nil)
 	for n < x.tiling.workers {
 		if int(n) == len(x.workers) {
 			x.workers = append(x.workers, &worker[T]{lists: new(lists), a: new(source[T]), b: new(source[T])})
@@ -201,6 +206,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		n++
 		w.lists.fit(x.cut)
 		w.ctx, w.p, w.cut, w.c = run.Context(), p, x.cut, tensor.Data[T](out)
+		w.constant, w.whole = constant, whole
 		if err = w.a.open(run, &p.a, dataA); err != nil {
 			return err
 		}
@@ -249,12 +255,15 @@ type worker[T element] struct {
 	a, b         *source[T]
 	c            []T
 	packA, packB []T
+	constant     bool
+	whole        []T // all of B, packed for all runs; nil: it is not
 }
 
 // lists are the addresses of the block that is being computed: element (m, k) of A lies
 // at batchA + rowA[m] + kA[k], and so on.
 type lists struct {
 	batchA, batchB, batchC int
+	first                  int // column
 	rowA, rowC             []int
 	colB, colC             []int
 	kA, kB                 []int
@@ -276,24 +285,30 @@ func (l *lists) fit(cut *blocks) {
 
 // tile computes panels p0..p1 of the rows of a segment, and columns n0..n1, of one batch.
 func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1 int64) error {
-	p, thin := w.p, w.p.thin(w.cut, s.to-s.from)
-	w.batchA, w.batchB, w.batchC = int(p.a.base), int(p.b.base+s.b), 0
-	pos := batch
-	for i := len(p.batch) - 1; i >= 0; i-- {
-		l := &p.batch[i]
-		at := pos % l.extent
-		pos /= l.extent
-		w.batchA, w.batchB, w.batchC = w.batchA+int(at*l.a), w.batchB+int(at*l.b), w.batchC+int(at*l.out)
-	}
+	p := w.p
+	thin := !w.constant && p.thin(w.cut, s.to-s.from)
+	w.stand(s, batch)
 	cols := int(n1 - n0)
-	addresses(w.colB[:cols], p.n, n0, stepB)
-	addresses(w.colC[:cols], p.n, n0, stepC)
+	w.first = int(n0)
+	if w.whole == nil {
+		addresses(w.colB[:cols], p.n, n0, stepB)
+	}
+	if w.whole == nil || !p.align {
+		addresses(w.colC[:cols], p.n, n0, stepC)
+	}
 	step := w.cut.depthOf(total(p.k))
+	var whole []T // the matrix
+	if w.whole != nil {
+		size := roundUp(total(p.n), int64(w.cut.nr)) * total(p.k)
+		whole = w.whole[p.matrix(batch, s)*size:][:size]
+	}
 	for k0 := int64(0); k0 < total(p.k); k0 += step {
 		depth := int(min(step, total(p.k)-k0))
 		addresses(w.kA[:depth], p.k, k0, stepA)
 		addresses(w.kB[:depth], p.k, k0, stepB)
-		if !thin {
+		if whole != nil {
+			w.packB = whole[k0*roundUp(total(p.n), int64(w.cut.nr))+n0*int64(depth):]
+		} else if !thin {
 			if err := w.fillB(batch, n0, cols, k0, depth); err != nil {
 				return err
 			}
@@ -324,6 +339,18 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 		}
 	}
 	return nil
+}
+
+// stand goes to a batch and a segment.
+func (w *worker[T]) stand(s *segment, batch int64) {
+	p := w.p
+	w.batchA, w.batchB, w.batchC = int(p.a.base), int(p.b.base+s.b), 0
+	for i := len(p.batch) - 1; i >= 0; i-- {
+		l := &p.batch[i]
+		at := batch % l.extent
+		batch /= l.extent
+		w.batchA, w.batchB, w.batchC = w.batchA+int(at*l.a), w.batchB+int(at*l.b), w.batchC+int(at*l.out)
+	}
 }
 
 // fillA packs the rows of a block in panels.

@@ -15,10 +15,15 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/runtime"
 )
 
 // heap is memory without bounds that counts what is not given back.
-type heap struct{ live atomic.Int64 }
+type heap struct {
+	live     atomic.Int64
+	constant map[int]bool // parameters
+	kept     map[string]*runtime.Kept
+}
 
 func (h *heap) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 	t, err := tensor.Make(d, shape)
@@ -36,6 +41,23 @@ func (h *heap) Free(*tensor.Tensor) { h.live.Add(-1) }
 
 // Workspace gives none: all of it comes from Alloc.
 func (h *heap) Workspace(int) ([]byte, error) { return nil, nil }
+
+// Keep has a place where h is told which parameters are constants.
+func (h *heap) Keep(params []int, key string) *runtime.Kept {
+	for _, i := range params {
+		if !h.constant[i] {
+			return nil
+		}
+	}
+	if h.kept == nil {
+		h.kept = map[string]*runtime.Kept{}
+	}
+	id := fmt.Sprint(params, key)
+	if h.kept[id] == nil {
+		h.kept[id] = runtime.NewKept(1 << 30)
+	}
+	return h.kept[id]
+}
 
 // drawn is a random sum of products: two loads at addresses that are linear in the axes,
 // guarded or not, now and then out of range, or computed from such loads: converted, scaled,
@@ -198,7 +220,10 @@ func TestRandomProducts(t *testing.T) {
 			}
 		}
 		for _, device := range devices {
-			h := &heap{}
+			h := &heap{constant: map[int]bool{}}
+			for i := range d.p.Params {
+				h.constant[i] = r.IntN(2) == 0
+			}
 			shape, _ := d.p.Results[0].Type().Static()
 			got, _ := h.Alloc(d.p.Results[0].DType, shape)
 			err := device.Run(context.Background(), kernelProduct, d.p, nil, args, []*tensor.Tensor{got}, h)

@@ -1,0 +1,194 @@
+package cpu
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+	rt "github.com/pitopt/pitopt/runtime"
+)
+
+// Where B is made of constants alone, all of it is packed once for all runs: matrix by matrix (of the
+// batches that it is along, or the groups of rows), within them block by block of k, and there
+// panel by panel.
+
+// identify finds what B is made of, and a key that tells how: products with the same one
+// share what is packed.
+func (p *product) identify(program *ir.Program, stage int, bind []int64) {
+	p.align = true
+	step := int64(1)
+	for _, l := range slices.Backward(p.n) {
+		p.align = p.align && l.out == step
+		step *= l.extent
+	}
+	var key []byte
+	add := func(n ...int64) {
+		for _, x := range n {
+			key = binary.AppendVarint(key, x)
+		}
+	}
+	add(int64(p.out.DType))
+	if p.b.buf != nil {
+		i := slices.Index(program.Params, p.b.buf)
+		if i < 0 {
+			return
+		}
+		p.kept = []int{i}
+		add(0, p.b.base)
+	} else {
+		constant := true
+		p.b.expr.Walk(func(x *ir.Scalar) bool {
+			if x.Op == ir.OpLoad {
+				i := slices.Index(program.Params, x.Buf)
+				if constant = constant && i >= 0; constant && !slices.Contains(p.kept, i) {
+					p.kept = append(p.kept, i)
+				}
+			}
+			return true
+		})
+		if !constant || len(p.kept) == 0 {
+			p.kept = nil
+			return
+		}
+		key = fmt.Appendf(key, "%p", program)
+		add(1, int64(stage))
+		add(bind...)
+	}
+	for _, nest := range [][]loop{p.batch, p.n, p.k} {
+		add(int64(len(nest)))
+		for _, l := range nest {
+			if l.inB {
+				add(l.extent, l.b)
+			}
+		}
+	}
+	if p.table != nil {
+		add(p.table.size, p.table.stride)
+	}
+	p.keyB = string(key)
+}
+
+// keeps says whether B is made of constants.
+func (p *product) keeps(constant func(param int) bool) bool {
+	return p.kept != nil && !slices.ContainsFunc(p.kept, func(i int) bool { return !constant(i) })
+}
+
+// matrices is how many matrices B has.
+func (p *product) matrices() int64 {
+	n := int64(1)
+	for _, l := range p.batch {
+		if l.inB {
+			n = times(n, l.extent)
+		}
+	}
+	if p.table != nil {
+		n = times(n, p.table.size)
+	}
+	return n
+}
+
+// matrix is which of them a batch and a segment are multiplied by.
+func (p *product) matrix(batch int64, s *segment) (at int64) {
+	step := int64(1)
+	for _, l := range slices.Backward(p.batch) {
+		if l.inB {
+			at += batch % l.extent * step
+			step *= l.extent
+		}
+		batch /= l.extent
+	}
+	if p.table != nil && p.table.stride > 0 {
+		at += s.b / p.table.stride * step
+	}
+	return at
+}
+
+// packedB says whether B is made of constants, and gives all of it as it is packed; it is packed
+// where nobody did. nil: for this run it is not.
+func (x *multiplication[T]) packedB(run *interp.Execution, mem rt.Memory) (constant bool, whole []T, err error) {
+	p := x.p
+	if p.kept == nil || x.cut.code == nil {
+		return false, nil, nil
+	}
+	k := mem.Keep(p.kept, p.keyB)
+	if k == nil {
+		return false, nil, nil
+	}
+	t := k.Get()
+	if t == nil {
+		if t, err = x.keepB(run, k); err != nil || t == nil {
+			return true, nil, err
+		}
+	}
+	return true, tensor.Data[T](t), nil
+}
+
+func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Tensor, error) {
+	p, cut := x.p, x.cut
+	size := times(p.matrices(), roundUp(x.cols, int64(cut.nr)), total(p.k))
+	if size >= far {
+		return nil, nil
+	}
+	return k.Make(p.out.DType, size, func(t *tensor.Tensor) error {
+		w := worker[T]{lists: new(lists), b: new(source[T]), ctx: run.Context(), p: p, cut: cut}
+		var data []T
+		if p.b.buf != nil {
+			data = tensor.Data[T](run.Tensor(p.b.buf))
+		}
+		if err := w.b.open(run, &p.b, data); err != nil {
+			return err
+		}
+		defer w.b.close()
+		w.lists.fit(cut)
+		return w.packMatrices(w.ctx, tensor.Data[T](t))
+	})
+}
+
+// packMatrices packs all matrices of B.
+func (w *worker[T]) packMatrices(ctx context.Context, to []T) error {
+	p, groups := w.p, int64(1)
+	if p.table != nil {
+		groups = p.table.size
+	}
+	depth, cols := total(p.k), total(p.n)
+	one := roundUp(cols, int64(w.cut.nr)) * depth
+	done := int64(0)
+	for batch := range total(p.batch) {
+		for g := range groups {
+			s := segment{}
+			if p.table != nil {
+				s.b = g * p.table.stride
+			}
+			if m := p.matrix(batch, &s); m != done { // a batch that B does not tell from another
+				continue
+			}
+			done++
+			w.stand(&s, batch)
+			part := to[(done-1)*one : done*one]
+			step := w.cut.depthOf(depth)
+			for k0 := int64(0); k0 < depth; k0 += step {
+				n := min(step, depth-k0)
+				addresses(w.kB[:n], p.k, k0, stepB)
+				for n0 := int64(0); n0 < cols; n0 += w.cut.wide {
+					if err := ctx.Err(); err != nil {
+						return diag.Stopped(err)
+					}
+					count := min(w.cut.wide, cols-n0)
+					addresses(w.colB[:count], p.n, n0, stepB)
+					size := roundUp(count, int64(w.cut.nr)) * n
+					w.packB = part[:size]
+					if err := w.fillB(batch, n0, int(count), k0, int(n)); err != nil {
+						return err
+					}
+					part = part[size:]
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package cpu
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/core/text"
+)
+
+// Weights are packed once: for all sizes, for products that read them alike, and for runs at the same
+// time. The bits are those of a run that packs them itself.
+func TestWeightsArePackedOnce(t *testing.T) {
+	src := "module {\n  const @w: [40, 70] f32 = {" + strings.TrimSuffix(strings.Repeat("1, ", 40*70), ", ") + `}
+  func @main(%x: [n, 40] f32, %y: [n, 40] f32) -> ([n, 70] f32) {
+    %a: [n, 70] f32 = call @mm[n](%x, @w)
+    %b: [n, 70] f32 = call @mm[n](%y, @w)
+    %c: [n, 70] f32 = call @add[n](%a, %b)
+    return %c
+  }
+  program @mm[n](X: [n, 40] f32, W: [40, 70] f32) -> (Y: [n, 70] f32) {
+    Y[i < n, j < 70] = sum(k < 40) (X[i, k] * W[k, j])
+  }
+  program @add[n](X: [n, 70] f32, Y: [n, 70] f32) -> (Z: [n, 70] f32) {
+    Z[i < n, j < 70] = (X[i, j] + Y[i, j])
+  }
+}`
+	m, err := text.Parse("kept.pit", []byte(src), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			d := tier.device(2)
+			x := load(t, m, d)
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					for n := int64(1); n < 40; n += 6 {
+						in := tensor.New(tensor.F32, n, 40)
+						for i := range in.Len() {
+							in.SetFloat(i, float64(i%7))
+						}
+						if _, err := x.Run(context.Background(), []tensor.Value{in, in}); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			want := int64(0)
+			if cut := d.blocks(tensor.F32); cut.code != nil {
+				want = 4 * 40 * roundUp(70, int64(cut.nr))
+			}
+			if got := x.KeptBytes(); got != want {
+				t.Errorf("%d bytes are kept, want %d", got, want)
+			}
+			if x.Trim(); x.KeptBytes() != 0 {
+				t.Error("Trim keeps what was packed")
+			}
+		})
+	}
+}
+
+// What is packed once has the bits of what each run packs, whatever B is.
+func TestKeptWeightsGiveTheSameBits(t *testing.T) {
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(6, 7))
+			devices := []*Device{tier.inParts(1), tier.inParts(3)}
+			for round := range 60 {
+				rows, depth, cols := 3+r.Int64N(60), 1+r.Int64N(900), 4+r.Int64N(200)
+				d := []tensor.DType{tensor.F32, tensor.F16, tensor.BF16}[r.IntN(3)]
+				p, i, j, k := &ir.Program{Name: "p"}, &ir.Axis{Extent: sym.Const(rows)}, &ir.Axis{Extent: sym.Const(cols)}, &ir.Axis{Extent: sym.Const(depth)}
+				batch := &ir.Axis{Extent: sym.Const(1 + r.Int64N(3))}
+				n, _ := batch.Extent.Int()
+				a := &ir.Buffer{Name: "a", DType: tensor.F32, Dims: ir.Consts([]int64{n, rows, depth})}
+				b := &ir.Buffer{Name: "b", DType: d, Dims: ir.Consts([]int64{n, depth, cols})}
+				c := &ir.Buffer{Name: "c", DType: tensor.F32, Dims: ir.Consts([]int64{n, rows, cols})}
+				y := ir.Load(b, batch.Ix(), k.Ix(), j.Ix())
+				if r.IntN(2) == 0 {
+					b.Dims[1], b.Dims[2] = b.Dims[2], b.Dims[1]
+					y = ir.Load(b, batch.Ix(), j.Ix(), k.Ix())
+				}
+				p.Params, p.Results = []*ir.Buffer{a, b}, []*ir.Buffer{c}
+				p.Stages = []*ir.Stage{{Kind: ir.ReduceStage, Monoid: ir.Sum, Outs: []*ir.Buffer{c}, Axes: []*ir.Axis{batch, i, j}, Red: []*ir.Axis{k},
+					Exprs: []*ir.Scalar{ir.Load(a, batch.Ix(), i.Ix(), k.Ix()).Mul(y.To(tensor.F32))}}}
+				p.Finish()
+				var args []*tensor.Tensor
+				for _, b := range p.Params {
+					shape, _ := b.Type().Static()
+					x := tensor.New(b.DType, shape...)
+					for i := range x.Len() {
+						x.SetFloat(i, r.NormFloat64())
+					}
+					args = append(args, x)
+				}
+				var first *tensor.Tensor
+				for _, d := range devices {
+					for _, h := range []*heap{{}, {constant: map[int]bool{1: true}}} {
+						for range 2 {
+							got := tensor.New(tensor.F32, n, rows, cols)
+							if err := d.Run(context.Background(), kernelProduct, p, nil, args, []*tensor.Tensor{got}, h); err != nil {
+								t.Fatal(err)
+							}
+							if first == nil {
+								first = got
+							}
+							if !sameBits(got, first) {
+								t.Fatalf("round %d: other bits with %d threads, constants %v:\n%s", round, d.threads, h.constant, p)
+							}
+						}
+						if h.constant != nil && tier.features != 0 && len(h.kept) != 1 {
+							t.Errorf("round %d: %d weights are packed:\n%s", round, len(h.kept), p)
+						}
+					}
+				}
+			}
+		})
+	}
+}

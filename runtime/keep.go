@@ -1,0 +1,129 @@
+package runtime
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Kept is a place for what a device makes of constants once, for all runs of an executable and
+// all sizes: weights as its kernels want them.
+type Kept struct {
+	of     *keeper
+	making sync.Mutex
+	made   atomic.Pointer[tensor.Tensor]
+}
+
+// NewKept gives a place with room for so many bytes.
+func NewKept(bytes int64) *Kept { return &Kept{of: &keeper{allowed: bytes}} }
+
+// Get is what was made; nil: nothing yet.
+func (k *Kept) Get() *tensor.Tensor { return k.made.Load() }
+
+// Make makes it: n elements that fill writes. It is nil where somebody else is about it, or there
+// is no room: then the run does without.
+func (k *Kept) Make(d tensor.DType, n int64, fill func(t *tensor.Tensor) error) (*tensor.Tensor, error) {
+	if !k.making.TryLock() {
+		return nil, nil
+	}
+	defer k.making.Unlock()
+	if t := k.made.Load(); t != nil {
+		return t, nil
+	}
+	size, ok := d.ByteLen(n)
+	if !ok || !k.of.take(size) {
+		return nil, nil
+	}
+	t, err := tensor.Make(d, []int64{n})
+	if err == nil {
+		err = fill(t)
+	}
+	if err != nil {
+		k.of.take(-size)
+		return nil, err
+	}
+	k.made.Store(t)
+	return t, nil
+}
+
+// keeper has what is kept of an executable: twice what constants that are asked for would take
+// in f32, at most, and a little for what is small.
+type keeper struct {
+	mu            sync.Mutex
+	places        map[string]*Kept
+	seen          map[*byte]bool // constants
+	used, allowed int64          // bytes
+}
+
+const keptAnyway = 1 << 20
+
+func (k *keeper) take(bytes int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if bytes > 0 && k.used+bytes > k.allowed+keptAnyway {
+		return false
+	}
+	k.used += bytes
+	return true
+}
+
+// clear forgets everything. Runs that use something of it go on with it.
+func (k *keeper) clear() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.places, k.seen, k.used, k.allowed = nil, nil, 0, 0
+}
+
+// KeptBytes is what a device has made of constants, and keeps.
+func (x *Executable) KeptBytes() int64 {
+	x.kept.mu.Lock()
+	defer x.kept.mu.Unlock()
+	return x.kept.used
+}
+
+// constant is an operand of the call that is a constant, else nil.
+func (s *stmt) constant(i int) *tensor.Tensor {
+	if i >= len(s.args) || s.args[i].v == nil || s.args[i].v.Const == nil {
+		return nil
+	}
+	return s.args[i].v.Const.Tensor
+}
+
+// Keep is the place for something that is made of constants.
+func (l *lent) Keep(args []int, key string) *Kept {
+	if l.s == nil {
+		return nil
+	}
+	id := l.mc.key[:0]
+	for _, i := range args {
+		t := l.s.constant(i)
+		if t == nil || len(t.Bytes()) == 0 {
+			return nil
+		}
+		id = binary.LittleEndian.AppendUint64(id, uint64(uintptr(unsafe.Pointer(&t.Bytes()[0]))))
+	}
+	id = append(id, key...)
+	l.mc.key = id
+	k := &l.mc.x.kept
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.places[string(id)]; p != nil {
+		return p
+	}
+	if k.places == nil {
+		k.places, k.seen = map[string]*Kept{}, map[*byte]bool{}
+	}
+	for _, i := range args {
+		t := l.s.constant(i)
+		if at := &t.Bytes()[0]; !k.seen[at] {
+			k.seen[at] = true
+			k.allowed += 8 * t.Len()
+		}
+	}
+	p := &Kept{of: k}
+	k.places[string(id)] = p
+	return p
+}
