@@ -217,19 +217,30 @@ func (a *arena) hold(v tensor.Value) {
 func (a *arena) drop(v tensor.Value) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	eachTensor(v, func(t *tensor.Tensor) {
-		m := addressOf(t)
-		if p, ok := a.pieces[m]; ok {
-			if p.refs--; p.refs > 0 {
-				a.pieces[m] = p
-				return
-			}
-			a.forget(m, p)
-			if p.b != nil {
-				a.pool.put(p.b)
-			}
-		}
-	})
+	eachTensor(v, func(t *tensor.Tensor) { a.dropPiece(addressOf(t)) })
+}
+
+// dropAt is drop of a tensor that begins at b.
+func (a *arena) dropAt(b []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dropPiece(address{bytes: &b[0]})
+}
+
+// dropPiece counts one reference less to memory that the run has.
+func (a *arena) dropPiece(m address) {
+	p, ok := a.pieces[m]
+	if !ok {
+		return
+	}
+	if p.refs--; p.refs > 0 {
+		a.pieces[m] = p
+		return
+	}
+	a.forget(m, p)
+	if p.b != nil {
+		a.pool.put(p.b)
+	}
 }
 
 func (a *arena) forget(m address, p piece) {

@@ -23,7 +23,7 @@ type code struct {
 	symbols []string
 	rules   []rule
 	rulesOf [][]int              // those that speak of a symbol
-	landing map[int]int          // values whose memory becomes that of a result: number of value to result
+	landing map[int]landing      // of values, by number
 	groups  []*group             // of storages
 	shares  map[*ir.Value]*share // storages
 
@@ -66,12 +66,13 @@ type stmt struct {
 	around  []operand    // of an operator that is written out when it runs: what its regions capture
 	loop    int          // of a loop: among those of the function
 	extra   int          // of a call: the first tensor of results that nobody asked for, and of temps
-	into    []*share     // of a call: where results, and behind them temporaries, are placed; nil entry: nowhere
+	into    []*share     // where results, and behind them temporaries, are placed; nil entry: nowhere
 	temps   []*ir.Buffer // of a call that places temporaries
 	work    []*share     // of a call: workspace of each stage
 	last    []*group     // that nothing is in use of afterwards
 	results []*place     // nil entry: nobody asked for it
 	regions []*block
+	owns    []bool      // of one with regions: results that are memory of their own
 	program *ir.Program // of a call of a program or kernel
 	kernel  string      // of the target; "": stage by stage
 	bind    []dim       // of such a call
@@ -97,9 +98,9 @@ type rule struct {
 
 // compile makes a function of a module ready.
 func compile(m *ir.Module, f *ir.Func, dev Device, budget int64) (*code, error) {
-	c := &code{f: f, target: dev.Target().Name, known: m.Syms, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}, plan: newPlanner(m.Syms, f, dev, budget)}
+	c := &code{f: f, target: dev.Target().Name, known: m.Syms, landing: map[int]landing{}, slots: map[string]int{}, numbers: map[*ir.Value]int{}, visible: map[int]bool{}, plan: newPlanner(m.Syms, f, dev, budget)}
 	c.body = c.block(&f.Block)
-	c.land()
+	c.land(&f.Block, nil, 0)
 	c.know(m.Syms)
 	if c.err == nil {
 		c.groups = c.plan.finish()
@@ -216,8 +217,16 @@ func (c *code) region(b *ir.Block) *block {
 
 func (c *code) stmt(s *ir.Stmt) *stmt {
 	out := &stmt{Stmt: s, args: c.operands(s.Args), into: c.plan.place(s), bind: makeDims(s.Bind, c.slot)}
+	if len(s.Regions) > 0 {
+		out.owns = s.Owns()
+	}
 	for _, r := range s.Regions {
 		out.regions = append(out.regions, c.region(r))
+		if s.Op.Control == ir.Branches {
+			c.land(r, out, 0)
+		} else if s.Op.Control == ir.Repeats {
+			c.land(r, out, 1)
+		}
 	}
 	if len(s.Regions) > 0 && s.Op != nil && s.Op.Expand != nil {
 		out.around = c.operands(s.Captured())
@@ -269,27 +278,21 @@ func (c *code) stmt(s *ir.Stmt) *stmt {
 	return out
 }
 
-// land finds the values whose memory is that of a result of the function: computed into
-// the caller's memory, they are there without a copy. A view or a cast has the memory of
-// its operand.
-func (c *code) land() {
-	c.landing = map[int]int{}
-	defs := map[int]*stmt{}
-	for _, s := range c.body.stmts {
-		for _, r := range s.results {
-			if r != nil {
-				defs[r.n] = s
-			}
+// landing is where the memory of a value becomes that of a result: of the statement that has the
+// region which computes it, or, where s is nil, of the function.
+type landing struct {
+	s      *stmt
+	result int
+}
+
+// land finds the values of a block whose memory is that of a result: computed where that is to be,
+// they are there without a copy. Result i of the block is result i-skip of its statement.
+func (c *code) land(b *ir.Block, s *stmt, skip int) {
+	for i, v := range ir.Landing(b) {
+		if i < skip || v == nil || s != nil && (i-skip >= len(s.Results) || s.Results[i-skip] == nil || !s.owns[i-skip]) {
+			continue
 		}
-	}
-	for i, r := range c.body.results {
-		n := r.n
-		for s := defs[n]; s != nil && (s.Kind == ir.CastStmt || s.Op != nil && s.Op.View); s = defs[n] {
-			n = s.args[0].n
-		}
-		if _, taken := c.landing[n]; defs[n] != nil && !taken {
-			c.landing[n] = i
-		}
+		c.landing[c.numbers[v]] = landing{s, i - skip}
 	}
 }
 

@@ -52,6 +52,7 @@ func (f *frame) arg(s *stmt, i int) tensor.Value {
 // loop is where a loop stands.
 type loop struct {
 	trips            int64 // as many iterations at most; negative: no end
+	turn             int   // of the storages of carried values, the one that the iteration writes: 0, the result's, or 1
 	carried, results []tensor.Value
 	stacks           []stack
 }
@@ -95,7 +96,13 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 		}
 		l.stacks = append(l.stacks, x)
 	}
-	for i := int64(0); i != l.trips && keep; i++ {
+	l.turn = 0
+	if l.trips > 0 {
+		l.turn = int((l.trips - 1) & 1) // the last iteration writes the result, if it is not ended before
+	}
+	done := int64(0)
+	for ; done != l.trips && keep; done++ {
+		i := done
 		if err := mc.ctx.Err(); err != nil {
 			return nil, diag.Stopped(err)
 		}
@@ -116,8 +123,15 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 		if err := mc.carry(f, s, out[1:1+n], i); err != nil {
 			return nil, err
 		}
+		l.turn ^= 1
 	}
 	l.results = append(l.results[:0], l.carried...)
+	for j := range l.carried {
+		var err error
+		if l.results[j], err = mc.ended(f, s, j, done); err != nil {
+			return nil, err
+		}
+	}
 	for j := range l.stacks {
 		t, err := mc.stacked(f, s, n+j)
 		if err != nil {
@@ -164,22 +178,84 @@ func (f *frame) own(s *stmt, result int, turn int64) *tensor.Tensor {
 }
 
 // carry makes what an iteration gave what the next one gets.
-func (mc *machine) carry(f *frame, s *stmt, out []tensor.Value, i int64) error {
+func (mc *machine) carry(f *frame, s *stmt, out []tensor.Value, i int64) (err error) {
+	l := &f.loops[s.loop]
 	for j, v := range out {
-		if t, ok := v.(*tensor.Tensor); ok {
-			h := f.own(s, j, i)
+		h := f.own(s, j, i)
+		if x := s.turn(j, l.turn); x != nil {
+			if out[j], err = mc.settle(f, x, h, v); err != nil {
+				return err
+			}
+		} else if t, ok := v.(*tensor.Tensor); ok {
 			if err := h.OwnView(t, t.Shape()); err != nil {
 				return err
 			}
 			out[j] = h
 		}
 	}
-	carried := f.loops[s.loop].carried
+	carried := l.carried
 	for j, v := range out {
 		mc.mem.drop(carried[j])
 		carried[j] = v
 	}
 	return nil
+}
+
+// turn gives one of the two storages of a carried value; nil where it is not placed.
+func (s *stmt) turn(j, turn int) *share {
+	i := j + turn*len(s.results)
+	if i >= len(s.into) || j >= len(s.results) {
+		return nil
+	}
+	return s.into[i]
+}
+
+// ended gives what is carried after the last iteration. What is memory of its own is, if there was
+// no iteration, a copy of what it was at first.
+func (mc *machine) ended(f *frame, s *stmt, j int, iterations int64) (tensor.Value, error) {
+	v := f.loops[s.loop].carried[j]
+	t, ok := v.(*tensor.Tensor)
+	if !ok || j >= len(s.results) || s.results[j] == nil || !s.owns[j] {
+		return v, nil
+	}
+	if x := s.turn(j, 0); x != nil {
+		return mc.settle(f, x, f.head(s, j), v)
+	}
+	if iterations > 0 {
+		return v, nil
+	}
+	own, err := mc.alloc(f, s, j, t.DType(), t.Shape())
+	if err != nil {
+		return nil, err
+	}
+	copy(own.Bytes(), t.Bytes())
+	copy(own.Strings(), t.Strings())
+	mc.mem.drop(t)
+	return own, nil
+}
+
+// landedInLoop is landed of a result of a loop's body: where the value that is carried is in this
+// iteration, or the place of the next slice.
+func (mc *machine) landedInLoop(f *frame, at landing, t *tensor.Tensor, d tensor.DType, shape []int64) (bool, error) {
+	l := &f.loops[at.s.loop]
+	if at.result < len(l.carried) {
+		x := at.s.turn(at.result, l.turn)
+		if x == nil {
+			return false, nil
+		}
+		return true, mc.within(f, x, t, d, shape)
+	}
+	x := &l.stacks[at.result-len(l.carried)]
+	n, _ := tensor.Count(shape)
+	size, ok := d.ByteLen(n)
+	if !ok || x.t == nil || x.count == x.t.Shape()[0] || x.t.DType() != d || d.IsSmall() || d == tensor.String || n*x.t.Shape()[0] != x.t.Len() {
+		return false, nil
+	}
+	if err := t.Own(d, shape, x.t.Bytes()[x.count*size:][:size:size]); err != nil {
+		return false, err
+	}
+	mc.mem.hold(t) // the first slice begins where the stack does
+	return true, nil
 }
 
 // stack is a result that has a slice of each iteration.
@@ -242,7 +318,9 @@ func (mc *machine) push(f *frame, s *stmt, result int, v tensor.Value) error {
 		x.t = grown
 		x.grown++
 	}
-	copySlice(x.t, x.count, t)
+	if from, to := t.Bytes(), x.t.Bytes(); len(from) == 0 || t.DType().IsSmall() || &from[0] != &to[x.count*int64(len(from))] {
+		copySlice(x.t, x.count, t)
+	}
 	x.count++
 	return nil
 }

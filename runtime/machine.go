@@ -308,21 +308,44 @@ func (mc *machine) compute(f *frame, s *stmt, kernel string, p *ir.Program, bind
 }
 
 // alloc makes the memory of result i of a statement, or, behind those, of a temporary: where
-// it is placed, or the caller's where it is to become a result of main.
+// it is placed, or where the memory of what it becomes is.
 func (mc *machine) alloc(f *frame, s *stmt, i int, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
-	if i < len(s.into) && s.into[i] != nil {
-		return mc.within(f, s, i, d, shape)
-	}
 	t := f.head(s, i)
-	if f == mc.main && len(mc.into) > 0 && i < len(s.results) && s.results[i] != nil {
-		if r, ok := f.c.landing[s.results[i].n]; ok && r < len(mc.into) && mc.into[r] != nil {
-			o := mc.into[r]
-			if n, _ := tensor.Count(shape); o.DType() == d && o.Len() == n { // else it is said at the end
-				return t, t.OwnView(o, shape)
-			}
+	if i < len(s.into) && s.into[i] != nil {
+		return t, mc.within(f, s.into[i], t, d, shape)
+	}
+	if i < len(s.results) && s.results[i] != nil {
+		if ok, err := mc.landed(f, s.results[i].n, t, d, shape); ok || err != nil {
+			return t, err
 		}
 	}
 	return mc.mem.allocAs(t, d, shape)
+}
+
+// landed makes t a tensor over the memory of a result that value n becomes; false where there is
+// none yet.
+func (mc *machine) landed(f *frame, n int, t *tensor.Tensor, d tensor.DType, shape []int64) (bool, error) {
+	for {
+		l, ok := f.c.landing[n]
+		switch {
+		case !ok:
+			return false, nil
+		case l.s == nil: // the caller's, unless its shape is another one, which is said at the end
+			if f != mc.main || l.result >= len(mc.into) || mc.into[l.result] == nil {
+				return false, nil
+			}
+			o := mc.into[l.result]
+			if n, _ := tensor.Count(shape); o.DType() != d || o.Len() != n {
+				return false, nil
+			}
+			return true, t.OwnView(o, shape)
+		case l.s.Op.Control == ir.Repeats:
+			return mc.landedInLoop(f, l, t, d, shape)
+		case l.result < len(l.s.into) && l.s.into[l.result] != nil:
+			return true, mc.within(f, l.s.into[l.result], t, d, shape)
+		}
+		n = l.s.results[l.result].n
+	}
 }
 
 // operator runs what stayed an operator: views and control flow here, anything else by
@@ -333,6 +356,13 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 		out, err := mc.runIf(f, s)
 		if err != nil {
 			return err
+		}
+		for i, v := range out {
+			if i < len(s.into) && s.into[i] != nil {
+				if out[i], err = mc.settle(f, s.into[i], f.head(s, i), v); err != nil {
+					return err
+				}
+			}
 		}
 		return mc.putAll(f, s, out)
 	case "onnx.Loop":

@@ -306,21 +306,36 @@ func (mc *machine) slab(f *frame, g *group) (*slab, error) {
 	return s, nil
 }
 
-// within is result i of a statement, or, behind those, a temporary, in its share of a slab.
-func (mc *machine) within(f *frame, st *stmt, i int, d tensor.DType, shape []int64) (*tensor.Tensor, error) {
-	x := st.into[i]
+// within makes t a tensor in a share of a slab.
+func (mc *machine) within(f *frame, x *share, t *tensor.Tensor, d tensor.DType, shape []int64) error {
 	s, err := mc.slab(f, x.group)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n, ok := tensor.Count(shape)
 	size, ok2 := d.ByteLen(n)
 	if !ok || !ok2 || size > s.layout.sizes[x.at] {
-		return nil, diag.New(diag.Run, "a %s%v does not fit its storage of %d bytes", d, shape, s.layout.sizes[x.at])
+		return diag.New(diag.Run, "a %s%v does not fit its storage of %d bytes", d, shape, s.layout.sizes[x.at])
 	}
 	at := s.layout.offsets[x.at]
-	t := f.head(st, i)
-	return t, t.Own(d, shape, s.bytes[at:at+size:at+size])
+	return t.Own(d, shape, s.bytes[at:at+size:at+size])
+}
+
+// settle brings a value to where it is placed, and gives the tensor t over it.
+func (mc *machine) settle(f *frame, x *share, t *tensor.Tensor, v tensor.Value) (tensor.Value, error) {
+	was, ok := v.(*tensor.Tensor)
+	if !ok {
+		return nil, diag.New(diag.Run, "what is placed is no tensor")
+	}
+	from := was.Bytes() // t may be the same tensor
+	if err := mc.within(f, x, t, was.DType(), was.Shape()); err != nil {
+		return nil, err
+	}
+	if b := t.Bytes(); len(b) > 0 && &b[0] != &from[0] {
+		copy(b, from)
+		mc.mem.dropAt(from)
+	}
+	return t, nil
 }
 
 // lent is the memory that a call of a program gives the device.

@@ -108,8 +108,12 @@ func equalAs(t *testing.T, what string, got, want *tensor.Tensor) {
 // A run of sizes that were there takes nothing from Go, whatever it does, but for what operators
 // make that no program computes.
 func TestRunsTakeNothingFromGo(t *testing.T) {
-	for _, threads := range []int{1, 2} {
-		x := load(t, module(t, kept), cpu.New(threads), runtime.Options{})
+	for _, threads := range []int{1, 2, -1} {
+		m := module(t, kept)
+		if threads < 0 {
+			m, threads = inStorages(t, m), 1
+		}
+		x := load(t, m, cpu.New(threads), runtime.Options{})
 		in, out := keptCall(1000, 5, true)
 		in2, out2 := keptCall(40, 3, true)
 		both := func() {

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -14,7 +15,7 @@ import (
 type Lives struct {
 	Start   map[*ir.Stmt]int          // the first step of a statement
 	Results map[*ir.Value]Life        // of results of programs and kernels: from the stage that writes them
-	Temps   map[*ir.Stmt][]Life       // of the temporaries of a program that is called, in the order of ir.Program.Temps
+	Temps   map[*ir.Stmt][]Life       // of what a statement may place beside its results, in the order of ir.Stmt.Temps
 	Roots   map[*ir.Value][]*ir.Value // the results whose memory a value may be, or hold; of such a result, itself
 	Escapes map[*ir.Value]bool        // results whose memory the block that makes them may give
 
@@ -63,34 +64,60 @@ func (l *Lives) stmt(s *ir.Stmt) {
 		l.call(s, p)
 		return
 	}
+	start := l.step
 	for _, r := range s.Regions {
 		l.block(r)
 	}
 	end := l.step
 	l.step++
 	s.EachUse(func(v *ir.Value) { l.read(v, end) })
-	placeable := s.Placeable()
+	if s.Kind == ir.OpStmt && s.Op.Control == ir.Repeats {
+		l.Temps[s] = slices.Repeat([]Life{{start, end}}, min(len(s.Results), s.Carried()))
+	}
+	owns := s.Owns()
+	var own []*ir.Value
+	for i, v := range s.Results {
+		if v != nil && owns[i] {
+			l.define(v, Life{l.written(s, i, start), end})
+			own = append(own, v)
+		}
+	}
 	for i, v := range s.Results {
 		switch {
-		case v == nil:
-		case placeable:
-			l.define(v, Life{end, end})
+		case v == nil || owns[i]:
 		case s.Kind == ir.CastStmt || s.Kind == ir.OpStmt && s.Op.View:
 			if i == 0 && s.Args[0] != nil {
 				l.Roots[v] = l.Roots[s.Args[0]]
 			}
-		case s.MayHandOn():
+		case s.MayHandOn(): // another result, too
 			seen := map[*ir.Value]bool{}
-			s.EachUse(func(u *ir.Value) {
+			use := func(u *ir.Value) {
 				for _, r := range l.Roots[u] {
 					if !seen[r] {
 						seen[r] = true
 						l.Roots[v] = append(l.Roots[v], r)
 					}
 				}
-			})
+			}
+			s.EachUse(use)
+			for _, u := range own {
+				use(u)
+			}
 		}
 	}
+}
+
+// written is the first step at which something of result i is there: in a branch where it is made,
+// in a loop from the start, since the next iteration writes what this one reads elsewhere.
+func (l *Lives) written(s *ir.Stmt, i, start int) int {
+	if len(s.Regions) == 0 || s.Op.Control != ir.Branches {
+		return start
+	}
+	from := Forever
+	for _, r := range s.Regions {
+		from = min(from, l.Results[ir.Landing(r)[i]].From)
+	}
+	return from
 }
 
 // call is a call of a program, which takes a step for each stage.
@@ -176,17 +203,17 @@ func (l *Lives) Placed(f *ir.Func) []Placed {
 		}
 	}
 	f.Walk(func(s *ir.Stmt) {
-		var temps []*ir.Buffer
+		var temps []string
+		var types []ir.Type
 		if len(s.Into) > len(s.Results) {
-			p, _ := s.Staged()
-			temps = p.Temps()
+			temps, types = s.Temps()
 		}
 		for i, st := range s.Into {
 			switch {
 			case st == nil:
 			case i >= len(s.Results):
 				i -= len(s.Results)
-				add(temps[i].Name, st, s.TypeOf(temps[i]), l.Temps[s][i])
+				add(temps[i], st, types[i], l.Temps[s][i])
 			case s.Results[i] != nil && !l.Escapes[s.Results[i]]:
 				add(s.Results[i].Name, st, s.Results[i].Type, l.Results[s.Results[i]])
 			}

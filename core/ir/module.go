@@ -238,7 +238,7 @@ type Stmt struct {
 	Results []*Value   // nil entry: an optional result that nobody asked for
 	Attrs   Attrs
 	Regions []*Block
-	Into    []*Value // storages of the results, and of the temporaries of the program that is called, in their order; nil, or one for each result, or one for each of both (nil entry: the machine's choice)
+	Into    []*Value // storages of the results, and of Temps, in their order; nil, or one for each result, or one for each of both (nil entry: the machine's choice)
 	Node    string   // name of the model's node this comes from, for messages
 }
 

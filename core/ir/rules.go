@@ -51,7 +51,7 @@ var (
 
 // Of memory.
 var (
-	ruleStorage  = rule("storage", "what programs compute, temporaries of those that are called included, alone is placed in storages: each in one that the same block allocates, and that is not known to be too small")
+	ruleStorage  = rule("storage", "what programs compute, temporaries of those that are called included, and what control flow gives that its regions compute, alone is placed in storages: each in one that the same block allocates, and that is not known to be too small")
 	ruleReuse    = rule("storage-lives", "what lies in a storage is not read once something else is placed there, nor by the stage that places it, unless each of its points is read where it is written over")
 	ruleReleased = rule("released-values", "a value is released once, in the block that defines it, and not used after")
 )

@@ -20,17 +20,19 @@ func (v *verifier) memory(s *Stmt) error {
 	if len(s.Into) == 0 {
 		return nil
 	}
-	if !s.Placeable() {
-		return v.fail(ruleStorage, s, "its results can not be placed: no program computes them")
-	}
-	var temps []*Buffer
-	if p, ok := s.Staged(); ok && len(s.Into) > len(s.Results) {
-		temps = p.Temps()
+	owns := s.Owns()
+	var temps []string
+	var types []Type
+	if len(s.Into) > len(s.Results) {
+		temps, types = s.Temps()
 	}
 	if len(s.Into) != len(s.Results)+len(temps) {
 		return v.fail(ruleStorage, s, "%d storages for %d results and %d temporaries", len(s.Into), len(s.Results), len(temps))
 	}
 	for i, st := range s.Into {
+		if st != nil && len(owns) > 0 && !owns[i%len(owns)] && (i < len(owns) || len(s.Regions) > 0) {
+			return v.fail(ruleStorage, s, "result %d can not be placed: it may be an operand, or no program computes it", i%len(owns))
+		}
 		if st == nil {
 			continue
 		}
@@ -48,8 +50,7 @@ func (v *verifier) memory(s *Stmt) error {
 		if i < len(s.Results) {
 			what, t = label(s.Results[i]), s.Results[i].Type
 		} else {
-			b := temps[i-len(s.Results)]
-			what, t = "temporary "+b.Name, s.TypeOf(b)
+			what, t = "temporary "+temps[i-len(s.Results)], types[i-len(s.Results)]
 		}
 		needs, ok := BytesOf(t)
 		if !ok {
@@ -113,6 +114,17 @@ func (l *storageLives) block(b *Block) error {
 		if err := l.read(s, s.EachUse); err != nil {
 			return err
 		}
+		if len(s.Regions) > 0 {
+			for i, st := range s.Into { // what regions compute is written there while they run
+				if was := holds[st]; st != nil && was != nil {
+					name := "temporary"
+					if i < len(s.Results) {
+						name = label(s.Results[i])
+					}
+					l.gone[was] = name
+				}
+			}
+		}
 		for _, r := range s.Regions {
 			if err := l.block(r); err != nil {
 				return err
@@ -150,8 +162,14 @@ func (l *storageLives) stmt(s *Stmt, holds map[*Value]*Value) error {
 	case s.MayHandOn():
 		var all []*Value
 		s.EachUse(func(x *Value) { all = append(all, l.shares[x]...) })
-		for _, r := range s.Results {
-			if r != nil && len(all) > 0 {
+		owns := s.Owns()
+		for i, r := range s.Results { // what is handed on may be another result, too
+			if r != nil && owns[i] && i < len(s.Into) && s.Into[i] != nil {
+				all = append(all, r)
+			}
+		}
+		for i, r := range s.Results {
+			if r != nil && len(all) > 0 && !owns[i] {
 				l.shares[r] = all
 			}
 		}
@@ -185,8 +203,12 @@ func (l *storageLives) placeAll(s *Stmt, holds map[*Value]*Value) error {
 		was := holds[st]
 		for _, a := range s.Args {
 			if was != nil && slices.Contains(l.shares[a], was) {
-				return l.v.fail(ruleReuse, s, "%s is placed in %s, where its operand %s lies", label(s.Results[i]), label(st), label(a))
+				return l.v.fail(ruleReuse, s, "what it computes is placed in %s, where its operand %s lies", label(st), label(a))
 			}
+		}
+		if i >= len(s.Results) { // of a loop that has ended
+			delete(holds, st)
+			continue
 		}
 		if was != nil {
 			l.gone[was] = label(s.Results[i])

@@ -28,7 +28,10 @@ turns in the same bytes, whatever their sizes: the machine places them when the 
 sizes have values, and keeps what it found for these values. Where all sizes have bounds it
 places them once, for the largest sizes, before the first run, if the budget has room.
 
-What a caller gets, or a region gives, is never in a storage.
+What a region computes for a result of its statement is written where that result is placed. A
+value that a loop carries has two storages, which iterations write in turn; slices that it stacks
+are written where the result is, where the number of iterations is known. What a caller gets is
+never in a storage.
 
 It stands after fuse, which removes most results.`,
 	After: []pass.Order{pass.Because("fuse", "fusion removes the results that would be planned")},
@@ -66,8 +69,8 @@ func (p *planner) block(b *ir.Block) {
 			p.block(r)
 		}
 		from := len(p.made)
-		if prog, ok := s.Staged(); s.Into != nil || !s.Placeable() {
-			// it is planned already, or can not be
+		if prog, ok := s.Staged(); s.Into != nil {
+			// it is planned already
 		} else if ok {
 			p.call(b, s, prog)
 		} else {
@@ -83,17 +86,23 @@ func (p *planner) block(b *ir.Block) {
 	p.scope.Reset(mark)
 }
 
-// results places results of what is no program yet, or a kernel, as far as their sizes are
-// known before.
+// results places results of what is no program yet, of kernels, and of control flow, as far as
+// they are memory of their own and their sizes are known before.
 func (p *planner) results(b *ir.Block, s *ir.Stmt) {
-	into := make([]*ir.Value, len(s.Results))
+	temps, _ := s.Temps()
+	into := make([]*ir.Value, len(s.Results)+len(temps))
+	owns := s.Owns()
 	for i, r := range s.Results {
-		if r == nil || p.lives.Escapes[r] {
+		if r == nil || !owns[i] || p.lives.Escapes[r] {
 			continue
 		}
 		if bytes, ok := ir.BytesOf(r.Type); ok && p.scope.Missing(bytes) == "" {
-			st := p.alloc(b, bytes, p.m.Syms.Simplify(bytes))
+			size := p.m.Syms.Simplify(bytes)
+			st := p.alloc(b, bytes, size)
 			into[i], p.places[r] = st.value, st
+			if i < len(temps) { // a loop writes it where the iteration before has not
+				into[len(s.Results)+i] = p.alloc(b, bytes, size).value
+			}
 		}
 	}
 	p.place(s, into)
