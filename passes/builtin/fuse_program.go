@@ -185,7 +185,7 @@ func (w *writer) inline() {
 
 // inlines says whether a map is to be written into all of its readers.
 func (w *writer) inlines(s *ir.Stage, to []*ir.Stage) bool {
-	once := true
+	once, computes := true, false
 	for i, r := range to {
 		loads := distinctLoads(r, s.Out())
 		if r.Base == s.Out() {
@@ -193,10 +193,11 @@ func (w *writer) inlines(s *ir.Stage, to []*ir.Stage) bool {
 		}
 		if analysis.StageKind(r) == analysis.Contraction {
 			for _, l := range loads {
-				if !packs(s, r, l) {
+				if !packs(s, r, l) && !(len(to) == 1 && len(loads) == 1 && w.packsComputed(s, r, l)) {
 					return false
 				}
 			}
+			computes = computes || s.Exprs[0].Op != ir.OpLoad
 			once = false
 			continue
 		}
@@ -205,11 +206,28 @@ func (w *writer) inlines(s *ir.Stage, to []*ir.Stage) bool {
 		}
 		once = once && i == 0 && len(loads) == 1 && readsOnce(r, loads[0])
 	}
-	if once {
+	if once || computes {
 		return true
 	}
 	size, costly := cost(s.Exprs[0])
 	return !costly && size <= cheap && !slices.ContainsFunc(to, func(r *ir.Stage) bool { return analysis.StageKind(r) == analysis.Reduction })
+}
+
+// packsComputed says whether the target takes no longer for a contraction whose factor it
+// computes while it packs it than for one that reads it from where it was computed before.
+func (w *writer) packsComputed(s, r *ir.Stage, load *ir.Scalar) bool {
+	if w.target == nil || w.target.Cost == nil || len(s.Outs) != 1 || guarded(r, load) {
+		return false
+	}
+	with := *r
+	with.Rewrite(func(x *ir.Scalar) *ir.Scalar {
+		if x.Op == ir.OpLoad && x.Buf == s.Out() {
+			return at(s, x.Args)
+		}
+		return x
+	})
+	return analysis.StageKind(&with) == analysis.Contraction &&
+		w.targetCost(&with) <= w.targetCost(s, r)
 }
 
 // permute lets a reduction write its points where a map that only puts them into another

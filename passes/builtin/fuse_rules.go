@@ -536,16 +536,16 @@ func (u *union) pays() bool {
 		return true
 	}
 	cost := func(list []*node) float64 {
-		p := &ir.Program{}
+		var stages []*ir.Stage
 		for _, n := range list {
 			if !n.view {
-				p.Stages = append(p.Stages, n.prog.Stages...)
+				stages = append(stages, n.prog.Stages...)
 			}
 		}
-		if len(p.Stages) == 0 {
+		if len(stages) == 0 {
 			return 0
 		}
-		return u.target.Choose(p, func(symbol string) int64 { return middle(u.m.Syms, symbol) }).Cost
+		return u.targetCost(stages...)
 	}
 	apart := 0.0
 	seen := map[*group]bool{}
@@ -556,6 +556,11 @@ func (u *union) pays() bool {
 		}
 	}
 	return cost(u.nodes) <= apart
+}
+
+// targetCost is about what the target takes for a call of a program of some stages, in nanoseconds.
+func (f *flow) targetCost(stages ...*ir.Stage) float64 {
+	return f.target.Choose(&ir.Program{Stages: stages}, func(symbol string) int64 { return middle(f.m.Syms, symbol) }).Cost
 }
 
 // cost is the number of nodes of an expression as it is written, and whether it has

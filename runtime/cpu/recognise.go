@@ -26,6 +26,8 @@ const (
 	closureCost = 6.0
 	blockCost   = 0.35
 	packCost    = 2.0
+
+	tileColumns = 512.0 // the first factor is packed again for about so many columns of the other
 )
 
 func closuresCost(p *ir.Program, s target.Sizes) (ns float64) {
@@ -44,18 +46,27 @@ func productCost(p *ir.Program, s target.Sizes) (ns float64) {
 			ns += closureCost * s.Points(x)
 			continue
 		}
-		ns += blockCost * s.Points(x)
-		for _, a := range []access{f.a, f.b} {
-			n := packCost
-			if !a.linear {
-				n = closureCost
+		ns += blockCost*s.Points(x) + f.b.cost(x, s)
+		columns := 1.0
+		for _, ax := range x.Axes {
+			if f.b.uses(ax) && !f.a.uses(ax) {
+				columns *= max(s.Eval(ax.Extent), 0)
 			}
-			for _, ax := range x.AllAxes() {
-				if a.uses(ax) {
-					n *= max(s.Eval(ax.Extent), 0)
-				}
-			}
-			ns += n
+		}
+		ns += f.a.cost(x, s) * max(1, columns/tileColumns)
+	}
+	return ns
+}
+
+// cost is what packing a factor takes once, in nanoseconds.
+func (a access) cost(x *ir.Stage, s target.Sizes) float64 {
+	ns := packCost
+	if !a.linear {
+		ns = closureCost
+	}
+	for _, ax := range x.AllAxes() {
+		if a.uses(ax) {
+			ns *= max(s.Eval(ax.Extent), 0)
 		}
 	}
 	return ns
