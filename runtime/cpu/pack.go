@@ -7,13 +7,19 @@ func pack[T element](to []T, width int, data []T, base int, lines, offs []int) {
 	if n < width {
 		clear(to)
 	}
+	along := straight(offs)
+	if n == 1 && along {
+		for k, v := range data[base+lines[0]+offs[0]:][:len(offs)] {
+			to[k*width] = v
+		}
+		return
+	}
 	if straight(lines) {
 		for k, off := range offs {
 			copy(to[k*width:k*width+n], data[base+lines[0]+off:])
 		}
 		return
 	}
-	along := straight(offs)
 	for i := 0; i < n; i += 4 {
 		if !along || i+4 > n {
 			for j := i; j < min(i+4, n); j++ {

@@ -118,9 +118,9 @@ func addresses(out []int, nest []loop, from int64, step func(*loop) int64) {
 			at += pos % nest[i].extent * step(&nest[i])
 			pos /= nest[i].extent
 		}
-		run := min(last.extent-from%last.extent, int64(len(out)))
-		for i := range run {
-			out[i] = int(at + i*step(last))
+		run, by := min(last.extent-from%last.extent, int64(len(out))), int(step(last))
+		for i := range out[:run] {
+			out[i] = int(at) + i*by
 		}
 		out, from = out[run:], from+run
 	}
@@ -305,7 +305,9 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	for k0 := int64(0); k0 < total(p.k); k0 += step {
 		depth := int(min(step, total(p.k)-k0))
 		addresses(w.kA[:depth], p.k, k0, stepA)
-		addresses(w.kB[:depth], p.k, k0, stepB)
+		if whole == nil {
+			addresses(w.kB[:depth], p.k, k0, stepB)
+		}
 		if whole != nil {
 			w.packB = whole[k0*roundUp(total(p.n), int64(w.cut.nr))+n0*int64(depth):]
 		} else if !thin {
