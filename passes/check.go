@@ -323,80 +323,84 @@ func (c checker) inputs(f *File, t *table) error {
 	})
 }
 
-func (c checker) match(f *File, t *table) error {
-	m := Match{Where: c.place(t.at)}
-	if err := c.fields(t, "[[match]]", nil,
-		c.text("value", "/encoder/Reshape_output_0", &m.Value),
-		c.text("type", "[batch, 768] f32", &m.Type),
-	); err != nil {
+// needed is a key that a table must have.
+type needed struct {
+	title, key string
+	missing    bool
+	example    string
+}
+
+// add reads a table of a list into x and puts it behind the others: it has the keys that it
+// must have, and none of the others says the same.
+func add[T any](c checker, t *table, title string, list *[]T, x *T, fields []field, needs func() []needed, twice func(other *T) *diag.Error) error {
+	if err := c.fields(t, title, nil, fields...); err != nil {
 		return err
 	}
-	if err := need(c, t, "a [[match]]", "value", m.Value, `"NAME", a value of the model`); err != nil {
-		return err
-	}
-	if err := need(c, t, "a [[match]]", "type", m.Type, `"[batch, 768] f32", for example`); err != nil {
-		return err
-	}
-	for _, other := range f.Match {
-		if other.Value == m.Value {
-			return c.errorf(t.at, "a second [[match]] of value %q", m.Value).Hint("keep one; the first is at %s", other.Where)
+	for _, n := range needs() {
+		if err := need(c, t, n.title, n.key, !n.missing, n.example); err != nil {
+			return err
 		}
 	}
-	f.Match = append(f.Match, m)
+	for i := range *list {
+		if err := twice(&(*list)[i]); err != nil {
+			return err
+		}
+	}
+	*list = append(*list, *x)
 	return nil
+}
+
+func (c checker) match(f *File, t *table) error {
+	m := Match{Where: c.place(t.at)}
+	return add(c, t, "[[match]]", &f.Match, &m, []field{
+		c.text("value", "/encoder/Reshape_output_0", &m.Value),
+		c.text("type", "[batch, 768] f32", &m.Type),
+	}, func() []needed {
+		return []needed{
+			{"a [[match]]", "value", m.Value == "", `"NAME", a value of the model`},
+			{"a [[match]]", "type", m.Type == "", `"[batch, 768] f32", for example`},
+		}
+	}, func(other *Match) *diag.Error {
+		if other.Value != m.Value {
+			return nil
+		}
+		return c.errorf(t.at, "a second [[match]] of value %q", m.Value).Hint("keep one; the first is at %s", other.Where)
+	})
 }
 
 func (c checker) rewrite(f *File, t *table) error {
 	r := Rewrite{Where: c.place(t.at)}
-	if err := c.fields(t, "[[rewrite]]", nil, c.text("file", "rules.pit", &r.File)); err != nil {
-		return err
-	}
-	if err := need(c, t, "a [[rewrite]]", "file", r.File, `"rules.pit", for example`); err != nil {
-		return err
-	}
-	for _, other := range f.Rewrite {
-		if other.File == r.File {
-			return c.errorf(t.at, "a second [[rewrite]] with the file %q", r.File).Hint("keep one; the first is at %s", other.Where)
+	return add(c, t, "[[rewrite]]", &f.Rewrite, &r, []field{c.text("file", "rules.pit", &r.File)}, func() []needed {
+		return []needed{{"a [[rewrite]]", "file", r.File == "", `"rules.pit", for example`}}
+	}, func(other *Rewrite) *diag.Error {
+		if other.File != r.File {
+			return nil
 		}
-	}
-	f.Rewrite = append(f.Rewrite, r)
-	return nil
+		return c.errorf(t.at, "a second [[rewrite]] with the file %q", r.File).Hint("keep one; the first is at %s", other.Where)
+	})
 }
 
 func (c checker) state(f *File, t *table) error {
 	s := State{Where: c.place(t.at)}
-	if err := c.fields(t, "[[state]]", nil,
+	return add(c, t, "[[state]]", &f.State, &s, []field{
 		c.text("in", "past.0.key", &s.In),
 		c.text("out", "present.0.key", &s.Out),
 		c.text("axis", "past_seq", &s.Axis),
 		c.integer("capacity", 1, maxDim, &s.Capacity),
-	); err != nil {
-		return err
-	}
-	if err := need(c, t, "a [[state]]", "in", s.In, `"NAME", an input of the model`); err != nil {
-		return err
-	}
-	if err := need(c, t, "a [[state]]", "out", s.Out, `"NAME", an output of the model`); err != nil {
-		return err
-	}
-	if s.Capacity != 0 {
-		if err := need(c, t, "a [[state]] with a capacity and", "axis", s.Axis, `"NAME", the dim that grows`); err != nil {
-			return err
+	}, func() []needed {
+		return []needed{
+			{"a [[state]]", "in", s.In == "", `"NAME", an input of the model`},
+			{"a [[state]]", "out", s.Out == "", `"NAME", an output of the model`},
+			{"a [[state]] with a capacity and", "axis", s.Capacity != 0 && s.Axis == "", `"NAME", the dim that grows`},
+			{"a [[state]] with an axis and", "capacity", s.Axis != "" && s.Capacity == 0, "4096, for example"},
 		}
-	}
-	if s.Axis != "" {
-		if err := need(c, t, "a [[state]] with an axis and", "capacity", s.Capacity, "4096, for example"); err != nil {
-			return err
+	}, func(other *State) *diag.Error {
+		if other.In != s.In && other.Out != s.Out {
+			return nil
 		}
-	}
-	for _, other := range f.State {
-		if other.In == s.In || other.Out == s.Out {
-			return c.errorf(t.at, "the state from %q to %q shares a name with another", s.Out, s.In).
-				Hint("an input or output carries one state; the other is at %s", other.Where)
-		}
-	}
-	f.State = append(f.State, s)
-	return nil
+		return c.errorf(t.at, "the state from %q to %q shares a name with another", s.Out, s.In).
+			Hint("an input or output carries one state; the other is at %s", other.Where)
+	})
 }
 
 var (
