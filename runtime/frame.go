@@ -21,6 +21,8 @@ type frame struct {
 	told  int      // how many symbols were bound, ever
 	slabs []slab   // by group
 
+	memories []*memory // of slabs that are in use
+
 	heads []tensor.Tensor  // by place, and behind those for what has none: tensors over what is computed here
 	gives [][]tensor.Value // by block: its results
 	loops []loop
@@ -66,7 +68,11 @@ func (f *frame) head(s *stmt, i int) *tensor.Tensor {
 func (f *frame) clear() {
 	clear(f.vals)
 	clear(f.from)
-	clear(f.slabs)
+	for i := range f.slabs {
+		f.slabs[i].forget()
+	}
+	clear(f.memories)
+	f.memories = f.memories[:0]
 	for i := range f.heads {
 		f.heads[i].Disown()
 	}

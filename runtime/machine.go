@@ -7,6 +7,7 @@ import (
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/reuse"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -32,6 +33,7 @@ type machine struct {
 	called          ir.Call
 	room            func(bytes int64) error // of mem
 	lent            lent
+	memories        reuse.List[memory]
 }
 
 // run runs main.

@@ -75,10 +75,11 @@ func (x *Executable) Memory(values map[string]int64) (MemoryUse, error) {
 		}
 		things = append(things, thing{x.m.Syms.Simplify(p.Bytes).Key(), n, p.Life})
 	}
-	var slabs, shares []analysis.Life
-	var totals, sizes []int64
-	for _, g := range x.funcs[f].groups {
-		l, err := g.place(value)
+	var shares []analysis.Life
+	var sizes []int64
+	plan := &sequence{}
+	for _, g := range x.funcs[f].inOrder() {
+		l, err := plan.place(g, value)
 		if err != nil {
 			return use, err
 		}
@@ -90,12 +91,9 @@ func (x *Executable) Memory(values map[string]int64) (MemoryUse, error) {
 		if g.fixed != nil {
 			l = g.fixed
 		}
-		slab := analysis.Life{From: analysis.Forever, To: g.end}
 		for i, s := range g.shares {
 			shares, sizes = append(shares, s.life), append(sizes, l.sizes[i])
-			slab.From = min(slab.From, s.life.From)
 		}
-		slabs, totals = append(slabs, slab), append(totals, l.total)
 	}
 	for _, t := range things {
 		if t.size > analysis.MaxPlaced-use.Naive {
@@ -106,8 +104,72 @@ func (x *Executable) Memory(values map[string]int64) (MemoryUse, error) {
 	use.Naive += use.Workspace
 	use.Equal = equalOnly(things) + use.Workspace
 	use.Largest = analysis.NewPlacer(shares).Largest(sizes)
-	use.Planned = analysis.NewPlacer(slabs).Largest(totals)
+	use.Planned = plan.peak
 	return use, nil
+}
+
+// inOrder gives the groups of a function in the order in which a run places them.
+func (c *code) inOrder() []*group {
+	out := slices.Clone(c.groups)
+	slices.SortStableFunc(out, func(a, b *group) int { return a.from() - b.from() })
+	return out
+}
+
+// from is the first step at which something of a group is in use.
+func (g *group) from() int {
+	from := analysis.Forever
+	for _, s := range g.shares {
+		from = min(from, s.life.From)
+	}
+	return from
+}
+
+// sequence places groups one after the other, as a run does.
+type sequence struct {
+	slabs []held
+	peak  int64
+}
+
+// held is a slab until all that lie in it have left.
+type held struct {
+	room
+	until int
+}
+
+func (q *sequence) place(g *group, value func(*dim) (int64, error)) (*layout, error) {
+	from := g.from()
+	q.slabs = slices.DeleteFunc(q.slabs, func(s held) bool { return s.until < from })
+	l, err := g.place(value)
+	if err != nil {
+		return nil, err
+	}
+	if g.fixed != nil {
+		q.peak = g.fixed.total
+		return l, nil
+	}
+	rooms := make([]room, len(q.slabs))
+	for i, s := range q.slabs {
+		rooms[i] = s.room
+	}
+	if err := g.among(l, rooms); err != nil {
+		return nil, err
+	}
+	own, total := held{room{total: l.total}, g.end}, l.total
+	for i, s := range g.shares {
+		if l.home(i) == 0 {
+			own.spots = append(own.spots, spot{s.life, l.offsets[i], l.sizes[i]})
+		}
+	}
+	for i := range q.slabs {
+		q.slabs[i].room = rooms[i]
+		if l.used[i] {
+			q.slabs[i].until = max(q.slabs[i].until, g.end)
+		}
+		total += q.slabs[i].total
+	}
+	q.slabs = append(q.slabs, own)
+	q.peak = max(q.peak, total)
+	return l, nil
 }
 
 // thing is something that has memory while it lives.

@@ -15,8 +15,8 @@ import (
 
 // A function's storages, and the workspace of the device for each stage of a program, lie in
 // slabs. Those whose sizes have a value from the same moment
-// on, in most functions all of them when the parameters are bound, are one group: one slab,
-// in which they take turns as their lives allow. Offsets are assigned once for each set of
+// on, in most functions all of them when the parameters are bound, are one group, in which they
+// take turns as their lives allow. Offsets are assigned once for each set of
 // values of the symbols. Where all sizes have bounds they are one group, which is placed for
 // the largest sizes before the first run.
 
@@ -55,18 +55,15 @@ type work struct {
 
 // layout is where the shares of a group lie.
 type layout struct {
+	id             int64
 	sizes, offsets []int64
-	total          int64
+	in             []int  // the slab of each share: 0 the group's own, else one that was in use; nil: its own
+	used           []bool // which of those that were in use have a share
+	total          int64  // of its own
 }
 
 // maxLayouts bounds what a group keeps.
 const maxLayouts = 1024
-
-// slab is the memory of a group in a frame; the zero slab is not there yet.
-type slab struct {
-	layout *layout
-	bytes  []byte
-}
 
 // planner finds the groups of a function while it is compiled.
 type planner struct {
@@ -210,7 +207,7 @@ func (g *group) ready() {
 
 // place places the shares of a group, whose sizes value tells.
 func (g *group) place(value func(*dim) (int64, error)) (*layout, error) {
-	l := &layout{sizes: make([]int64, len(g.shares)), offsets: make([]int64, len(g.shares))}
+	l := &layout{id: layoutIDs.Add(1), sizes: make([]int64, len(g.shares)), offsets: make([]int64, len(g.shares))}
 	var of *work
 	var needs []int64
 	for i, x := range g.shares {
@@ -255,55 +252,40 @@ func (g *group) workspace(w *work, value func(*dim) (int64, error)) ([]int64, er
 	return needs, nil
 }
 
-// layout gives the layout for the values that a frame has.
-func (g *group) layout(slots []int64, key []byte) (*layout, []byte, error) {
+// layout gives the layout of a group for the values that a frame has.
+func (mc *machine) layout(f *frame, g *group) (*layout, error) {
 	if g.fixed != nil {
-		return g.fixed, key, nil
+		return g.fixed, nil
 	}
-	key = key[:0]
+	key := mc.key[:0]
 	for _, i := range g.symbols {
-		key = binary.AppendVarint(key, slots[i])
+		key = binary.AppendVarint(key, f.slots[i])
 	}
+	key = f.surroundings(key)
+	mc.key = key
 	g.mu.Lock()
 	l := g.kept[string(key)]
 	g.mu.Unlock()
 	if l != nil {
-		return l, key, nil
+		return l, nil
 	}
-	l, err := g.place(func(d *dim) (int64, error) { return d.eval(slots) })
+	l, err := g.place(func(d *dim) (int64, error) { return d.eval(f.slots) })
+	if err == nil {
+		err = g.among(l, f.rooms())
+	}
 	if err != nil {
-		return nil, key, err
+		return nil, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if other := g.kept[string(key)]; other != nil { // another run was faster: a layout has one number
+		return other, nil
+	}
 	if len(g.kept) >= maxLayouts {
 		clear(g.kept)
 	}
 	g.kept[string(key)] = l
-	return l, key, nil
-}
-
-// slab gives the memory of a group in a frame.
-func (mc *machine) slab(f *frame, g *group) (*slab, error) {
-	s := &f.slabs[g.n]
-	if s.layout != nil {
-		return s, nil
-	}
-	for _, i := range g.symbols {
-		if !f.bound(i) {
-			return nil, diag.New(diag.Run, "the size of a storage can not be computed: symbol %q has no value here", f.c.symbols[i])
-		}
-	}
-	var l *layout
-	var err error
-	if l, mc.key, err = g.layout(f.slots, mc.key); err != nil {
-		return nil, err
-	}
-	if s.bytes, err = mc.mem.slab(l.total); err != nil {
-		return nil, err
-	}
-	s.layout = l
-	return s, nil
+	return l, nil
 }
 
 // within makes t a tensor in a share of a slab.
@@ -317,8 +299,7 @@ func (mc *machine) within(f *frame, x *share, t *tensor.Tensor, d tensor.DType, 
 	if !ok || !ok2 || size > s.layout.sizes[x.at] {
 		return diag.New(diag.Run, "a %s%v does not fit its storage of %d bytes", d, shape, s.layout.sizes[x.at])
 	}
-	at := s.layout.offsets[x.at]
-	return t.Own(d, shape, s.bytes[at:at+size:at+size])
+	return t.Own(d, shape, s.bytes(x, size))
 }
 
 // settle brings a value to where it is placed, and gives the tensor t over it.
@@ -356,17 +337,5 @@ func (l *lent) Workspace(stage int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := s.layout.offsets[x.at]
-	end := at + s.layout.sizes[x.at]
-	return s.bytes[at:end:end], nil
-}
-
-// leave gives the memory of groups back.
-func (mc *machine) leave(f *frame, groups []*group) {
-	for _, g := range groups {
-		if s := &f.slabs[g.n]; s.layout != nil {
-			mc.mem.giveBack(s.bytes)
-			*s = slab{}
-		}
-	}
+	return s.bytes(x, s.layout.sizes[x.at]), nil
 }

@@ -25,7 +25,8 @@ writes it reads the operand only at the point that it writes; else it gets one o
 do the temporaries of a program, which stand behind "with", and results of operators that are
 left, where their sizes are known before. Storages that are not in use at the same time take
 turns in the same bytes, whatever their sizes: the machine places them when the symbols of all
-sizes have values, and keeps what it found for these values. Where all sizes have bounds it
+sizes have values, and keeps what it found for these values. Sizes that a run tells later are
+placed among those that are there. Where all sizes have bounds it
 places them once, for the largest sizes, before the first run, if the budget has room.
 
 What a region computes for a result of its statement is written where that result is placed. A
