@@ -63,7 +63,7 @@ type graph struct {
 
 func graphs() []graph {
 	type dims = map[string]int64
-	var prefill, decode, encoder, detector []dims
+	var prefill, decode, encoder, detector, tagger []dims
 	for _, batch := range []int64{1, 8} {
 		for _, seq := range []int64{128, 512, 1024} {
 			prefill = append(prefill, dims{"batch": batch, "seq": seq})
@@ -75,6 +75,9 @@ func graphs() []graph {
 	for _, x := range [][2]int64{{1, 16}, {1, 128}, {8, 128}, {32, 512}} {
 		encoder = append(encoder, dims{"batch": x[0], "seq": x[1]})
 	}
+	for _, x := range [][2]int64{{1, 16}, {8, 128}} { // recurrent layers, which are loops
+		tagger = append(tagger, dims{"batch": x[0], "seq": x[1]})
+	}
 	const axis = "p2o.DynamicDimension."
 	for _, x := range [][3]int64{{1, 320, 320}, {1, 640, 960}, {4, 960, 960}} {
 		detector = append(detector, dims{axis + "0": x[0], axis + "1": x[1], axis + "2": x[2]})
@@ -82,6 +85,7 @@ func graphs() []graph {
 	return []graph{
 		{"PITOPT_ZOO", "llama-4l-prefill-dyn", map[string][2]int64{"batch": {1, 8}, "seq": {128, 1024}}, prefill},
 		{"PITOPT_ZOO", "llama-4l-decode-dyn", map[string][2]int64{"batch": {1, 8}, "seq": {1, 1}, "past_seq": {0, 2047}, "total_seq": {1, 2048}}, decode},
+		{"PITOPT_ZOO", "lstm-tagger-ts", map[string][2]int64{"batch": {1, 8}, "seq": {1, 128}}, tagger},
 		{"PITOPT_MODELS", "minilm_l6", map[string][2]int64{"batch": {1, 32}, "seq": {1, 512}}, encoder},
 		{"PITOPT_MODELS", "ppocr_v3_det", map[string][2]int64{axis + "0": {1, 4}, axis + "1": {32, 960}, axis + "2": {32, 960}}, detector},
 	}
