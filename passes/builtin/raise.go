@@ -3,6 +3,7 @@ package builtin
 import (
 	"slices"
 
+	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/sym"
@@ -62,7 +63,7 @@ const maxSweeps = 16
 
 func raise(m *ir.Module, rules []*rule) error {
 	known := points{}
-	for range maxSweeps {
+	for i := range maxSweeps {
 		x := &raiser{rules: rules}
 		x.terms = newTerms(m, known, x.subst.Value)
 		x.replace = x.stmt
@@ -70,8 +71,12 @@ func raise(m *ir.Module, rules []*rule) error {
 			return err
 		}
 		removeDead(m) // what matches were, and what was made for matches that were none
-		if !x.changed {
+		if x.last == nil {
 			break
+		}
+		if i == maxSweeps-1 {
+			return diag.New(diag.Pipeline, "rule %s finds what it looks for in what it makes, %d times over", x.last.name, maxSweeps).
+				Hint("write a replacement that has no match of the pattern")
 		}
 	}
 	return nil
@@ -80,8 +85,8 @@ func raise(m *ir.Module, rules []*rule) error {
 type raiser struct {
 	rewriter
 	terms
-	rules   []*rule
-	changed bool
+	rules []*rule
+	last  *rule // of which there was a match
 }
 
 // stmt looks for a match whose first result a statement gives. What takes its place stands in
@@ -128,7 +133,7 @@ func (x *raiser) find(b *ir.Builder, r *rule, s *ir.Stmt) *match {
 
 // put lets what takes a match's place do so.
 func (x *raiser) put(m *match) {
-	x.changed = true
+	x.last = m.rule
 	for i, v := range m.wanted {
 		if v == nil {
 			continue

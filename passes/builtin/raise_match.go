@@ -111,7 +111,7 @@ func (m *match) fits(p, g *term, then func() bool) bool {
 		return false
 	}
 	if was := m.bound[p]; was != nil {
-		return sameTerm(was, g) && then()
+		return m.again(p, was, g, then)
 	}
 	switch p.kind {
 	case numberTerm:
@@ -120,6 +120,8 @@ func (m *match) fits(p, g *term, then func() bool) bool {
 		return m.fill(p, g, then)
 	case operatorTerm:
 		return m.operator(p, g, then)
+	case sharedTerm:
+		return m.fits(p.args[0], g, then)
 	}
 	for _, t := range m.readings(g) {
 		try := m.function
@@ -151,7 +153,7 @@ func (m *match) readings(g *term) []*term {
 // bind notes what a part of the pattern stands for, until the search comes back.
 func (m *match) bind(p, g *term, then func() bool) bool {
 	if was := m.bound[p]; was != nil {
-		return sameTerm(was, g) && then()
+		return m.again(p, was, g, then)
 	}
 	m.bound[p] = g
 	if then() {
@@ -159,6 +161,23 @@ func (m *match) bind(p, g *term, then func() bool) bool {
 	}
 	delete(m.bound, p)
 	return false
+}
+
+// again says whether a part of the pattern stands for what it stood for before. A value is
+// kept where one of the two is: else it would be computed anew.
+func (m *match) again(p, was, g *term, then func() bool) bool {
+	if !sameTerm(was, g) {
+		return false
+	}
+	if was.value == nil && g.value != nil {
+		m.bound[p] = g
+		if then() {
+			return true
+		}
+		m.bound[p] = was
+		return false
+	}
+	return then()
 }
 
 // isNumber says whether a hole stands for a number: its type is that of a scalar.

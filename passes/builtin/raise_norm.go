@@ -38,7 +38,14 @@ func normalization(m *match, op string) *ir.Value {
 	if op == "onnx.LayerNormalization" { // one element type for all
 		x = m.as(x, d)
 	}
-	return m.b.Op(op, []*ir.Value{x, m.as(scale, d)}, "axis", axis, "epsilon", epsilon)
+	args := []*ir.Value{x, m.as(scale, d)}
+	if shift := m.value("shift"); shift != nil {
+		if m.d.Proves(shift.Type, out) {
+			return nil // a residual
+		}
+		args = append(args, m.as(shift, d))
+	}
+	return m.b.Op(op, args, "axis", axis, "epsilon", epsilon)
 }
 
 // overLast gives what is normalised, and the first of the last dims that its means are
@@ -51,7 +58,7 @@ func overLast(m *match) (x *ir.Value, axis int, ok bool) {
 		return nil, 0, false
 	}
 	axis = -1
-	for _, name := range []string{"mean", "variance"} {
+	for _, name := range []string{"mean", "variance", "square"} {
 		s := m.stmt(name)
 		if s == nil {
 			continue

@@ -102,7 +102,7 @@ func readRules(name string, src []byte, lookup func(string) *ir.OpDef, rewrite f
 		if !ok {
 			continue
 		}
-		r := &rule{name: name + suffix, rewrite: rewrite}
+		r := &rule{name: fmt.Sprintf("@%s of %s", f.Name, name), rewrite: rewrite}
 		to := m.Func("replacement" + suffix)
 		if to == nil {
 			to = m.Func("replacement")

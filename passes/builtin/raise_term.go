@@ -28,6 +28,8 @@ type term struct {
 	op    string    // function: the scalar operation; operator: its name
 	args  []*term   // of a function, and of an operator in a pattern (nil: left out)
 	stmt  *ir.Stmt  // operator, in a pattern
+	base  *term     // of a sum: that it is a multiple of, by times
+	times float64
 }
 
 type termKind uint8
@@ -39,6 +41,7 @@ const (
 	productTerm                  // c * t1^n1 * t2^n2 ...
 	functionTerm                 // a scalar operation
 	operatorTerm                 // an operator in a pattern; in a module it is a leaf
+	sharedTerm                   // in a pattern what is read more than once, as it is in a module
 )
 
 type part struct {
@@ -83,8 +86,16 @@ func asSum(t *term) (c float64, parts []part) {
 	return 0, []part{{1, t}}
 }
 
+// scaledSum is a multiple of a sum; a multiple of a multiple that is the sum again is the
+// value that the sum was.
 func scaledSum(t *term, c float64) *term {
-	out := &term{kind: sumTerm, c: t.c * c}
+	if t.base != nil {
+		t, c = t.base, c*t.times
+	}
+	if math.Abs(c-1) < 1e-12 {
+		return t
+	}
+	out := &term{kind: sumTerm, c: t.c * c, base: t, times: c}
 	for _, p := range t.parts {
 		out.parts = append(out.parts, part{p.n * c, p.t})
 	}
@@ -416,15 +427,27 @@ func (x *terms) within(v *ir.Value) *term {
 }
 
 // patternTerms makes the terms of a pattern: a function whose parameters are holes. Names
-// are those of its values.
+// are those of its values. What is used once is looked into, as in a module.
 func patternTerms(x points, f *ir.Func) (results []*term, names map[string]*term) {
-	made := map[*ir.Value]*term{}
+	made, shared, uses := map[*ir.Value]*term{}, map[*ir.Value]*term{}, map[*ir.Value]int{}
+	for _, s := range f.Stmts {
+		s.EachUse(func(v *ir.Value) { uses[v]++ })
+	}
+	for _, v := range f.Results {
+		uses[v]++
+	}
 	of := func(v *ir.Value) *term {
 		if v == nil {
 			return nil
 		}
 		if v.Const != nil && made[v] == nil {
 			made[v] = leafOf(v)
+		}
+		if t := made[v]; uses[v] > 1 && (t.kind == sumTerm || t.kind == productTerm) {
+			if shared[v] == nil {
+				shared[v] = &term{kind: sharedTerm, args: []*term{t}}
+			}
+			return shared[v]
 		}
 		return made[v]
 	}

@@ -30,6 +30,9 @@ func TestRaised(t *testing.T) {
 		}
 		_, cases := splitCases(t, string(src))
 		for _, c := range cases {
+			if c.fails != "" { // which TestFiles sees
+				continue
+			}
 			for _, d := range []string{"f32", "f64", "f16", "bf16"} {
 				t.Run(fmt.Sprintf("%s/%s/%s", filepath.Base(file), c.title, d), func(t *testing.T) { checkRaised(t, c, d) })
 			}
