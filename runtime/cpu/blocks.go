@@ -127,20 +127,20 @@ func (p *product) tiling(d *Device, cut *blocks, kept bool) tiling {
 	return t
 }
 
-// packs are the numbers of elements of A and of B that a worker packs at a time, where B is made
-// of constants, and all of it is packed, or not.
-func (p *product) packs(cut *blocks, constant, whole bool) (a, b int64) {
+// packs are the numbers of elements of A and of B that a worker packs at a time, where all of B
+// is packed, or not.
+func (p *product) packs(cut *blocks, whole bool) (a, b int64) {
 	rows, cols := total(p.m), min(p.tileCols(cut, whole), total(p.n))
 	depth := cut.depthOf(total(p.k))
 	row := depth + cols // of a thin product, and its sums
-	if !constant && p.thin(cut, rows) {
+	if cut.code == nil && p.thin(cut, rows) {
 		return row, 0
 	}
 	a, b = min(cut.panels, cut.panelsOf(rows).n)*int64(cut.mr)*depth, roundUp(cols, int64(cut.nr))*depth
 	if whole {
 		return a, 0
 	}
-	if p.table != nil {
+	if p.table != nil || p.thin(cut, rows) {
 		a = max(a, row)
 	}
 	return a, b

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"sync"
-	"unsafe"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
@@ -110,93 +109,4 @@ func (d *Device) Code() (string, error) {
 		return "portable Go: " + m.refused.Error(), nil
 	}
 	return "portable Go", nil
-}
-
-// codeLists are what calls of machine code need.
-type codeLists struct {
-	args  x86.TileArgs
-	rows  []unsafe.Pointer // of C
-	small []float32        // a tile of C whose columns do not lie side by side
-	into  []unsafe.Pointer // its rows
-	tiles []x86.Func       // by rows
-}
-
-func (l *codeLists) fit(cut *blocks) {
-	if n := int(cut.panels) * cut.mr; len(l.rows) < n {
-		l.rows = make([]unsafe.Pointer, n)
-		l.small = make([]float32, cut.mr*cut.nr)
-		l.into = make([]unsafe.Pointer, cut.mr)
-		l.tiles = make([]x86.Func, cut.mr+1)
-		for i := range l.into {
-			l.into[i] = unsafe.Pointer(&l.small[i*cut.nr])
-		}
-	}
-}
-
-// forget drops addresses of tensors.
-func (l *codeLists) forget() {
-	clear(l.rows)
-	l.args = x86.TileArgs{}
-}
-
-// multiplyCode adds the products of packed panels to C: T is float32.
-func (w *worker[T]) multiplyCode(b block) error {
-	count := int(b.start(b.to) - b.start(b.from))
-	for i, at := range w.rowC[:count] {
-		w.rows[i] = unsafe.Pointer(&w.c[w.batchC+at])
-	}
-	for i := b.from; i < b.to; i++ {
-		n := int(b.size(i))
-		if w.tiles[n].Addr() == 0 {
-			var err error
-			if w.tiles[n], err = w.cut.code.tile(x86.Tile{Rows: n, Cols: w.cut.nr}); err != nil {
-				return err
-			}
-		}
-	}
-	g := &w.args
-	g.K = int64(b.depth)
-	for j := 0; j < b.cols; j += w.cut.nr {
-		n := min(w.cut.nr, b.cols-j)
-		at, beside, cols := w.first+j, w.p.align, []int(nil)
-		if !beside {
-			cols = w.colC[j : j+n]
-			at, beside = cols[0], straight(cols)
-		}
-		g.B, g.Count = unsafe.Pointer(&w.packB[j*b.depth]), int64(n)
-		row := 0
-		for i := b.from; i < b.to; i++ {
-			n := int(b.size(i))
-			f := w.tiles[n]
-			g.A = unsafe.Pointer(&w.packA[row*b.depth])
-			if beside {
-				g.C, g.COffset, g.Accumulate = unsafe.Pointer(&w.rows[row]), 4*int64(at), 0
-				if !b.first {
-					g.Accumulate = 1
-				}
-				f.Call(unsafe.Pointer(g))
-			} else {
-				g.C, g.COffset, g.Accumulate = unsafe.Pointer(&w.into[0]), 0, 0
-				f.Call(unsafe.Pointer(g))
-				w.scatter(w.rowC[row:row+n], cols, b.first)
-			}
-			row += n
-		}
-	}
-	return nil
-}
-
-// scatter adds a tile to elements of C.
-func (w *worker[T]) scatter(rows, cols []int, first bool) {
-	for j, col := range cols {
-		at := w.batchC + col
-		for i, row := range rows {
-			v := T(w.small[i*w.cut.nr+j])
-			if first {
-				w.c[at+row] = v
-			} else {
-				w.c[at+row] += v
-			}
-		}
-	}
 }

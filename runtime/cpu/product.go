@@ -19,7 +19,7 @@ import (
 func (p *product) bytes(d *Device, kept bool) int64 {
 	elem, cut := int64(p.out.DType.Bits()/8), d.blocks(p.out.DType)
 	kept = kept && cut.code != nil
-	a, b := p.packs(cut, kept, kept)
+	a, b := p.packs(cut, kept)
 	workers := p.tiling(d, cut, kept).workers
 	n := workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
 	if p.a.pad != nil {
@@ -197,7 +197,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		}
 	}
 	x.next.Store(0)
-	sizeA, sizeB := p.packs(x.cut, constant, whole != nil)
+	sizeA, sizeB := p.packs(x.cut, whole != nil)
 	for n < x.tiling.workers {
 		if int(n) == len(x.workers) {
 			x.workers = append(x.workers, &worker[T]{lists: new(lists), a: new(source[T]), b: new(source[T])})
@@ -286,7 +286,6 @@ func (l *lists) fit(cut *blocks) {
 // tile computes panels p0..p1 of the rows of a segment, and columns n0..n1, of one batch.
 func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1 int64) error {
 	p := w.p
-	thin := !w.constant && p.thin(w.cut, s.to-s.from)
 	w.stand(s, batch)
 	cols := int(n1 - n0)
 	w.first = int(n0)
@@ -296,6 +295,8 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	if w.whole == nil || !p.align {
 		addresses(w.colC[:cols], p.n, n0, stepC)
 	}
+	listed := w.whole == nil && w.listed(s, cols)
+	thin := !w.constant && !listed && p.thin(w.cut, s.to-s.from)
 	step := w.cut.depthOf(total(p.k))
 	var whole []T // the matrix
 	if w.whole != nil {
@@ -310,7 +311,7 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 		}
 		if whole != nil {
 			w.packB = whole[k0*roundUp(total(p.n), int64(w.cut.nr))+n0*int64(depth):]
-		} else if !thin {
+		} else if !thin && !listed {
 			if err := w.fillB(batch, n0, cols, k0, depth); err != nil {
 				return err
 			}
@@ -333,9 +334,16 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 			if err := w.fillA(batch, i0, b, k0); err != nil {
 				return err
 			}
-			if w.cut.code == nil {
+			var err error
+			switch {
+			case listed:
+				err = w.multiplyListed(b)
+			case w.cut.code != nil:
+				err = w.multiplyCode(b)
+			default:
 				w.multiply(b)
-			} else if err := w.multiplyCode(b); err != nil {
+			}
+			if err != nil {
 				return err
 			}
 		}

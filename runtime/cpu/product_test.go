@@ -23,6 +23,7 @@ type heap struct {
 	live     atomic.Int64
 	constant map[int]bool // parameters
 	kept     map[string]*runtime.Kept
+	room     int64 // for what is made of constants
 }
 
 func (h *heap) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
@@ -54,7 +55,7 @@ func (h *heap) Keep(params []int, key string) *runtime.Kept {
 	}
 	id := fmt.Sprint(params, key)
 	if h.kept[id] == nil {
-		h.kept[id] = runtime.NewKept(1 << 30)
+		h.kept[id] = runtime.NewKept(h.room)
 	}
 	return h.kept[id]
 }
@@ -220,7 +221,7 @@ func TestRandomProducts(t *testing.T) {
 			}
 		}
 		for _, device := range devices {
-			h := &heap{constant: map[int]bool{}}
+			h := &heap{constant: map[int]bool{}, room: 1 << 20}
 			for i := range d.p.Params {
 				h.constant[i] = r.IntN(2) == 0
 			}

@@ -105,7 +105,7 @@ func BenchmarkProducts(b *testing.B) {
 				b.Run(fmt.Sprintf("%s/%dx%dx%d/constant=%v", tier.name, s[0], s[1], s[2], constant), func(b *testing.B) {
 					d := tier.device(1)
 					defer d.Close()
-					p, h := matmul(s[0], s[1], s[2]), &planned{heap: heap{constant: map[int]bool{1: constant}}}
+					p, h := matmul(s[0], s[1], s[2]), &planned{heap: heap{constant: map[int]bool{1: constant}, room: 1 << 30}}
 					sizes, err := d.Workspace(kernelProduct, p, nil, func(i int) bool { return h.constant[i] })
 					if err != nil {
 						b.Fatal(err)

@@ -1,0 +1,186 @@
+package cpu
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
+)
+
+// codeLists are what calls of machine code need.
+type codeLists struct {
+	args  x86.TileArgs
+	rows  []unsafe.Pointer // of C
+	small []float32        // a tile of C whose columns do not lie side by side
+	into  []unsafe.Pointer // its rows
+	tiles []x86.Func       // by rows
+	wider map[x86.Tile]x86.Func
+	list  []int32 // where rows of B begin
+}
+
+// widest is the columns of the widest tile.
+const widest = 128
+
+func (l *codeLists) fit(cut *blocks) {
+	if n := int(cut.panels) * cut.mr; len(l.rows) < n {
+		l.rows = make([]unsafe.Pointer, n)
+		l.small = make([]float32, cut.mr*widest)
+		l.into = make([]unsafe.Pointer, cut.mr)
+		l.tiles = make([]x86.Func, cut.mr+1)
+		l.wider = map[x86.Tile]x86.Func{}
+		l.list = make([]int32, cut.depth+x86.TileAhead)
+		for i := range l.into {
+			l.into[i] = unsafe.Pointer(&l.small[i*widest])
+		}
+	}
+}
+
+// forget drops addresses of tensors.
+func (l *codeLists) forget() {
+	clear(l.rows)
+	l.args = x86.TileArgs{}
+}
+
+// begin readies the lists for a block.
+func (w *worker[T]) begin(b block) error {
+	for i, at := range w.rowC[:b.start(b.to)-b.start(b.from)] {
+		w.rows[i] = unsafe.Pointer(&w.c[w.batchC+at])
+	}
+	for i := b.from; i < b.to; i++ {
+		n := int(b.size(i))
+		if w.tiles[n].Addr() == 0 {
+			var err error
+			if w.tiles[n], err = w.cut.code.tile(x86.Tile{Rows: n, Cols: w.cut.nr}); err != nil {
+				return err
+			}
+		}
+	}
+	w.args.K = int64(b.depth)
+	return nil
+}
+
+// multiplyCode adds the products of packed panels to C: T is float32.
+func (w *worker[T]) multiplyCode(b block) error {
+	if err := w.begin(b); err != nil {
+		return err
+	}
+	for j := 0; j < b.cols; j += w.cut.nr {
+		n := min(w.cut.nr, b.cols-j)
+		w.args.B = unsafe.Pointer(&w.packB[j*b.depth])
+		row := 0
+		for i := b.from; i < b.to; i++ {
+			rows := int(b.size(i))
+			w.call(b, w.tiles[rows], row, rows, j, n)
+			row += rows
+		}
+	}
+	return nil
+}
+
+// call computes a tile of C: some rows from row on, and cols columns from j on.
+func (w *worker[T]) call(b block, f x86.Func, row, rows, j, cols int) {
+	g := &w.args
+	g.A, g.Count = unsafe.Pointer(&w.packA[row*b.depth]), int64(cols)
+	at, beside := w.first+j, w.p.align
+	if !beside {
+		at, beside = w.colC[j], straight(w.colC[j:j+cols])
+	}
+	if beside {
+		g.C, g.COffset, g.Accumulate = unsafe.Pointer(&w.rows[row]), 4*int64(at), 0
+		if !b.first {
+			g.Accumulate = 1
+		}
+		f.Call(unsafe.Pointer(g))
+		return
+	}
+	g.C, g.COffset, g.Accumulate = unsafe.Pointer(&w.into[0]), 0, 0
+	f.Call(unsafe.Pointer(g))
+	for c, col := range w.colC[j : j+cols] {
+		at := w.batchC + col
+		for i, r := range w.rowC[row : row+rows] {
+			v := T(w.small[i*widest+c])
+			if b.first {
+				w.c[at+r] = v
+			} else {
+				w.c[at+r] += v
+			}
+		}
+	}
+}
+
+// listed says whether machine code reads the rows of B where they lie: they are read so few times
+// that packing them would cost more. Bits depend on that: it is decided by sizes and layouts.
+func (w *worker[T]) listed(s *segment, cols int) bool {
+	if w.cut.code == nil || w.constant || w.b.computed() || s.to-s.from > 2*int64(w.cut.mr) || !straight(w.colB[:cols]) {
+		return false
+	}
+	reach := int64(0)
+	for _, l := range w.p.k {
+		reach += (l.extent - 1) * max(l.b, -l.b)
+	}
+	return 4*reach <= math.MaxInt32
+}
+
+// multiplyListed adds the products of packed panels of A and rows of B to C. Columns at the end that
+// fill no vector are packed: nothing behind them may be read.
+func (w *worker[T]) multiplyListed(b block) error {
+	if err := w.begin(b); err != nil {
+		return err
+	}
+	for k, at := range w.kB[:b.depth] {
+		w.list[k] = int32(4 * (at - w.kB[0]))
+	}
+	w.args.List = unsafe.Pointer(&w.list[0])
+	lanes := w.cut.nr / 2
+	for j := 0; j < b.cols; {
+		if b.cols-j < lanes {
+			pack(w.packB[:w.cut.nr*b.depth], w.cut.nr, w.b.data, w.batchB, w.colB[j:b.cols], w.kB[:b.depth])
+			w.args.B = unsafe.Pointer(&w.packB[0])
+		} else {
+			w.args.B = unsafe.Pointer(&w.b.data[w.batchB+w.colB[j]+w.kB[0]])
+		}
+		width := min(widest, (b.cols-j)/lanes*lanes)
+		for i := b.from; i < b.to; i++ {
+			width = w.cut.code.widthFor(int(b.size(i)), width)
+		}
+		row := 0
+		for i := b.from; i < b.to; i++ {
+			rows := int(b.size(i))
+			if width == 0 {
+				w.call(b, w.tiles[rows], row, rows, j, b.cols-j)
+			} else {
+				f, err := w.wide(x86.Tile{Rows: rows, Cols: width, List: true})
+				if err != nil {
+					return err
+				}
+				w.call(b, f, row, rows, j, width)
+			}
+			row += rows
+		}
+		if width == 0 {
+			break
+		}
+		j += width
+	}
+	return nil
+}
+
+func (w *worker[T]) wide(t x86.Tile) (f x86.Func, err error) {
+	f, ok := w.wider[t]
+	if !ok {
+		if f, err = w.cut.code.tile(t); err == nil {
+			w.wider[t] = f
+		}
+	}
+	return f, err
+}
+
+// widthFor is the columns of a tile of so many rows, width at most: a power of two of vectors.
+func (m *machine) widthFor(rows, width int) int {
+	lanes := panelCols(m.features) / 2
+	n := lanes
+	for 2*n <= width && (x86.Tile{Rows: rows, Cols: 2 * n, List: true}).Check(m.features) == nil {
+		n *= 2
+	}
+	return min(n, width)
+}
