@@ -1,6 +1,10 @@
 package interp
 
-import "github.com/pitopt/pitopt/core/tensor"
+import (
+	"math"
+
+	"github.com/pitopt/pitopt/core/tensor"
+)
 
 // cells gives access to the elements of a tensor, kept as T. Which tensor that is may
 // change, its element type does not.
@@ -16,6 +20,8 @@ type cells[T tensor.Elem] struct {
 type codec[T tensor.Elem] struct {
 	get func(c *cells[T], i int64) T
 	set func(c *cells[T], i int64, v T)
+
+	gather func(out []T, c *cells[T], at, step int64) // nil: by get
 }
 
 // newCells is access to tensors of a type, to none at first. T is what elements of the type
@@ -57,11 +63,17 @@ func codecOf(d tensor.DType) any {
 		return &codec[float32]{
 			func(c *cells[float32], i int64) float32 { return tensor.F16ToF32(c.bits16[i]) },
 			func(c *cells[float32], i int64, v float32) { c.bits16[i] = tensor.F32ToF16(v) },
+			gatherF16,
 		}
 	case d == tensor.BF16:
 		return &codec[float32]{
 			func(c *cells[float32], i int64) float32 { return tensor.BF16ToF32(c.bits16[i]) },
 			func(c *cells[float32], i int64, v float32) { c.bits16[i] = tensor.F32ToBF16(v) },
+			func(out []float32, c *cells[float32], at, step int64) {
+				for i := range out {
+					out[i] = tensor.BF16ToF32(c.bits16[at+int64(i)*step])
+				}
+			},
 		}
 	case d.IsFloat() && d.Bits() <= 8:
 		return smallFloats(d)
@@ -73,6 +85,18 @@ func codecOf(d tensor.DType) any {
 	return nil
 }
 
+// gatherF16 converts f16: normal numbers have another bias in their exponents.
+func gatherF16(out []float32, c *cells[float32], at, step int64) {
+	for i := range out {
+		b := uint32(c.bits16[at+int64(i)*step])
+		if e := b >> 10 & 31; e-1 < 30 {
+			out[i] = math.Float32frombits(b&0x8000<<16 | (b&0x7fff+112<<10)<<13)
+		} else {
+			out[i] = tensor.F16ToF32(uint16(b))
+		}
+	}
+}
+
 // smallFloats is for f8 and f4 types. Values are of the type already: an infinity stays
 // one.
 func smallFloats(d tensor.DType) *codec[float32] {
@@ -80,6 +104,7 @@ func smallFloats(d tensor.DType) *codec[float32] {
 		return &codec[float32]{
 			func(c *cells[float32], i int64) float32 { return float32(c.t.Float(i)) },
 			func(c *cells[float32], i int64, v float32) { c.t.SetFloat(i, float64(v)) },
+			nil,
 		}
 	}
 	var values [256]float32
@@ -91,6 +116,7 @@ func smallFloats(d tensor.DType) *codec[float32] {
 		func(c *cells[float32], i int64, v float32) {
 			c.bits8[i] = tensor.F32ToSmall(d, v, tensor.CastOpts{NoSaturate: true})
 		},
+		nil,
 	}
 }
 
@@ -98,6 +124,7 @@ func smallInts[T int8 | uint8]() *codec[T] {
 	return &codec[T]{
 		func(c *cells[T], i int64) T { return T(c.t.Int(i)) },
 		func(c *cells[T], i int64, v T) { c.t.SetInt(i, int64(v)) },
+		nil,
 	}
 }
 
@@ -120,6 +147,8 @@ func (c *cells[T]) set(i int64, v T) {
 // not be had in place.
 func (c *cells[T]) gather(at, step int64, out []T) []T {
 	switch {
+	case c.coded != nil && c.coded.gather != nil:
+		c.coded.gather(out, c, at, step)
 	case c.coded != nil:
 		for i := range out {
 			out[i] = c.coded.get(c, at+int64(i)*step)

@@ -55,9 +55,10 @@ func (p *panels[T]) put(at []int64, lane int, values []T) {
 		}
 		return
 	}
-	for _, x := range values {
-		p.to[r/p.width*p.width*p.depth+c*p.width+r%p.width] = x
-		r++
+	for at := r % p.width; len(values) > 0; at = 0 { // panel by panel
+		n := min(p.width-at, len(values))
+		copy(p.to[r/p.width*p.width*p.depth+c*p.width+at:], values[:n])
+		values, r = values[n:], r+n
 	}
 }
 
