@@ -14,8 +14,12 @@ type codeLists struct {
 	small []float32        // a tile of C whose columns do not lie side by side
 	into  []unsafe.Pointer // its rows
 	tiles []x86.Func       // by rows
-	wider map[x86.Tile]x86.Func
+	packs []x86.Func       // by rows
+	from  []unsafe.Pointer // that are packed
+	wider map[tile]x86.Func
 	list  []int32 // where rows of B begin
+
+	packing x86.PackArgs
 }
 
 // widest is the columns of the widest tile.
@@ -27,7 +31,9 @@ func (l *codeLists) fit(cut *blocks) {
 		l.small = make([]float32, cut.mr*widest)
 		l.into = make([]unsafe.Pointer, cut.mr)
 		l.tiles = make([]x86.Func, cut.mr+1)
-		l.wider = map[x86.Tile]x86.Func{}
+		l.packs = make([]x86.Func, max(cut.mr, cut.nr)+1)
+		l.from = make([]unsafe.Pointer, len(l.packs))
+		l.wider = map[tile]x86.Func{}
 		l.list = make([]int32, cut.depth+x86.TileAhead)
 		for i := range l.into {
 			l.into[i] = unsafe.Pointer(&l.small[i*widest])
@@ -38,7 +44,8 @@ func (l *codeLists) fit(cut *blocks) {
 // forget drops addresses of tensors.
 func (l *codeLists) forget() {
 	clear(l.rows)
-	l.args = x86.TileArgs{}
+	clear(l.from)
+	l.args, l.packing = x86.TileArgs{}, x86.PackArgs{}
 }
 
 // begin readies the lists for a block.
@@ -50,7 +57,7 @@ func (w *worker[T]) begin(b block) error {
 		n := int(b.size(i))
 		if w.tiles[n].Addr() == 0 {
 			var err error
-			if w.tiles[n], err = w.cut.code.tile(x86.Tile{Rows: n, Cols: w.cut.nr}); err != nil {
+			if w.tiles[n], err = w.cut.code.code(tile{Rows: n, Cols: w.cut.nr}); err != nil {
 				return err
 			}
 		}
@@ -134,7 +141,9 @@ func (w *worker[T]) multiplyListed(b block) error {
 	lanes := w.cut.nr / 2
 	for j := 0; j < b.cols; {
 		if b.cols-j < lanes {
-			pack(w.packB[:w.cut.nr*b.depth], w.cut.nr, w.b.data, w.batchB, w.colB[j:b.cols], w.kB[:b.depth])
+			if err := w.pack(w.packB, w.cut.nr, w.b.data, w.batchB, w.colB[j:b.cols], w.kB[:b.depth]); err != nil {
+				return err
+			}
 			w.args.B = unsafe.Pointer(&w.packB[0])
 		} else {
 			w.args.B = unsafe.Pointer(&w.b.data[w.batchB+w.colB[j]+w.kB[0]])
@@ -149,7 +158,7 @@ func (w *worker[T]) multiplyListed(b block) error {
 			if width == 0 {
 				w.call(b, w.tiles[rows], row, rows, j, b.cols-j)
 			} else {
-				f, err := w.wide(x86.Tile{Rows: rows, Cols: width, List: true})
+				f, err := w.wide(tile{Rows: rows, Cols: width, List: true})
 				if err != nil {
 					return err
 				}
@@ -165,10 +174,10 @@ func (w *worker[T]) multiplyListed(b block) error {
 	return nil
 }
 
-func (w *worker[T]) wide(t x86.Tile) (f x86.Func, err error) {
+func (w *worker[T]) wide(t tile) (f x86.Func, err error) {
 	f, ok := w.wider[t]
 	if !ok {
-		if f, err = w.cut.code.tile(t); err == nil {
+		if f, err = w.cut.code.code(t); err == nil {
 			w.wider[t] = f
 		}
 	}
@@ -183,4 +192,25 @@ func (m *machine) widthFor(rows, width int) int {
 		n *= 2
 	}
 	return min(n, width)
+}
+
+// pack packs rows in a panel of some width: by machine code, which transposes them in registers,
+// where their elements lie side by side. Then columns that are missing hold anything.
+func (w *worker[T]) pack(to []T, width int, data []T, base int, lines, offs []int) error {
+	if w.cut.code == nil || len(lines) == 1 || len(offs) == 0 || straight(lines) || !straight(offs) {
+		pack(to[:width*len(offs)], width, data, base, lines, offs)
+		return nil
+	}
+	if w.packs[width].Addr() == 0 {
+		var err error
+		if w.packs[width], err = w.cut.code.code(x86.Pack{Rows: width}); err != nil {
+			return err
+		}
+	}
+	for i := range width {
+		w.from[i] = unsafe.Pointer(&data[base+lines[min(i, len(lines)-1)]+offs[0]])
+	}
+	w.packing = x86.PackArgs{K: int64(len(offs)), From: unsafe.Pointer(&w.from[0]), To: unsafe.Pointer(&to[0])}
+	w.packs[width].Call(unsafe.Pointer(&w.packing))
+	return nil
 }

@@ -20,14 +20,14 @@ type machine struct {
 	closed bool
 
 	mu    sync.Mutex
-	tiles map[x86.Tile]x86.Func
+	funcs map[coder]x86.Func
 }
 
 // newMachine makes one for features. Whether the system allows executable memory shows here.
 func newMachine(f x86.Features) *machine {
-	m := &machine{features: f, tiles: map[x86.Tile]x86.Func{}}
+	m := &machine{features: f, funcs: map[coder]x86.Func{}}
 	if f != 0 {
-		if _, err := m.tile(x86.Tile{Rows: 1, Cols: panelCols(f)}); err != nil {
+		if _, err := m.code(tile{Rows: 1, Cols: panelCols(f)}); err != nil {
 			m.features, m.refused = 0, err
 			return m
 		}
@@ -54,17 +54,27 @@ func (m *machine) close() {
 	defer m.use.Unlock()
 	m.closed = true
 	m.arena.Close()
-	clear(m.tiles)
+	clear(m.funcs)
 }
 
-// tile gives a micro-kernel.
-func (m *machine) tile(t x86.Tile) (x86.Func, error) {
+// coder makes code: a tile, x86.Pack, or another value that tells all of it.
+type coder interface {
+	Program(x86.Features) (*x86.Prog, error)
+}
+
+// tile is a micro-kernel.
+type tile x86.Tile
+
+func (t tile) Program(f x86.Features) (*x86.Prog, error) { return x86.Tile(t).Program(f, nil) }
+
+// code gives code, which is made where it is asked for first.
+func (m *machine) code(of coder) (x86.Func, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f, ok := m.tiles[t]; ok {
+	if f, ok := m.funcs[of]; ok {
 		return f, nil
 	}
-	p, err := t.Program(m.features, nil)
+	p, err := of.Program(m.features)
 	if err != nil {
 		return x86.Func{}, diag.As(err, diag.Run)
 	}
@@ -76,7 +86,7 @@ func (m *machine) tile(t x86.Tile) (x86.Func, error) {
 	if err != nil {
 		return x86.Func{}, diag.As(err, diag.Run)
 	}
-	m.tiles[t] = f[0]
+	m.funcs[of] = f[0]
 	return f[0], nil
 }
 

@@ -390,7 +390,9 @@ func (w *worker[T]) fillA(batch, i0 int64, b block, k0 int64) error {
 			}
 		} else {
 			for l := 0; l < count; l += n {
-				pack(to[l/n*width*b.depth:][:width*b.depth], width, w.a.data, w.batchA, w.rowA[row+l:row+l+n], w.kA[:b.depth])
+				if err := w.pack(to[l/n*width*b.depth:], width, w.a.data, w.batchA, w.rowA[row+l:row+l+n], w.kA[:b.depth]); err != nil {
+					return err
+				}
 			}
 		}
 		to, row, i = to[size:], row+count, j
@@ -404,7 +406,9 @@ func (w *worker[T]) fillB(batch, j0 int64, cols int, k0 int64, depth int) error 
 		return w.b.fill(w.packB, w.cut.nr, w.p, batch, w.p.n, j0, cols, k0, depth)
 	}
 	for j := 0; j < cols; j += w.cut.nr {
-		pack(w.packB[j*depth:(j+w.cut.nr)*depth], w.cut.nr, w.b.data, w.batchB, w.colB[j:min(j+w.cut.nr, cols)], w.kB[:depth])
+		if err := w.pack(w.packB[j*depth:], w.cut.nr, w.b.data, w.batchB, w.colB[j:min(j+w.cut.nr, cols)], w.kB[:depth]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
