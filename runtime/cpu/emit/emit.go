@@ -1,0 +1,418 @@
+// Package emit makes machine code for x86-64 of kernels.
+package emit
+
+import (
+	"fmt"
+
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
+	"github.com/pitopt/pitopt/runtime/kernel"
+)
+
+// Lanes is how many lanes kernels are to have for a tier: those of the widest vectors of
+// f32.
+func Lanes(f x86.Features) int {
+	switch {
+	case f&x86.V4 != 0:
+		return 16
+	case f&x86.V3 != 0:
+		return 8
+	}
+	return 0
+}
+
+// Words is how many words the argument block of a kernel's code has: the addresses of its
+// buffers, its sizes, and lo and hi of each of its ranges.
+func Words(k *kernel.Kernel) int { return len(k.Buffers) + len(k.Sizes) + 2*len(k.Ranges) }
+
+// Program makes the code of a kernel for a tier.
+func Program(k *kernel.Kernel, f x86.Features) (p *x86.Prog, err error) {
+	if k.Lanes != Lanes(f) {
+		return nil, fmt.Errorf("emit: kernel %s has %d lanes, and vectors have %d", k.Name, k.Lanes, Lanes(f))
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			e, ok := r.(unsupported)
+			if !ok {
+				panic(r)
+			}
+			p, err = nil, fmt.Errorf("emit: kernel %s: %s", k.Name, string(e))
+		}
+	}()
+	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}}
+	e.kind = x86.YMM
+	if e.v4 {
+		e.kind = x86.ZMM
+	}
+	e.count(k.Body)
+	e.block(k.Body)
+	e.Emit(x86.RET)
+	return e.Prog, nil
+}
+
+type unsupported string
+
+type emitter struct {
+	*x86.Prog
+	k    *kernel.Kernel
+	v4   bool
+	kind x86.Kind // of vectors
+	regs map[*kernel.Value]x86.Reg
+	uses map[*kernel.Value]int // that are still to come in the block that defines it; many where it is used in loops
+	tail x86.Reg               // which lanes there are; NoReg: all
+}
+
+// count counts uses. What is used in a loop that does not define it must not be overwritten.
+func (e *emitter) count(b *kernel.Block) {
+	const many = 1 << 20
+	own := map[*kernel.Value]bool{}
+	for _, v := range b.List {
+		own[v] = true
+		for _, a := range v.Args {
+			e.uses[a]++
+			if !own[a] {
+				e.uses[a] += many
+			}
+		}
+		if v.Op == kernel.OpBits { // two names of one register
+			e.uses[v] += many
+			e.uses[v.Args[0]] += many
+		}
+		if v.Op == kernel.OpLoop {
+			for _, c := range v.Loop.Carries {
+				e.uses[c.In] += many
+				e.uses[c.Out] += many
+				e.uses[c.End] += many
+			}
+			e.count(v.Loop.Body)
+		}
+	}
+}
+
+// slots of the argument block.
+func (e *emitter) arg(n int) x86.Mem { return x86.At(x86.ArgBase, 8*n) }
+
+func (e *emitter) sizeArg(n int64) x86.Mem { return e.arg(len(e.k.Buffers) + int(n)) }
+
+func (e *emitter) rangeArg(n int64) x86.Mem {
+	return e.arg(len(e.k.Buffers) + len(e.k.Sizes) + int(n))
+}
+
+func (e *emitter) block(b *kernel.Block) {
+	for _, v := range b.List {
+		switch v.Op {
+		case kernel.OpLoop:
+			e.loop(v.Loop)
+		case kernel.OpStore:
+			e.store(v)
+		default:
+			e.regs[v] = e.value(v)
+		}
+		for _, a := range v.Args {
+			e.uses[a]--
+		}
+	}
+}
+
+// reg is the register of a value; what stands in no block is made here.
+func (e *emitter) reg(v *kernel.Value) x86.Reg {
+	if r, ok := e.regs[v]; ok {
+		return r
+	}
+	switch v.Kind {
+	case kernel.Int, kernel.Addr:
+		r := e.New(x86.GP64)
+		switch v.Op {
+		case kernel.OpConst:
+			if v.N == 0 {
+				e.Emit(x86.XOR, r.As(x86.GP32), r.As(x86.GP32))
+			} else {
+				e.Emit(x86.MOV, r, x86.Imm(v.N))
+			}
+		case kernel.OpSize:
+			e.Emit(x86.MOV, r, e.sizeArg(v.N))
+		case kernel.OpLo:
+			e.Emit(x86.MOV, r, e.rangeArg(2*v.N))
+		case kernel.OpHi:
+			e.Emit(x86.MOV, r, e.rangeArg(2*v.N+1))
+		case kernel.OpBase:
+			for i, b := range e.k.Buffers {
+				if b == v.Buf {
+					e.Emit(x86.MOV, r, e.arg(i))
+				}
+			}
+		}
+		return r
+	case kernel.Mask:
+		return e.constMask(v.N != 0)
+	}
+	r := e.New(e.kind)
+	if v.Op == kernel.OpSize {
+		e.Emit(x86.VBROADCASTSS, r, e.sizeArg(v.N))
+		return r
+	}
+	if v.N == 0 {
+		e.Emit(x86.VXORPS, r.As(x86.XMM), r.As(x86.XMM), r.As(x86.XMM))
+		return r
+	}
+	e.Emit(x86.VBROADCASTSS, r, e.U32(uint32(v.N)))
+	return r
+}
+
+func (e *emitter) constMask(all bool) x86.Reg {
+	if e.v4 {
+		r := e.New(x86.Mask)
+		if all {
+			e.Emit(x86.KXNORW, r, r, r)
+		} else {
+			e.Emit(x86.KXORW, r, r, r)
+		}
+		return r
+	}
+	r := e.New(e.kind)
+	if all {
+		e.Emit(x86.VPCMPEQD, r, r, r)
+	} else {
+		e.Emit(x86.VPXOR, r, r, r)
+	}
+	return r
+}
+
+// operand is a value as the last operand of an instruction: a constant stays in memory where
+// the instruction can repeat it.
+func (e *emitter) operand(v *kernel.Value) x86.Operand {
+	if _, ok := e.regs[v]; !ok && e.v4 {
+		switch {
+		case v.Op == kernel.OpConst && v.N != 0 && (v.Kind == kernel.F32 || v.Kind == kernel.I32):
+			return e.U32(uint32(v.N)).B()
+		case v.Op == kernel.OpSize && v.Kind == kernel.F32:
+			return e.sizeArg(v.N).B()
+		}
+	}
+	return e.reg(v)
+}
+
+// own is a register with the value that may be overwritten.
+func (e *emitter) own(v *kernel.Value) x86.Reg {
+	r, ok := e.regs[v]
+	if !ok {
+		return e.reg(v)
+	}
+	if e.uses[v] == 1 {
+		return r
+	}
+	c := e.New(e.kind)
+	e.Emit(x86.VMOVAPS, c, r)
+	return c
+}
+
+// loop makes a loop, and with a tail its body once more for the last lanes.
+func (e *emitter) loop(l *kernel.Loop) {
+	at := e.New(x86.GP64)
+	e.Emit(x86.MOV, at, e.reg(l.Lo))
+	hi, hiMem := x86.NoReg, x86.Operand(nil)
+	switch l.Hi.Op {
+	case kernel.OpSize:
+		hiMem = e.sizeArg(l.Hi.N)
+	case kernel.OpHi:
+		hiMem = e.rangeArg(2*l.Hi.N + 1)
+	case kernel.OpConst:
+		hiMem = x86.Imm(l.Hi.N)
+	default:
+		hiMem = e.reg(l.Hi)
+	}
+	carried := make([]x86.Reg, len(l.Carries))
+	for i, c := range l.Carries {
+		carried[i] = e.New(e.kind)
+		if from, ok := e.regs[c.Init]; ok {
+			e.Emit(x86.VMOVAPS, carried[i], from)
+		} else {
+			e.Emit(x86.VMOVAPS, carried[i], e.reg(c.Init))
+		}
+		e.regs[c.In], e.regs[c.End] = carried[i], carried[i]
+	}
+	e.regs[l.Var], e.regs[l.End] = at, at
+	turn := func() {
+		e.block(l.Body)
+		out := make([]x86.Reg, len(l.Carries))
+		for i, c := range l.Carries {
+			out[i] = e.reg(c.Out)
+			for _, d := range l.Carries[:i] { // what goes to another place before it is read
+				if c.Out == d.In {
+					r := e.New(e.kind)
+					e.Emit(x86.VMOVAPS, r, out[i])
+					out[i] = r
+				}
+			}
+		}
+		for i, r := range out {
+			switch {
+			case r == carried[i]:
+			case e.tail == x86.NoReg:
+				e.Emit(x86.VMOVAPS, carried[i], r)
+			case e.v4:
+				e.Emit(x86.VMOVAPS, carried[i].K(e.tail), r)
+			default:
+				e.Emit(x86.VBLENDVPS, carried[i], carried[i], r, e.tail)
+			}
+		}
+	}
+	top, rest, done := e.Label("loop"), e.Label("rest"), e.Label("done")
+	if l.Step == 1 {
+		e.Emit(x86.CMP, at, hiMem)
+		e.Emit(x86.JGE, done)
+		e.Bind(top)
+		turn()
+		e.Emit(x86.INC, at)
+		e.Emit(x86.CMP, at, hiMem)
+		e.Emit(x86.JL, top)
+		e.Bind(done)
+		return
+	}
+	hi = e.New(x86.GP64) // the last position of a whole turn
+	e.Emit(x86.MOV, hi, hiMem)
+	e.Emit(x86.SUB, hi, x86.Imm(l.Step))
+	e.Emit(x86.CMP, at, hi)
+	e.Emit(x86.JG, rest)
+	e.Align(16)
+	e.Bind(top)
+	saved := e.copyUses()
+	turn()
+	e.Emit(x86.ADD, at, x86.Imm(l.Step))
+	e.Emit(x86.CMP, at, hi)
+	e.Emit(x86.JLE, top)
+	e.Bind(rest)
+	if !l.Tail {
+		return
+	}
+	left := e.New(x86.GP64)
+	e.Emit(x86.MOV, left, hiMem)
+	e.Emit(x86.SUB, left, at)
+	e.Emit(x86.JLE, done)
+	outer := e.tail
+	e.tail = e.lanesBelow(left)
+	e.uses = saved
+	turn()
+	e.tail = outer
+	e.Bind(done)
+}
+
+// copyUses keeps the counts for making a body once more.
+func (e *emitter) copyUses() map[*kernel.Value]int {
+	m := make(map[*kernel.Value]int, len(e.uses))
+	for v, n := range e.uses {
+		m[v] = n
+	}
+	return m
+}
+
+// lanesBelow is a mask of the first n lanes.
+func (e *emitter) lanesBelow(n x86.Reg) x86.Reg {
+	if e.v4 {
+		all, m := e.New(x86.GP64), e.New(x86.Mask)
+		e.Emit(x86.MOV, all, x86.Imm(-1))
+		e.Emit(x86.BZHI, all, all, n)
+		e.Emit(x86.KMOVW, m, all.As(x86.GP32))
+		return m
+	}
+	m := e.New(e.kind)
+	e.Emit(x86.VMOVD, m.As(x86.XMM), n.As(x86.GP32))
+	e.Emit(x86.VPBROADCASTD, m, m.As(x86.XMM))
+	e.Emit(x86.VPCMPGTD, m, m, e.U32(0, 1, 2, 3, 4, 5, 6, 7))
+	return m
+}
+
+// memory is the memory of a load or store.
+func (e *emitter) memory(v *kernel.Value) x86.Mem {
+	size := v.Buf.DType.Bits() / 8
+	base, ix := e.reg(v.Args[0]), v.Args[1]
+	disp := 0
+	if ix.Op == kernel.OpAdd && ix.Args[1].Op == kernel.OpConst {
+		disp, ix = int(ix.Args[1].N)*size, ix.Args[0]
+	}
+	if ix.Op == kernel.OpConst {
+		return x86.At(base, disp+int(ix.N)*size)
+	}
+	return x86.AtIndex(base, e.reg(ix), size, disp)
+}
+
+func (e *emitter) load(v *kernel.Value) x86.Reg {
+	r, m := e.New(e.kind), e.memory(v)
+	switch v.Access {
+	case kernel.One:
+		e.Emit(x86.VBROADCASTSS, r, m)
+	case kernel.Contiguous:
+		switch {
+		case e.tail == x86.NoReg:
+			e.Emit(x86.VMOVUPS, r, m)
+		case e.v4:
+			e.Emit(x86.VMOVUPS, r.Z(e.tail), m)
+		default:
+			e.Emit(x86.VMASKMOVPS, r, e.tail, m)
+		}
+	case kernel.Strided:
+		ix := e.steps(v.N)
+		e.Emit(x86.VXORPS, r.As(x86.XMM), r.As(x86.XMM), r.As(x86.XMM))
+		if m.Index != x86.NoReg {
+			panic(unsupported("a strided load with an index"))
+		}
+		g := x86.Mem{Base: m.Base, Index: ix, Scale: 4, Disp: m.Disp}
+		if e.v4 {
+			mask := e.constMask(true)
+			if e.tail != x86.NoReg {
+				e.Emit(x86.KMOVW, mask, e.tail)
+			}
+			e.Emit(x86.VGATHERDPS, r.K(mask), g)
+			break
+		}
+		mask := e.New(e.kind)
+		if e.tail != x86.NoReg {
+			e.Emit(x86.VMOVAPS, mask, e.tail)
+		} else {
+			e.Emit(x86.VPCMPEQD, mask, mask, mask)
+		}
+		e.Emit(x86.VGATHERDPS, r, g, mask)
+	}
+	return r
+}
+
+// steps is the vector of lane numbers times a size. Steps of 2^27 elements and more do not fit;
+// Bind's caller makes sure that there are none.
+func (e *emitter) steps(n int64) x86.Reg {
+	ix := e.New(e.kind)
+	e.Emit(x86.VPBROADCASTD, ix, e.sizeArg(n))
+	iota := make([]uint32, e.k.Lanes)
+	for i := range iota {
+		iota[i] = uint32(i)
+	}
+	e.Emit(x86.VPMULLD, ix, ix, e.U32(iota...))
+	return ix
+}
+
+func (e *emitter) store(v *kernel.Value) {
+	r, m := e.reg(v.Args[2]), e.memory(v)
+	switch v.Access {
+	case kernel.One:
+		e.Emit(x86.VMOVSS, m, r.As(x86.XMM))
+	case kernel.Contiguous:
+		switch {
+		case e.tail == x86.NoReg:
+			e.Emit(x86.VMOVUPS, m, r)
+		case e.v4:
+			e.Emit(x86.VMOVUPS, m.K(e.tail), r)
+		default:
+			e.Emit(x86.VMASKMOVPS, m, e.tail, r)
+		}
+	case kernel.Strided:
+		if !e.v4 {
+			panic(unsupported("a strided store"))
+		}
+		if m.Index != x86.NoReg {
+			panic(unsupported("a strided store with an index"))
+		}
+		mask := e.constMask(true)
+		if e.tail != x86.NoReg {
+			e.Emit(x86.KMOVW, mask, e.tail)
+		}
+		e.Emit(x86.VSCATTERDPS, x86.Mem{Base: m.Base, Index: e.steps(v.N), Scale: 4, Disp: m.Disp, Mask: mask}, r)
+	}
+}

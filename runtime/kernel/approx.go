@@ -1,0 +1,127 @@
+package kernel
+
+import (
+	"math"
+
+	"github.com/pitopt/pitopt/core/ir"
+)
+
+// The functions of f32, as polynomials with fused multiplications. The coefficients were
+// fitted by least squares, weighted again and again until the largest relative error was the
+// least. The errors below are in units of the last place of the f32 nearest to the true value,
+// the largest over all arguments; TestFunctions measures them.
+//
+//	exp 1, log 1, tanh 3, erf 2, denormal arguments and results included
+//
+// Square roots and quotients are exact.
+
+// functions has what can be computed, by operation.
+var functions = map[ir.ScalarOp]func(b *builder, x *Value) *Value{
+	ir.OpExp:  (*builder).exp,
+	ir.OpLog:  (*builder).log,
+	ir.OpTanh: (*builder).tanh,
+	ir.OpErf:  (*builder).erf,
+}
+
+func (b *builder) fma(x, y, z *Value) *Value { return b.op(OpFma, F32, x, y, z) }
+
+// horner is the polynomial with coefficients c, the highest first.
+func (b *builder) horner(x *Value, c ...float32) *Value {
+	p := b.f32(c[0])
+	for _, k := range c[1:] {
+		p = b.fma(p, x, b.f32(k))
+	}
+	return p
+}
+
+// exp is 2^n * e^r with n the nearest to x/ln 2 and |r| <= ln 2 / 2. Arguments are cut where the
+// result is 0 or infinite for sure; NaN goes through.
+func (b *builder) exp(x *Value) *Value {
+	x = b.op(OpLesser, F32, b.f32(89), x)
+	x = b.op(OpGreater, F32, b.f32(-104), x)
+	n := b.op(OpRound, F32, b.op(OpMul, F32, x, b.f32(math.Log2E)))
+	const high = 0.693145751953125 // ln 2 to 16 bits: n times it is exact
+	r := b.fma(n, b.f32(-high), x)
+	r = b.fma(n, b.f32(float32(high-math.Ln2)), r)
+	p := b.horner(r, 0.00139504904, 0.00836888887, 0.041666206, 0.166665182, 0.5)
+	p = b.fma(b.op(OpMul, F32, r, r), p, r)
+	p = b.op(OpAdd, F32, p, b.f32(1))
+	return b.op(OpScale, F32, p, b.op(OpNear, I32, n))
+}
+
+// log is e ln 2 + log(1+f) with x = 2^e (1+f) and 1+f between the roots of 1/2 and 2.
+func (b *builder) log(x *Value) *Value {
+	tiny := b.op(OpLt, Mask, x, b.f32(0x1p-126))
+	y := b.op(OpSelect, F32, tiny, b.op(OpMul, F32, x, b.f32(0x1p24)), x)
+	bias := b.op(OpSelect, F32, tiny, b.f32(-24), b.f32(0))
+	bits := b.op(OpBits, I32, y)
+	const root = 0x3F3504F3 // of 1/2
+	e := b.opN(OpSar, I32, 23, b.op(OpSub, I32, bits, b.i32(root)))
+	m := b.op(OpBits, F32, b.op(OpSub, I32, bits, b.opN(OpShl, I32, 23, e)))
+	f := b.op(OpSub, F32, m, b.f32(1))
+	n := b.op(OpAdd, F32, b.op(OpFloat, F32, e), bias)
+	p := b.horner(f, 0.0691514835, -0.117901132, 0.118732296, -0.123843178, 0.142186224, -0.16669251, 0.20002228, -0.249999866, 0.333333105)
+	z := b.op(OpMul, F32, f, f)
+	const high = 0.693145751953125
+	y = b.op(OpMul, F32, b.op(OpMul, F32, f, z), p)
+	y = b.fma(n, b.f32(float32(math.Ln2-high)), y)
+	y = b.fma(b.f32(-0.5), z, y)
+	y = b.op(OpAdd, F32, f, y)
+	y = b.fma(n, b.f32(high), y)
+	inf := float32(math.Inf(1))
+	y = b.op(OpSelect, F32, b.op(OpLt, Mask, x, b.f32(inf)), y, x) // infinity, and NaN
+	y = b.op(OpSelect, F32, b.op(OpEq, Mask, x, b.f32(0)), b.f32(-inf), y)
+	return b.op(OpSelect, F32, b.op(OpLt, Mask, x, b.f32(0)), b.f32(float32(math.NaN())), y)
+}
+
+// withSign is y, which is not negative, with the sign of x.
+func (b *builder) withSign(y, x *Value) *Value {
+	sign := b.op(OpAnd, I32, b.op(OpBits, I32, x), b.i32(math.MinInt32))
+	return b.op(OpBits, F32, b.op(OpOr, I32, b.op(OpBits, I32, y), sign))
+}
+
+// tanh is 1 - 2/(exp(2|x|)+1) with x's sign, and a polynomial where that would cancel.
+func (b *builder) tanh(x *Value) *Value {
+	t := b.op(OpAbs, F32, x)
+	s := b.op(OpMul, F32, x, x)
+	p := b.horner(s, -0.00560391368, 0.0205517188, -0.0537141077, 0.133311525, -0.333332717)
+	near := b.fma(b.op(OpMul, F32, s, p), x, x)
+	e := b.exp(b.op(OpAdd, F32, t, t))
+	far := b.op(OpSub, F32, b.f32(1), b.op(OpDiv, F32, b.f32(2), b.op(OpAdd, F32, e, b.f32(1))))
+	return b.op(OpSelect, F32, b.op(OpLt, Mask, t, b.f32(0.625)), near, b.withSign(far, x))
+}
+
+// erf is 1 - exp(p(|x|)) with x's sign, and a polynomial near 0. From 4 on it is 1.
+func (b *builder) erf(x *Value) *Value {
+	t := b.op(OpAbs, F32, x)
+	s := b.op(OpMul, F32, x, x)
+	p := b.horner(s, 8.34522725e-05, -0.000813743798, 0.00520063424, -0.0268592704, 0.112836942, -0.376126349, 0.128379166)
+	near := b.fma(p, x, x)
+	c := b.op(OpLesser, F32, b.f32(4), t)
+	q := b.horner(c, 0.000164415324, -0.00275598932, 0.0211634226, -0.101881593, -0.639354289, -1.12647486, -0.000466631551)
+	far := b.op(OpSub, F32, b.f32(1), b.exp(q))
+	return b.op(OpSelect, F32, b.op(OpLt, Mask, t, b.f32(0.92)), near, b.withSign(far, x))
+}
+
+// extreme is the lesser or the greater: Go's min and max, NaN where either operand is, and -0 below 0.
+func (b *builder) extreme(x, y *Value, greatest bool) *Value {
+	pick, ties := OpLesser, OpOr
+	if greatest {
+		pick, ties = OpGreater, OpAnd
+	}
+	if y.Op == OpConst {
+		x, y = y, x
+	}
+	if c := math.Float32frombits(uint32(x.N)); x.Op == OpConst && c == c {
+		r := b.op(pick, F32, x, y) // y where either is NaN
+		if c != 0 {
+			return r
+		}
+	}
+	bits := b.op(ties, I32, b.op(OpBits, I32, x), b.op(OpBits, I32, y))
+	r := b.op(OpSelect, F32, b.op(OpEq, Mask, x, y), b.op(OpBits, F32, bits), b.op(pick, F32, x, y))
+	if x.Op == OpConst {
+		return r
+	}
+	return b.op(OpSelect, F32, b.op(OpEq, Mask, x, x), r, x)
+}

@@ -1,0 +1,158 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/pitopt/pitopt/core/sym"
+)
+
+// Bound is a kernel for values of its program's symbols.
+type Bound struct {
+	*Kernel
+	Numbers []int64 // Kernel.Sizes; of an F32 one, its bits
+	Extents []int64 // of Ranges
+	Scratch []int64 // bytes of each buffer that is scratch, 0 for others
+	Point   float64 // operations on vectors for a point of the box, about
+}
+
+// Bind gives the kernel for values of the program's symbols. It is an error where an index
+// can be out of bounds, or an inner loop is empty: then the kernel must not run.
+func (k *Kernel) Bind(symbol func(string) (int64, bool)) (*Bound, error) {
+	b := &Bound{Kernel: k, Numbers: make([]int64, len(k.Sizes)), Extents: make([]int64, len(k.Ranges)), Scratch: make([]int64, len(k.Buffers))}
+	var failed error
+	eval := func(e sym.Expr) int64 {
+		n, err := e.Eval(symbol)
+		if err != nil && failed == nil {
+			failed = err
+		}
+		return n
+	}
+	for i, s := range k.Sizes {
+		b.Numbers[i] = eval(s.Expr)
+		if s.Kind == F32 {
+			b.Numbers[i] = int64(floatBits(float32(b.Numbers[i])))
+		}
+	}
+	empty := false
+	for i, r := range k.Ranges {
+		b.Extents[i] = eval(r)
+		empty = empty || b.Extents[i] <= 0
+	}
+	if empty || failed != nil {
+		return b, failed
+	}
+	for _, l := range k.Loops {
+		if n := eval(l); n <= 0 {
+			return nil, fmt.Errorf("a loop inside is empty")
+		}
+	}
+	for _, c := range k.Checks {
+		lo, hi := eval(c.Const), eval(c.Const)
+		for _, t := range c.Terms {
+			if n := eval(t.Coef) * (eval(t.Extent) - 1); n < 0 {
+				lo += n
+			} else {
+				hi += n
+			}
+		}
+		if lo < 0 || hi >= eval(c.Dim) {
+			return nil, fmt.Errorf("%s goes from %d to %d", c.Why, lo, hi)
+		}
+	}
+	for i, m := range k.Buffers {
+		if m.Scratch {
+			b.Scratch[i] = eval(m.Len) * int64(m.DType.Bits()) / 8
+		}
+	}
+	b.Point = float64(k.Work.Once)
+	for _, p := range k.Work.Passes {
+		n := float64(p.Ops) * max(1, float64(eval(p.Vector))/float64(k.Lanes))
+		for _, e := range p.Extents {
+			n *= float64(eval(e))
+		}
+		b.Point += n
+	}
+	return b, failed
+}
+
+// Empty says whether the box has no points.
+func (b *Bound) Empty() bool {
+	for _, n := range b.Extents {
+		if n <= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Cut cuts the box into pieces of about most operations on vectors, and no fewer pieces than
+// asked for, where there are points for that.
+func (b *Bound) Cut(most float64, pieces int) *Cut {
+	c := &Cut{Bound: b, step: make([]int64, len(b.Extents)), count: 1}
+	total := b.Total()
+	n := max(total/most, min(float64(pieces), total/least))
+	per := total / max(n, 1) // operations of a piece
+	inner := b.Point
+	for i := len(b.Extents) - 1; i >= 0; i-- {
+		one := inner
+		if i == b.vectorRange() {
+			one = b.Point / float64(b.Extents[i])
+		}
+		c.step[i] = min(b.Extents[i], max(1, int64(per/one)))
+		if i == b.vectorRange() {
+			line := int64(16 * b.Lanes)
+			c.step[i] = min(b.Extents[i], (c.step[i]+line-1)/line*line)
+		}
+		inner = one * float64(b.Extents[i])
+		if c.step[i] < b.Extents[i] { // loops outside are cut into single turns
+			per = 0
+		}
+	}
+	for i, s := range c.step {
+		c.count *= (b.Extents[i] + s - 1) / s
+	}
+	return c
+}
+
+// least is how many operations on vectors a piece is worth.
+const least = 4096
+
+// Total is about how many operations on vectors the whole box takes.
+func (b *Bound) Total() float64 {
+	n := b.Point
+	for i, e := range b.Extents {
+		if i != b.vectorRange() {
+			n *= float64(e)
+		}
+	}
+	return n
+}
+
+// vectorRange is the range that is gone over by vectors, -1 where none is.
+func (b *Bound) vectorRange() int {
+	if len(b.Ranges) > 0 && b.VectorRange {
+		return len(b.Ranges) - 1
+	}
+	return -1
+}
+
+// Cut is a box in pieces.
+type Cut struct {
+	*Bound
+	step  []int64
+	count int64
+}
+
+// Pieces is how many there are.
+func (c *Cut) Pieces() int { return int(c.count) }
+
+// Piece writes lo and hi of each range of piece i.
+func (c *Cut) Piece(i int, ranges []int64) {
+	for d := len(c.step) - 1; d >= 0; d-- {
+		n := (c.Extents[d] + c.step[d] - 1) / c.step[d]
+		at := int64(i) % n
+		i /= int(n)
+		ranges[2*d] = at * c.step[d]
+		ranges[2*d+1] = min(c.Extents[d], (at+1)*c.step[d])
+	}
+}

@@ -1,0 +1,16 @@
+// Package kernel has the kernel IR: small typed loop programs that say in which order, by
+// which vectors and through which temporaries the points of tensor programs are computed.
+// Printers make code of them for a processor; the evaluator here says what they mean.
+//
+//   - ir.go: kernels, values, loops; print.go: their text; verify.go: their rules
+//   - build.go: makes values, and makes none twice
+//   - approx.go: functions as polynomials, with their errors
+//   - schedule.go, passes.go: which stages of a program become one kernel, in which loops
+//   - lower.go: their expressions as values
+//   - bind.go: a kernel for sizes: its arguments, its bounds, how it is cut
+//   - eval.go: the evaluator
+//
+// A kernel is made once for a program, whatever its sizes: strides and extents are numbers
+// that a call gives. What changes the loops themselves, which dims are broadcast, is decided
+// before.
+package kernel

@@ -1,0 +1,198 @@
+package kernel
+
+import (
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Kernel is a loop program over buffers. A call computes a box: a range of each of the
+// loops in Ranges. Boxes may be computed in any order and at the same time.
+type Kernel struct {
+	Name        string
+	Lanes       int        // of every vector
+	Buffers     []*Buffer  // whose addresses a call gives
+	Sizes       []Size     // numbers that a call gives
+	Ranges      []sym.Expr // extents of the loops that a call has a range of, the outermost first
+	VectorRange bool       // the last range is gone over by vectors
+	Body        *Block
+
+	Checks []Check    // what must hold of sizes
+	Loops  []sym.Expr // extents of inner loops, of which none may be empty
+	Work   Work       // of a point of the box
+}
+
+// Work is about what computing a point of the box takes: so many turns of inner loops, each
+// as long as its extent says, with so many operations on vectors.
+type Work struct {
+	Once   int
+	Passes []PassWork
+}
+
+// PassWork is a loop nest inside of a point: so many operations for each vector of the
+// innermost loop.
+type PassWork struct {
+	Extents []sym.Expr // of the loops around
+	Vector  sym.Expr
+	Ops     int
+}
+
+// Buffer is memory that a kernel reads or writes.
+type Buffer struct {
+	Of      *ir.Buffer // of the program; what is written of it, or read
+	DType   tensor.DType
+	Len     sym.Expr // elements
+	Scratch bool     // a temporary of one point of the box, which no other sees
+	Written bool
+	// Shares are buffers that may lie at the same address, if this one is written: they
+	// are read where it is written, and before.
+	Shares []*Buffer
+}
+
+// Size is a number that a call gives: an expression over the program's symbols.
+type Size struct {
+	Expr sym.Expr
+	Kind Kind // Int; or F32: rounded to that
+}
+
+// Check is a condition on sizes: the constant and the terms stay within 0 .. Dim-1.
+type Check struct {
+	Const sym.Expr
+	Terms []Term
+	Dim   sym.Expr
+	Why   string
+}
+
+// Term is a coefficient for the positions 0 .. Extent-1.
+type Term struct{ Coef, Extent sym.Expr }
+
+// Kind is what a value is. Int and Addr are single; all others are vectors of as many lanes as
+// the kernel has.
+type Kind uint8
+
+const (
+	None Kind = iota // a store, a loop
+	Int              // one integer of 64 bits
+	Addr             // the address of an element of Buf
+	F32
+	I32
+	Mask // a truth value in each lane
+)
+
+var kindNames = [...]string{"", "int", "addr", "f32", "i32", "mask"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Op is what a value computes.
+type Op uint8
+
+const (
+	OpConst Op = iota // N, or the bits N in each lane
+	OpSize            // Sizes[N]; F32: in each lane
+	OpLo              // the start of range N
+	OpHi              // the end of range N
+	OpVar             // the position in a loop
+	OpCarry           // what a loop carries, in its body
+	OpEnd             // what it has carried when it ends: carry N
+	OpBase            // the first element of Buf
+	OpIndex           // Args[0] and Args[1] elements on
+	OpLoad            // Args[0] and Args[1] elements on, as Access says
+	OpStore           // Args[2] there
+	OpLoop
+
+	OpAdd
+	OpSub
+	OpMul
+	OpDiv
+	OpFma // Args[0]*Args[1] + Args[2], rounded once
+	OpNeg
+	OpAbs
+	OpSqrt
+	OpLesser  // Args[0] < Args[1] ? Args[0] : Args[1]
+	OpGreater // Args[0] > Args[1] ? Args[0] : Args[1]
+	OpFloor
+	OpCeil
+	OpRound // half to even
+	OpTrunc
+
+	OpAnd // bits; masks
+	OpOr
+	OpXor
+	OpNot
+	OpShl // by N
+	OpShr // by N, zeros come in
+	OpSar // by N, the sign comes in
+
+	OpEq // make a mask; of floats nothing is in order with NaN
+	OpNe
+	OpLt
+	OpLe
+	OpGt
+	OpGe
+	OpSelect // Args[0] ? Args[1] : Args[2]
+
+	OpBits  // the same bits as another kind: f32 and i32
+	OpFloat // the nearest f32 to an i32
+	OpNear  // the nearest i32 to an f32, half to even; 1<<31 where there is none
+	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300
+	OpSwap  // lane l is lane l^N of Args[0]
+
+	opUse // what stands there is used: of the verifier
+
+	numOps
+)
+
+var opNames = [numOps]string{"const", "size", "lo", "hi", "var", "carry", "end", "base", "index", "load", "store", "loop",
+	"add", "sub", "mul", "div", "fma", "neg", "abs", "sqrt", "lesser", "greater", "floor", "ceil", "round", "trunc",
+	"and", "or", "xor", "not", "shl", "shr", "sar", "eq", "ne", "lt", "le", "gt", "ge", "select",
+	"bits", "float", "near", "scale", "swap", "use"}
+
+func (o Op) String() string { return opNames[o] }
+
+// Access says how the lanes of a load or store lie.
+type Access uint8
+
+const (
+	Contiguous Access = iota // one behind the other
+	One                      // a load gives one element to all lanes, a store takes that of lane 0
+	Strided                  // N is the number of a size: so many elements from lane to lane
+)
+
+var accessNames = [...]string{"", "one", "strided"}
+
+// Value is what an operation gives: each is computed once, before it is used.
+type Value struct {
+	Op     Op
+	Kind   Kind
+	Args   []*Value
+	N      int64
+	Buf    *Buffer // OpBase, OpIndex, OpLoad, OpStore
+	Access Access
+	Loop   *Loop // OpLoop; OpVar, OpCarry and OpEnd: whose they are
+}
+
+// Block is values in the order in which they are computed. Constants, sizes and bases stand in
+// none: they are there from the start.
+type Block struct{ List []*Value }
+
+// Loop runs its body at positions Lo, Lo+Step, ... below Hi. With Tail, the last turn may be
+// shorter than Step: in the lanes at Hi and behind nothing is loaded (they hold zero), nothing
+// stored, and what is carried stays. Without, the loop ends before that, at the position End.
+type Loop struct {
+	Var     *Value
+	Lo, Hi  *Value
+	Step    int64 // 1, or a multiple of lanes; then positions are those of lane 0
+	Tail    bool
+	Carries []Carry
+	Body    *Block
+	End     *Value   // an Int
+	Extent  sym.Expr // what Hi is at most
+}
+
+// Carry is a value that goes from turn to turn.
+type Carry struct {
+	Init *Value // before
+	In   *Value // in the body
+	Out  *Value // what In is in the next turn
+	End  *Value // behind the loop
+}

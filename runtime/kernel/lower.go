@@ -1,0 +1,659 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// level is a loop over one axis, or over several that lie as one in all that is read and
+// written; last says which of the axes of a stage is the innermost of them.
+type level struct {
+	extent sym.Expr
+	last   int
+	at     *Value // the position, while it is open
+}
+
+// lowering makes the kernel of fused stages.
+type lowering struct {
+	*fused
+	*builder
+	buffers   map[*ir.Buffer]*Buffer
+	accesses  map[*stage][]analysis.Affine // of what is read and written in memory
+	rowLevels []*level
+	values    map[*ir.Buffer]*Value // what is known of the row: one value
+	points    map[*ir.Buffer]*Value // what is known of the point
+	memo      map[*ir.Scalar]*Value
+	stores    []store // at the end of the pass's body
+
+	// of the stage that is lowered
+	st    *stage
+	inner []*level
+	red   []*level
+}
+
+type store struct {
+	addr, ix, v *Value
+	access      Access
+	n           int64
+}
+
+// kernel makes the kernel, or says why there is none.
+func (f *fused) kernel() (k *Kernel, why string) {
+	defer func() {
+		if r := recover(); r != nil {
+			w, ok := r.(refusal)
+			if !ok {
+				panic(r)
+			}
+			k, why = nil, string(w)
+		}
+	}()
+	k = &Kernel{Name: f.p.Name + "." + f.list[len(f.list)-1].Out().Name, Lanes: f.Lanes}
+	l := &lowering{fused: f, builder: newBuilder(k), buffers: map[*ir.Buffer]*Buffer{}, accesses: map[*stage][]analysis.Affine{},
+		values: map[*ir.Buffer]*Value{}}
+	l.collect()
+	l.emitRows()
+	l.shares()
+	if err := k.Verify(nil); err != nil {
+		panic(err) // a mistake of this package
+	}
+	return k, ""
+}
+
+// buffer is the memory of a buffer: its own, or scratch for what does not leave the row.
+func (l *lowering) buffer(b *ir.Buffer) *Buffer {
+	if m := l.buffers[b]; m != nil {
+		return m
+	}
+	if _, ok := kinds[b.DType]; !ok {
+		refuse("%s is %s", b.Name, b.DType)
+	}
+	_, written := l.of[b]
+	m := &Buffer{Of: b, DType: b.DType, Len: sym.Prod(b.RoomDims()...), Written: written, Scratch: written && !l.kept(b)}
+	if m.Scratch {
+		m.Len = sym.Const(1)
+		for _, a := range l.list[l.of[b]].axes[l.rows:] {
+			m.Len = m.Len.Mul(a.Extent)
+		}
+	}
+	l.buffers[b] = m
+	l.k.Buffers = append(l.k.Buffers, m)
+	return m
+}
+
+// inMemory says whether a load reads memory: neither what is known of the row nor of the point.
+func (l *lowering) inMemory(st *stage, x *ir.Scalar) bool {
+	j, ok := l.of[x.Buf]
+	if !ok {
+		return true
+	}
+	from := l.list[j]
+	_, same := l.place(st, from, x)
+	return len(from.axes) > l.rows && !(same && l.passOf(from) == l.passOf(st))
+}
+
+func (l *lowering) passOf(st *stage) int { return l.pass[slices.Index(l.list, st)] }
+
+// address is where a load reads; what is in scratch has no rows.
+func (l *lowering) address(st *stage, b *ir.Buffer, index []*ir.Scalar) analysis.Affine {
+	m := l.buffer(b)
+	if !m.Scratch {
+		f, err := flat(b, index)
+		if err != nil {
+			refuse("%v", err)
+		}
+		return f
+	}
+	row := &ir.Buffer{Name: b.Name, DType: b.DType}
+	var rest []*ir.Scalar
+	n := 0
+	for i, d := range b.Dims {
+		if d.IsInt(1) {
+			continue
+		}
+		if n >= l.rows {
+			row.Dims, rest = append(row.Dims, d), append(rest, index[i])
+		}
+		n++
+	}
+	f, err := flat(row, rest)
+	if err != nil {
+		refuse("%v", err)
+	}
+	return f
+}
+
+// outIndex are the indices of what a stage writes.
+func outIndex(st *stage) (ix []*ir.Scalar) {
+	for _, a := range st.Axes {
+		ix = append(ix, a.Ix())
+	}
+	return ix
+}
+
+// stored says whether what a stage defines is written to memory.
+func (l *lowering) stored(st *stage, b *ir.Buffer) bool {
+	if l.kept(b) {
+		return true
+	}
+	for _, to := range l.list {
+		found := false
+		to.Walk(func(x *ir.Scalar) bool {
+			found = found || x.Op == ir.OpLoad && x.Buf == b && l.inMemory(to, x)
+			return true
+		})
+		if found {
+			return true
+		}
+	}
+	return false
+}
+
+// collect finds what is read and written, which tells which axes may be one loop.
+func (l *lowering) collect() {
+	for _, st := range l.list {
+		st.Walk(func(x *ir.Scalar) bool {
+			if x.Op != ir.OpLoad {
+				return true
+			}
+			if l.inMemory(st, x) {
+				l.accesses[st] = append(l.accesses[st], l.address(st, x.Buf, x.Args))
+				l.check(st, x.Buf, x.Args)
+			}
+			return false
+		})
+		for _, b := range st.Outs {
+			if l.stored(st, b) {
+				l.accesses[st] = append(l.accesses[st], l.address(st, b, outIndex(st)))
+			}
+		}
+	}
+}
+
+// check notes what must hold of an index that is not simply an axis as long as the dim.
+func (l *lowering) check(st *stage, b *ir.Buffer, index []*ir.Scalar) {
+	for i, x := range index {
+		f, _ := analysis.AffineOf(x)
+		if len(f.Terms) == 1 && f.C.IsInt(0) && f.Terms[0].K.IsInt(1) && f.Terms[0].Axis.Extent.Equal(b.Dims[i]) {
+			continue
+		}
+		c := Check{Const: f.C, Dim: b.Dims[i], Why: fmt.Sprintf("index %d of %s", i, b.Name)}
+		for _, t := range f.Terms {
+			c.Terms = append(c.Terms, Term{t.K, t.Axis.Extent})
+		}
+		l.k.Checks = append(l.k.Checks, c)
+	}
+}
+
+// levels joins axes that are one loop in all accesses; axes(st) are those of a stage.
+func (l *lowering) levels(stages []*stage, axes func(*stage) []*ir.Axis) (out []*level) {
+	all := axes(stages[0])
+	for i := len(all) - 1; i >= 0; i-- {
+		if len(out) > 0 && l.joins(stages, axes, i, axes, out[0]) {
+			out[0].extent = all[i].Extent.Mul(out[0].extent)
+			continue
+		}
+		out = slices.Insert(out, 0, &level{extent: all[i].Extent, last: i})
+	}
+	return out
+}
+
+// joins says whether axis i, outside of a level, is one loop with it.
+func (l *lowering) joins(stages []*stage, outer func(*stage) []*ir.Axis, i int, axes func(*stage) []*ir.Axis, in *level) bool {
+	for _, st := range stages {
+		for _, f := range l.accesses[st] {
+			if !coef(f, outer(st)[i]).Equal(coef(f, axes(st)[in.last]).Mul(in.extent)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (l *lowering) rowAxes(st *stage) []*ir.Axis { return st.axes[:l.rows] }
+
+// emitRows makes the loops over rows, and in them the passes.
+func (l *lowering) emitRows() {
+	l.rowLevels = l.levels(l.list, l.rowAxes)
+	nests := make([][]*level, len(l.passes))
+	for i, p := range l.passes {
+		if len(p.extents) > 0 {
+			nests[i] = l.levels(p.stages, l.fused.inner)
+		}
+	}
+	// A single pass without reductions over it is cut as well, and is one loop with the rows
+	// where it can be.
+	p := l.passes[0]
+	cut := len(l.passes) == 1 && len(nests[0]) > 0 && !slices.ContainsFunc(p.stages, func(st *stage) bool { return st.along })
+	if cut {
+		for len(nests[0]) == 1 && len(l.rowLevels) > 0 {
+			last := l.rowLevels[len(l.rowLevels)-1]
+			if !l.joins(p.stages, l.rowAxes, last.last, l.fused.inner, nests[0][0]) {
+				break
+			}
+			nests[0][0].extent = last.extent.Mul(nests[0][0].extent)
+			l.rowLevels = l.rowLevels[:len(l.rowLevels)-1]
+		}
+	}
+	for _, r := range l.rowLevels {
+		r.at = l.rangeLoop(r.extent, 1)
+	}
+	for i, p := range l.passes {
+		l.epoch++
+		l.emitPass(p, nests[i], cut)
+	}
+	for range l.rowLevels {
+		l.close()
+	}
+}
+
+// rangeLoop opens a loop over a range that a call gives.
+func (l *lowering) rangeLoop(extent sym.Expr, step int64) *Value {
+	lo, hi := l.newRange(extent)
+	loop, _ := l.loop(lo, hi, step, step > 1, extent)
+	return loop.Var
+}
+
+func (l *lowering) newRange(extent sym.Expr) (lo, hi *Value) {
+	n := int64(len(l.k.Ranges))
+	l.k.Ranges = append(l.k.Ranges, extent)
+	return l.opN(OpLo, Int, n), l.opN(OpHi, Int, n)
+}
+
+// emitPass makes the loops of a pass.
+func (l *lowering) emitPass(p *pass, nest []*level, cut bool) {
+	if len(nest) == 0 {
+		l.points, l.memo, l.stores = map[*ir.Buffer]*Value{}, map[*ir.Scalar]*Value{}, nil
+		for _, st := range p.stages {
+			l.inner = nil
+			l.stage(st)
+		}
+		l.flush()
+		l.k.Work.Once += len(l.memo)
+		return
+	}
+	var sums []*stage
+	var init []*Value
+	for _, st := range p.stages {
+		if st.along {
+			sums, init = append(sums, st), append(init, l.identity(st))
+		}
+	}
+	work := PassWork{Vector: nest[len(nest)-1].extent}
+	for _, n := range nest[:len(nest)-1] {
+		work.Extents = append(work.Extents, n.extent)
+	}
+	ends := l.nest(p, nest, 0, sums, init, cut, &work)
+	l.k.Work.Passes = append(l.k.Work.Passes, work)
+	l.stores = nil
+	for i, st := range sums {
+		v := ends[i]
+		for d := l.Lanes / 2; d > 0; d /= 2 {
+			v = l.combine(st, v, l.opN(OpSwap, v.Kind, int64(d), v))
+		}
+		l.values[st.Out()] = v
+		l.inner, l.st = nil, st
+		l.write(st, st.Out(), v)
+	}
+	l.flush()
+}
+
+// small is how many nodes a pass may have that is unrolled, so that sums do not wait for
+// each other.
+const small, unroll = 16, 4
+
+// nest makes the loops of a pass from one on, and gives what the sums are behind it.
+func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Value, cut bool, work *PassWork) []*Value {
+	level := nest[n]
+	lo, hi := l.int(0), l.size(level.extent, Int)
+	if cut && n == 0 {
+		lo, hi = l.newRange(level.extent)
+		l.k.VectorRange = n == len(nest)-1
+	}
+	if n < len(nest)-1 {
+		loop, in := l.loop(lo, hi, 1, false, level.extent, init...)
+		level.at = loop.Var
+		out := l.nest(p, nest, n+1, sums, in, cut, work)
+		return l.close(out...)
+	}
+	lanes := int64(l.Lanes)
+	if len(sums) > 0 && len(nest) == 1 && l.nodes(p) <= small {
+		all := make([]*Value, 0, unroll*len(sums))
+		for range unroll {
+			all = append(all, init...)
+		}
+		loop, in := l.loop(lo, hi, unroll*lanes, false, level.extent, all...)
+		var out []*Value
+		for u := range unroll {
+			level.at = l.addInt(loop.Var, l.int(int64(u)*lanes))
+			out = append(out, l.body(p, nest, sums, in[u*len(sums):(u+1)*len(sums)])...)
+		}
+		ends := l.close(out...)
+		lo = loop.End
+		init = nil
+		for i, st := range sums {
+			a, b := l.combine(st, ends[i], ends[len(sums)+i]), l.combine(st, ends[2*len(sums)+i], ends[3*len(sums)+i])
+			init = append(init, l.combine(st, a, b))
+		}
+	}
+	loop, in := l.loop(lo, hi, lanes, true, level.extent, init...)
+	level.at = loop.Var
+	out := l.body(p, nest, sums, in)
+	work.Ops = len(loop.Body.List)
+	return l.close(out...)
+}
+
+// nodes is about how much a pass computes.
+func (l *lowering) nodes(p *pass) (n int) {
+	for _, st := range p.stages {
+		st.Walk(func(x *ir.Scalar) bool {
+			n++
+			if functions[x.Op] != nil {
+				n += small
+			}
+			return x.Op != ir.OpLoad
+		})
+	}
+	return n
+}
+
+// body computes the stages of a pass for the lanes at a position, and gives what the sums are
+// with them.
+func (l *lowering) body(p *pass, nest []*level, sums []*stage, in []*Value) (out []*Value) {
+	l.points, l.memo, l.stores = map[*ir.Buffer]*Value{}, map[*ir.Scalar]*Value{}, nil
+	for _, st := range p.stages {
+		l.inner = nest
+		if i := slices.Index(sums, st); i >= 0 {
+			l.st = st
+			out = append(out, l.combine(st, in[i], l.value(st.Exprs[0])))
+			continue
+		}
+		l.stage(st)
+	}
+	l.flush()
+	return out
+}
+
+// flush writes what the body has to write, when all is read.
+func (l *lowering) flush() {
+	for _, s := range l.stores {
+		l.emit(&Value{Op: OpStore, Args: []*Value{s.addr, s.ix, s.v}, Buf: s.addr.Buf, Access: s.access, N: s.n})
+	}
+	l.stores = nil
+}
+
+// stage computes what a stage defines at the point.
+func (l *lowering) stage(st *stage) {
+	l.st = st
+	for i, b := range st.Outs {
+		var v *Value
+		if len(st.red) > 0 || st.Kind == ir.ReduceStage {
+			v = l.across(st)
+		} else {
+			v = l.value(st.Exprs[i])
+		}
+		if len(st.axes) == l.rows {
+			l.values[b] = v
+		} else {
+			l.points[b] = v
+		}
+		l.write(st, b, v)
+	}
+}
+
+// across is a reduction one position after the other, for as many points as there are lanes.
+func (l *lowering) across(st *stage) *Value {
+	v := l.identity(st)
+	if len(st.red) == 0 { // over axes of one position
+		return l.combine(st, v, l.value(st.Exprs[0]))
+	}
+	l.red = l.levels([]*stage{st}, func(st *stage) []*ir.Axis { return st.red })
+	memo := l.memo
+	for _, r := range l.red {
+		loop, in := l.loop(l.int(0), l.size(r.extent, Int), 1, false, r.extent, v)
+		r.at, v = loop.Var, in[0]
+	}
+	l.memo = map[*ir.Scalar]*Value{}
+	v = l.combine(st, v, l.value(st.Exprs[0]))
+	work := PassWork{Vector: sym.Const(1), Ops: len(l.memo)}
+	for i, n := range slices.Concat(l.inner, l.red) {
+		if i == len(l.inner)-1 {
+			work.Vector = n.extent
+		} else {
+			work.Extents = append(work.Extents, n.extent)
+		}
+	}
+	l.k.Work.Passes = append(l.k.Work.Passes, work)
+	for range l.red {
+		v = l.close(v)[0]
+	}
+	l.memo, l.red = memo, nil
+	return v
+}
+
+// write notes that a value goes to memory.
+func (l *lowering) write(st *stage, b *ir.Buffer, v *Value) {
+	if !l.stored(st, b) {
+		return
+	}
+	addr, ix, access, n := l.at(b, outIndex(st))
+	l.stores = append(l.stores, store{addr, ix, v, access, n})
+}
+
+// at is where the stage's index lies.
+func (l *lowering) at(b *ir.Buffer, index []*ir.Scalar) (addr, ix *Value, access Access, n int64) {
+	m, f := l.buffer(b), l.address(l.st, b, index)
+	addr = l.index(l.emit(&Value{Op: OpBase, Kind: Addr, Buf: m}), l.size(f.C, Int))
+	along := func(levels []*level, axes []*ir.Axis) {
+		for _, v := range levels {
+			if c := coef(f, axes[v.last]); !c.IsInt(0) {
+				addr = l.index(addr, l.mulInt(v.at, l.size(c, Int)))
+			}
+		}
+	}
+	along(l.rowLevels, l.rowAxes(l.st))
+	inner := l.fused.inner(l.st)
+	last := len(l.inner) - 1
+	if last >= 0 {
+		along(l.inner[:last], inner)
+	}
+	if l.red != nil {
+		along(l.red, l.st.red)
+	}
+	if last < 0 {
+		return addr, l.int(0), One, 0
+	}
+	switch c := coef(f, inner[l.inner[last].last]); {
+	case c.IsInt(0):
+		return addr, l.int(0), One, 0
+	case c.IsInt(1):
+		return addr, l.inner[last].at, Contiguous, 0
+	default:
+		return l.index(addr, l.mulInt(l.inner[last].at, l.size(c, Int))), l.int(0), Strided, l.sizeNumber(c, Int)
+	}
+}
+
+// identity is what a reduction starts with.
+func (l *lowering) identity(st *stage) *Value {
+	if d := st.Exprs[0].DType; d != tensor.F32 {
+		refuse("a reduction of %s", d)
+	}
+	switch st.Monoid {
+	case ir.Prod:
+		return l.f32(1)
+	case ir.Max:
+		return l.f32(float32(math.Inf(-1)))
+	case ir.Min:
+		return l.f32(float32(math.Inf(1)))
+	}
+	return l.f32(0)
+}
+
+// combine is a stage's monoid.
+func (l *lowering) combine(st *stage, x, y *Value) *Value {
+	switch st.Monoid {
+	case ir.Sum:
+		return l.op(OpAdd, F32, x, y)
+	case ir.Prod:
+		return l.op(OpMul, F32, x, y)
+	}
+	return l.extreme(x, y, st.Monoid == ir.Max)
+}
+
+// value computes a node.
+func (l *lowering) value(x *ir.Scalar) *Value {
+	v := l.memo[x]
+	if v == nil {
+		v = l.node(x)
+		l.memo[x] = v
+	}
+	return v
+}
+
+var arithmetic = map[ir.ScalarOp]Op{ir.OpAdd: OpAdd, ir.OpSub: OpSub, ir.OpMul: OpMul, ir.OpDiv: OpDiv}
+var unary = map[ir.ScalarOp]Op{ir.OpNeg: OpNeg, ir.OpAbs: OpAbs, ir.OpSqrt: OpSqrt, ir.OpFloor: OpFloor, ir.OpCeil: OpCeil, ir.OpRound: OpRound, ir.OpTrunc: OpTrunc}
+var comparison = map[ir.ScalarOp]Op{ir.OpEq: OpEq, ir.OpNe: OpNe, ir.OpLt: OpLt, ir.OpLe: OpLe, ir.OpGt: OpGt, ir.OpGe: OpGe}
+var logic = map[ir.ScalarOp]Op{ir.OpAnd: OpAnd, ir.OpOr: OpOr, ir.OpXor: OpXor, ir.OpNot: OpNot}
+
+func (l *lowering) node(x *ir.Scalar) *Value {
+	if x.Op == ir.OpLoad {
+		return l.load(x)
+	}
+	arg := func(i int) *Value { return l.value(x.Args[i]) }
+	switch x.DType {
+	case tensor.F32:
+		switch x.Op {
+		case ir.OpLit:
+			return l.f32(float32(x.Lit.Float(0)))
+		case ir.OpCast:
+			return l.cast(x)
+		case ir.OpSelect:
+			return l.op(OpSelect, F32, arg(0), arg(1), arg(2))
+		case ir.OpMin, ir.OpMax:
+			return l.extreme(arg(0), arg(1), x.Op == ir.OpMax)
+		case ir.OpPow:
+			if n := x.Args[1]; n.Op == ir.OpLit && n.Lit.Float(0) == 2 {
+				return l.op(OpMul, F32, arg(0), arg(0))
+			}
+		}
+		if op, ok := arithmetic[x.Op]; ok {
+			return l.op(op, F32, arg(0), arg(1))
+		}
+		if op, ok := unary[x.Op]; ok {
+			return l.op(op, F32, arg(0))
+		}
+		if fn := functions[x.Op]; fn != nil {
+			return fn(l.builder, arg(0))
+		}
+	case tensor.Bool:
+		if x.Op == ir.OpLit {
+			return l.truth(x.Lit.Bool(0))
+		}
+		if op, ok := comparison[x.Op]; ok {
+			a, b := arg(0), arg(1)
+			if a.Kind == F32 {
+				return l.op(op, Mask, a, b)
+			}
+			refuse("a comparison of %s", x.Args[0].DType)
+		}
+		switch x.Op {
+		case ir.OpIsNaN:
+			return l.op(OpNe, Mask, arg(0), arg(0))
+		case ir.OpSelect:
+			c, a, b := arg(0), arg(1), arg(2)
+			return l.op(OpOr, Mask, l.op(OpAnd, Mask, c, a), l.op(OpAnd, Mask, l.op(OpNot, Mask, c), b))
+		case ir.OpNot:
+			return l.op(OpNot, Mask, arg(0))
+		}
+		if op, ok := logic[x.Op]; ok {
+			return l.op(op, Mask, arg(0), arg(1))
+		}
+	}
+	refuse("%s of %s", x.Op, x.DType)
+	return nil
+}
+
+// cast converts.
+func (l *lowering) cast(x *ir.Scalar) *Value {
+	if e, ok := x.Args[0].Symbolic(); ok && x.Args[0].DType == tensor.I64 {
+		return l.size(e, F32)
+	}
+	if x.Args[0].DType == tensor.Bool {
+		return l.op(OpSelect, F32, l.value(x.Args[0]), l.f32(1), l.f32(0))
+	}
+	refuse("a conversion from %s to %s", x.Args[0].DType, x.DType)
+	return nil
+}
+
+func (l *lowering) load(x *ir.Scalar) *Value {
+	if !l.inMemory(l.st, x) {
+		if v := l.points[x.Buf]; v != nil {
+			return v
+		}
+		return l.values[x.Buf]
+	}
+	kind, ok := kinds[x.Buf.DType]
+	if !ok {
+		refuse("%s is %s", x.Buf.Name, x.Buf.DType)
+	}
+	addr, ix, access, n := l.at(x.Buf, x.Args)
+	return l.emit(&Value{Op: OpLoad, Kind: kind, Args: []*Value{addr, ix}, Buf: addr.Buf, Access: access, N: n})
+}
+
+// shares finds which buffers may lie where one that is written does: they are read only where
+// it is written, not after.
+func (l *lowering) shares() {
+	type access struct {
+		f    analysis.Affine
+		st   *stage
+		pass int
+	}
+	reads := map[*ir.Buffer][]access{}
+	for _, st := range l.list {
+		st.Walk(func(x *ir.Scalar) bool {
+			if x.Op == ir.OpLoad && l.inMemory(st, x) {
+				reads[x.Buf] = append(reads[x.Buf], access{l.address(st, x.Buf, x.Args), st, l.passOf(st)})
+			}
+			return true
+		})
+	}
+	for _, w := range l.k.Buffers {
+		if !w.Written || w.Scratch {
+			continue
+		}
+		to := l.list[l.of[w.Of]]
+		f := l.address(to, w.Of, outIndex(to))
+		for _, r := range l.k.Buffers {
+			if r.Written || r.Scratch || r.DType.Bits() != w.DType.Bits() {
+				continue
+			}
+			ok := true
+			for _, a := range reads[r.Of] {
+				ok = ok && a.pass <= l.passOf(to) && l.sameForm(a.f, a.st, f, to)
+			}
+			if ok {
+				w.Shares = append(w.Shares, r)
+			}
+		}
+	}
+}
+
+// sameForm says whether two stages of one nest go over the same addresses in the same way.
+func (l *lowering) sameForm(f analysis.Affine, a *stage, g analysis.Affine, b *stage) bool {
+	x, y := append(slices.Clone(l.rowAxes(a)), l.fused.inner(a)...), append(slices.Clone(l.rowAxes(b)), l.fused.inner(b)...)
+	if !f.C.Equal(g.C) || len(x) != len(y) || len(f.Terms) > len(x) {
+		return false
+	}
+	for i := range x {
+		if !x[i].Extent.Equal(y[i].Extent) || !coef(f, x[i]).Equal(coef(g, y[i])) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,350 @@
+package kernel
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Options of a schedule.
+type Options struct {
+	Lanes   int                     // of vectors: a power of two
+	Taken   func(i int) bool        // stages that are computed in another way; nil: none
+	Repeats func(b *ir.Scalar) bool // whether an ir.OpBcast gives 0, which sizes decide
+}
+
+// Schedule says how the stages of a program are computed.
+type Schedule struct {
+	Groups  []Group        // in order; no stage is in two
+	Refused map[int]string // why stages are in none
+}
+
+// Group is stages that one kernel computes.
+type Group struct {
+	First, Count int
+	Kernel       *Kernel
+}
+
+// refusal is why stages can not be scheduled together.
+type refusal string
+
+func refuse(format string, args ...any) { panic(refusal(fmt.Sprintf(format, args...))) }
+
+// New schedules a program. Stages that are neighbours and go over the same rows become one
+// kernel, with what is between them in temporaries of one row; as many as can be.
+func New(p *ir.Program, o Options) *Schedule {
+	s := &scheduler{p: p, Options: o}
+	for _, st := range p.Stages {
+		s.stages = append(s.stages, s.prepare(st))
+	}
+	out := &Schedule{Refused: map[int]string{}}
+	for i := 0; i < len(s.stages); {
+		if o.Taken != nil && o.Taken(i) {
+			i++
+			continue
+		}
+		g, why := s.best(i)
+		if g.Kernel == nil {
+			out.Refused[i] = why
+			i++
+			continue
+		}
+		out.Groups = append(out.Groups, g)
+		i += g.Count
+	}
+	return out
+}
+
+type scheduler struct {
+	Options
+	p      *ir.Program
+	stages []*stage
+}
+
+// stage is a stage whose broadcasts are decided, without axes of one position.
+type stage struct {
+	*ir.Stage
+	axes, red []*ir.Axis
+	along     bool // a reduction whose innermost axis is gone over by vectors
+	refused   string
+}
+
+func (s *scheduler) prepare(of *ir.Stage) *stage {
+	c := *of
+	st := &stage{Stage: &c}
+	c.Rewrite(func(x *ir.Scalar) *ir.Scalar {
+		if x.Op != ir.OpBcast {
+			return x
+		}
+		if s.Repeats != nil && s.Repeats(x) {
+			return ir.IntLit(0)
+		}
+		return x.Args[0]
+	})
+	long := func(axes []*ir.Axis) (out []*ir.Axis) {
+		for _, a := range axes {
+			if !a.Extent.IsInt(1) {
+				out = append(out, a)
+			}
+		}
+		return out
+	}
+	st.axes, st.red = long(of.Axes), long(of.Red)
+	switch {
+	case of.Kind == ir.ScanStage || of.Kind == ir.ScatterStage:
+		st.refused = fmt.Sprintf("a %s has no schedule", map[ir.StageKind]string{ir.ScanStage: "scan", ir.ScatterStage: "scatter"}[of.Kind])
+	case of.Kind == ir.ReduceStage && !slices.Contains([]ir.Monoid{ir.Sum, ir.Prod, ir.Max, ir.Min}, of.Monoid):
+		st.refused = fmt.Sprintf("a reduction by %s has no schedule", of.Monoid)
+	}
+	for _, b := range of.Outs {
+		for i, d := range b.Dims {
+			if !d.Equal(of.Axes[min(i, len(of.Axes)-1)].Extent) && st.refused == "" {
+				st.refused = fmt.Sprintf("dim %d of %s is not the extent of its axis by its expression", i, b.Name)
+			}
+		}
+	}
+	if n := len(st.red); n > 0 {
+		st.along = len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1])
+	}
+	return st
+}
+
+// steps counts the loads that are not contiguous along an axis, and do go along it.
+func (st *stage) steps(a *ir.Axis) (n int) {
+	st.Walk(func(x *ir.Scalar) bool {
+		if x.Op == ir.OpLoad {
+			if f, err := flat(x.Buf, x.Args); err == nil {
+				if c := coef(f, a); !c.IsInt(0) && !c.IsInt(1) {
+					n++
+				}
+			}
+		}
+		return true
+	})
+	return n
+}
+
+// flat is the address of an index in a buffer, in elements.
+func flat(b *ir.Buffer, index []*ir.Scalar) (f analysis.Affine, err error) {
+	dims := b.RoomDims()
+	step := sym.Const(1)
+	for i := len(dims) - 1; i >= 0; i-- {
+		g, ok := analysis.AffineOf(index[i])
+		if !ok {
+			return f, fmt.Errorf("index %d of a load from %s is not linear in the axes", i, b.Name)
+		}
+		f.C = f.C.Add(g.C.Mul(step))
+		for _, t := range g.Terms {
+			f.Terms = append(f.Terms, analysis.Term{Axis: t.Axis, K: t.K.Mul(step)})
+		}
+		step = step.Mul(dims[i])
+	}
+	return f, nil
+}
+
+// coef is the step that an address takes along an axis.
+func coef(f analysis.Affine, a *ir.Axis) (c sym.Expr) {
+	for _, t := range f.Terms {
+		if t.Axis == a {
+			c = c.Add(t.K)
+		}
+	}
+	return c
+}
+
+// best makes the kernel of most stages that begin with stage i.
+func (s *scheduler) best(i int) (best Group, why string) {
+	st := s.stages[i]
+	if st.refused != "" {
+		return best, st.refused
+	}
+	tries := []int{len(st.axes)}
+	if !st.along {
+		tries = nil
+		for r := len(st.axes) - 1; r >= 0; r-- {
+			tries = append(tries, r)
+		}
+		if len(st.axes) == 0 {
+			tries = []int{0}
+		}
+	}
+	for _, rows := range tries {
+		f := &fused{scheduler: s, first: i, rows: rows, of: map[*ir.Buffer]int{}}
+		for j := i; j < len(s.stages) && (s.Taken == nil || !s.Taken(j)) && len(f.list) < maxStages; j++ {
+			if w := f.add(s.stages[j]); w != "" {
+				if j == i && why == "" {
+					why = w
+				}
+				break
+			}
+		}
+		for ; len(f.list) > max(best.Count, 0); f = f.without() {
+			k, w := f.kernel()
+			if k != nil {
+				best = Group{First: i, Count: len(f.list), Kernel: k}
+				break
+			}
+			if why == "" || len(f.list) == 1 {
+				why = w
+			}
+		}
+	}
+	return best, why
+}
+
+// maxStages bounds a kernel, so that its code stays small.
+const maxStages = 24
+
+// fused is stages that go over the same rows, in passes over the rest of each row.
+type fused struct {
+	*scheduler
+	first  int
+	rows   int // leading axes that all stages share
+	list   []*stage
+	of     map[*ir.Buffer]int // which stage defines it
+	pass   []int              // of each stage
+	passes []*pass
+}
+
+// pass is a loop nest inside of a row, or none. The stages in it have the same extents.
+type pass struct {
+	extents []sym.Expr
+	stages  []*stage
+}
+
+// without is the same without the last stage.
+func (f *fused) without() *fused {
+	g := &fused{scheduler: f.scheduler, first: f.first, rows: f.rows, of: map[*ir.Buffer]int{}}
+	for _, st := range f.list[:len(f.list)-1] {
+		g.add(st)
+	}
+	return g
+}
+
+// inner are the axes that a stage's pass goes over.
+func (f *fused) inner(st *stage) []*ir.Axis {
+	if st.along {
+		return st.red
+	}
+	return st.axes[f.rows:]
+}
+
+// add takes one more stage, or says why it does not go with the others.
+func (f *fused) add(st *stage) string {
+	if st.refused != "" {
+		return st.refused
+	}
+	if len(st.axes) < f.rows || st.along && len(st.axes) != f.rows {
+		return "it goes over other rows"
+	}
+	if len(f.list) > 0 {
+		for r := range f.rows {
+			if !st.axes[r].Extent.Equal(f.list[0].axes[r].Extent) {
+				return "it goes over other rows"
+			}
+		}
+	}
+	inner := f.inner(st)
+	least, why := 0, ""
+	st.Walk(func(x *ir.Scalar) bool {
+		if x.Op != ir.OpLoad {
+			return true
+		}
+		j, ok := f.of[x.Buf]
+		if !ok {
+			return true
+		}
+		from := f.list[j]
+		own, same := f.place(st, from, x)
+		switch {
+		case !own:
+			why = fmt.Sprintf("it reads other rows of %s", x.Buf.Name)
+		case same && !from.along && f.sameExtents(f.passes[f.pass[j]], inner):
+			least = max(least, f.pass[j])
+		default:
+			least = max(least, f.pass[j]+1)
+		}
+		return true
+	})
+	if why != "" {
+		return why
+	}
+	n := len(f.passes)
+	for i := least; i < n; i++ {
+		if f.sameExtents(f.passes[i], inner) {
+			n = i
+			break
+		}
+	}
+	if n == len(f.passes) {
+		p := &pass{}
+		for _, a := range inner {
+			p.extents = append(p.extents, a.Extent)
+		}
+		f.passes = append(f.passes, p)
+	}
+	f.passes[n].stages = append(f.passes[n].stages, st)
+	for _, b := range st.Outs {
+		f.of[b] = len(f.list)
+	}
+	f.list, f.pass = append(f.list, st), append(f.pass, n)
+	return ""
+}
+
+func (f *fused) sameExtents(p *pass, axes []*ir.Axis) bool {
+	return slices.EqualFunc(p.extents, axes, func(e sym.Expr, a *ir.Axis) bool { return e.Equal(a.Extent) })
+}
+
+// place says whether a load of what another stage of the kernel defines reads its own row, and
+// whether it reads at the very point.
+func (f *fused) place(st, from *stage, x *ir.Scalar) (own, same bool) {
+	rows, inner := st.axes[:f.rows], f.inner(st)
+	own, same = true, len(from.axes)-f.rows == len(inner)
+	n := 0 // dims that are more than one
+	for i, a := range from.Axes {
+		ix, ok := analysis.AffineOf(x.Args[i])
+		if !ok {
+			return false, false
+		}
+		if a.Extent.IsInt(1) {
+			if len(ix.Terms) > 0 || !ix.C.IsInt(0) {
+				return false, false
+			}
+			continue
+		}
+		bare := func(a *ir.Axis) bool {
+			return ix.C.IsInt(0) && len(ix.Terms) == 1 && ix.Terms[0].Axis == a && ix.Terms[0].K.IsInt(1)
+		}
+		switch {
+		case n < f.rows:
+			own = own && bare(rows[n])
+		default:
+			same = same && n-f.rows < len(inner) && bare(inner[n-f.rows])
+			for _, t := range ix.Terms {
+				own = own && !slices.Contains(rows, t.Axis)
+			}
+		}
+		n++
+	}
+	return own, same && own
+}
+
+// kept says whether what a stage defines is read outside of the kernel.
+func (f *fused) kept(b *ir.Buffer) bool {
+	if slices.Contains(f.p.Results, b) {
+		return true
+	}
+	for i := f.first + len(f.list); i < len(f.stages); i++ {
+		if slices.Contains(f.stages[i].Reads(), b) {
+			return true
+		}
+	}
+	return false
+}
+
+// kinds are those of buffers.
+var kinds = map[tensor.DType]Kind{tensor.F32: F32}
