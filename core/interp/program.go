@@ -53,6 +53,7 @@ type Code struct {
 	shapes  [][]int64
 	rooms   [][]int64 // shapes of the tensors that the buffers lie in
 	last    [][]int   // temporaries that each stage is the last to read
+	joined  []int     // how many stages are computed with each; 0: it alone
 	idle    reuse.List[Execution]
 }
 
@@ -91,6 +92,15 @@ func Compile(p *ir.Program, bind []int64) (*Code, error) {
 	}
 	c.lastReads()
 	return c, nil
+}
+
+// Join says that n stages, from one on, are computed together: what they write is there before
+// the first of them is asked for, and the others are not.
+func (c *Code) Join(first, n int) {
+	if c.joined == nil {
+		c.joined = make([]int, len(c.Stages))
+	}
+	c.joined[first] = n
 }
 
 // Bytes is about what the code takes.
@@ -184,31 +194,47 @@ func describe(t *tensor.Tensor) string {
 }
 
 func (x *Execution) run(results []*tensor.Tensor, stage func(x *Execution, i int) error) error {
-	for i, s := range x.Stages {
-		for _, b := range s.Outs {
-			if err := x.make(x.number[b]); err != nil {
-				return err
-			}
+	for i := 0; i < len(x.Stages); {
+		end := i + 1
+		if x.joined != nil {
+			end = max(end, i+x.joined[i])
 		}
-		if s.Kind == ir.ScatterStage {
-			if base, out := x.Tensor(s.Base), x.Tensor(s.Out()); base != nil && !same(base, out) {
-				copy(out.Bytes(), base.Bytes())
-				copy(out.Strings(), base.Strings())
+		for _, s := range x.Stages[i:end] {
+			if err := x.ready(s); err != nil {
+				return err
 			}
 		}
 		if err := stage(x, i); err != nil {
 			return err
 		}
-		for _, b := range x.last[i] {
-			if x.own[b] {
-				x.mem.Free(x.tensors[b])
+		for ; i < end; i++ {
+			for _, b := range x.last[i] {
+				if x.own[b] {
+					x.mem.Free(x.tensors[b])
+				}
+				x.tensors[b] = nil
 			}
-			x.tensors[b] = nil
 		}
 	}
 	for i, b := range x.p.Results {
 		if results[i] = x.Tensor(b); results[i] == nil {
 			return diag.New(diag.Run, "program @%s does not write its result %s", x.p.Name, b.Name)
+		}
+	}
+	return nil
+}
+
+// ready makes what a stage defines; a scatter starts with its base.
+func (x *Execution) ready(s *Stage) error {
+	for _, b := range s.Outs {
+		if err := x.make(x.number[b]); err != nil {
+			return err
+		}
+	}
+	if s.Kind == ir.ScatterStage {
+		if base, out := x.Tensor(s.Base), x.Tensor(s.Out()); base != nil && !same(base, out) {
+			copy(out.Bytes(), base.Bytes())
+			copy(out.Strings(), base.Strings())
 		}
 	}
 	return nil

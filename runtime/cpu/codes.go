@@ -14,6 +14,8 @@ type code struct {
 	*interp.Code
 	products []*product // nil entry: the stage is none, and runs on closures
 	parts    []int      // that closures are cut into
+	kernels  []*loops   // nil entry: the stage begins none
+	plan     *plan      // what they are of
 
 	used uint64 // when it was asked for last
 }
@@ -35,6 +37,7 @@ func (d *Device) newCode(kernel string, p *ir.Program, bind []int64) (*code, err
 			c.parts[i] = d.threads
 		}
 	}
+	d.plan(c, p)
 	return c, nil
 }
 
@@ -44,9 +47,10 @@ func (d *Device) newCode(kernel string, p *ir.Program, bind []int64) (*code, err
 type codes struct {
 	limit int64 // of bytes; 0: maxCodeBytes
 
-	mu   sync.Mutex
-	byID map[codeID]*code
-	tick uint64
+	mu    sync.Mutex
+	byID  map[codeID]*code
+	plans map[planID]*plan
+	tick  uint64
 }
 
 // codeID says what a program was made ready for.
@@ -115,10 +119,20 @@ func (c *codes) makeRoom() {
 			delete(c.byID, id)
 		}
 	}
+	used := map[*plan]bool{}
+	for _, x := range c.byID {
+		used[x.plan] = true
+	}
+	for id, p := range c.plans {
+		if !used[p] {
+			delete(c.plans, id)
+		}
+	}
 }
 
 func (c *codes) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.byID)
+	clear(c.plans)
 }

@@ -29,6 +29,7 @@ type Device struct {
 	machine *machine
 	err     error // what PITOPT_CPU says is not known
 	runs    reuse.List[run]
+	calls   reuse.List[call]
 	f32     reuse.List[multiplication[float32]]
 	f64     reuse.List[multiplication[float64]]
 	i32     reuse.List[multiplication[int32]]
@@ -67,6 +68,7 @@ func (d *Device) Close() error {
 	d.machine.close()
 	d.codes.clear()
 	d.runs.Clear()
+	d.calls.Clear()
 	d.f32.Clear()
 	d.f64.Clear()
 	d.i32.Clear()
@@ -99,6 +101,7 @@ type run struct {
 	mem   rt.Memory
 	x     *interp.Execution
 	i     int                                    // the stage
+	loops *loops                                 // that are run; nil: the stage runs on closures
 	stage func(x *interp.Execution, i int) error // r.compute
 }
 
@@ -127,9 +130,36 @@ func (r *run) compute(x *interp.Execution, i int) error {
 	if g := r.c.products[i]; g != nil && g.inside(x) {
 		return r.d.product(x, i, g, r.mem)
 	}
-	r.x, r.i = x, i
+	r.x = x
+	l := r.c.kernels[i]
+	if l == nil {
+		return r.closures(i)
+	}
+	if l.apart(x) && r.d.machine.enter() {
+		defer r.d.machine.leave()
+		r.loops = l
+		err := r.d.team.parallel(l.cut.Pieces(), r)
+		r.loops = nil
+		return err
+	}
+	for end := i + l.count; i < end; i++ {
+		if err := r.closures(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closures computes a stage on closures.
+func (r *run) closures(i int) error {
+	r.i = i
 	return r.d.team.parallel(r.c.parts[i], r)
 }
 
-// part computes a part of a stage on closures.
-func (r *run) part(i int) error { return r.x.Stage(r.i, i, r.c.parts[r.i]) }
+// part computes a part of a stage on closures, or a piece of loops.
+func (r *run) part(i int) error {
+	if r.loops != nil {
+		return r.loops.run(r, i)
+	}
+	return r.x.Stage(r.i, i, r.c.parts[r.i])
+}

@@ -59,6 +59,11 @@ func (k *Kernel) Bind(symbol func(string) (int64, bool)) (*Bound, error) {
 			return nil, fmt.Errorf("%s goes from %d to %d", c.Why, lo, hi)
 		}
 	}
+	for _, n := range k.Steps {
+		if s := b.Numbers[n]; max(s, -s) >= 1<<31/int64(4*k.Lanes) {
+			return nil, fmt.Errorf("lanes lie %d elements apart", s)
+		}
+	}
 	for i, m := range k.Buffers {
 		if m.Scratch {
 			b.Scratch[i] = eval(m.Len) * int64(m.DType.Bits()) / 8
@@ -85,27 +90,26 @@ func (b *Bound) Empty() bool {
 	return false
 }
 
-// Cut cuts the box into pieces of about most operations on vectors, and no fewer pieces than
-// asked for, where there are points for that.
-func (b *Bound) Cut(most float64, pieces int) *Cut {
+// Cut cuts the box into pieces of about most operations on vectors.
+func (b *Bound) Cut(most float64) *Cut {
 	c := &Cut{Bound: b, step: make([]int64, len(b.Extents)), count: 1}
-	total := b.Total()
-	n := max(total/most, min(float64(pieces), total/least))
-	per := total / max(n, 1) // operations of a piece
+	if b.Empty() {
+		c.count = 0
+		return c
+	}
 	inner := b.Point
 	for i := len(b.Extents) - 1; i >= 0; i-- {
-		one := inner
+		one := inner // operations of a turn
 		if i == b.vectorRange() {
 			one = b.Point / float64(b.Extents[i])
 		}
-		c.step[i] = min(b.Extents[i], max(1, int64(per/one)))
-		if i == b.vectorRange() {
-			line := int64(16 * b.Lanes)
+		c.step[i] = min(b.Extents[i], max(1, int64(most/one)))
+		if i == b.vectorRange() { // whole lines of the cache
+			line := int64(4 * b.Lanes)
 			c.step[i] = min(b.Extents[i], (c.step[i]+line-1)/line*line)
 		}
-		inner = one * float64(b.Extents[i])
-		if c.step[i] < b.Extents[i] { // loops outside are cut into single turns
-			per = 0
+		if inner = one * float64(b.Extents[i]); c.step[i] < b.Extents[i] {
+			most = 0 // loops outside are cut into single turns
 		}
 	}
 	for i, s := range c.step {
@@ -113,9 +117,6 @@ func (b *Bound) Cut(most float64, pieces int) *Cut {
 	}
 	return c
 }
-
-// least is how many operations on vectors a piece is worth.
-const least = 4096
 
 // Total is about how many operations on vectors the whole box takes.
 func (b *Bound) Total() float64 {

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"slices"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -19,6 +21,7 @@ type Kernel struct {
 
 	Checks []Check    // what must hold of sizes
 	Loops  []sym.Expr // extents of inner loops, of which none may be empty
+	Steps  []int64    // sizes that lie between lanes, whose addresses are to fit 32 bits
 	Work   Work       // of a point of the box
 }
 
@@ -47,6 +50,11 @@ type Buffer struct {
 	// Shares are buffers that may lie at the same address, if this one is written: they
 	// are read where it is written, and before.
 	Shares []*Buffer
+}
+
+// MayShare says whether another buffer may lie at the same address.
+func (b *Buffer) MayShare(o *Buffer) bool {
+	return slices.Contains(b.Shares, o) || slices.Contains(o.Shares, b)
 }
 
 // Size is a number that a call gives: an expression over the program's symbols.

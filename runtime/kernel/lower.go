@@ -475,7 +475,11 @@ func (l *lowering) at(b *ir.Buffer, index []*ir.Scalar) (addr, ix *Value, access
 	case c.IsInt(1):
 		return addr, l.inner[last].at, Contiguous, 0
 	default:
-		return l.index(addr, l.mulInt(l.inner[last].at, l.size(c, Int))), l.int(0), Strided, l.sizeNumber(c, Int)
+		n = l.sizeNumber(c, Int)
+		if !slices.Contains(l.k.Steps, n) {
+			l.k.Steps = append(l.k.Steps, n)
+		}
+		return l.index(addr, l.mulInt(l.inner[last].at, l.size(c, Int))), l.int(0), Strided, n
 	}
 }
 

@@ -1,0 +1,246 @@
+package cpu
+
+import (
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/runtime/cpu/emit"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
+	"github.com/pitopt/pitopt/runtime/kernel"
+)
+
+// plan is the kernels of a program as machine code, for all sizes that make the same loops.
+type plan struct {
+	groups []kernel.Group
+	funcs  []x86.Func
+}
+
+// planID says what a plan depends on: which stages are products, and which of the program's
+// broadcasts repeat.
+type planID struct {
+	p                 *ir.Program
+	products, repeats string
+}
+
+// loops are stages that machine code computes, for sizes.
+type loops struct {
+	count   int // of stages
+	fn      x86.Func
+	bound   *kernel.Bound
+	cut     *kernel.Cut
+	scratch int64 // bytes
+}
+
+// Stages of fewer points stay on closures: calls and code would cost more than they do. A piece of
+// loops takes so many operations on vectors at most: 30 to 100 µs, in which the goroutine can
+// not be preempted; a second thread is worth so many at least.
+const (
+	fewPoints = 64
+	mostOps   = 1 << 15
+	leastOps  = 1 << 12
+)
+
+// plan gives the stages of a program to machine code that it can compute.
+func (d *Device) plan(c *code, p *ir.Program) {
+	c.kernels = make([]*loops, len(c.Stages))
+	f := d.machine.features
+	if f == 0 || !d.machine.enter() {
+		return
+	}
+	defer d.machine.leave()
+	repeats, ok := repeated(c.Code, p)
+	if !ok {
+		return // the closures tell what does not broadcast
+	}
+	id := planID{p: p}
+	taken := make([]byte, len(c.Stages))
+	for i := range c.Stages {
+		taken[i] = '0'
+		if c.products[i] != nil {
+			taken[i] = '1'
+		}
+	}
+	id.products = string(taken)
+	var b strings.Builder
+	bcasts(p, func(x *ir.Scalar) {
+		if repeats[x] {
+			b.WriteByte('1')
+		} else {
+			b.WriteByte('0')
+		}
+	})
+	id.repeats = b.String()
+	pl := d.codes.plan(id, func() *plan {
+		return newPlan(p, f, func(i int) bool { return c.products[i] != nil }, func(x *ir.Scalar) bool { return repeats[x] })
+	})
+	c.plan = pl
+	for i, g := range pl.groups {
+		points := int64(0)
+		for _, s := range c.Stages[g.First : g.First+g.Count] {
+			points = max(points, s.Points())
+		}
+		if points < fewPoints && d.alone > 0 {
+			continue
+		}
+		bound, err := g.Kernel.Bind(c.Stages[g.First].Symbol)
+		if err != nil {
+			continue
+		}
+		l := &loops{count: g.Count, fn: pl.funcs[i], bound: bound}
+		for _, n := range bound.Scratch {
+			l.scratch += (n + 63) &^ 63
+		}
+		most, least := float64(mostOps), float64(leastOps)
+		if d.alone == 0 {
+			least = 1
+		}
+		if d.threads > 1 {
+			most = min(most, max(least, bound.Total()/float64(2*d.threads)))
+		}
+		if bound.Point > 2*mostOps && !bound.VectorRange {
+			continue // a row can not be cut
+		}
+		l.cut = bound.Cut(most)
+		c.kernels[g.First] = l
+		c.Join(g.First, g.Count)
+	}
+}
+
+// plan gives a plan that is kept, or makes it.
+func (c *codes) plan(id planID, make func() *plan) *plan {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.plans[id]; p != nil {
+		return p
+	}
+	p := make()
+	if c.plans == nil {
+		c.plans = map[planID]*plan{}
+	}
+	c.plans[id] = p
+	return p
+}
+
+// newPlan makes the code of a program. What can not be made runs on closures.
+func newPlan(p *ir.Program, f x86.Features, taken func(int) bool, repeats func(*ir.Scalar) bool) *plan {
+	out := &plan{}
+	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Taken: taken, Repeats: repeats})
+	var codes []*x86.Code
+	for _, g := range s.Groups {
+		prog, err := emit.Program(g.Kernel, f)
+		if err != nil {
+			continue
+		}
+		code, err := x86.Compile(prog, f)
+		if err != nil {
+			continue
+		}
+		out.groups, codes = append(out.groups, g), append(codes, code)
+	}
+	arena := &x86.Arena{}
+	var err error
+	if out.funcs, err = arena.Load(codes...); err != nil {
+		return &plan{}
+	}
+	runtime.AddCleanup(out, func(a *x86.Arena) { a.Close() }, arena)
+	return out
+}
+
+// bcasts calls f for the broadcasts that sizes decide, each once, in order.
+func bcasts(p *ir.Program, f func(*ir.Scalar)) {
+	seen := map[*ir.Scalar]bool{}
+	for _, s := range p.Stages {
+		s.Walk(func(x *ir.Scalar) bool {
+			if x.Op == ir.OpBcast && !seen[x] {
+				seen[x] = true
+				f(x)
+			}
+			return true
+		})
+	}
+}
+
+// repeated decides them. It is false where shapes do not broadcast.
+func repeated(c *interp.Code, p *ir.Program) (out map[*ir.Scalar]bool, ok bool) {
+	out, ok = map[*ir.Scalar]bool{}, true
+	bcasts(p, func(x *ir.Scalar) {
+		dim, _ := x.Args[1].Symbolic()
+		extent, _ := x.Args[2].Symbolic()
+		n, err := dim.Eval(c.Stages[0].Symbol)
+		m, err2 := extent.Eval(c.Stages[0].Symbol)
+		ok = ok && err == nil && err2 == nil && (n == m || n == 1)
+		out[x] = n != m
+	})
+	return out, ok
+}
+
+// apart says whether what the loops write lies apart from all else that they use, but for
+// what may lie there. Stages one after the other may share memory that loops over
+// several of them must not.
+func (l *loops) apart(x *interp.Execution) bool {
+	for _, w := range l.bound.Buffers {
+		if !w.Written || w.Scratch {
+			continue
+		}
+		a := x.Tensor(w.Of).Bytes()
+		for _, o := range l.bound.Buffers {
+			if o == w || o.Scratch {
+				continue
+			}
+			b := x.Tensor(o.Of).Bytes()
+			if len(a) == 0 || len(b) == 0 {
+				continue
+			}
+			from, to := uintptr(unsafe.Pointer(&a[0])), uintptr(unsafe.Pointer(&b[0]))
+			if from >= to+uintptr(len(b)) || to >= from+uintptr(len(a)) {
+				continue
+			}
+			if from != to || !w.MayShare(o) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// call is what one call of machine code needs.
+type call struct {
+	words   []int64
+	scratch []byte
+}
+
+// run computes a piece.
+func (l *loops) run(r *run, i int) error {
+	if err := r.x.Context().Err(); err != nil {
+		return diag.Stopped(err)
+	}
+	c := r.d.calls.Get()
+	b := l.bound
+	n := emit.Words(b.Kernel)
+	if len(c.words) < n+1 {
+		c.words = make([]int64, n+1)
+	}
+	if int64(len(c.scratch)) < l.scratch+64 {
+		c.scratch = make([]byte, l.scratch+64)
+	}
+	scratch := (uintptr(unsafe.Pointer(&c.scratch[0])) + 63) &^ 63
+	for j, m := range b.Buffers {
+		if m.Scratch {
+			c.words[j] = int64(scratch)
+			scratch += uintptr(b.Scratch[j]+63) &^ 63
+			continue
+		}
+		c.words[j] = int64(uintptr(unsafe.Pointer(unsafe.SliceData(r.x.Tensor(m.Of).Bytes()))))
+	}
+	at := len(b.Buffers) + copy(c.words[len(b.Buffers):], b.Numbers)
+	l.cut.Piece(i, c.words[at:])
+	l.fn.Call(unsafe.Pointer(&c.words[0]))
+	runtime.KeepAlive(r)
+	clear(c.words[:len(b.Buffers)])
+	r.d.calls.Put(c)
+	return nil
+}
