@@ -22,8 +22,8 @@ import (
 //	fail [2] f32 {1, 2} => some words                  a failed run that says these words
 //	draw n=3, m=0, ids<7, x?                           drawn inputs, results as the interpreter's
 //
-// draw gives symbols their sizes, integer inputs a bound (without one they are from -5 to
-// 5), and marks inputs among whose numbers are NaN, infinities, zeros of both signs, and
+// draw gives symbols their sizes, inputs a bound (then floats are whole numbers, and sums of them exact; without
+// one integers are from -5 to 5), and marks inputs among whose numbers are NaN, infinities, zeros of both signs, and
 // the largest and smallest of their type. Values are tensors, seq(V, ...), optional(V) and
 // optional().
 //
@@ -237,6 +237,8 @@ func fill(x *tensor.Tensor, r *rand.Rand, bound int64, special bool) {
 			x.SetComplex(i, complex(r.NormFloat64(), r.NormFloat64()))
 		case special && r.IntN(3) == 0:
 			x.SetFloat(i, specials[r.IntN(len(specials))])
+		case bound > 0: // sums are exact in any order
+			x.SetFloat(i, float64(r.Int64N(bound)))
 		default:
 			x.SetFloat(i, r.NormFloat64())
 		}
