@@ -111,6 +111,9 @@ func (x *raiser) find(b *ir.Builder, r *rule, s *ir.Stmt) *match {
 	mark := b.Mark()
 	block := x.path[len(x.path)-1]
 	for _, o := range r.outputs {
+		if !o.may(&x.terms, s) {
+			continue
+		}
 		m := &match{terms: &x.terms, rule: r, b: b, start: s, before: block.Stmts, rest: x.rest,
 			results: make([]*ir.Value, len(r.results)), bound: map[*term]*term{}, dims: map[string]sym.Expr{}}
 		if m.output(o, s, func() bool {

@@ -484,10 +484,22 @@ func (m *match) as(v *ir.Value, d tensor.DType) *ir.Value {
 
 // output is a statement of a pattern that gives results of it.
 type output struct {
-	kind    termKind // of the statements of a module that it may be
+	stmt    *ir.Stmt // nil: arithmetic, of this kind
+	kind    termKind
 	op      string
-	stmt    *ir.Stmt // nil: arithmetic
-	results []int    // which of the pattern's
+	results []int // which of the pattern's
+}
+
+// may says whether an operator's statement is of the kind.
+func (o *output) may(x *terms, s *ir.Stmt) bool {
+	if o.stmt != nil {
+		return s.Op.Name == o.op
+	}
+	if len(s.Results) != 1 || s.Results[0] == nil {
+		return false
+	}
+	t := x.within(s.Results[0])
+	return t != nil && t.kind == o.kind && t.op == o.op
 }
 
 // outputsOf are the statements that give a pattern's results.
@@ -499,7 +511,7 @@ func outputsOf(results []*term) (list []*output) {
 		}
 		at := slices.IndexFunc(list, func(o *output) bool { return o.stmt == t.stmt })
 		if at < 0 {
-			at, list = len(list), append(list, &output{kind: leafTerm, op: t.op, stmt: t.stmt})
+			at, list = len(list), append(list, &output{op: t.op, stmt: t.stmt})
 		}
 		list[at].results = append(list[at].results, i)
 	}
@@ -509,7 +521,7 @@ func outputsOf(results []*term) (list []*output) {
 // output fits a statement of the pattern that gives results with one of the module, and then
 // what gives the others.
 func (m *match) output(o *output, s *ir.Stmt, then func() bool) bool {
-	if o.stmt != nil && (s.Op == nil || s.Op.Name != o.op) {
+	if !o.may(m.terms, s) {
 		return false
 	}
 	for _, i := range o.results {
@@ -521,12 +533,9 @@ func (m *match) output(o *output, s *ir.Stmt, then func() bool) bool {
 			continue
 		}
 		v := s.Results[at]
-		g := &term{kind: leafTerm, op: s.Op.Name, value: v}
-		if t := m.within(v); t != nil {
-			g = t
-		}
-		if g.kind != o.kind || g.op != o.op {
-			return false
+		g := leafOf(v)
+		if o.stmt == nil {
+			g = m.within(v)
 		}
 		m.results[i] = v
 		if m.fits(p, g, func() bool { return m.others(0, then) }) {
