@@ -185,7 +185,7 @@ func (w *writer) inline() {
 
 // inlines says whether a map is to be written into all of its readers.
 func (w *writer) inlines(s *ir.Stage, to []*ir.Stage) bool {
-	once, computes := true, false
+	once, packed := true, true
 	for i, r := range to {
 		loads := distinctLoads(r, s.Out())
 		if r.Base == s.Out() {
@@ -197,16 +197,16 @@ func (w *writer) inlines(s *ir.Stage, to []*ir.Stage) bool {
 					return false
 				}
 			}
-			computes = computes || s.Exprs[0].Op != ir.OpLoad
 			once = false
 			continue
 		}
 		if !inlines(s, r, s.Out()) {
 			return false
 		}
+		packed = false
 		once = once && i == 0 && len(loads) == 1 && readsOnce(r, loads[0])
 	}
-	if once || computes {
+	if once || packed {
 		return true
 	}
 	size, costly := cost(s.Exprs[0])

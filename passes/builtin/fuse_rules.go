@@ -269,7 +269,7 @@ func (u *union) edges() bool {
 			waits := kind >= analysis.Reduction
 			for _, x := range u.of(s).loads {
 				b, ix := u.resolve(x)
-				if kind >= analysis.Contraction && divides(ix) && !divides(x.Args) || b != nil && !u.edge(u.maker[b].stage, s, x, ix) {
+				if kind >= analysis.Contraction && divides(ix) && !divides(x.Args) && !u.moved(b, s, x) || b != nil && !u.edge(u.maker[b].stage, s, x, ix) {
 					return false
 				}
 				if b == nil {
@@ -286,6 +286,12 @@ func (u *union) edges() bool {
 		}
 	}
 	return true
+}
+
+// moved says whether a contraction reads a buffer in the places that it was moved from: through
+// views as well, heads that were repeated for their queries, for example.
+func (u *union) moved(b *ir.Buffer, to *ir.Stage, load *ir.Scalar) bool {
+	return b != nil && u.of(to).kind == analysis.Contraction && packs(u.maker[b].stage, to, load)
 }
 
 // edge says whether a stage may load what another one makes at an index.
