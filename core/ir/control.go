@@ -76,6 +76,27 @@ func assume(ctx *sym.Context, x *Scalar, holds bool) {
 	}
 }
 
+// Equality gives two integers that are equal if, and only if, branch i of a statement is
+// taken, where its condition says that.
+func (d *Deducer) Equality(s *Stmt, i int) (a, b sym.Expr, ok bool) {
+	x, ok := d.condition(s)
+	if !ok {
+		return a, b, false
+	}
+	holds := i == 0
+	for x.Op == OpNot || x.Op == OpCast && x.Args[0].DType == tensor.Bool {
+		holds = holds != (x.Op == OpNot)
+		x = x.Args[0]
+	}
+	if x.Op != OpEq && x.Op != OpNe || (x.Op == OpEq) != holds || !x.Args[0].DType.IsInt() {
+		return a, b, false
+	}
+	f := &folder{ctx: d.M.Syms, stage: &Stage{}, value: map[*Scalar]sym.Expr{}}
+	a, ok1 := f.symbolic(x.Args[0])
+	b, ok2 := f.symbolic(x.Args[1])
+	return a, b, ok1 && ok2
+}
+
 // compared tells a context what a comparison of integers gave.
 func compared(ctx *sym.Context, op ScalarOp, a, b sym.Expr, holds bool) {
 	if !holds {
@@ -158,7 +179,7 @@ func (d *Deducer) carry(s *Stmt, body *Block, iteration string) {
 		for i, p := range held {
 			d.known[body.Params[2+i]] = p.at(now)
 		}
-		trial := &Deducer{M: d.M, known: map[*Value][]sym.Expr{}, grids: map[*Value]*Grid{}, outer: d, scope: d.scope.clone(), iterations: d.iterations}
+		trial := d.trial()
 		trial.scope.Params(body.Params)
 		trial.contents(body)
 		stable = true

@@ -284,6 +284,11 @@ func (l *layer) run(cell cell, args []*ir.Value, d int, reverse bool) (y *ir.Val
 			dims := b.Op("onnx.Concat", []*ir.Value{b.Op("onnx.Unsqueeze", []*ir.Value{at(1), b.Ints(0)}), b.Ints(l.h)}, "axis", 0)
 			zero := tensor.New(l.c.DType(0), 1)
 			s = b.Op("onnx.ConstantOfShape", []*ir.Value{dims}, "value", zero)
+		} else if in, ok := x.Tensor(); ok && !in.Unranked { // one for each of the batch: a state does not broadcast
+			state := ir.TensorOf(l.c.DType(0), in.Dims[1], sym.Const(l.h))
+			if !b.Proves(s.Type, state) {
+				s = b.MatchCast(s, state)
+			}
 		}
 		init = append(init, s)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -19,16 +20,123 @@ var Deduce = &pass.Pass{
 
 A dim that was open becomes a number, or an expression of symbols that have a value there,
 and so does its symbol wherever it is used. A size that the data tell keeps its symbol. In a
-branch its condition holds.
+branch its condition holds. Where branches give tensors of different rank, and what stands
+behind is proved to fail for one of them, the results have the rank that the other one gives.
 
 It stands after fold-constants, whose constants decide shapes, and before simplify, which
 reads them.`,
 	After: []pass.Order{pass.Because("fold-constants", "constants that folding finds decide shapes")},
 	Run: func(_ *pass.Context, m *ir.Module) error {
-		r := &rewriter{replace: func(*ir.Builder, *ir.Stmt) ([]*ir.Value, bool, error) { return nil, false, nil }}
+		r := &rewriter{}
+		r.replace = r.decide
 		r.keep = r.refine
 		return r.module(m)
 	},
+}
+
+// decide finds a branch that can not be taken, where branches give tensors of different rank:
+// what stands behind them is proved to fail then. Where the other one is taken if a dim has
+// some size, a cast says that, and there is no branch:
+//
+//	%y: [*] f32 = onnx.If(%c) { ()                %v: [n, 1] f32 = match_cast(%x)
+//	  %a: [n] f32 = onnx.Squeeze(%x, @1)          %y: [n] f32 = onnx.Squeeze(%v, @1)
+//	  yield %a                              =>    %z: [n, 3] f32 = onnx.Gemm(%y, @w)
+//	} { ()
+//	  yield %x
+//	}
+//	%z: [*] f32 = onnx.Gemm(%y, @w)
+//
+// Otherwise what the branch gives is cast to what the other one gives, which fails, too, and so
+// the results have one rank.
+func (r *rewriter) decide(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
+	if s.Kind != ir.OpStmt || s.Op.Control != ir.Branches || !ranksDiffer(s) {
+		return nil, false, nil
+	}
+	if _, decided := r.Taken(s); decided {
+		return nil, false, nil
+	}
+	var fails [2]bool
+	for i := range fails {
+		fails[i] = r.Fails(s, i, r.rest, r.path[len(r.path)-1].Results, r.subst.Value)
+	}
+	if fails[0] == fails[1] {
+		return nil, false, nil
+	}
+	fits := 0
+	if fails[0] {
+		fits = 1
+	}
+	if r.assert(b, s, fits) {
+		return r.splice(s.Regions[fits])[:len(s.Results)], true, nil
+	}
+	return nil, false, r.unify(s, s.Regions[fits].Results, s.Regions[1-fits])
+}
+
+// assert casts a tensor that a branch reads to a type that it has if, and only if, the branch
+// is taken.
+func (r *rewriter) assert(b *ir.Builder, s *ir.Stmt, branch int) bool {
+	x, y, ok := r.Equality(s, branch)
+	if !ok {
+		return false
+	}
+	region := s.Regions[branch]
+	for _, v := range (&ir.Stmt{Regions: []*ir.Block{region}}).Captured() {
+		t, _ := v.Tensor()
+		for i, e := range t.Dims {
+			if !e.Equal(x) {
+				x, y = y, x
+			}
+			if !e.Equal(x) || !visibleDims(r.Deducer, y) {
+				continue
+			}
+			dims := slices.Clone(t.Dims)
+			dims[i] = y
+			cast := ir.Subst{Values: map[*ir.Value]*ir.Value{v: b.MatchCast(v, ir.TensorOf(t.DType, dims...))}}
+			for _, t := range region.Stmts {
+				cast.Stmt(t)
+			}
+			for i, v := range region.Results {
+				region.Results[i] = cast.Value(v)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// unify casts what a branch that can not be taken gives to what another one gives.
+func (r *rewriter) unify(s *ir.Stmt, like []*ir.Value, other *ir.Block) error {
+	b := r.At(other, s.Node)
+	for i := range s.Results {
+		t, ok := like[i].Tensor()
+		is, ok2 := other.Results[i].Tensor()
+		if !ok || !ok2 || t.Unranked || !is.Unranked && len(is.Dims) == len(t.Dims) {
+			continue
+		}
+		open := b.MatchCast(other.Results[i], ir.UnrankedOf(is.DType)) // a cast that can only fail is none
+		other.Results[i] = b.MatchCast(open, ir.MapDims(t, func(e sym.Expr) sym.Expr {
+			if !visibleDims(r.Deducer, e) {
+				return r.M.Syms.Fresh("u")
+			}
+			return e
+		}))
+	}
+	return b.Err()
+}
+
+// ranksDiffer says whether a result has another rank in each branch.
+func ranksDiffer(s *ir.Stmt) bool {
+	for i, v := range s.Results {
+		if v == nil || len(s.Regions) != 2 {
+			continue
+		}
+		a, ok := s.Regions[0].Results[i].Tensor()
+		b, ok2 := s.Regions[1].Results[i].Tensor()
+		if ok && ok2 && !a.Unranked && !b.Unranked && len(a.Dims) != len(b.Dims) {
+			return true
+		}
+	}
+	return false
 }
 
 // refine deduces a statement and keeps, of old and new, the types that say more. Where
