@@ -25,7 +25,7 @@ type Check struct {
 func Checks(m *ir.Module) []Check {
 	var out []Check
 	for _, f := range m.Funcs {
-		c := &checks{m: m, tellers: map[string]string{}}
+		c := &checks{m: m, tellers: map[string]string{}, listed: map[[2]string]bool{}}
 		for _, p := range f.Params {
 			c.told(p, fmt.Sprintf("input %q", p.Name))
 		}
@@ -38,7 +38,8 @@ func Checks(m *ir.Module) []Check {
 type checks struct {
 	m       *ir.Module
 	scope   ir.Scope
-	tellers map[string]string // of symbols
+	tellers map[string]string  // of symbols
+	listed  map[[2]string]bool // pairs of dims that are broadcast, by their keys
 	out     []Check
 }
 
@@ -111,17 +112,29 @@ func (c *checks) cast(s *ir.Stmt) {
 	}
 }
 
-// call lists the dims that a program broadcasts without a proof.
+// call lists the dims that a program broadcasts without a proof. What comes of broadcasting is
+// as its operands are, which are listed once.
 func (c *checks) call(s *ir.Stmt) {
 	p, ok := s.Callee.(*ir.Program)
 	if !ok {
 		return
 	}
 	for _, group := range p.Broadcasts(s.Bind) {
-		for _, d := range group[1:] {
-			if c.m.Syms.Equal(group[0], d) != sym.True {
-				c.out = append(c.out, Check{Stmt: s, Dim: -1, Is: group[0].String(), Must: d.String(), OrOne: true, Why: c.why(group...)})
+		var dims []sym.Expr
+		for _, d := range group {
+			for _, e := range c.m.Syms.Simplify(d).BroadcastOf() {
+				if !slices.ContainsFunc(dims, func(f sym.Expr) bool { return c.m.Syms.Equal(e, f) == sym.True }) {
+					dims = append(dims, e)
+				}
 			}
+		}
+		for i := 1; i < len(dims); i++ {
+			pair := [2]string{min(dims[0].Key(), dims[i].Key()), max(dims[0].Key(), dims[i].Key())}
+			if c.listed[pair] {
+				continue
+			}
+			c.listed[pair] = true
+			c.out = append(c.out, Check{Stmt: s, Dim: -1, Is: dims[0].String(), Must: dims[i].String(), OrOne: true, Why: c.why(dims[0], dims[i])})
 		}
 	}
 }

@@ -264,3 +264,19 @@ func TestOver(t *testing.T) {
 		}
 	}
 }
+
+// What is broadcast once more is what it was.
+func TestBroadcastOfBroadcasts(t *testing.T) {
+	a, b, c := Var("a"), Var("b"), Var("past").Add(Var("c"))
+	ab := Broadcast(a, b)
+	for _, test := range []struct{ x, y, want Expr }{
+		{ab, a, ab}, {b, ab, ab}, {ab, ab, ab}, {Broadcast(ab, c), a, Broadcast(a, Broadcast(c, b))},
+	} {
+		if got := Broadcast(test.x, test.y); !got.Equal(test.want) {
+			t.Errorf("%s with %s is %s, want %s", test.x, test.y, got, test.want)
+		}
+	}
+	if list := Broadcast(ab, c).BroadcastOf(); len(list) != 3 || len(a.BroadcastOf()) != 1 {
+		t.Errorf("%s of %v, %v of itself", Broadcast(ab, c), list, a.BroadcastOf())
+	}
+}

@@ -117,7 +117,8 @@ func commonAddend(args []Expr) Expr {
 }
 
 // Broadcast is the dim that broadcasting a and b gives, for every pair that may be
-// broadcast: equal ones, and 1 with any, 0 included.
+// broadcast: equal ones, and 1 with any, 0 included. Where one is what broadcasting others
+// gave, it is that of all of them.
 //
 // Source: ONNX, Broadcasting in ONNX, multidirectional broadcasting.
 func Broadcast(a, b Expr) Expr {
@@ -133,5 +134,34 @@ func Broadcast(a, b Expr) Expr {
 	if _, ok := b.Int(); ok {
 		return b
 	}
-	return a.Max(b).Mul(extreme(minAtom, []Expr{Const(1), a, b}))
+	list := a.BroadcastOf()
+	for _, e := range b.BroadcastOf() {
+		if !slices.ContainsFunc(list, e.Equal) {
+			list = append(list, e)
+		}
+	}
+	return extreme(maxAtom, slices.Clone(list)).Mul(extreme(minAtom, append(list, Const(1))))
+}
+
+// BroadcastOf gives the dims that e is the broadcast of, itself where it is none: it is
+// max(a, b)*min(1, a, b) for a and b.
+func (e Expr) BroadcastOf() []Expr {
+	if len(e.terms()) == 0 {
+		return []Expr{e}
+	}
+	for _, least := range e.terms()[0].mono {
+		one := slices.IndexFunc(least.args, func(x Expr) bool { return x.IsInt(1) })
+		if least.kind != minAtom || one < 0 {
+			continue
+		}
+		list := slices.Delete(slices.Clone(least.args), one, one+1)
+		if extreme(maxAtom, slices.Clone(list)).Mul(ofAtom(least)).Equal(e) {
+			var all []Expr
+			for _, x := range list {
+				all = append(all, x.BroadcastOf()...)
+			}
+			return all
+		}
+	}
+	return []Expr{e}
 }

@@ -87,7 +87,7 @@ func isPlain(e ast.Expr) bool {
 	case *ast.UnaryExpr:
 		return isPlain(e.X)
 	case *ast.CompositeLit:
-		return len(e.Elts) == 0
+		return !slices.ContainsFunc(e.Elts, func(e ast.Expr) bool { return !isPlain(e) })
 	case *ast.CallExpr:
 		f := e.Fun
 		if s, ok := f.(*ast.SelectorExpr); ok {
