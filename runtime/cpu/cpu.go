@@ -59,7 +59,7 @@ func newDevice(threads int, f x86.Features) *Device {
 
 // Target tells what the device offers.
 func (d *Device) Target() *target.Target {
-	return &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels, Cost: closuresCost, BoundedResult: 1 << 20}
+	return &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels(d.machine.features), Cost: closuresCost, BoundedResult: 1 << 20}
 }
 
 // Close ends its threads and gives up memory. What runs later runs on its caller alone.
