@@ -249,7 +249,8 @@ func (s *Session) Run(ctx context.Context, inputs map[string]*tensor.Tensor) (ma
 }
 
 // RunInto is Run into the caller's tensors, as RunInto of the model has it. States that are
-// appended to in place, and those of one size, take nothing from Go either.
+// appended to in place, and those of one size, take nothing from Go either; a length that no call
+// had before is a new size, which programs are made ready for.
 func (s *Session) RunInto(ctx context.Context, inputs, outputs map[string]*tensor.Tensor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -134,4 +135,26 @@ func TestTeamWorksAtTheSameTime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// The threads of a device that nobody has any more end, though nobody closed it.
+func TestThreadsEndWithTheirDevice(t *testing.T) {
+	before := runtime.NumGoroutine()
+	func() {
+		d := New(4)
+		if err := d.team.parallel(8, parts(func(int) error { return nil })); err != nil {
+			t.Fatal(err)
+		}
+		if runtime.NumGoroutine() < before+3 {
+			t.Errorf("%d goroutines, before there were %d", runtime.NumGoroutine(), before)
+		}
+	}()
+	for range 200 {
+		runtime.GC()
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines are left, before there were %d", runtime.NumGoroutine(), before)
 }
