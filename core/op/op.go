@@ -211,10 +211,10 @@ func broadcastDim(ctx *sym.Context, a, b sym.Expr) sym.Expr {
 	case ctx.Equal(a, b) == sym.True:
 		return a
 	}
-	if swallows(ctx, b, a) {
+	if ctx.Swallows(b, a) {
 		return b
 	}
-	if swallows(ctx, a, b) {
+	if ctx.Swallows(a, b) {
 		return a
 	}
 	return ctx.Simplify(sym.Broadcast(a, b))
@@ -232,20 +232,6 @@ func isDimOf(shapes [][]sym.Expr, d sym.Expr) bool {
 
 // maxBroadcast is the length of a broadcast dim's text above which it is not carried on.
 const maxBroadcast = 80
-
-// swallows says that a broadcast of dims a and s, where it is legal, is s: it could only be
-// something else where s is 1 and a is not.
-func swallows(ctx *sym.Context, s, a sym.Expr) bool {
-	one := sym.Const(1)
-	switch ctx.Equal(s, one) {
-	case sym.True:
-		return ctx.Equal(a, one) == sym.True
-	case sym.False:
-		return true
-	}
-	given := ctx.Clone()
-	return given.AssumeEqual(s, one) != nil || given.Equal(a, one) == sym.True
-}
 
 func shapesString(shapes [][]sym.Expr) string {
 	s := ""

@@ -39,10 +39,14 @@ var defaultFact = fact{naturals, 1}
 // NewContext is an empty set of constraints.
 func NewContext() *Context { return &Context{memo: &memo{}} }
 
-// Clone is a copy that can be added to on its own.
+// Clone is a copy that can be added to on its own. Until then it knows the same, and shares
+// the answers.
 func (c *Context) Clone() *Context {
 	n := c.clone()
-	n.memo = &memo{}
+	n.memo = new(memo)
+	if c != nil && c.memo != nil {
+		n.memo = c.memo
+	}
 	return n
 }
 

@@ -79,8 +79,26 @@ func (c *Context) LE(a, b Expr) Truth {
 			return truth(x <= y, x > y)
 		}
 	}
-	d := c.Simplify(b.Sub(a))
-	return truth(c.prove(d), c.prove(d.Neg().Sub(one)))
+	d := b.Sub(a)
+	return remember(c, "at least 0", d, func() Truth {
+		d := c.Simplify(d)
+		return truth(c.prove(d), c.prove(d.Neg().Sub(one)))
+	})
+}
+
+// Swallows says that a broadcast of dims a and s, where it is legal, is s: it could only be
+// something else where s is 1 and a is not.
+func (c *Context) Swallows(s, a Expr) bool {
+	return remember(c, "swallows "+a.Key(), s, func() bool {
+		switch c.Equal(s, one) {
+		case True:
+			return c.Equal(a, one) == True
+		case False:
+			return true
+		}
+		given := c.Clone()
+		return given.AssumeEqual(s, one) != nil || given.Equal(a, one) == True
+	})
 }
 
 // LT says whether a < b, for the values that Equal speaks of.
@@ -213,6 +231,9 @@ func (c *Context) newProof(goal Expr) *proof {
 			p.within[name] = interval{0, addEnd(r.hi, -r.lo) / k}
 			if isInf(r.hi) {
 				p.within[name] = naturals
+			}
+			if r.lo == 0 && k == 1 { // it counts so by itself
+				return x, false
 			}
 			return x.scale(k).Add(Const(r.lo)), true
 		case !isInf(r.hi):

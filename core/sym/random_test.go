@@ -465,7 +465,7 @@ func (c *told) check(t *testing.T, s source) (answers int) {
 		}
 		equal, le, lt, divides := c.Equal(a, b), c.LE(a, b), c.LT(a, b), c.Divides(b, a)
 		lo, hi := c.Bounds(a)
-		simple, defined := c.Simplify(a), c.Defined(a)
+		simple, defined, swallows := c.Simplify(a), c.Defined(a), c.Swallows(a, b)
 		if again := c.Simplify(simple); again.Err() != nil {
 			t.Fatalf("given %s: %s simplifies to %s and then to %s", c, a, simple, again)
 		}
@@ -487,6 +487,9 @@ func (c *told) check(t *testing.T, s source) (answers int) {
 			y, ok := q.eval(v)
 			if !ok {
 				return
+			}
+			if swallows && x == 1 && y != 1 && y >= 0 {
+				t.Fatalf("given %s: broadcasting %s and %s is said to give the first, not so at %v (%d, %d)", c, a, b, v, x, y)
 			}
 			for _, answer := range []struct {
 				what string
