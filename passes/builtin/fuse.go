@@ -110,6 +110,7 @@ func (f *flow) partition() {
 	for _, n := range reductions {
 		f.extend(n)
 	}
+	f.through = true
 	for _, n := range slices.Backward(maps) {
 		if p := f.after(n); p != nil {
 			f.join(n, p)

@@ -12,16 +12,17 @@ import (
 
 // flow is the dataflow graph of a block while its statements are put into groups.
 type flow struct {
-	m      *ir.Module
-	b      *ir.Block
-	nodes  []*node
-	equal  *equal
-	limit  int // stages of a group
-	target *target.Target
-	pdom   []int                // the immediate post-dominator of each node
-	by     map[*ir.Value]*node  // where values of the block come from
-	users  map[*ir.Value][]int  // the nodes that read one; len(nodes): the block gives it
-	facts  map[*ir.Stage]*facts // of stages of nodes, which stay as they are up to the end
+	m       *ir.Module
+	b       *ir.Block
+	nodes   []*node
+	equal   *equal
+	limit   int  // stages of a group
+	through bool // products read through views that divide: what could be moved when it is made has been
+	target  *target.Target
+	pdom    []int                // the immediate post-dominator of each node
+	by      map[*ir.Value]*node  // where values of the block come from
+	users   map[*ir.Value][]int  // the nodes that read one; len(nodes): the block gives it
+	facts   map[*ir.Stage]*facts // of stages of nodes, which stay as they are up to the end
 }
 
 // facts are what is asked for of a stage again and again.

@@ -291,7 +291,7 @@ func (u *union) edges() bool {
 // moved says whether a contraction reads a buffer in the places that it was moved from: through
 // views as well, heads that were repeated for their queries, for example.
 func (u *union) moved(b *ir.Buffer, to *ir.Stage, load *ir.Scalar) bool {
-	return b != nil && u.of(to).kind == analysis.Contraction && packs(u.maker[b].stage, to, load)
+	return u.through && b != nil && u.of(to).kind == analysis.Contraction && packs(u.maker[b].stage, to, load)
 }
 
 // edge says whether a stage may load what another one makes at an index.

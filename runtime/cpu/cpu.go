@@ -59,7 +59,9 @@ func newDevice(threads int, f x86.Features) *Device {
 
 // Target tells what the device offers.
 func (d *Device) Target() *target.Target {
-	return &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels(d.machine.features), Cost: closuresCost, BoundedResult: 1 << 20}
+	f := d.machine.features
+	return &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels(f), BoundedResult: 1 << 20,
+		Cost: func(p *ir.Program, s target.Sizes) float64 { return stagesCost(p, s, f) }}
 }
 
 // Close ends its threads and gives up memory. What runs later runs on its caller alone.

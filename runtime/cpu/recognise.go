@@ -23,11 +23,12 @@ func kernels(f x86.Features) []target.Kernel {
 	}}}
 }
 
-// About what an evaluation of a stage's expression takes, and a call beside its work; in
-// nanoseconds, measured on one core of a server.
+// About what an evaluation of a stage's expression takes, on closures and on machine code, and
+// a call beside its work; in nanoseconds, measured on one core of a server.
 const (
 	callCost    = 1000.0
 	closureCost = 6.0
+	loopCost    = 1.0
 
 	tileColumns = 512.0 // the first factor is packed again for about so many columns of the other
 )
@@ -44,12 +45,27 @@ func blockCost(d tensor.DType, f x86.Features) (multiply, pack float64) {
 	return 0.0115, 0.4
 }
 
-func closuresCost(p *ir.Program, s target.Sizes) (ns float64) {
+// stagesCost is what a program takes stage by stage.
+func stagesCost(p *ir.Program, s target.Sizes, f x86.Features) (ns float64) {
 	ns = callCost
 	for _, x := range p.Stages {
-		ns += closureCost * s.Points(x)
+		ns += stageCost(x, s, f)
 	}
 	return ns
+}
+
+// stageCost is what a stage takes that is not computed in blocks. Maps and reductions in f32 are
+// machine code where there is one, which pays less for products.
+func stageCost(x *ir.Stage, s target.Sizes, f x86.Features) float64 {
+	_, why := recognise(x)
+	loops := f != 0 && why != "" && (x.Kind == ir.MapStage || x.Kind == ir.ReduceStage)
+	for _, b := range append(x.Reads(), x.Outs...) {
+		loops = loops && b.DType == tensor.F32
+	}
+	if loops {
+		return loopCost * s.Points(x)
+	}
+	return closureCost * s.Points(x)
 }
 
 func productCost(p *ir.Program, s target.Sizes, features x86.Features) (ns float64) {
@@ -57,7 +73,7 @@ func productCost(p *ir.Program, s target.Sizes, features x86.Features) (ns float
 	for _, x := range p.Stages {
 		f, why := recognise(x)
 		if why != "" {
-			ns += closureCost * s.Points(x)
+			ns += stageCost(x, s, features)
 			continue
 		}
 		multiply, pack := blockCost(x.Out().DType, features)
