@@ -18,6 +18,9 @@ type Target struct {
 	// Cost is about how long a call of a program takes, in nanoseconds, that no kernel
 	// computes; nil for a target without kernels.
 	Cost func(*ir.Program, Sizes) float64
+	// Loops says why a stage that no kernel takes does not run as machine code, "" if it
+	// does; nil for a target without machine code.
+	Loops func(*ir.Stage) string
 	// BoundedResult is the largest storage, in bytes, that a result whose size the data
 	// tell may take in full; a larger one is counted first.
 	BoundedResult int64
@@ -28,6 +31,9 @@ type Kernel struct {
 	Name string
 	// Staged says that the kernel runs a program stage after stage (ir.StagedAttr).
 	Staged bool
+	// Takes says of a staged kernel whether it computes a stage itself; others are computed as
+	// they are without it.
+	Takes func(*ir.Stage) bool
 	// Refuses says why the kernel does not compute a program, "" if it does. It knows the
 	// program and no sizes.
 	Refuses func(*ir.Program) string

@@ -44,7 +44,8 @@ func (a *app) inspect(args []string) error {
 		"With -checks the model is compiled, and listed is what could not be proved of its shapes, and is checked in a run.\n"+
 		"With -memory the model is compiled, and told is what the storages of a run take: if each value had its own, if those of\n"+
 		"equal sizes took turns, as planned, the most that is in use at once, which no plan goes below, and the device's part. With\n"+
-		"-kernels told is which programs go to which kernel of the CPU, at about which cost, and why not to others.")
+		"-kernels told is which programs go to which kernel of the CPU, at about which cost, and why not to others, and which\n"+
+		"stages do not run as machine code, and why.")
 	a.pipelineFlag()
 	memory := a.flags.Bool("memory", false, "the plan of what is computed, at the sizes of -dim and at the bounds of [dims]")
 	kernels := a.flags.Bool("kernels", false, "the kernels that programs go to, and why")

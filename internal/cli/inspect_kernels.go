@@ -17,6 +17,23 @@ type dispatched struct {
 	program string
 	calls   int
 	best    target.Choice // of the first call; costs are those of all calls
+	slow    []slowStage
+}
+
+// slowStage is a stage that does not run as machine code.
+type slowStage struct{ name, why string }
+
+// slowStages finds those of a program that a target has machine code for.
+func slowStages(t *target.Target, p *ir.Program, k *target.Kernel) (out []slowStage) {
+	for _, s := range p.Stages {
+		if t.Loops == nil || k != nil && k.Takes != nil && k.Takes(s) {
+			continue
+		}
+		if why := t.Loops(s); why != "" {
+			out = append(out, slowStage{s.Out().Name, why})
+		}
+	}
+	return out
 }
 
 // inspectKernels tells which programs of a compiled model go to which kernel, and why.
@@ -27,10 +44,11 @@ func (a *app) inspectKernels(path string, opts []pitopt.Option) error {
 	look := func(m *ir.Module) {
 		list = nil
 		byName := map[string]*dispatched{}
-		builtin.EachDispatch(device.Target(), m, func(_ *ir.Stmt, p *ir.Program, best target.Choice) {
+		t := device.Target()
+		builtin.EachDispatch(t, m, func(_ *ir.Stmt, p *ir.Program, best target.Choice) {
 			d := byName[p.Name]
 			if d == nil {
-				d = &dispatched{program: p.Name, best: best}
+				d = &dispatched{program: p.Name, best: best, slow: slowStages(t, p, best.Kernel)}
 				byName[p.Name] = d
 				list = append(list, d)
 			} else {
@@ -66,7 +84,11 @@ func (a *app) inspectKernels(path string, opts []pitopt.Option) error {
 			for _, o := range d.best.Others {
 				others = append(others, map[string]any{"kernel": o.Kernel, "cost_ns": o.Cost, "why": o.Why})
 			}
-			a.emit(map[string]any{"kind": "program", "name": d.program, "calls": d.calls, "kernel": kernel, "cost_ns": d.best.Cost, "others": others})
+			closures := []map[string]any{}
+			for _, s := range d.slow {
+				closures = append(closures, map[string]any{"stage": s.name, "why": s.why})
+			}
+			a.emit(map[string]any{"kind": "program", "name": d.program, "calls": d.calls, "kernel": kernel, "cost_ns": d.best.Cost, "others": others, "closures": closures})
 			continue
 		}
 		var others []string
@@ -86,6 +108,9 @@ func (a *app) inspectKernels(path string, opts []pitopt.Option) error {
 			how = "cpu." + kernel
 		}
 		fmt.Fprintf(a.out, "%3d x %s: %s, about %s (%s)\n", d.calls, d.program, how, nanos(d.best.Cost), strings.Join(others, "; "))
+		for _, s := range d.slow {
+			fmt.Fprintf(a.out, "      %s runs on closures: %s\n", s.name, s.why)
+		}
 	}
 	if len(list) == 0 && !a.common.json {
 		fmt.Fprintln(a.out, "the pipeline gives no programs to kernels")

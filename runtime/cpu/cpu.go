@@ -18,6 +18,7 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
+	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
 // Device is the CPU.
@@ -60,8 +61,12 @@ func newDevice(threads int, f x86.Features) *Device {
 // Target tells what the device offers.
 func (d *Device) Target() *target.Target {
 	f := d.machine.features
-	return &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels(f), BoundedResult: 1 << 20,
-		Cost: func(p *ir.Program, s target.Sizes) float64 { return stagesCost(p, s, f) }}
+	t := &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels(f), BoundedResult: 1 << 20}
+	t.Cost = func(p *ir.Program, s target.Sizes) float64 { return stagesCost(p, s, f) }
+	if f != 0 {
+		t.Loops = kernel.Why
+	}
+	return t
 }
 
 // Close ends its threads and gives up memory. What runs later runs on its caller alone.

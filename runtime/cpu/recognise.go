@@ -10,6 +10,7 @@ import (
 	"github.com/pitopt/pitopt/core/target"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
+	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
 // kernelProduct computes the sums of products in a program by blocks, and its other stages
@@ -18,7 +19,7 @@ const kernelProduct = "product"
 
 // kernels are those of a device with machine code for some features, for passes.
 func kernels(f x86.Features) []target.Kernel {
-	return []target.Kernel{{Name: kernelProduct, Staged: true, Refuses: refuses, Cost: func(p *ir.Program, s target.Sizes) float64 {
+	return []target.Kernel{{Name: kernelProduct, Staged: true, Takes: isProduct, Refuses: refuses, Cost: func(p *ir.Program, s target.Sizes) float64 {
 		return productCost(p, s, f)
 	}}}
 }
@@ -54,15 +55,15 @@ func stagesCost(p *ir.Program, s target.Sizes, f x86.Features) (ns float64) {
 	return ns
 }
 
-// stageCost is what a stage takes that is not computed in blocks. Maps and reductions in f32 are
-// machine code where there is one, which pays less for products.
+func isProduct(s *ir.Stage) bool {
+	_, why := recognise(s)
+	return why == ""
+}
+
+// stageCost is what a stage takes that is not computed in blocks. On machine code that pays less for
+// products: loops go over both factors for each result.
 func stageCost(x *ir.Stage, s target.Sizes, f x86.Features) float64 {
-	_, why := recognise(x)
-	loops := f != 0 && why != "" && (x.Kind == ir.MapStage || x.Kind == ir.ReduceStage)
-	for _, b := range append(x.Reads(), x.Outs...) {
-		loops = loops && b.DType == tensor.F32
-	}
-	if loops {
+	if f != 0 && !isProduct(x) && kernel.Why(x) == "" {
 		return loopCost * s.Points(x)
 	}
 	return closureCost * s.Points(x)

@@ -529,6 +529,9 @@ func (l *lowering) node(x *ir.Scalar) *Value {
 	if x.Op == ir.OpLoad {
 		return l.load(x)
 	}
+	if why := refusesNode(x); why != "" {
+		refuse("%s", why)
+	}
 	arg := func(i int) *Value { return l.value(x.Args[i]) }
 	switch x.DType {
 	case tensor.F32:
@@ -542,7 +545,7 @@ func (l *lowering) node(x *ir.Scalar) *Value {
 		case ir.OpMin, ir.OpMax:
 			return l.extreme(arg(0), arg(1), x.Op == ir.OpMax)
 		case ir.OpPow:
-			if n := x.Args[1]; n.Op == ir.OpLit && n.Lit.Float(0) == 2 {
+			if squares(x) {
 				return l.op(OpMul, F32, arg(0), arg(0))
 			}
 		}
@@ -560,11 +563,7 @@ func (l *lowering) node(x *ir.Scalar) *Value {
 			return l.truth(x.Lit.Bool(0))
 		}
 		if op, ok := comparison[x.Op]; ok {
-			a, b := arg(0), arg(1)
-			if a.Kind == F32 {
-				return l.op(op, Mask, a, b)
-			}
-			refuse("a comparison of %s", x.Args[0].DType)
+			return l.op(op, Mask, arg(0), arg(1))
 		}
 		switch x.Op {
 		case ir.OpIsNaN:
@@ -579,8 +578,7 @@ func (l *lowering) node(x *ir.Scalar) *Value {
 			return l.op(op, Mask, arg(0), arg(1))
 		}
 	}
-	refuse("%s of %s", x.Op, x.DType)
-	return nil
+	panic(fmt.Sprintf("kernel: %s of %s", x.Op, x.DType)) // refusesNode is wrong
 }
 
 // cast converts.
@@ -588,11 +586,7 @@ func (l *lowering) cast(x *ir.Scalar) *Value {
 	if e, ok := x.Args[0].Symbolic(); ok && x.Args[0].DType == tensor.I64 {
 		return l.size(e, F32)
 	}
-	if x.Args[0].DType == tensor.Bool {
-		return l.op(OpSelect, F32, l.value(x.Args[0]), l.f32(1), l.f32(0))
-	}
-	refuse("a conversion from %s to %s", x.Args[0].DType, x.DType)
-	return nil
+	return l.op(OpSelect, F32, l.value(x.Args[0]), l.f32(1), l.f32(0))
 }
 
 func (l *lowering) load(x *ir.Scalar) *Value {

@@ -94,19 +94,7 @@ func (s *scheduler) prepare(of *ir.Stage) *stage {
 		return out
 	}
 	st.axes, st.red = long(of.Axes), long(of.Red)
-	switch {
-	case of.Kind == ir.ScanStage || of.Kind == ir.ScatterStage:
-		st.refused = fmt.Sprintf("a %s has no schedule", map[ir.StageKind]string{ir.ScanStage: "scan", ir.ScatterStage: "scatter"}[of.Kind])
-	case of.Kind == ir.ReduceStage && !slices.Contains([]ir.Monoid{ir.Sum, ir.Prod, ir.Max, ir.Min}, of.Monoid):
-		st.refused = fmt.Sprintf("a reduction by %s has no schedule", of.Monoid)
-	}
-	for _, b := range of.Outs {
-		for i, d := range b.Dims {
-			if !d.Equal(of.Axes[min(i, len(of.Axes)-1)].Extent) && st.refused == "" {
-				st.refused = fmt.Sprintf("dim %d of %s is not the extent of its axis by its expression", i, b.Name)
-			}
-		}
-	}
+	st.refused = refusesKind(of)
 	if n := len(st.red); n > 0 {
 		st.along = len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1])
 	}
