@@ -21,7 +21,7 @@
 //	readme SECTION DIR            writes each block of code in SECTION of README.md to DIR
 //	within FILE OTHER             every line of FILE is one of OTHER
 //	bytes FILE N                  FILE has N bytes
-//	steady stdout FILE            writes what was printed to FILE, with times as TIME or 0
+//	steady stdout FILE [cut]      writes what was printed to FILE, with times as TIME or 0; cut: fractions with four digits
 package testscripts
 
 import (
