@@ -14,7 +14,7 @@ type blocks struct {
 	depth     int64    // of panels, at most
 	panels    int64    // of A that are packed at a time
 	wide, few int64    // columns of a tile, at most; with few rows
-	thin      int64    // rows up to which B is read where it lies
+	thin      int64    // rows up to which B is not packed, and Go reads it where it lies
 	code      *machine // that multiplies panels; nil: portable Go does
 }
 
@@ -24,7 +24,7 @@ var portable = blocks{mr: mr, nr: nr, depth: 256, panels: 16, wide: 512, few: 64
 
 // blocksFor are those for machine code.
 func blocksFor(m *machine) *blocks {
-	b := &blocks{mr: panelRows(m.features), nr: panelCols(m.features), depth: 384, wide: 512, few: 128, thin: 2, code: m}
+	b := &blocks{mr: panelRows(m.features), nr: panelCols(m.features), depth: 384, wide: 512, few: 128, code: m}
 	b.panels = 16
 	if m.features&x86.V4 == 0 {
 		b.panels = 36
@@ -133,14 +133,14 @@ func (p *product) packs(cut *blocks, whole bool) (a, b int64) {
 	rows, cols := total(p.m), min(p.tileCols(cut, whole), total(p.n))
 	depth := cut.depthOf(total(p.k))
 	row := depth + cols // of a thin product, and its sums
-	if cut.code == nil && p.thin(cut, rows) {
+	if p.thin(cut, rows) {
 		return row, 0
 	}
 	a, b = min(cut.panels, cut.panelsOf(rows).n)*int64(cut.mr)*depth, roundUp(cols, int64(cut.nr))*depth
 	if whole {
 		return a, 0
 	}
-	if p.table != nil || p.thin(cut, rows) {
+	if p.table != nil {
 		a = max(a, row)
 	}
 	return a, b

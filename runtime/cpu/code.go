@@ -4,6 +4,7 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
@@ -21,6 +22,9 @@ type codeLists struct {
 
 	packing x86.PackArgs
 }
+
+// someCalls take 100 to 200 µs: so often is looked whether the run is to stop.
+const someCalls = 64
 
 // widest is the columns of the widest tile.
 const widest = 128
@@ -71,7 +75,14 @@ func (w *worker[T]) multiplyCode(b block) error {
 	if err := w.begin(b); err != nil {
 		return err
 	}
+	calls := int64(0)
 	for j := 0; j < b.cols; j += w.cut.nr {
+		if calls += b.to - b.from; calls > someCalls {
+			calls = 0
+			if err := w.ctx.Err(); err != nil {
+				return diag.Stopped(err)
+			}
+		}
 		n := min(w.cut.nr, b.cols-j)
 		w.args.B = unsafe.Pointer(&w.packB[j*b.depth])
 		row := 0

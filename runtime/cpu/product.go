@@ -295,8 +295,7 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	if w.whole == nil || !p.align {
 		addresses(w.colC[:cols], p.n, n0, stepC)
 	}
-	listed := w.whole == nil && w.listed(s, cols)
-	thin := !w.constant && !listed && p.thin(w.cut, s.to-s.from)
+	listed, thin := w.whole == nil && w.listed(s, cols), p.thin(w.cut, s.to-s.from)
 	step := w.cut.depthOf(total(p.k))
 	var whole []T // the matrix
 	if w.whole != nil {
