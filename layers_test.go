@@ -37,7 +37,7 @@ var layers = []struct {
 	{"runtime", []string{"core", "runtime"}},
 	{"runtime/kernel", []string{"core"}},
 	{"runtime/cpu/x86", nil},
-	{"runtime/cpu/emit", []string{"runtime/kernel", "runtime/cpu/x86"}},
+	{"runtime/cpu/emit", []string{"core/tensor", "runtime/kernel", "runtime/cpu/x86"}},
 	{"internal/cli", []string{"", "core", "frontend", "passes", "plugins", "runtime"}},
 	{"cmd", []string{"internal/cli"}},
 	{"interop", []string{"", "core", "frontend"}},

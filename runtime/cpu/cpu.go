@@ -17,6 +17,7 @@ import (
 	"github.com/pitopt/pitopt/core/target"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu/emit"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
@@ -64,7 +65,7 @@ func (d *Device) Target() *target.Target {
 	t := &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels(f), BoundedResult: 1 << 20}
 	t.Cost = func(p *ir.Program, s target.Sizes) float64 { return stagesCost(p, s, f) }
 	if f != 0 {
-		t.Loops = kernel.Why
+		t.Loops = func(s *ir.Stage) string { return kernel.Why(s, emit.All(f)) }
 	}
 	return t
 }

@@ -128,7 +128,7 @@ func (c *codes) plan(id planID, make func() *plan) *plan {
 // newPlan makes the code of a program. What can not be made runs on closures.
 func newPlan(p *ir.Program, f x86.Features, taken func(int) bool, repeats func(*ir.Scalar) bool) *plan {
 	out := &plan{}
-	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Taken: taken, Repeats: repeats})
+	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f), Taken: taken, Repeats: repeats})
 	var codes []*x86.Code
 	for _, g := range s.Groups {
 		prog, err := emit.Program(g.Kernel, f)

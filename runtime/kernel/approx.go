@@ -125,3 +125,13 @@ func (b *builder) extreme(x, y *Value, greatest bool) *Value {
 	}
 	return b.op(OpSelect, F32, b.op(OpEq, Mask, x, x), r, x)
 }
+
+// bf16 is the nearest bf16, ties to even.
+func (b *builder) bf16(x *Value) *Value {
+	bits := b.op(OpBits, I32, x)
+	odd := b.op(OpAnd, I32, b.opN(OpShr, I32, 16, bits), b.i32(1))
+	up := b.op(OpAdd, I32, bits, b.op(OpAdd, I32, odd, b.i32(0x7FFF)))
+	high := b.op(OpBits, F32, b.op(OpAnd, I32, up, b.i32(-0x10000)))
+	nan := b.op(OpBits, F32, b.op(OpAnd, I32, b.op(OpOr, I32, bits, b.i32(0x400000)), b.i32(-0x10000)))
+	return b.op(OpSelect, F32, b.op(OpEq, Mask, x, x), high, nan)
+}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 func floatBits(v float32) uint32 { return math.Float32bits(v) }
@@ -173,9 +175,9 @@ func (e *evaluator) access(x *Value, args []val) (val, error) {
 		case err != nil:
 			return val{}, err
 		case x.Op == OpLoad:
-			return e.splat(binary.LittleEndian.Uint32(m)), nil
+			return e.splat(read(x.Buf.DType, m)), nil
 		}
-		binary.LittleEndian.PutUint32(m, args[2].lanes[0])
+		write(x.Buf.DType, m, args[2].lanes[0])
 		return val{}, nil
 	}
 	out := val{lanes: make([]uint32, e.Lanes)}
@@ -185,12 +187,42 @@ func (e *evaluator) access(x *Value, args []val) (val, error) {
 		case err != nil:
 			return val{}, err
 		case x.Op == OpLoad:
-			out.lanes[i] = binary.LittleEndian.Uint32(m)
+			out.lanes[i] = read(x.Buf.DType, m)
 		default:
-			binary.LittleEndian.PutUint32(m, args[2].lanes[i])
+			write(x.Buf.DType, m, args[2].lanes[i])
 		}
 	}
 	return out, nil
+}
+
+// read gives the bits that an element has as a lane.
+func read(d tensor.DType, m []byte) uint32 {
+	t, err := tensor.FromBytes(d, []int64{1}, m)
+	switch {
+	case err != nil:
+		panic(err)
+	case d == tensor.F32:
+		return binary.LittleEndian.Uint32(m)
+	case d == tensor.Bool:
+		return uint32(t.Int(0))
+	case d.IsInt():
+		return floatBits(float32(t.Int(0)))
+	}
+	return floatBits(float32(t.Float(0)))
+}
+
+func write(d tensor.DType, m []byte, bits uint32) {
+	t, err := tensor.FromBytes(d, []int64{1}, m)
+	switch {
+	case err != nil:
+		panic(err)
+	case d == tensor.F32:
+		binary.LittleEndian.PutUint32(m, bits)
+	case d == tensor.Bool:
+		t.SetBool(0, bits != 0)
+	default:
+		t.SetFloat(0, float64(math.Float32frombits(bits)))
+	}
 }
 
 // lane computes one lane.
@@ -250,6 +282,8 @@ func lane(x *Value, a [3]uint32) (uint32, bool) {
 			r = float32(math.RoundToEven(float64(f)))
 		case OpTrunc:
 			r = float32(math.Trunc(float64(f)))
+		case OpHalf:
+			r = float32(tensor.RoundTo(tensor.F16, float64(f), tensor.CastOpts{}))
 		case OpScale:
 			r = float32(math.Ldexp(float64(f), int(int32(a[1]))))
 		case OpEq:

@@ -104,7 +104,7 @@ const (
 	OpEnd             // what it has carried when it ends: carry N
 	OpBase            // the first element of Buf
 	OpIndex           // Args[0] and Args[1] elements on
-	OpLoad            // Args[0] and Args[1] elements on, as Access says
+	OpLoad            // Args[0] and Args[1] elements on, as Access says, converted to the kind
 	OpStore           // Args[2] there
 	OpLoop
 
@@ -142,6 +142,7 @@ const (
 	OpBits  // the same bits as another kind: f32 and i32
 	OpFloat // the nearest f32 to an i32
 	OpNear  // the nearest i32 to an f32, half to even; 1<<31 where there is none
+	OpHalf  // the nearest f16, half to even
 	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300
 	OpSwap  // lane l is lane l^N of Args[0]
 
@@ -153,7 +154,7 @@ const (
 var opNames = [numOps]string{"const", "size", "lo", "hi", "var", "carry", "end", "base", "index", "load", "store", "loop",
 	"add", "sub", "mul", "div", "fma", "neg", "abs", "sqrt", "lesser", "greater", "floor", "ceil", "round", "trunc",
 	"and", "or", "xor", "not", "shl", "shr", "sar", "eq", "ne", "lt", "le", "gt", "ge", "select",
-	"bits", "float", "near", "scale", "swap", "use"}
+	"bits", "float", "near", "half", "scale", "swap", "use"}
 
 func (o Op) String() string { return opNames[o] }
 

@@ -71,10 +71,13 @@ func (l *lowering) buffer(b *ir.Buffer) *Buffer {
 	if m := l.buffers[b]; m != nil {
 		return m
 	}
-	if _, ok := kinds[b.DType]; !ok {
+	if !has(b.DType, l.All) && !(l.All && converted[b.DType]) {
 		refuse("%s is %s", b.Name, b.DType)
 	}
 	_, written := l.of[b]
+	if written && !has(b.DType, l.All) {
+		refuse("%s is %s", b.Name, b.DType)
+	}
 	m := &Buffer{Of: b, DType: b.DType, Len: sym.Prod(b.RoomDims()...), Written: written, Scratch: written && !l.kept(b)}
 	if m.Scratch {
 		m.Len = sym.Const(1)
@@ -475,6 +478,9 @@ func (l *lowering) at(b *ir.Buffer, index []*ir.Scalar) (addr, ix *Value, access
 	case c.IsInt(1):
 		return addr, l.inner[last].at, Contiguous, 0
 	default:
+		if b.DType != tensor.F32 {
+			refuse("%s is %s, and not contiguous", b.Name, b.DType)
+		}
 		n = l.sizeNumber(c, Int)
 		if !slices.Contains(l.k.Steps, n) {
 			l.k.Steps = append(l.k.Steps, n)
@@ -527,13 +533,30 @@ var logic = map[ir.ScalarOp]Op{ir.OpAnd: OpAnd, ir.OpOr: OpOr, ir.OpXor: OpXor, 
 
 func (l *lowering) node(x *ir.Scalar) *Value {
 	if x.Op == ir.OpLoad {
+		if !has(x.Buf.DType, l.All) {
+			refuse("%s is %s", x.Buf.Name, x.Buf.DType)
+		}
 		return l.load(x)
+	}
+	if x.Op == ir.OpCast && loadsAs(x, l.All) {
+		return l.load(x.Args[0])
 	}
 	if why := refusesNode(x); why != "" {
 		refuse("%s", why)
 	}
 	arg := func(i int) *Value { return l.value(x.Args[i]) }
 	switch x.DType {
+	case tensor.F16, tensor.BF16:
+		switch x.Op {
+		case ir.OpLit:
+			return l.f32(float32(x.Lit.Float(0)))
+		case ir.OpSelect:
+			return l.op(OpSelect, F32, arg(0), arg(1), arg(2))
+		}
+		if x.DType == tensor.F16 {
+			return l.op(OpHalf, F32, arg(0))
+		}
+		return l.bf16(arg(0))
 	case tensor.F32:
 		switch x.Op {
 		case ir.OpLit:
@@ -586,6 +609,9 @@ func (l *lowering) cast(x *ir.Scalar) *Value {
 	if e, ok := x.Args[0].Symbolic(); ok && x.Args[0].DType == tensor.I64 {
 		return l.size(e, F32)
 	}
+	if x.Args[0].DType != tensor.Bool {
+		return l.value(x.Args[0]) // a small float
+	}
 	return l.op(OpSelect, F32, l.value(x.Args[0]), l.f32(1), l.f32(0))
 }
 
@@ -598,7 +624,7 @@ func (l *lowering) load(x *ir.Scalar) *Value {
 	}
 	kind, ok := kinds[x.Buf.DType]
 	if !ok {
-		refuse("%s is %s", x.Buf.Name, x.Buf.DType)
+		kind = F32 // of an integer that is converted
 	}
 	addr, ix, access, n := l.at(x.Buf, x.Args)
 	return l.emit(&Value{Op: OpLoad, Kind: kind, Args: []*Value{addr, ix}, Buf: addr.Buf, Access: access, N: n})

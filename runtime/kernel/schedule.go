@@ -12,7 +12,10 @@ import (
 
 // Options of a schedule.
 type Options struct {
-	Lanes   int                     // of vectors: a power of two
+	Lanes int // of vectors: a power of two
+	// All says that elements of all types can be loaded and stored that there are kinds for;
+	// otherwise it is f32 alone.
+	All     bool
 	Taken   func(i int) bool        // stages that are computed in another way; nil: none
 	Repeats func(b *ir.Scalar) bool // whether an ir.OpBcast gives 0, which sizes decide
 }
@@ -334,5 +337,21 @@ func (f *fused) kept(b *ir.Buffer) bool {
 	return false
 }
 
-// kinds are those of buffers.
-var kinds = map[tensor.DType]Kind{tensor.F32: F32}
+// kinds are those that elements of buffers have in vectors. The small float types are f32 there, and
+// rounded by their casts.
+var kinds = map[tensor.DType]Kind{tensor.F32: F32, tensor.F16: F32, tensor.BF16: F32, tensor.Bool: Mask}
+
+// converted are the integers that can be read as f32, which is what a cast of them is.
+var converted = map[tensor.DType]bool{tensor.I8: true, tensor.U8: true, tensor.I32: true, tensor.I64: true}
+
+// has says whether there are loads and stores for a type.
+func has(d tensor.DType, all bool) bool {
+	_, ok := kinds[d]
+	return d == tensor.F32 || ok && all
+}
+
+// loadsAs says whether a cast is the load of its operand.
+func loadsAs(x *ir.Scalar, all bool) bool {
+	a := x.Args[0]
+	return all && x.DType == tensor.F32 && a.Op == ir.OpLoad && converted[a.DType]
+}

@@ -85,7 +85,7 @@ func (v *verifier) operands(x *Value) []Kind {
 		return []Kind{Addr, Int}
 	case OpFma:
 		return []Kind{F32, F32, F32}
-	case OpNeg, OpAbs, OpSqrt, OpFloor, OpCeil, OpRound, OpTrunc, OpNot, OpShl, OpShr, OpSar, OpSwap:
+	case OpNeg, OpAbs, OpSqrt, OpFloor, OpCeil, OpRound, OpTrunc, OpHalf, OpNot, OpShl, OpShr, OpSar, OpSwap:
 		return []Kind{x.Kind}
 	case OpSelect:
 		return []Kind{Mask, x.Kind, x.Kind}

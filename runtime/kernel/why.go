@@ -9,13 +9,13 @@ import (
 )
 
 // Why says why a stage has no kernel, whatever the stages beside it are; "" if it has one. It
-// looks at the stage alone, and makes nothing.
-func Why(s *ir.Stage) string {
+// looks at the stage alone, and makes nothing. all is Options.All.
+func Why(s *ir.Stage, all bool) string {
 	if why := refusesKind(s); why != "" {
 		return why
 	}
 	for _, b := range s.Outs {
-		if _, ok := kinds[b.DType]; !ok {
+		if !has(b.DType, all) {
 			return fmt.Sprintf("%s is %s", b.Name, b.DType)
 		}
 	}
@@ -28,18 +28,23 @@ func Why(s *ir.Stage) string {
 			why = w
 		}
 	}
+	cast := map[*ir.Scalar]bool{} // loads that are converted
 	for _, e := range s.Exprs {
 		e.Walk(func(x *ir.Scalar) bool {
 			if x.Op == ir.OpLoad {
-				if _, ok := kinds[x.Buf.DType]; !ok {
+				if !has(x.Buf.DType, all) && !cast[x] {
 					note(fmt.Sprintf("%s is %s", x.Buf.Name, x.Buf.DType))
 				} else if _, err := flat(x.Buf, withoutBcasts(x).Args); err != nil {
 					note(err.Error())
 				}
 				return false
 			}
+			if x.Op == ir.OpCast && loadsAs(x, all) {
+				cast[x.Args[0]] = true
+				return true
+			}
 			note(refusesNode(x))
-			return x.Op != ir.OpCast || x.Args[0].DType == tensor.Bool
+			return x.Op != ir.OpCast || x.Args[0].DType != tensor.I64
 		})
 	}
 	return why
@@ -78,17 +83,17 @@ func refusesKind(s *ir.Stage) string {
 // refusesNode says what of a node there is no operation for, its operands left aside.
 func refusesNode(x *ir.Scalar) string {
 	ok := false
-	switch _, symbolic := x.Symbolic(); {
+	switch {
 	case x.Op == ir.OpCast && x.DType == tensor.F32:
 		_, size := x.Args[0].Symbolic()
-		if !size && x.Args[0].DType != tensor.Bool {
+		if d := x.Args[0].DType; !size && kinds[d] == None {
 			return fmt.Sprintf("a conversion from %s to %s", x.Args[0].DType, x.DType)
 		}
 		ok = true
-	case symbolic && x.DType == tensor.I64:
-		ok = false
+	case x.Op == ir.OpCast:
+		ok = (x.DType == tensor.F16 || x.DType == tensor.BF16) && x.Args[0].DType == tensor.F32
 	case x.Op == ir.OpLit || x.Op == ir.OpSelect:
-		ok = x.DType == tensor.F32 || x.DType == tensor.Bool
+		ok = kinds[x.DType] != None
 	case x.DType == tensor.F32:
 		ok = x.Op == ir.OpMin || x.Op == ir.OpMax || arithmetic[x.Op] != 0 || unary[x.Op] != 0 || functions[x.Op] != nil || squares(x)
 	case x.DType == tensor.Bool && (x.Op.Compares() || x.Op == ir.OpIsNaN):

@@ -4,6 +4,7 @@ package emit
 import (
 	"fmt"
 
+	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
@@ -336,6 +337,9 @@ func (e *emitter) memory(v *kernel.Value) x86.Mem {
 }
 
 func (e *emitter) load(v *kernel.Value) x86.Reg {
+	if v.Buf.DType != tensor.F32 {
+		return e.loadAs(v)
+	}
 	r, m := e.New(e.kind), e.memory(v)
 	switch v.Access {
 	case kernel.One:
@@ -389,6 +393,10 @@ func (e *emitter) steps(n int64) x86.Reg {
 }
 
 func (e *emitter) store(v *kernel.Value) {
+	if v.Buf.DType != tensor.F32 {
+		e.storeAs(v)
+		return
+	}
 	r, m := e.reg(v.Args[2]), e.memory(v)
 	switch v.Access {
 	case kernel.One:

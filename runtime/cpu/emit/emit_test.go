@@ -156,10 +156,15 @@ func check(t testing.TB, p *ir.Program, bind []int64, r *rand.Rand, special int,
 	all := stages(t, p, bind, args)
 	comparable := p.Name != "random" || whole && exact(all) // else sums that cancel differ by their order
 	for _, f := range tiers(t) {
-		s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Repeats: repeats(p, bind)})
-		for i, why := range s.Refused {
-			refused++
-			t.Logf("stage %s: %s", p.Stages[i].Out().Name, why)
+		s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f), Repeats: repeats(p, bind)})
+		for i, st := range p.Stages {
+			why, is := s.Refused[i]
+			if is != (kernel.Why(st, emit.All(f)) != "") {
+				t.Errorf("%s: stage %s: %q, Why says %q", f, st.Out().Name, why, kernel.Why(st, emit.All(f)))
+			}
+			if is && emit.All(f) {
+				refused++
+			}
 		}
 		for _, g := range s.Groups {
 			groups++
@@ -318,6 +323,15 @@ var examples = map[string]string{
     y[] = sum(i < n, j < m) x[i, j]
     z[] = max(i < n, j < m) tanh(x[i, j])
   }`,
+	"half": `program @half[n, m](x: [n, m] f16, b: [m] f16, s: [] bf16) -> (y: [n, m] f16, z: [n, m] bf16, c: [n, m] bool) {
+    y[i < n, j < m] = f16((f32(x[i, j]) * f32(b[j])))
+    z[i < n, j < m] = bf16((f32(y[i, j]) * f32(s[])))
+    c[i < n, j < m] = (f32(x[i, j]) < f32(z[i, j]))
+  }`,
+	"mask": `program @mask[n, m](c: [n, m] bool, d: [m] bool, e: [] bool, x: [n, m] f32, q: [n, m] i8, u: [m] u8, k: [n, m] i64, l: [n] i32) -> (y: [n, m] f32, r: [n] bf16) {
+    y[i < n, j < m] = select((c[i, j] & (d[j] | e[])), (x[i, j] + (f32(q[i, j]) - f32(u[j]))), (f32(k[i, j]) * f32(l[i])))
+    r[i < n] = bf16(f32(l[i]))
+  }`,
 	"functions": `program @functions[n](x: [n] f32) -> (e: [n] f32, l: [n] f32, t: [n] f32, f: [n] f32, g: [n] f32) {
     e[i < n] = exp(x[i])
     l[i < n] = log(x[i])
@@ -351,6 +365,11 @@ func TestExamples(t *testing.T) {
 					special = 20
 				}
 				groups, refused, _ := check(t, p, bind, r, special, false)
+				if name == "half" || name == "mask" {
+					if !emit.All(tiers(t)[0]) {
+						t.Skip("AVX2 has no loads of these elements")
+					}
+				}
 				if refused > 0 || groups == 0 {
 					t.Fatalf("%v: %d kernels, %d stages refused", bind, groups, refused)
 				}

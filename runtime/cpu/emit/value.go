@@ -55,6 +55,8 @@ func (e *emitter) value(v *kernel.Value) x86.Reg {
 		return e.fma(v)
 	case kernel.OpScale:
 		return e.scale(v)
+	case kernel.OpHalf:
+		return e.half(v)
 	case kernel.OpBits:
 		return e.reg(v.Args[0])
 	}
