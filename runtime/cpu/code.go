@@ -14,7 +14,7 @@ type codeLists struct {
 	rows  []unsafe.Pointer // of C
 	small []float32        // a tile of C whose columns do not lie side by side
 	into  []unsafe.Pointer // its rows
-	tiles []x86.Func       // by rows
+	tiles [3][]x86.Func    // by what B is, and rows
 	packs []x86.Func       // by rows
 	from  []unsafe.Pointer // that are packed
 	wider map[tile]x86.Func
@@ -34,7 +34,9 @@ func (l *codeLists) fit(cut *blocks) {
 		l.rows = make([]unsafe.Pointer, n)
 		l.small = make([]float32, cut.mr*widest)
 		l.into = make([]unsafe.Pointer, cut.mr)
-		l.tiles = make([]x86.Func, cut.mr+1)
+		for i := range l.tiles {
+			l.tiles[i] = make([]x86.Func, cut.mr+1)
+		}
 		l.packs = make([]x86.Func, max(cut.mr, cut.nr)+1)
 		l.from = make([]unsafe.Pointer, len(l.packs))
 		l.wider = map[tile]x86.Func{}
@@ -59,9 +61,9 @@ func (w *worker[T]) begin(b block) error {
 	}
 	for i := b.from; i < b.to; i++ {
 		n := int(b.size(i))
-		if w.tiles[n].Addr() == 0 {
+		if w.tiles[w.half][n].Addr() == 0 {
 			var err error
-			if w.tiles[n], err = w.cut.code.code(tile{Rows: n, Cols: w.cut.nr}); err != nil {
+			if w.tiles[w.half][n], err = w.cut.code.code(tile{Rows: n, Cols: w.cut.nr, Weights: w.half}); err != nil {
 				return err
 			}
 		}
@@ -75,6 +77,10 @@ func (w *worker[T]) multiplyCode(b block) error {
 	if err := w.begin(b); err != nil {
 		return err
 	}
+	elem := 4
+	if w.half != x86.WeightsF32 {
+		elem = 2
+	}
 	calls := int64(0)
 	for j := 0; j < b.cols; j += w.cut.nr {
 		if calls += b.to - b.from; calls > someCalls {
@@ -84,11 +90,11 @@ func (w *worker[T]) multiplyCode(b block) error {
 			}
 		}
 		n := min(w.cut.nr, b.cols-j)
-		w.args.B = unsafe.Pointer(&w.packB[j*b.depth])
+		w.args.B = unsafe.Add(w.panelsB, j*b.depth*elem)
 		row := 0
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
-			w.call(b, w.tiles[rows], row, rows, j, n)
+			w.call(b, w.tiles[w.half][rows], row, rows, j, n)
 			row += rows
 		}
 	}
@@ -167,7 +173,7 @@ func (w *worker[T]) multiplyListed(b block) error {
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
 			if width == 0 {
-				w.call(b, w.tiles[rows], row, rows, j, b.cols-j)
+				w.call(b, w.tiles[w.half][rows], row, rows, j, b.cols-j)
 			} else {
 				f, err := w.wide(tile{Rows: rows, Cols: width, List: true})
 				if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 // Where B is made of constants alone, all of it is packed once for all runs: matrix by matrix (of the
@@ -55,6 +56,7 @@ func (p *product) identify(program *ir.Program, stage int, bind []int64) {
 			p.kept = nil
 			return
 		}
+		p.half = widened(p.b.expr)
 		key = fmt.Appendf(key, "%p", program)
 		add(1, int64(stage))
 		add(bind...)
@@ -71,6 +73,19 @@ func (p *product) identify(program *ir.Program, stage int, bind []int64) {
 		add(p.table.size, p.table.stride)
 	}
 	p.keyB = string(key)
+}
+
+// widened is the type of a load that is only widened to f32.
+func widened(x *ir.Scalar) x86.Weights {
+	if x.Op == ir.OpCast && x.DType == tensor.F32 && x.Args[0].Op == ir.OpLoad {
+		switch x.Args[0].DType {
+		case tensor.F16:
+			return x86.WeightsF16
+		case tensor.BF16:
+			return x86.WeightsBF16
+		}
+	}
+	return x86.WeightsF32
 }
 
 // keeps says whether B is made of constants.
@@ -110,7 +125,7 @@ func (p *product) matrix(batch int64, s *segment) (at int64) {
 
 // packedB says whether B is made of constants, and gives all of it as it is packed; it is packed
 // where nobody did. nil: for this run it is not.
-func (x *multiplication[T]) packedB(run *interp.Execution, mem rt.Memory) (constant bool, whole []T, err error) {
+func (x *multiplication[T]) packedB(run *interp.Execution, mem rt.Memory) (constant bool, whole []byte, err error) {
 	p := x.p
 	if p.kept == nil || x.cut.code == nil {
 		return false, nil, nil
@@ -125,7 +140,7 @@ func (x *multiplication[T]) packedB(run *interp.Execution, mem rt.Memory) (const
 			return true, nil, err
 		}
 	}
-	return true, tensor.Data[T](t), nil
+	return true, t.Bytes(), nil
 }
 
 func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Tensor, error) {
@@ -134,7 +149,14 @@ func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Te
 	if size >= far {
 		return nil, nil
 	}
-	return k.Make(p.out.DType, size, func(t *tensor.Tensor) error {
+	d := p.out.DType
+	switch p.half {
+	case x86.WeightsF16:
+		d = tensor.F16
+	case x86.WeightsBF16:
+		d = tensor.BF16
+	}
+	return k.Make(d, size, func(t *tensor.Tensor) error {
 		w := worker[T]{lists: new(lists), b: new(source[T]), ctx: run.Context(), p: p, cut: cut}
 		var data []T
 		if p.b.buf != nil {
@@ -145,12 +167,26 @@ func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Te
 		}
 		defer w.b.close()
 		w.lists.fit(cut)
-		return w.packMatrices(w.ctx, tensor.Data[T](t))
+		if p.half == x86.WeightsF32 {
+			return w.packMatrices(w.ctx, func(at, n int64) []T { return tensor.Data[T](t)[at : at+n] }, nil)
+		}
+		part := make([]T, cut.depth*cut.wide)
+		to := tensor.Data[uint16](t)
+		return w.packMatrices(w.ctx, func(_, n int64) []T { return part[:n] }, func(at int64, from []T) {
+			for i, v := range from {
+				if p.half == x86.WeightsF16 {
+					to[at+int64(i)] = tensor.F32ToF16(float32(v))
+				} else {
+					to[at+int64(i)] = tensor.F32ToBF16(float32(v))
+				}
+			}
+		})
 	})
 }
 
-// packMatrices packs all matrices of B.
-func (w *worker[T]) packMatrices(ctx context.Context, to []T) error {
+// packMatrices packs all matrices of B, a part at a time, where to says; then, if there is one, is called
+// with what was packed.
+func (w *worker[T]) packMatrices(ctx context.Context, to func(at, n int64) []T, then func(at int64, from []T)) error {
 	p, groups := w.p, int64(1)
 	if p.table != nil {
 		groups = p.table.size
@@ -169,7 +205,7 @@ func (w *worker[T]) packMatrices(ctx context.Context, to []T) error {
 			}
 			done++
 			w.stand(&s, batch)
-			part := to[(done-1)*one : done*one]
+			at := (done - 1) * one
 			step := w.cut.depthOf(depth)
 			for k0 := int64(0); k0 < depth; k0 += step {
 				n := min(step, depth-k0)
@@ -181,11 +217,14 @@ func (w *worker[T]) packMatrices(ctx context.Context, to []T) error {
 					count := min(w.cut.wide, cols-n0)
 					addresses(w.colB[:count], p.n, n0, stepB)
 					size := roundUp(count, int64(w.cut.nr)) * n
-					w.packB = part[:size]
+					w.packB = to(at, size)
 					if err := w.fillB(batch, n0, int(count), k0, int(n)); err != nil {
 						return err
 					}
-					part = part[size:]
+					if then != nil {
+						then(at, w.packB)
+					}
+					at += size
 				}
 			}
 		}

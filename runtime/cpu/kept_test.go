@@ -120,6 +120,9 @@ func TestKeptWeightsGiveTheSameBits(t *testing.T) {
 							if kept := k.Get() != nil; kept != (h.room > 0) {
 								t.Errorf("round %d: with %d bytes to keep, weights are kept: %v", round, h.room, kept)
 							}
+							if got := k.Get(); got != nil && got.DType() != b.DType {
+								t.Errorf("round %d: weights in %s are kept as %s", round, b.DType, got.DType())
+							}
 						}
 					}
 				}

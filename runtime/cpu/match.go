@@ -7,6 +7,7 @@ import (
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 // product is a stage that sums products of two factors, Out[b, m, n] = sum(k) A * B: matrix
@@ -21,9 +22,10 @@ type product struct {
 	k     []loop
 	table *table // nil: all rows are multiplied by the same B
 
-	kept  []int  // parameters of the program that B is made of; nil: it is made of something else, too
-	keyB  string // tells what is packed of them
-	align bool   // columns of Out lie side by side
+	kept  []int       // parameters of the program that B is made of; nil: it is made of something else, too
+	keyB  string      // tells what is packed of them
+	align bool        // columns of Out lie side by side
+	half  x86.Weights // what is packed of B, where that is no f32: it is only widened
 }
 
 // loop is an axis of more than one position, and the step it takes through A, B and Out.

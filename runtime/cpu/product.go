@@ -13,6 +13,7 @@ import (
 	"github.com/pitopt/pitopt/core/reuse"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 // bytes is what a product takes from its workspace, where B is packed for all runs or not.
@@ -206,7 +207,10 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		n++
 		w.lists.fit(x.cut)
 		w.ctx, w.p, w.cut, w.c = run.Context(), p, x.cut, tensor.Data[T](out)
-		w.constant, w.whole = constant, whole
+		w.constant, w.whole, w.half = constant, whole, x86.WeightsF32
+		if whole != nil {
+			w.half = p.half
+		}
 		if err = w.a.open(run, &p.a, dataA); err != nil {
 			return err
 		}
@@ -256,7 +260,10 @@ type worker[T element] struct {
 	c            []T
 	packA, packB []T
 	constant     bool
-	whole        []T // all of B, packed for all runs; nil: it is not
+	whole        []byte // all of B, packed for all runs; nil: it is not
+
+	panelsB unsafe.Pointer // of the block, for machine code
+	half    x86.Weights    // which they are
 }
 
 // lists are the addresses of the block that is being computed: element (m, k) of A lies
@@ -297,10 +304,14 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	}
 	listed, thin := w.whole == nil && w.listed(s, cols), p.thin(w.cut, s.to-s.from)
 	step := w.cut.depthOf(total(p.k))
-	var whole []T // the matrix
+	var whole []byte // the matrix
+	elem := int64(4)
+	if w.half != x86.WeightsF32 {
+		elem = 2
+	}
 	if w.whole != nil {
 		size := roundUp(total(p.n), int64(w.cut.nr)) * total(p.k)
-		whole = w.whole[p.matrix(batch, s)*size:][:size]
+		whole = w.whole[p.matrix(batch, s)*size*elem:][:size*elem]
 	}
 	for k0 := int64(0); k0 < total(p.k); k0 += step {
 		depth := int(min(step, total(p.k)-k0))
@@ -309,11 +320,12 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 			addresses(w.kB[:depth], p.k, k0, stepB)
 		}
 		if whole != nil {
-			w.packB = whole[k0*roundUp(total(p.n), int64(w.cut.nr))+n0*int64(depth):]
+			w.panelsB = unsafe.Pointer(&whole[(k0*roundUp(total(p.n), int64(w.cut.nr))+n0*int64(depth))*elem])
 		} else if !thin && !listed {
 			if err := w.fillB(batch, n0, cols, k0, depth); err != nil {
 				return err
 			}
+			w.panelsB = unsafe.Pointer(&w.packB[0])
 		}
 		for i := p0; i < p1; i += w.cut.panels {
 			if err := w.ctx.Err(); err != nil {
