@@ -135,3 +135,15 @@ func (b *builder) bf16(x *Value) *Value {
 	nan := b.op(OpBits, F32, b.op(OpAnd, I32, b.op(OpOr, I32, bits, b.i32(0x400000)), b.i32(-0x10000)))
 	return b.op(OpSelect, F32, b.op(OpEq, Mask, x, x), high, nan)
 }
+
+// byte is x cut to an integer of 64 bits, as near to it as there is one and 0 for NaN, and of that the
+// lowest eight bits. Beyond 32 bits those of an f32 are 0.
+func (b *builder) byte(x *Value, signed bool) *Value {
+	n, most := b.op(OpNear, I32, b.op(OpTrunc, F32, x)), float32(255)
+	if signed {
+		n, most = b.opN(OpSar, I32, 24, b.opN(OpShl, I32, 24, n)), -1
+	} else {
+		n = b.op(OpAnd, I32, n, b.i32(255))
+	}
+	return b.op(OpSelect, F32, b.op(OpGe, Mask, x, b.f32(0x1p63)), b.f32(most), b.op(OpFloat, F32, n))
+}

@@ -220,6 +220,8 @@ func write(d tensor.DType, m []byte, bits uint32) {
 		binary.LittleEndian.PutUint32(m, bits)
 	case d == tensor.Bool:
 		t.SetBool(0, bits != 0)
+	case d.IsInt():
+		t.SetInt(0, int64(math.Float32frombits(bits)))
 	default:
 		t.SetFloat(0, float64(math.Float32frombits(bits)))
 	}

@@ -546,17 +546,20 @@ func (l *lowering) node(x *ir.Scalar) *Value {
 	}
 	arg := func(i int) *Value { return l.value(x.Args[i]) }
 	switch x.DType {
-	case tensor.F16, tensor.BF16:
+	case tensor.F16, tensor.BF16, tensor.U8, tensor.I8:
 		switch x.Op {
 		case ir.OpLit:
 			return l.f32(float32(x.Lit.Float(0)))
 		case ir.OpSelect:
 			return l.op(OpSelect, F32, arg(0), arg(1), arg(2))
 		}
-		if x.DType == tensor.F16 {
+		switch x.DType {
+		case tensor.F16:
 			return l.op(OpHalf, F32, arg(0))
+		case tensor.BF16:
+			return l.bf16(arg(0))
 		}
-		return l.bf16(arg(0))
+		return l.byte(arg(0), x.DType == tensor.I8)
 	case tensor.F32:
 		switch x.Op {
 		case ir.OpLit:
@@ -610,7 +613,7 @@ func (l *lowering) cast(x *ir.Scalar) *Value {
 		return l.size(e, F32)
 	}
 	if x.Args[0].DType != tensor.Bool {
-		return l.value(x.Args[0]) // a small float
+		return l.value(x.Args[0]) // of a small type
 	}
 	return l.op(OpSelect, F32, l.value(x.Args[0]), l.f32(1), l.f32(0))
 }

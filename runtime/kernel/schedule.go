@@ -337,12 +337,12 @@ func (f *fused) kept(b *ir.Buffer) bool {
 	return false
 }
 
-// kinds are those that elements of buffers have in vectors. The small float types are f32 there, and
-// rounded by their casts.
-var kinds = map[tensor.DType]Kind{tensor.F32: F32, tensor.F16: F32, tensor.BF16: F32, tensor.Bool: Mask}
+// kinds are those that elements of buffers have in vectors. The small float types and bytes are f32
+// of the same value there; their casts round.
+var kinds = map[tensor.DType]Kind{tensor.F32: F32, tensor.F16: F32, tensor.BF16: F32, tensor.U8: F32, tensor.I8: F32, tensor.Bool: Mask}
 
 // converted are the integers that can be read as f32, which is what a cast of them is.
-var converted = map[tensor.DType]bool{tensor.I8: true, tensor.U8: true, tensor.I32: true, tensor.I64: true}
+var converted = map[tensor.DType]bool{tensor.I32: true, tensor.I64: true}
 
 // has says whether there are loads and stores for a type.
 func has(d tensor.DType, all bool) bool {

@@ -91,7 +91,10 @@ func refusesNode(x *ir.Scalar) string {
 		}
 		ok = true
 	case x.Op == ir.OpCast:
-		ok = (x.DType == tensor.F16 || x.DType == tensor.BF16) && x.Args[0].DType == tensor.F32
+		if from := x.Args[0].DType; from != tensor.F32 {
+			return fmt.Sprintf("a conversion from %s to %s", from, x.DType)
+		}
+		ok = kinds[x.DType] == F32
 	case x.Op == ir.OpLit || x.Op == ir.OpSelect:
 		ok = kinds[x.DType] != None
 	case x.DType == tensor.F32:

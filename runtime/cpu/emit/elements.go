@@ -122,6 +122,9 @@ func (e *emitter) storeAs(v *kernel.Value) {
 	case tensor.Bool:
 		e.Emit(x86.VBROADCASTSS, t.Z(r), e.U32(1))
 		e.Emit(x86.VPMOVDB, m, t)
+	case tensor.U8, tensor.I8:
+		e.Emit(x86.VCVTPS2DQ, t, r)
+		e.Emit(x86.VPMOVDB, m, t)
 	default:
 		panic(unsupported("a store of " + v.Buf.DType.String()))
 	}

@@ -328,6 +328,11 @@ var examples = map[string]string{
     z[i < n, j < m] = bf16((f32(y[i, j]) * f32(s[])))
     c[i < n, j < m] = (f32(x[i, j]) < f32(z[i, j]))
   }`,
+	"quantize": `program @quantize[n, m](x: [n, m] f32, scale: [] f32, zero: [] u8, w: [n, m] i8, s: [n] f32) -> (y: [n, m] u8, z: [n, m] f32, v: [n, m] i8) {
+    y[i < n, j < m] = u8(max(min((round((x[i, j] / scale[])) + f32(zero[])), f32 255), f32 0))
+    z[i < n, j < m] = ((f32(y[i, j]) - f32(zero[])) * (f32(w[i, j]) * s[i]))
+    v[i < n, j < m] = i8((x[i, j] * f32 200))
+  }`,
 	"mask": `program @mask[n, m](c: [n, m] bool, d: [m] bool, e: [] bool, x: [n, m] f32, q: [n, m] i8, u: [m] u8, k: [n, m] i64, l: [n] i32) -> (y: [n, m] f32, r: [n] bf16) {
     y[i < n, j < m] = select((c[i, j] & (d[j] | e[])), (x[i, j] + (f32(q[i, j]) - f32(u[j]))), (f32(k[i, j]) * f32(l[i])))
     r[i < n] = bf16(f32(l[i]))
@@ -365,7 +370,7 @@ func TestExamples(t *testing.T) {
 					special = 20
 				}
 				groups, refused, _ := check(t, p, bind, r, special, false)
-				if name == "half" || name == "mask" {
+				if name == "half" || name == "mask" || name == "quantize" {
 					if !emit.All(tiers(t)[0]) {
 						t.Skip("AVX2 has no loads of these elements")
 					}
