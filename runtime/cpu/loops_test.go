@@ -1,0 +1,81 @@
+package cpu
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/core/text"
+)
+
+const rowsProgram = `module {
+program @rows[n, k](x: [n, k] f32) -> (y: [n, k] f32) {
+  c[i < n, l < k] f32 = (x[i, l] * x[i, l])
+  t[i < n] f32 = sum(l < k) c[i, l]
+  y[i < n, l < k] = (c[i, l] / t[i])
+}
+}`
+
+func rowsOf(t *testing.T) *ir.Program {
+	t.Helper()
+	m, err := text.Parse("test", []byte(rowsProgram), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Programs[0]
+}
+
+// One plan serves all sizes.
+func TestPlanOfAllSizes(t *testing.T) {
+	d, p := New(1), rowsOf(t)
+	defer d.Close()
+	if d.machine.features == 0 {
+		t.Skip("no machine code runs here")
+	}
+	var last *plan
+	for _, n := range []int64{3, 40, 100} {
+		c, err := d.codes.get(d, "", p, bindOf(p, n, 70))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.kernels[0] == nil || c.kernels[0].count != 3 || last != nil && c.plan != last {
+			t.Fatalf("%d rows: %v, plan %p after %p", n, c.kernels, c.plan, last)
+		}
+		last = c.plan
+	}
+}
+
+// A result may lie where its program has read what it needs: over its operand at the very
+// place, which loops over rows can do, and elsewhere, where only one stage after the other can.
+func TestLoopsOverOperands(t *testing.T) {
+	d, p := New(2), rowsOf(t)
+	defer d.Close()
+	const n, m = 70, 33
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, shift := range []int{0, 1, m, 5 * m, n * m} {
+		memory := tensor.New(tensor.F32, n*m+int64(shift))
+		for i := range memory.Len() {
+			memory.SetFloat(i, r.Float64()+0.5)
+		}
+		at := func(from int) *tensor.Tensor {
+			x, err := tensor.FromBytes(tensor.F32, []int64{n, m}, memory.Bytes()[4*from:4*(from+n*m)])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return x
+		}
+		want := tensor.New(tensor.F32, n, m)
+		if err := d.Run(context.Background(), "", p, bindOf(p, n, m), []*tensor.Tensor{at(0).Clone()}, []*tensor.Tensor{want}, &heap{}); err != nil {
+			t.Fatal(err)
+		}
+		got := at(shift)
+		if err := d.Run(context.Background(), "", p, bindOf(p, n, m), []*tensor.Tensor{at(0)}, []*tensor.Tensor{got}, &heap{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := tensor.Compare(got, want, tensor.DefaultTolerance(tensor.F32)); err != nil {
+			t.Errorf("%d elements on: %v", shift, err)
+		}
+	}
+}
