@@ -134,7 +134,7 @@ func TestRandom(t *testing.T) {
 		}
 	}
 	t.Logf("%d programs, %d runs of kernels, %d results compared with the interpreter's", rounds, groups, compared)
-	if groups < 6*rounds || compared < rounds {
+	if n := len(tiers(t)); groups < 3*n*rounds || compared < n*rounds {
 		t.Error("that is too few")
 	}
 }
