@@ -24,7 +24,7 @@ func grouped(s *ir.Stage, a, b access) bool {
 	}
 	row, ok := b.table.row()
 	other := func(x *ir.Axis) bool { return x != row && b.along(x) && !a.uses(x) }
-	return ok && a.uses(row) && !b.along(row) && slices.ContainsFunc(s.Axes, other)
+	return ok && slices.Contains(s.Axes, row) && a.uses(row) && !b.along(row) && slices.ContainsFunc(s.Axes, other)
 }
 
 // row is the one axis that the table goes along.

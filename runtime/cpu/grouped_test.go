@@ -103,3 +103,39 @@ func groupedProducts(t *testing.T, tier tier) {
 		}
 	}
 }
+
+// A table along an axis that is summed over groups no rows: Y[i, j] = sum(k) X[i, k] * W[G[k], j].
+func TestTablesAlongSums(t *testing.T) {
+	const rows, depth, cols, size = 20, 30, 24, 5
+	p, i, j, k := &ir.Program{Name: "looked"}, &ir.Axis{Extent: sym.Const(rows)}, &ir.Axis{Extent: sym.Const(cols)}, &ir.Axis{Extent: sym.Const(depth)}
+	x := &ir.Buffer{Name: "x", DType: tensor.F32, Dims: ir.Consts([]int64{rows, depth})}
+	w := &ir.Buffer{Name: "w", DType: tensor.F32, Dims: ir.Consts([]int64{size, cols})}
+	g := &ir.Buffer{Name: "g", DType: tensor.I64, Dims: ir.Consts([]int64{depth})}
+	y := &ir.Buffer{Name: "y", DType: tensor.F32, Dims: ir.Consts([]int64{rows, cols})}
+	p.Params, p.Results = []*ir.Buffer{x, w, g}, []*ir.Buffer{y}
+	p.Stages = []*ir.Stage{{Kind: ir.ReduceStage, Monoid: ir.Sum, Axes: []*ir.Axis{i, j}, Red: []*ir.Axis{k}, Outs: []*ir.Buffer{y},
+		Exprs: []*ir.Scalar{ir.Load(x, i.Ix(), k.Ix()).Mul(ir.Load(w, ir.Load(g, k.Ix()), j.Ix()))}}}
+	p.Finish()
+	args := []*tensor.Tensor{tensor.New(tensor.F32, rows, depth), tensor.New(tensor.F32, size, cols), tensor.New(tensor.I64, depth)}
+	for _, a := range args[:2] {
+		for i := range tensor.Data[float32](a) {
+			tensor.Data[float32](a)[i] = float32(i%7 - 3)
+		}
+	}
+	for i := range depth {
+		tensor.Data[int64](args[2])[i] = int64(i*i) % size
+	}
+	want, err := interp.RunProgram(t.Context(), p, nil, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tier := range tiers(t) {
+		got := tensor.New(tensor.F32, rows, cols)
+		if err := tier.inParts(2).Run(t.Context(), kernelProduct, p, nil, args, []*tensor.Tensor{got}, &heap{}); err != nil {
+			t.Fatal(err)
+		}
+		if !tensor.Equal(got, want[0]) {
+			t.Errorf("got %v, want %v", got, want[0])
+		}
+	}
+}

@@ -19,11 +19,9 @@ func ulps(got float32, want float64) float64 {
 	case got != got || w != w || math.IsInf(float64(got), 0) || math.IsInf(float64(w), 0):
 		return math.Inf(1)
 	}
-	next := math.Abs(float64(w)) * 0x1p-23
-	if e := math.Ilogb(math.Abs(float64(w))); w != 0 {
-		next = math.Ldexp(1, max(e-23, -149))
-	} else {
-		next = 0x1p-149
+	next := 0x1p-149
+	if w != 0 {
+		next = math.Ldexp(1, max(math.Ilogb(math.Abs(float64(w)))-23, -149))
 	}
 	return math.Abs(float64(got)-want) / next
 }
