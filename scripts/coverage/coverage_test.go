@@ -343,6 +343,9 @@ func checkEach(t *testing.T, g graph, dir string) string {
 			args = append(args, "-dim", d)
 		}
 	}
+	if g.quantized { // a sum in another order rounds to the next step here and there, on a device with vectors
+		args = append(args, "-target", "interp")
+	}
 	var out, errs bytes.Buffer
 	if cli.Main(args, &out, &errs) == 0 {
 		return "agrees"
