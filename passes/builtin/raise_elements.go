@@ -208,29 +208,36 @@ func (x elements) oneOf(v *ir.Value, at []sym.Expr) bool {
 			}
 			return false
 		}
-		r := x.stageOf(v)
-		if r == nil {
-			return false
+		if next, where := x.source(v, at); next != nil {
+			v, at = next, where
+			continue
 		}
 		// Zero where one thing that it reads is zero, whatever else there is.
-		next, where := x.source(v, at)
-		for _, rule := range analysis.ZeroRules(r.s) {
-			if next != nil || len(rule.Finite) > 0 {
-				continue
-			}
-			r.s.Walk(func(e *ir.Scalar) bool {
-				if e.Op == ir.OpLoad && e.Buf == rule.Buffer && next == nil {
-					next, where = r.load(e, at)
-				}
-				return true
-			})
-		}
-		if next == nil {
-			return false
-		}
-		v, at = next, where
+		r := x.stageOf(v)
+		return r != nil && slices.ContainsFunc(analysis.ZeroRules(r.s), func(rule analysis.ZeroRule) bool {
+			of, where := r.only(rule.Buffer, at)
+			return of != nil && len(rule.Finite) == 0 && x.oneOf(of, where)
+		})
 	}
 	return false
+}
+
+// only gives the one element of an operand that the stage reads at a point; nil where it reads
+// several.
+func (r *pointReader) only(buf *ir.Buffer, at []sym.Expr) (of *ir.Value, where []sym.Expr) {
+	one := true
+	r.s.Walk(func(e *ir.Scalar) bool {
+		if e.Op == ir.OpLoad && e.Buf == buf {
+			next, index := r.load(e, at)
+			one = one && next != nil && (of == nil || slices.EqualFunc(index, where, sym.Expr.Equal))
+			of, where = next, index
+		}
+		return true
+	})
+	if !one {
+		return nil, nil
+	}
+	return of, where
 }
 
 // best says whether an element of a value is one of the positions that TopK gives, of which

@@ -380,6 +380,8 @@ func (m *merge) make(list []*ir.Value) *merged {
 		same = same && (v == list[0] || v != nil && list[0] != nil && sameValue(v, list[0]))
 	}
 	switch {
+	case same && m.ofRows(list[0]):
+		return nil // rows of one expert, which are not those of the others
 	case same:
 		return &merged{kind: sharedValue, v: list[0]}
 	case slices.Contains(list, nil):
@@ -394,8 +396,10 @@ func (m *merge) make(list []*ir.Value) *merged {
 		}
 		return &merged{kind: byRow, v: m.tail}
 	}
-	if i, ok := m.coordinates(list); ok && m.lists != nil {
-		return &merged{kind: byRow, v: m.row(i + 1)}
+	if m.lists != nil {
+		if i, ok := m.coordinates(list); ok {
+			return &merged{kind: byRow, v: m.row(i + 1)}
+		}
 	}
 	if !m.inRows(list) {
 		if v := m.stack(list); v != nil {
@@ -406,14 +410,33 @@ func (m *merge) make(list []*ir.Value) *merged {
 	return m.computed(list)
 }
 
-// isList says whether a value of each expert is a range of its rows.
+// ofRows says whether a value has as many of something as an expert has rows.
+func (m *merge) ofRows(v *ir.Value) bool {
+	if v == nil {
+		return false
+	}
+	t, _ := v.Tensor()
+	known, _ := m.Known(v)
+	return slices.ContainsFunc(slices.Concat(t.Dims, known), func(e sym.Expr) bool {
+		name, bare := e.Symbol()
+		return bare && slices.Contains(m.sizes, name)
+	})
+}
+
+// isList says whether a value of each expert lists its rows: a range, or positions.
 func (m *merge) isList(list []*ir.Value) bool {
 	for i, v := range list {
+		if v == nil {
+			return false
+		}
 		t, ok := v.Tensor()
-		if !ok || len(t.Dims) != 1 || v.Def == nil || v.Def.Op != op.Range {
+		if !ok || t.Unranked || len(t.Dims) != 1 || v.Def == nil {
 			return false
 		}
 		if name, _ := t.Dims[0].Symbol(); name != m.sizes[i] {
+			return false
+		}
+		if _, ok := m.elements().coordinate(v); !ok && v.Def.Op != op.Range {
 			return false
 		}
 	}

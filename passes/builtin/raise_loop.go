@@ -29,6 +29,17 @@ func (x *expertMerger) loop(b *ir.Builder, s *ir.Stmt) *ir.Value {
 	if last := flat.Results[1].Def; last == nil || combineOf(last) == nil || combineOf(last).onto != body.Params[2] {
 		return nil
 	}
+	reads := 0 // an expert that reads what the ones before it have put there needs them done
+	for _, t := range flat.Stmts {
+		t.EachUse(func(v *ir.Value) {
+			if v == body.Params[2] {
+				reads++
+			}
+		})
+	}
+	if reads > 1 {
+		return nil
+	}
 	onto := s.Args[2]
 	yes := tensor.New(tensor.Bool)
 	yes.SetBool(0, true)
