@@ -168,7 +168,11 @@ func load(f source, list []Option) (m *Model, err error) {
 		return nil, err
 	}
 	if m.target == "cpu" {
-		m.device = cpu.New(m.opts.threads)
+		device := cpu.New(m.opts.threads)
+		if _, err := device.Code(); err != nil {
+			return nil, err
+		}
+		m.device = device
 	}
 	m.edit()
 	var states []Carried

@@ -25,27 +25,7 @@ func composed(d *ir.OpDef) *ir.OpDef {
 				})
 			}
 		}
-		m := ir.NewModule("")
-		m.Syms = c.Syms.Clone() // symbols of values inside are no symbols of the module
-		f := &ir.Func{Name: "main"}
-		b := ir.NewBuilder(m, f)
-		args := make([]*ir.Value, len(c.In))
-		for i, t := range c.In {
-			if k := c.Const(i); k != nil {
-				args[i] = b.Const(k)
-			} else if t != nil {
-				args[i] = b.Param("", t)
-				if e, ok := c.Ints(i); ok {
-					b.SetKnown(args[i], e)
-				}
-			}
-		}
-		inner := *c
-		inner.Syms, inner.Bound = m.Syms, b.Bound
-		out, err := d.Expand(&inner, b, args)
-		if err == nil {
-			err = b.Err()
-		}
+		out, _, err := writtenOut(c, d)
 		if err != nil {
 			return err
 		}
@@ -63,6 +43,32 @@ func composed(d *ir.OpDef) *ir.OpDef {
 		return nil
 	}
 	return ir.Register(d)
+}
+
+// writtenOut writes a call of an operator out in a module of its own, and gives its results and the
+// symbols that they are over: those of values inside are no symbols of the call's module.
+func writtenOut(c *ir.Call, d *ir.OpDef) ([]*ir.Value, *sym.Context, error) {
+	m := ir.NewModule("")
+	m.Syms = c.Syms.Clone()
+	b := ir.NewBuilder(m, &ir.Func{Name: "main"})
+	args := make([]*ir.Value, len(c.In))
+	for i, t := range c.In {
+		if k := c.Const(i); k != nil {
+			args[i] = b.Const(k)
+		} else if t != nil {
+			args[i] = b.Param("", t)
+			if e, ok := c.Ints(i); ok {
+				b.SetKnown(args[i], e)
+			}
+		}
+	}
+	inner := *c
+	inner.Syms, inner.Bound = m.Syms, b.Bound
+	out, err := d.Expand(&inner, b, args)
+	if err == nil {
+		err = b.Err()
+	}
+	return out, m.Syms, err
 }
 
 // composition makes it short to write out an operator.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/op"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
@@ -441,24 +442,8 @@ func fromParts(c *ir.Call) (same, ok bool) {
 	if c.Op.Expand == nil {
 		return false, false
 	}
-	m := ir.NewModule("")
-	m.Syms = c.Syms.Clone()
-	b := ir.NewBuilder(m, &ir.Func{Name: "main"})
-	args := make([]*ir.Value, len(c.In))
-	for i, t := range c.In {
-		if k := c.Const(i); k != nil {
-			args[i] = b.Const(k)
-		} else if t != nil {
-			args[i] = b.Param("", t)
-			if e, ok := c.Ints(i); ok {
-				b.SetKnown(args[i], e)
-			}
-		}
-	}
-	inner := *c
-	inner.Syms, inner.Bound = m.Syms, b.Bound
-	out, err := c.Op.Expand(&inner, b, args)
-	if err != nil || b.Err() != nil {
+	out, syms, err := op.WrittenOut(c, c.Op)
+	if err != nil {
 		return false, false
 	}
 	for i, v := range out {
@@ -468,7 +453,7 @@ func fromParts(c *ir.Call) (same, ok bool) {
 		x, ok1 := c.Out[i].(ir.TensorType)
 		y, ok2 := v.Type.(ir.TensorType)
 		if !ok1 || !ok2 || x.Unranked != y.Unranked || !slices.EqualFunc(x.Dims, y.Dims, func(e, f sym.Expr) bool {
-			return m.Syms.Equal(e, f) == sym.True || !ofOperand(c, e) && isSymbol(e)
+			return syms.Equal(e, f) == sym.True || !ofOperand(c, e) && isSymbol(e)
 		}) {
 			return false, true
 		}
