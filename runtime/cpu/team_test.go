@@ -137,24 +137,28 @@ func TestTeamWorksAtTheSameTime(t *testing.T) {
 	}
 }
 
-// The threads of a device that nobody has any more end, though nobody closed it.
+// The threads of a device that nobody has any more are told to end, though nobody closed it.
 func TestThreadsEndWithTheirDevice(t *testing.T) {
-	before := runtime.NumGoroutine()
-	func() {
+	quit := func() chan struct{} {
 		d := New(4)
 		if err := d.team.parallel(8, parts(func(int) error { return nil })); err != nil {
 			t.Fatal(err)
 		}
-		if runtime.NumGoroutine() < before+3 {
-			t.Errorf("%d goroutines, before there were %d", runtime.NumGoroutine(), before)
+		select {
+		case <-d.team.quit:
+			t.Fatal("they end while there is the device")
+		default:
 		}
+		runtime.KeepAlive(d)
+		return d.team.quit
 	}()
 	for range 200 {
 		runtime.GC()
-		if runtime.NumGoroutine() <= before {
+		select {
+		case <-quit:
 			return
+		case <-time.After(10 * time.Millisecond):
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
-	t.Errorf("%d goroutines are left, before there were %d", runtime.NumGoroutine(), before)
+	t.Error("they are not told to end")
 }
