@@ -37,6 +37,8 @@ var layers = []struct {
 	{"runtime", []string{"core", "runtime"}},
 	{"runtime/kernel", []string{"core"}},
 	{"runtime/cpu/x86", nil},
+	{"runtime/cuda/driver", []string{"runtime/cuda/driver"}},
+	{"runtime/cuda/emu", []string{"core/tensor", "runtime/cuda/driver"}},
 	{"runtime/cpu/emit", []string{"core/tensor", "runtime/kernel", "runtime/cpu/x86"}},
 	{"internal/cli", []string{"", "core", "frontend", "passes", "plugins", "runtime"}},
 	{"cmd", []string{"internal/cli"}},
