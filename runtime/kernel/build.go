@@ -62,7 +62,8 @@ func (b *builder) keyed(v *Value) key {
 	if v.Op == OpLoad && v.Buf.Written {
 		x.epoch = b.epoch
 	}
-	if v.Op == OpEnd || v.Op == OpStore || v.Op == OpLoop {
+	switch v.Op {
+	case OpEnd, OpStore, OpLoop, OpBarrier: // one is not another
 		x.args[3] = v
 	}
 	return x
@@ -88,7 +89,7 @@ func (b *builder) emit(v *Value) *Value {
 	for _, a := range v.Args {
 		at = max(at, b.depth(a))
 	}
-	if v.Op == OpStore || v.Op == OpLoad && v.Buf.Written || v.Op == OpLoop {
+	if v.Op == OpStore || v.Op == OpLoad && v.Buf.Written || v.Op == OpLoop || v.Op == OpBarrier {
 		at = len(b.open) - 1
 	}
 	s := b.open[at]

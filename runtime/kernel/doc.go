@@ -2,7 +2,7 @@
 // which vectors and through which temporaries the points of tensor programs are computed.
 // Printers make code of them for a processor; the evaluator here says what they mean.
 //
-//   - ir.go: kernels, values, loops; print.go: their text; verify.go: their rules
+//   - ir.go: kernels, values, loops; print.go: their text; verify.go, order.go: their rules
 //   - build.go: makes values, and makes none twice
 //   - approx.go: functions as polynomials, with their errors
 //   - schedule.go, passes.go: which stages of a program become one kernel, in which loops

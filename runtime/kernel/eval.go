@@ -63,10 +63,13 @@ func (e *evaluator) get(x *Value) val {
 
 func (e *evaluator) block(b *Block) error {
 	for _, x := range b.List {
-		if x.Op == OpLoop {
+		switch x.Op {
+		case OpLoop:
 			if err := e.loop(x.Loop); err != nil {
 				return err
 			}
+			continue
+		case OpBarrier: // an operation is one of all lanes
 			continue
 		}
 		v, err := e.value(x)

@@ -146,6 +146,8 @@ const (
 	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300
 	OpSwap  // lane l is lane l^N of Args[0]
 
+	OpBarrier // what lanes have stored before is what they load behind
+
 	opUse // what stands there is used: of the verifier
 
 	numOps
@@ -154,7 +156,7 @@ const (
 var opNames = [numOps]string{"const", "size", "lo", "hi", "var", "carry", "end", "base", "index", "load", "store", "loop",
 	"add", "sub", "mul", "div", "fma", "neg", "abs", "sqrt", "lesser", "greater", "floor", "ceil", "round", "trunc",
 	"and", "or", "xor", "not", "shl", "shr", "sar", "eq", "ne", "lt", "le", "gt", "ge", "select",
-	"bits", "float", "near", "half", "scale", "swap", "use"}
+	"bits", "float", "near", "half", "scale", "swap", "barrier", "use"}
 
 func (o Op) String() string { return opNames[o] }
 

@@ -249,6 +249,9 @@ func (l *lowering) emitRows() {
 	}
 	for i, p := range l.passes {
 		l.epoch++
+		if len(l.passes) > 1 { // other lanes read what some have written, and write what others have read
+			l.op(OpBarrier, None)
+		}
 		l.emitPass(p, nests[i], cut)
 	}
 	for range l.rowLevels {

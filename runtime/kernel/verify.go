@@ -53,7 +53,11 @@ type verifier struct {
 // the program's symbols, bounds are to be proved for all sizes.
 func (k *Kernel) Verify(ctx *sym.Context) error {
 	v := &verifier{k: k, known: map[*Value]bool{}, forms: map[*Value]form{}}
-	if err := v.block(k.Body); err != nil {
+	err := v.block(k.Body)
+	if err == nil {
+		err = order(k)
+	}
+	if err != nil {
 		return fmt.Errorf("kernel %s: %w", k.Name, err)
 	}
 	if ctx == nil {
@@ -157,6 +161,11 @@ func (v *verifier) block(b *Block) error {
 			}
 			continue
 		case opUse:
+			continue
+		case OpBarrier:
+			if x.Kind != None || len(x.Args) > 0 {
+				return fmt.Errorf("a barrier has operands")
+			}
 			continue
 		case OpStore:
 			if len(x.Args) != 3 || x.Args[0].Kind != Addr || x.Args[1].Kind != Int || kinds[x.Buf.DType] != x.Args[2].Kind || x.Kind != None || !x.Buf.Written {

@@ -105,6 +105,7 @@ func (e *emitter) block(b *kernel.Block) {
 			e.loop(v.Loop)
 		case kernel.OpStore:
 			e.store(v)
+		case kernel.OpBarrier: // an instruction is one of all lanes
 		default:
 			e.regs[v] = e.value(v)
 		}
