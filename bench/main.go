@@ -1,0 +1,241 @@
+// Command bench measures pitopt against other engines, and writes docs/performance.md. README.md
+// in this folder says how to call it and how it measures.
+package main
+
+import (
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed rivals/worker.py
+var rivalsWorker []byte
+
+// bench is one call of the program.
+type bench struct {
+	root    string // of the repository
+	dir     string // for what is thrown away afterwards
+	worker  string // executables
+	gomlx   string
+	python  string
+	script  string
+	cores   []string
+	quick   bool
+	missing map[string]bool // rivals that can not be had
+	titles  map[string]string
+
+	time         time.Duration // of a workload
+	sample       time.Duration // at least
+	fewest, most int           // rounds
+
+	results []*result
+	began   time.Time
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() (err error) {
+	b := &bench{missing: map[string]bool{}, titles: map[string]string{}, began: time.Now(), sample: 10 * time.Millisecond, fewest: 6, most: 15}
+	only := flag.String("only", "", "`GROUPS` to measure, with commas between; default: all of them")
+	threads := flag.String("threads", "1,2", "`LIST` of numbers of threads")
+	rivals := flag.String("rivals", "ort,ort-opt,openvino,gomlx", "`LIST` of rivals")
+	cores := flag.String("cores", "", "`LIST` of cores; the last ones are taken first; default: all")
+	flag.StringVar(&b.python, "python", defaultPython(), "`FILE` Python that has the rivals; default: $PITOPT_RIVALS, or what ./rivals.sh made")
+	flag.BoolVar(&b.quick, "quick", false, "small workloads, few rounds: whether it all works")
+	flag.DurationVar(&b.time, "time", time.Second, "`TIME` for a workload, unless it needs more for six rounds")
+	list := flag.Bool("list", false, "list the groups")
+	flag.Parse()
+	if *list {
+		for _, g := range groups {
+			fmt.Printf("%-12s %s\n", g.name, g.title)
+		}
+		return nil
+	}
+	counts, err := numbers(*threads)
+	if err != nil {
+		return err
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	if b.quick {
+		b.time, b.sample, b.fewest, b.most = 0, time.Millisecond, 2, 2
+	}
+	if *cores != "" {
+		b.cores = strings.Split(*cores, ",")
+	} else {
+		for i := range runtime.NumCPU() {
+			b.cores = append(b.cores, strconv.Itoa(i))
+		}
+	}
+	if b.root, err = filepath.Abs(".."); err != nil {
+		return err
+	}
+	if b.dir, err = os.MkdirTemp("", "pitopt-bench"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if err := b.build(); err != nil {
+		return err
+	}
+	b.probe(strings.Split(*rivals, ","))
+	for _, g := range chosen {
+		for _, n := range counts {
+			if g.threads != nil && !slices.Contains(g.threads, n) {
+				continue
+			}
+			if n > len(b.cores) {
+				b.say("left out: %s on %d threads (there are %d cores)", g.name, n, len(b.cores))
+				continue
+			}
+			b.say("%s on %d threads", g.name, n)
+			if err := g.run(b, g, n); err != nil {
+				return fmt.Errorf("%s: %w", g.name, err)
+			}
+		}
+	}
+	b.summary(chosen)
+	return nil
+}
+
+func numbers(list string) (out []int, err error) {
+	for _, s := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("-threads: %q is no list of numbers", list)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+func choose(only string) ([]*group, error) {
+	if only == "" {
+		return groups, nil
+	}
+	var out []*group
+	for _, name := range strings.Split(only, ",") {
+		i := slices.IndexFunc(groups, func(g *group) bool { return g.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-only: there is no group %q; -list lists them", name)
+		}
+		out = append(out, groups[i])
+	}
+	return out, nil
+}
+
+// defaultPython is the interpreter of the environment that rivals.sh makes.
+func defaultPython() string {
+	if p := os.Getenv("PITOPT_RIVALS"); p != "" {
+		return p
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(cache, "pitopt", "rivals", "bin", "python")
+}
+
+// build makes the workers.
+func (b *bench) build() error {
+	if _, err := exec.LookPath("taskset"); err != nil {
+		return errors.New("processes are pinned with taskset (util-linux), which is not here")
+	}
+	b.worker = filepath.Join(b.dir, "worker")
+	c := exec.Command("go", "build", "-o", b.worker, "./worker")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build ./worker: %w\n%s", err, out)
+	}
+	b.script = filepath.Join(b.dir, "worker.py")
+	return os.WriteFile(b.script, rivalsWorker, 0o666)
+}
+
+// probe finds which of the rivals can be started, and says which not.
+func (b *bench) probe(wanted []string) {
+	needs := map[string]string{"ort": "onnxruntime", "ort-opt": "onnxruntime.transformers.optimizer", "openvino": "openvino"}
+	for key, module := range needs {
+		if !slices.Contains(wanted, key) {
+			b.missing[key] = true
+			continue
+		}
+		if out, err := exec.Command(b.python, "-c", "import "+module).CombinedOutput(); err != nil {
+			b.missing[key] = true
+			text := strings.TrimSpace(string(out))
+			if text == "" {
+				text = err.Error()
+			}
+			b.say("left out: %s (%s; ./rivals.sh installs it)", key, text[strings.LastIndexByte(text, '\n')+1:])
+		}
+	}
+}
+
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// add keeps a result, and shows it.
+func (b *bench) add(r *result) {
+	b.results = append(b.results, r)
+	line := fmt.Sprintf("%s, %d threads: pitopt %s", r.Name, r.Threads, duration(median(r.Samples["pitopt"])))
+	for _, key := range rivalOrder {
+		if x := r.ratios(key); x != nil {
+			m := medianOf(x)
+			line += fmt.Sprintf(", %s %s (%.2f, %.2f-%.2f)", key, duration(median(r.Samples[key])), m.Median, m.Low, m.High)
+		}
+		if f := r.Failed[key]; f != "" {
+			line += fmt.Sprintf(", %s fails", key)
+		}
+	}
+	b.say("%s", line)
+}
+
+var rivalOrder = []string{"ort", "ort-opt", "openvino", "gomlx"}
+
+// summary prints geometric means.
+func (b *bench) summary(chosen []*group) {
+	for _, g := range chosen {
+		for _, n := range []int{1, 2} {
+			for _, key := range rivalOrder {
+				var lists [][]float64
+				for _, r := range b.results {
+					if x := r.ratios(key); r.Group == g.name && r.Threads == n && x != nil {
+						lists = append(lists, x)
+					}
+				}
+				if len(lists) > 0 {
+					m := geomeanOf(lists)
+					fmt.Printf("%s, %d threads, %s: geometric mean of %d ratios %.3f (%.3f to %.3f)\n", g.name, n, key, len(lists), m.Median, m.Low, m.High)
+				}
+			}
+		}
+	}
+}
+
+// duration shows ns with three digits.
+func duration(ns float64) string {
+	switch {
+	case ns < 1e3:
+		return fmt.Sprintf("%.0f ns", ns)
+	case ns < 1e6:
+		return fmt.Sprintf("%.3g µs", ns/1e3)
+	case ns < 1e9:
+		return fmt.Sprintf("%.3g ms", ns/1e6)
+	}
+	return fmt.Sprintf("%.3g s", ns/1e9)
+}

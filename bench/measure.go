@@ -1,0 +1,332 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pitopt/pitopt/bench/protocol"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+type tensors = map[string]*tensor.Tensor
+
+// workload is one model on one set of inputs.
+type workload struct {
+	group string
+	name  string
+	model string // path
+	draw  func() (tensors, error)
+
+	flops float64 // of a run, where that is known
+	bytes float64 // that a run must read and write at least
+}
+
+// result is what came of a workload: ns of a run, a value for each round, by engine. Values at
+// the same place are of the same round.
+type result struct {
+	Group    string               `json:"group"`
+	Name     string               `json:"name"`
+	Threads  int                  `json:"threads"`
+	Samples  map[string][]float64 `json:"samples"`
+	Failed   map[string]string    `json:"failed,omitempty"` // why an engine is not there
+	Flops    float64              `json:"flops,omitempty"`
+	Bytes    float64              `json:"bytes,omitempty"`
+	Retaken  int                  `json:"retaken,omitempty"` // samples that others had disturbed
+	Distance float64              `json:"distance"`          // to the first rival's results, the largest
+	Values   map[string]float64   `json:"values,omitempty"`  // what is not a time, by name
+}
+
+// ratios are those of a rival's times to pitopt's, round by round.
+func (r *result) ratios(rival string) []float64 {
+	a, b := r.Samples["pitopt"], r.Samples[rival]
+	if len(a) == 0 || len(a) != len(b) {
+		return nil
+	}
+	out := make([]float64, len(a))
+	for i := range a {
+		out[i] = b[i] / a[i]
+	}
+	return out
+}
+
+// pool is engines of one number of threads. Those that fail on a model are left out of it.
+type pool struct {
+	b       *bench
+	threads int
+	engines []*engine
+}
+
+func (b *bench) newPool(threads int, keys []string, env ...string) (*pool, error) {
+	p := &pool{b: b, threads: threads}
+	for _, key := range keys {
+		e, err := b.startEngine(key, threads, env...)
+		if errors.Is(err, errMissing) {
+			continue
+		}
+		if err != nil {
+			p.close()
+			return nil, err
+		}
+		e.hold()
+		b.titles[key] = e.title
+		p.engines = append(p.engines, e)
+	}
+	return p, nil
+}
+
+func (p *pool) close() {
+	for _, e := range p.engines {
+		e.close()
+	}
+}
+
+// run measures workloads of one model after another: those of the same model stand together.
+func (p *pool) run(list []workload) error {
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].model == list[0].model {
+			n++
+		}
+		if err := p.model(list[:n]); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+func (p *pool) model(list []workload) error {
+	failed := map[string]string{}
+	var ready []*engine
+	for _, e := range p.engines {
+		_, err := e.ask(protocol.Request{Op: "load", Model: "m", Path: list[0].model})
+		e.hold()
+		if err != nil {
+			if e.key == "pitopt" {
+				return fmt.Errorf("%s: %w", list[0].model, err)
+			}
+			failed[e.key] = err.Error()
+			continue
+		}
+		ready = append(ready, e)
+	}
+	defer func() {
+		for _, e := range ready {
+			_, _ = e.ask(protocol.Request{Op: "drop", Model: "m"})
+			e.hold()
+		}
+	}()
+	for i, w := range list {
+		r := &result{Group: w.group, Name: w.name, Threads: p.threads, Samples: map[string][]float64{}, Failed: map[string]string{}, Flops: w.flops, Bytes: w.bytes}
+		for k, v := range failed {
+			r.Failed[k] = v
+		}
+		if err := p.measure(r, ready, fmt.Sprint("s", i), w); err != nil {
+			return fmt.Errorf("%s, %s: %w", w.group, w.name, err)
+		}
+		p.b.add(r)
+	}
+	return nil
+}
+
+// measure runs a workload on each engine in turn, round by round, every other one the other way
+// round.
+func (p *pool) measure(r *result, ready []*engine, set string, w workload) error {
+	in, err := w.draw()
+	if err != nil {
+		return err
+	}
+	files, err := p.b.write(in)
+	if err != nil {
+		return err
+	}
+	runs := map[*engine]int{} // in a sample
+	warm := map[*engine]int{} // before it
+	var engines []*engine
+	for _, e := range ready {
+		took, err := p.prepare(e, set, files)
+		e.hold()
+		if err != nil {
+			if e.key == "pitopt" {
+				return err
+			}
+			r.Failed[e.key] = err.Error()
+			continue
+		}
+		if e.key == "ort-opt" && took > 5e8 {
+			r.Failed[e.key] = "not measured: it takes long, and as it comes it is there"
+			continue
+		}
+		engines = append(engines, e)
+		runs[e] = max(1, min(5000, int(math.Ceil(float64(p.b.sample)/took))))
+		if took < 1e7 {
+			warm[e] = min(runs[e], 3)
+		}
+	}
+	if r.Distance, err = p.compare(engines, set); err != nil {
+		return err
+	}
+	start := time.Now()
+	for round := 0; round < p.b.most && (round < p.b.fewest || time.Since(start) < p.b.time); round++ {
+		for i := range engines {
+			e := engines[i]
+			if round%2 == 1 {
+				e = engines[len(engines)-1-i]
+			}
+			ns, err := p.sample(e, protocol.Request{Op: "run", Model: "m", Set: set, Warm: warm[e], N: runs[e]}, r)
+			if err != nil {
+				return err
+			}
+			r.Samples[e.key] = append(r.Samples[e.key], ns)
+		}
+	}
+	return nil
+}
+
+// sample asks for one, again where others took the cores for more than 2 % of its time. It gives ns
+// of a run.
+func (p *pool) sample(e *engine, q protocol.Request, r *result) (float64, error) {
+	defer e.hold()
+	best, least := 0., math.Inf(1)
+	for range 3 {
+		before := e.waited()
+		a, err := e.ask(q)
+		if err != nil {
+			return 0, err
+		}
+		waited := float64(e.waited()-before) / float64(a.NS)
+		if waited < least {
+			best, least = float64(a.NS)/float64(q.N), waited
+		}
+		if waited < .02 || q.Op == "decode" { // which can not be repeated
+			break
+		}
+		r.Retaken++
+	}
+	return best, nil
+}
+
+// prepare gives an engine inputs, runs it, and tells how long a run takes, in ns.
+func (p *pool) prepare(e *engine, set string, files map[string]string) (float64, error) {
+	if _, err := e.ask(protocol.Request{Op: "inputs", Model: "m", Set: set, Files: files}); err != nil {
+		return 0, err
+	}
+	best := math.Inf(1)
+	for range 3 {
+		a, err := e.ask(protocol.Request{Op: "run", Model: "m", Set: set, Warm: 1, N: 1})
+		if err != nil {
+			return 0, err
+		}
+		best = min(best, float64(max(a.NS, 1)))
+		if best > 2e8 {
+			break
+		}
+	}
+	return best, nil
+}
+
+// compare holds the results of rivals against pitopt's: times of a wrong result count nothing. It
+// gives the largest distance to the first rival, absolute or relative, whichever is less.
+func (p *pool) compare(engines []*engine, set string) (float64, error) {
+	var want []*tensor.Tensor
+	worst := 0.
+	for i, e := range engines {
+		dir, err := os.MkdirTemp(p.b.dir, "out")
+		if err != nil {
+			return 0, err
+		}
+		a, err := e.ask(protocol.Request{Op: "write", Model: "m", Set: set, Dir: dir})
+		e.hold()
+		if err != nil {
+			return 0, err
+		}
+		var got []*tensor.Tensor
+		for j := range a.Outputs {
+			t, err := readNPY(filepath.Join(dir, fmt.Sprint(j)+".npy"))
+			if err != nil {
+				return 0, err
+			}
+			got = append(got, t)
+		}
+		_ = os.RemoveAll(dir)
+		if i == 0 {
+			want = got
+			continue
+		}
+		for j, t := range got {
+			if j >= len(want) || t.DType() != want[j].DType() {
+				continue
+			}
+			d, err := apart(t, want[j])
+			if err != nil {
+				return 0, fmt.Errorf("output %d: %s and %s: %w", j, engines[0].key, e.key, err)
+			}
+			if i == 1 {
+				worst = max(worst, d)
+			}
+		}
+	}
+	return worst, nil
+}
+
+// apart is the largest |a-b| / (1 + |b|). More than 2 % of all elements further apart than 2 % is an
+// error: quantised models may round a few to another step.
+func apart(a, b *tensor.Tensor) (float64, error) {
+	if a.Len() != b.Len() {
+		return 0, fmt.Errorf("%v and %v", a.Shape(), b.Shape())
+	}
+	worst, far := 0., int64(0)
+	for i := range a.Len() {
+		x, y := a.Float(i), b.Float(i)
+		d := math.Abs(x-y) / (1 + math.Abs(y))
+		if x == y || math.IsNaN(x) && math.IsNaN(y) {
+			d = 0
+		}
+		if d > .02 || math.IsNaN(d) {
+			far++
+		}
+		worst = max(worst, d)
+	}
+	if far*50 > a.Len() {
+		return worst, fmt.Errorf("%d of %d elements differ, by up to %.3g", far, a.Len(), worst)
+	}
+	return worst, nil
+}
+
+func readNPY(name string) (*tensor.Tensor, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return tensor.ReadNPY(f, 1<<32)
+}
+
+// write writes inputs where workers can read them.
+func (b *bench) write(in tensors) (map[string]string, error) {
+	dir, err := os.MkdirTemp(b.dir, "in")
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{}
+	for name, t := range in {
+		file := filepath.Join(dir, strings.NewReplacer("/", "_", ":", "_").Replace(name)+".npy")
+		f, err := os.Create(file)
+		if err != nil {
+			return nil, err
+		}
+		if err := tensor.WriteNPY(f, t); err != nil {
+			return nil, err
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+		files[name] = file
+	}
+	return files, nil
+}
