@@ -1,27 +1,45 @@
 package cpu
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pitopt/pitopt/core/diag"
-	"github.com/pitopt/pitopt/core/reuse"
 )
 
 // team are the goroutines that help those that call the device, one for each thread but the
-// caller's. They start with the first work, and live until the team is closed.
+// caller's. They start with the first work, and live until the team is closed. Callers lay work out
+// in places that all see, and whoever has time claims a part of it by one atomic addition: waking a
+// goroutine takes 50 µs, as long as many stages do. So a helper that finds nothing looks for
+// some time, in which the next stage of a run comes, before it sleeps. A caller waits for parts
+// that were claimed, and never for somebody to come.
 type team struct {
-	size int
-	work chan *job
-	quit chan struct{}
+	size   int
+	places [16]job
+	asleep atomic.Int32
+	wake   chan struct{}
+	quit   chan struct{}
 
 	start, stop sync.Once
-	idle        reuse.List[job]
 }
+
+// patience is how long a helper looks for work before it sleeps, and a caller for the end
+// of parts that others do before it blocks; looks is how often without asking for the time, and
+// letting other goroutines run.
+const (
+	patience = 200 * time.Microsecond
+	looks    = 64
+)
 
 func newTeam(threads int) *team {
 	size := threads - 1
-	return &team{size: size, work: make(chan *job, 4*size), quit: make(chan struct{})}
+	t := &team{size: size, wake: make(chan struct{}, size), quit: make(chan struct{})}
+	for i := range t.places {
+		t.places[i].done = make(chan struct{}, 1)
+	}
+	return t
 }
 
 // close ends the team. Work that comes later is done by its caller alone.
@@ -32,18 +50,25 @@ type task interface{ part(i int) error }
 
 // job is a task on its way.
 type job struct {
-	task task
-	n    int64
-	next atomic.Int64 // the part that nobody does yet
-	refs atomic.Int32 // the caller, and entries of the channel: the last one keeps the job
-	wg   sync.WaitGroup
-	errs []error
+	taken atomic.Bool // somebody's task is here
+
+	// The number of parts, times 1<<32, and the part that nobody does yet: so who claims a part
+	// sees both as they were at the same time. Without parts there is nothing to claim, and
+	// nobody looks at the task.
+	parts atomic.Uint64
+	left  atomic.Int64 // parts that are not done
+
+	task    task
+	errs    []error
+	blocked atomic.Bool // the caller waits for done
+	done    chan struct{}
 }
 
 // parallel does parts 0 .. n-1 of a task, here and where the team has time, and gives the error
 // of the first part that has one.
 func (t *team) parallel(n int, x task) error {
-	if n <= 1 || t.size < 1 {
+	j := t.place(n)
+	if j == nil {
 		for i := range n {
 			if err := try(x, i); err != nil {
 				return err
@@ -51,29 +76,22 @@ func (t *team) parallel(n int, x task) error {
 		}
 		return nil
 	}
-	t.start.Do(func() {
-		for range t.size {
-			go help(t.work, t.quit, &t.idle)
-		}
-	})
-	j := t.idle.Get()
 	if cap(j.errs) < n {
 		j.errs = make([]error, n)
 	}
-	j.task, j.n, j.errs = x, int64(n), j.errs[:n]
-	j.next.Store(0)
-	j.refs.Store(1)
-	j.wg.Add(n)
-	for range min(n-1, t.size) {
-		j.refs.Add(1)
+	j.task, j.errs = x, j.errs[:n]
+	j.left.Store(int64(n))
+	j.parts.Store(uint64(n) << 32)
+	for range min(n-1, int(t.asleep.Load())) {
 		select {
-		case t.work <- j:
-		default: // all are busy
-			j.refs.Add(-1)
+		case t.wake <- struct{}{}:
+		default: // all were told
 		}
 	}
-	j.do()
-	j.wg.Wait()
+	for j.one() {
+	}
+	j.wait()
+	j.parts.Store(0)
 	var first error
 	for _, err := range j.errs {
 		if first = err; err != nil {
@@ -82,39 +100,116 @@ func (t *team) parallel(n int, x task) error {
 	}
 	clear(j.errs)
 	j.task = nil
-	j.leave(&t.idle)
+	j.taken.Store(false)
 	return first
 }
 
-// help works until the team is closed.
-func help(work chan *job, quit chan struct{}, idle *reuse.List[job]) {
-	for {
+// place is where a task of some parts is laid out; nil where the caller does it alone: there is
+// nobody to help, or help is all taken.
+func (t *team) place(n int) *job {
+	if n <= 1 || t.size < 1 {
+		return nil
+	}
+	t.start.Do(func() {
+		for i := range t.size {
+			go t.help(i)
+		}
+	})
+	for i := range t.places {
+		if j := &t.places[i]; !j.taken.Load() && j.taken.CompareAndSwap(false, true) {
+			return j
+		}
+	}
+	return nil
+}
+
+// one claims a part and does it; false: there is none.
+func (j *job) one() bool {
+	if s := j.parts.Load(); uint32(s) >= uint32(s>>32) {
+		return false
+	}
+	s := j.parts.Add(1) - 1
+	i := int(uint32(s))
+	if i >= int(s>>32) {
+		return false
+	}
+	j.errs[i] = try(j.task, i)
+	if j.left.Add(-1) == 0 && j.blocked.CompareAndSwap(true, false) {
 		select {
-		case j := <-work:
-			j.do()
-			j.leave(idle)
-		case <-quit:
+		case j.done <- struct{}{}:
+		default: // it was told
+		}
+	}
+	return true
+}
+
+// wait returns when all parts are done. A token in done may be that of a task before.
+func (j *job) wait() {
+	var since time.Time
+	for i := 1; j.left.Load() > 0; i++ {
+		if i%looks != 0 {
+			continue
+		}
+		if since.IsZero() {
+			since = time.Now()
+		} else if time.Since(since) > patience {
+			break
+		}
+		runtime.Gosched()
+	}
+	for j.left.Load() > 0 {
+		j.blocked.Store(true)
+		if j.left.Load() == 0 && j.blocked.CompareAndSwap(true, false) {
 			return
 		}
+		<-j.done
 	}
 }
 
-// do does parts until all are done or being done.
-func (j *job) do() {
-	for {
-		i := j.next.Add(1) - 1
-		if i >= j.n {
-			return
+// help works until the team is closed: a part of each task by turns, so that callers share
+// the team.
+func (t *team) help(at int) {
+	since := time.Now()
+	for i := 1; ; i++ {
+		if at++; t.places[at%len(t.places)].one() {
+			since = time.Time{}
+			continue
 		}
-		j.errs[i] = try(j.task, int(i))
-		j.wg.Done()
+		if i%(looks*len(t.places)) != 0 {
+			continue
+		}
+		select {
+		case <-t.quit:
+			return
+		default:
+		}
+		if since.IsZero() {
+			since = time.Now()
+		} else if time.Since(since) > patience {
+			if !t.sleep() {
+				return
+			}
+			since = time.Time{}
+		}
+		runtime.Gosched()
 	}
 }
 
-// leave gives up a reference.
-func (j *job) leave(idle *reuse.List[job]) {
-	if j.refs.Add(-1) == 0 {
-		idle.Put(j)
+// sleep returns when there is work, false where the team is closed. Who lays out work after
+// asleep has counted this one wakes it; what was there before it sees itself.
+func (t *team) sleep() bool {
+	t.asleep.Add(1)
+	defer t.asleep.Add(-1)
+	for i := range t.places {
+		if s := t.places[i].parts.Load(); uint32(s) < uint32(s>>32) {
+			return true
+		}
+	}
+	select {
+	case <-t.wake:
+		return true
+	case <-t.quit:
+		return false
 	}
 }
 

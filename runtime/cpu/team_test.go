@@ -162,3 +162,46 @@ func TestThreadsEndWithTheirDevice(t *testing.T) {
 	}
 	t.Error("they are not told to end")
 }
+
+// A caller finishes alone where all helpers are busy with others' work, and more callers than
+// there are places for do, too.
+func TestNobodyIsWaitedFor(t *testing.T) {
+	team := newTeam(2)
+	defer team.close()
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	for range len(team.places) + 2 {
+		var started sync.WaitGroup
+		started.Add(1)
+		var first sync.Once
+		busy.Go(func() {
+			team.parallel(2, parts(func(int) error { first.Do(started.Done); <-stop; return nil }))
+		})
+		started.Wait()
+	}
+	var sum atomic.Int64
+	if err := team.parallel(5, parts(func(int) error { sum.Add(1); return nil })); err != nil || sum.Load() != 5 {
+		t.Errorf("%v, %d parts are done", err, sum.Load())
+	}
+	close(stop)
+	busy.Wait()
+}
+
+// Helpers sleep when there is nothing to do, and come back.
+func TestHelpersSleep(t *testing.T) {
+	team := newTeam(3)
+	defer team.close()
+	for range 3 {
+		var met sync.WaitGroup
+		met.Add(3)
+		err := team.parallel(3, parts(func(int) error { met.Done(); met.Wait(); return nil }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); team.asleep.Load() != 2; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d of 2 sleep", team.asleep.Load())
+			}
+		}
+	}
+}
