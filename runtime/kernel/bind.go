@@ -147,6 +147,9 @@ type Cut struct {
 // Pieces is how many there are.
 func (c *Cut) Pieces() int { return int(c.count) }
 
+// Step is how long a piece is along a range.
+func (c *Cut) Step(i int) int64 { return c.step[i] }
+
 // Piece writes lo and hi of each range of piece i.
 func (c *Cut) Piece(i int, ranges []int64) {
 	for d := len(c.step) - 1; d >= 0; d-- {

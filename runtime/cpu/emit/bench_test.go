@@ -10,12 +10,13 @@ import (
 	"github.com/pitopt/pitopt/runtime/cpu/emit"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
+	"github.com/pitopt/pitopt/runtime/kernel/kerneltest"
 )
 
 // What making a kernel and its code takes.
 func BenchmarkMake(b *testing.B) {
 	for _, name := range []string{"gelu", "layernorm", "softmax"} {
-		p := programOf(b, examples[name])
+		p := kerneltest.Program(b, kerneltest.Examples[name])
 		f := tiers(b)[0]
 		b.Run(name+"/schedule", func(b *testing.B) {
 			for range b.N {
@@ -40,7 +41,7 @@ func BenchmarkMake(b *testing.B) {
 // Kernels over rows of 768, in and out of the caches; GB/s count what is read and written once.
 func BenchmarkKernels(b *testing.B) {
 	for _, name := range []string{"gelu", "layernorm", "softmax768"} {
-		src := examples[name]
+		src := kerneltest.Examples[name]
 		if name == "softmax768" {
 			src = `program @softmax[n, m](x: [n, m] f32) -> (y: [n, m] f32) {
 			  a[i < n] f32 = max(l < m) x[i, l]
@@ -49,7 +50,7 @@ func BenchmarkKernels(b *testing.B) {
 			  y[i < n, l < m] = (e[i, l] / s[i])
 			}`
 		}
-		p := programOf(b, src)
+		p := kerneltest.Program(b, src)
 		for _, f := range tiers(b) {
 			k := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f)}).Groups[0].Kernel
 			fn := codes.of(b, k, f)
@@ -75,7 +76,7 @@ func BenchmarkKernels(b *testing.B) {
 							return 768, true
 						})
 						x := tensor.New(m.DType, n)
-						draw(rand.New(rand.NewPCG(1, 1)), x, 0)
+						kerneltest.Draw(rand.New(rand.NewPCG(1, 1)), x, 0)
 						keep = append(keep, x)
 						block = append(block, int64(uintptr(unsafe.Pointer(unsafe.SliceData(x.Bytes())))))
 						if bound.Scratch[i] == 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pitopt/pitopt/runtime/cpu/emit"
 	"github.com/pitopt/pitopt/runtime/kernel"
+	"github.com/pitopt/pitopt/runtime/kernel/kerneltest"
 )
 
 // ulps is the distance from what was computed to what is true, in units of the last place of the f32
@@ -29,7 +30,7 @@ func ulps(got float32, want float64) float64 {
 // The functions over all kinds of numbers: one in 1021 of all f32, which meets every exponent and
 // both signs, and those at the ends.
 func TestFunctions(t *testing.T) {
-	p := programOf(t, examples["functions"])
+	p := kerneltest.Program(t, kerneltest.Examples["functions"])
 	list := []struct {
 		name string
 		want func(float64) float64

@@ -1,4 +1,4 @@
-package emit_test
+package kerneltest
 
 import (
 	"fmt"
@@ -12,10 +12,10 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// randomProgram is stages over axes of a few sizes, in any order, that read what is there along the
+// Random is stages over axes of a few sizes, in any order, that read what is there along the
 // axes that they have in common. What it computes of small whole numbers is exact, unless
 // it has functions.
-func randomProgram(r *rand.Rand, functions bool) *ir.Program {
+func Random(r *rand.Rand, functions bool) *ir.Program {
 	p := &ir.Program{Name: "random"}
 	dims := []sym.Expr{sym.Var("a"), sym.Var("b"), sym.Var("c"), sym.Const(1), sym.Const(5)}
 	some := func(most int) (out []sym.Expr) {
@@ -120,29 +120,10 @@ func randomProgram(r *rand.Rand, functions bool) *ir.Program {
 	return p
 }
 
-// Random programs: machine code of every tier has the bits of the evaluator, and where all is
-// exact both have those of the interpreter.
-func TestRandom(t *testing.T) {
-	rounds := 300
-	if testing.Short() {
-		rounds = 60
-	}
-	groups, compared := 0, 0
-	for seed := range rounds {
-		n, m := checkRandom(t, rand.New(rand.NewPCG(uint64(seed), 7)))
-		groups, compared = groups+n, compared+m
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
-	}
-	t.Logf("%d programs, %d runs of kernels, %d results compared with the interpreter's", rounds, groups, compared)
-	if n := len(tiers(t)); groups < 3*n*rounds || compared < n*rounds {
-		t.Error("that is too few")
-	}
-}
-
-func checkRandom(t *testing.T, r *rand.Rand) (groups, compared int) {
-	p := randomProgram(r, r.IntN(2) == 0)
+// CheckRandom checks a random program for sizes of all kinds, as Check does.
+func CheckRandom(t testing.TB, r *rand.Rand, machines []Machine) (groups, compared int) {
+	t.Helper()
+	p := Random(r, r.IntN(2) == 0)
 	if err := ir.VerifyProgram(p); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +142,7 @@ func checkRandom(t *testing.T, r *rand.Rand) (groups, compared int) {
 		if !whole {
 			special = 10
 		}
-		n, _, m := check(t, p, bind, r, special, whole)
+		n, _, m := Check(t, p, bind, r, special, whole, machines)
 		groups, compared = groups+n, compared+m
 	}
 	return groups, compared
@@ -184,9 +165,4 @@ func points(p *ir.Program, bind []int64) (most float64) {
 		most = max(most, n)
 	}
 	return most
-}
-
-func FuzzKernels(f *testing.F) {
-	f.Add(uint64(1))
-	f.Fuzz(func(t *testing.T, seed uint64) { checkRandom(t, rand.New(rand.NewPCG(seed, 8))) })
 }

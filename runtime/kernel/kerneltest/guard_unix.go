@@ -1,15 +1,15 @@
 //go:build unix
 
-package emit_test
+package kerneltest
 
 import (
 	"syscall"
 	"testing"
 )
 
-// guarded gives memory that ends where no memory is: what reads or writes one element too many
+// Guarded gives memory that ends where no memory is: what reads or writes one element too many
 // faults.
-func guarded(t testing.TB, n int) ([]byte, func()) {
+func Guarded(t testing.TB, n int) ([]byte, func()) {
 	t.Helper()
 	page := syscall.Getpagesize()
 	size := (n+page-1)/page*page + page

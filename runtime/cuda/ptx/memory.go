@@ -1,0 +1,149 @@
+package ptx
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/runtime/kernel"
+)
+
+// index is an address some elements on.
+func (e *emitter) index(v *kernel.Value) reg {
+	r, size := e.new(integer), v.Buf.DType.Bits()/8
+	base := e.operand(v.Args[0])
+	if n := v.Args[1]; n.Op == kernel.OpConst {
+		e.ins("add.s64 %s, %s, %d", r, base, n.N*int64(size))
+		return r
+	}
+	e.ins("add.s64 %s, %s, %s", r, base, e.bytes(e.operand(v.Args[1]), size))
+	return r
+}
+
+// bytes is a number of elements in bytes.
+func (e *emitter) bytes(n reg, size int) reg {
+	if size == 1 {
+		return n
+	}
+	r := e.new(integer)
+	e.ins("shl.b64 %s, %s, %d", r, n, bits.Len(uint(size))-1)
+	return r
+}
+
+// address is where a load or store of the lane is.
+func (e *emitter) address(v *kernel.Value) string {
+	size := v.Buf.DType.Bits() / 8
+	at, ix, disp := e.operand(v.Args[0]), v.Args[1], int64(0)
+	if ix.Op == kernel.OpAdd && ix.Args[1].Op == kernel.OpConst {
+		disp, ix = ix.Args[1].N, ix.Args[0]
+	}
+	add := func(n reg) {
+		r := e.new(integer)
+		e.ins("add.s64 %s, %s, %s", r, at, n)
+		at = r
+	}
+	if ix.Op == kernel.OpConst {
+		disp += ix.N
+	} else {
+		add(e.bytes(e.operand(ix), size))
+	}
+	switch v.Access {
+	case kernel.Contiguous:
+		add(e.lane(size))
+	case kernel.Strided:
+		r := e.new(integer)
+		e.ins("mul.lo.s64 %s, %s, %s", r, e.lane(size), e.sizeArg(v.N))
+		add(r)
+	}
+	if disp == 0 {
+		return fmt.Sprintf("[%s]", at)
+	}
+	return fmt.Sprintf("[%s+%d]", at, disp*int64(size))
+}
+
+// space is where a buffer lies.
+func (e *emitter) space(b *kernel.Buffer) string {
+	if b.Scratch && e.Shared {
+		return "shared"
+	}
+	return "global"
+}
+
+// memoryTypes are the types of loads and stores, and of the registers for them.
+var memoryTypes = map[tensor.DType]struct {
+	load, store string
+	class       class
+	zero        string
+}{
+	tensor.F32:  {"f32", "f32", float, "mov.f32 %s, 0f00000000"},
+	tensor.F16:  {"b16", "b16", half, "mov.b16 %s, 0"},
+	tensor.BF16: {"u16", "u16", word, "mov.b32 %s, 0"},
+	tensor.Bool: {"u8", "u8", word, "mov.b32 %s, 0"},
+	tensor.U8:   {"u8", "u8", word, "mov.b32 %s, 0"},
+	tensor.I8:   {"s8", "u8", word, "mov.b32 %s, 0"},
+	tensor.I32:  {"s32", "", word, "mov.b32 %s, 0"},
+	tensor.I64:  {"s64", "", integer, "mov.u64 %s, 0"},
+}
+
+func (e *emitter) load(v *kernel.Value) reg {
+	m, ok := memoryTypes[v.Buf.DType]
+	if !ok {
+		panic(unsupported("a load of " + v.Buf.DType.String()))
+	}
+	x, guard := e.new(m.class), ""
+	at := e.address(v)
+	if e.tail != "" && v.Access != kernel.One {
+		e.ins(m.zero, x)
+		guard = fmt.Sprintf("@%s ", e.tail)
+	}
+	e.ins("%sld.%s.%s %s, %s", guard, e.space(v.Buf), m.load, x, at)
+	r := e.new(classOf(v.Kind))
+	switch v.Buf.DType {
+	case tensor.F32:
+		return x
+	case tensor.F16:
+		e.ins("cvt.f32.f16 %s, %s", r, x)
+	case tensor.BF16:
+		e.ins("shl.b32 %s, %s, 16", x, x)
+		e.ins("mov.b32 %s, %s", r, x)
+	case tensor.Bool:
+		e.ins("setp.ne.u32 %s, %s, 0", r, x)
+	case tensor.I64:
+		e.ins("cvt.rn.f32.s64 %s, %s", r, x)
+	default:
+		e.ins("cvt.rn.f32.s32 %s, %s", r, x)
+	}
+	return r
+}
+
+func (e *emitter) store(v *kernel.Value) {
+	m := memoryTypes[v.Buf.DType]
+	if m.store == "" {
+		panic(unsupported("a store of " + v.Buf.DType.String()))
+	}
+	at, x := e.address(v), e.register(v.Args[2])
+	guard := ""
+	switch {
+	case v.Access == kernel.One:
+		guard = "@%first "
+		e.first = true
+	case e.tail != "":
+		guard = fmt.Sprintf("@%s ", e.tail)
+	}
+	t := x
+	if m.class != float {
+		t = e.new(m.class)
+	}
+	switch v.Buf.DType {
+	case tensor.F16:
+		e.ins("cvt.rn.f16.f32 %s, %s", t, x)
+	case tensor.BF16:
+		e.ins("mov.b32 %s, %s", t, x)
+		e.ins("shr.u32 %s, %s, 16", t, t)
+	case tensor.Bool:
+		e.ins("selp.b32 %s, 1, 0, %s", t, x)
+	case tensor.U8, tensor.I8:
+		e.ins("cvt.rni.s32.f32 %s, %s", t, x)
+	}
+	e.ins("%sst.%s.%s %s, %s", guard, e.space(v.Buf), m.store, at, t)
+}

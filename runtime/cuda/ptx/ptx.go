@@ -1,0 +1,486 @@
+// Package ptx prints kernels as PTX, the assembly language that the CUDA driver compiles.
+//
+// A vector is a warp: a lane is a thread, and what is single in a kernel (integers and addresses)
+// every thread computes for itself. A piece of the box is for a warp; warps take pieces, one after
+// the other, until there are none. Lanes of a last turn that do not exist are threads whose predicate
+// is false; those still take part in shuffles, as every loop has the same turns for all of a warp.
+//
+//   - ptx.go: the entry, its parameters, loops
+//   - value.go: operations
+//   - memory.go: loads and stores
+//
+// Floating-point instructions name their rounding (add.rn and so on), so that the driver's compiler
+// contracts none, and denormals are kept. So results have the bits of the kernel's evaluator.
+package ptx
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pitopt/pitopt/runtime/kernel"
+)
+
+// Lanes is how many lanes kernels are to have: those of a warp.
+const Lanes = 32
+
+// Target is what PTX is printed for.
+type Target struct {
+	Arch   string // sm_80, ...
+	Shared bool   // temporaries of a row lie in shared memory; otherwise in the memory of the device
+}
+
+// Code is a kernel as PTX.
+type Code struct {
+	Text  string
+	Entry string // its name
+	Warps int    // of a block: it is Lanes x Warps threads
+	Words int    // parameters, each of eight bytes
+}
+
+// warps is how many warps a block has: enough for a multiprocessor to fill itself with blocks, and
+// few, so that a block's end waits for little.
+const warps = 4
+
+// Print prints a kernel.
+func Print(k *kernel.Kernel, t Target) (c *Code, err error) {
+	if k.Lanes != Lanes {
+		return nil, fmt.Errorf("ptx: kernel %s has %d lanes, and a warp has %d", k.Name, k.Lanes, Lanes)
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			e, ok := r.(unsupported)
+			if !ok {
+				panic(r)
+			}
+			c, err = nil, fmt.Errorf("ptx: kernel %s: %s", k.Name, string(e))
+		}
+	}()
+	e := &emitter{k: k, Target: t, regs: map[*kernel.Value]reg{}, sizes: map[int64]reg{}, lanes: map[int]reg{}}
+	e.params()
+	e.indent = 2
+	e.piece()
+	e.block(k.Body)
+	text := e.body.String()
+	e.body.Reset()
+	name := entryName(k.Name)
+	e.head(name)
+	e.body.WriteString(text)
+	e.foot()
+	return &Code{Text: e.body.String(), Entry: name, Warps: warps, Words: len(e.names)}, nil
+}
+
+// entryName makes a name of PTX of a kernel's.
+func entryName(name string) string {
+	b := []byte("k_" + name)
+	for i, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_') {
+			b[i] = '_'
+		}
+	}
+	return string(b)
+}
+
+type unsupported string
+
+// reg is the name of a register.
+type reg string
+
+// class is what a register holds.
+type class int
+
+const (
+	integer   class = iota // 64 bits, addresses too
+	word                   // 32 bits
+	float                  // f32
+	half                   // 16 bits
+	predicate              // a truth value
+	classes
+)
+
+var classNames = [classes]struct{ prefix, directive string }{{"%n", ".b64"}, {"%w", ".b32"}, {"%f", ".f32"}, {"%h", ".b16"}, {"%p", ".pred"}}
+
+func classOf(k kernel.Kind) class {
+	switch k {
+	case kernel.F32:
+		return float
+	case kernel.I32:
+		return word
+	case kernel.Mask:
+		return predicate
+	}
+	return integer
+}
+
+type emitter struct {
+	Target
+	k      *kernel.Kernel
+	body   strings.Builder
+	indent int
+	count  [classes]int
+	labels int
+	names  []string // of parameters
+	regs   map[*kernel.Value]reg
+	sizes  map[int64]reg // of f32, made at the start
+	lanes  map[int]reg   // the lane times so many bytes
+	bounds map[string]reg
+	tail   reg  // which lanes there are; "": all
+	first  bool // the predicate of lane 0 is used
+}
+
+// new takes a register.
+func (e *emitter) new(c class) reg {
+	e.count[c]++
+	return reg(fmt.Sprintf("%s%d", classNames[c].prefix, e.count[c]-1))
+}
+
+// ins writes an instruction.
+func (e *emitter) ins(format string, args ...any) {
+	e.body.WriteString(strings.Repeat("\t", e.indent))
+	fmt.Fprintf(&e.body, format, args...)
+	e.body.WriteString(";\n")
+}
+
+// note writes a comment.
+func (e *emitter) note(format string, args ...any) {
+	e.body.WriteString(strings.Repeat("\t", e.indent))
+	fmt.Fprintf(&e.body, "// "+format+"\n", args...)
+}
+
+func (e *emitter) label(what string) string {
+	e.labels++
+	return fmt.Sprintf("$%s_%d", what, e.labels)
+}
+
+func (e *emitter) bind(label string) { fmt.Fprintf(&e.body, "%s:\n", label) }
+
+// The parameters, in the order in which Params gives them: the addresses of buffers (of one that is
+// scratch where it begins in a warp's part), sizes, of each range its extent, the step of a piece and the
+// number of steps, the number of pieces, and where scratch lies and how much a warp has.
+func (e *emitter) params() {
+	for i := range e.k.Buffers {
+		e.names = append(e.names, fmt.Sprintf("buffer%d", i))
+	}
+	for i := range e.k.Sizes {
+		e.names = append(e.names, fmt.Sprintf("size%d", i))
+	}
+	for i := range e.k.Ranges {
+		e.names = append(e.names, fmt.Sprintf("extent%d", i), fmt.Sprintf("step%d", i), fmt.Sprintf("count%d", i))
+	}
+	e.names = append(e.names, "pieces", "scratch", "part")
+}
+
+// Params gives the parameters of a launch: where buffers lie, how the box is cut, and where scratch of
+// so many bytes a warp lies (Scratch), if it lies in the device's memory.
+func Params(c *kernel.Cut, buffers []uint64, scratch uint64) []uint64 {
+	var out []uint64
+	at := int64(0)
+	for i, b := range c.Buffers {
+		if b.Scratch {
+			out = append(out, uint64(at))
+			at += rounded(c.Scratch[i])
+			continue
+		}
+		out = append(out, buffers[i])
+	}
+	for _, n := range c.Numbers {
+		out = append(out, uint64(n))
+	}
+	for i, n := range c.Extents {
+		step := c.Step(i)
+		out = append(out, uint64(n), uint64(step), uint64((n+step-1)/step))
+	}
+	return append(out, uint64(c.Pieces()), scratch, uint64(at))
+}
+
+// Scratch is how many bytes of scratch a warp needs.
+func Scratch(b *kernel.Bound) (n int64) {
+	for _, s := range b.Scratch {
+		n += rounded(s)
+	}
+	return n
+}
+
+func rounded(n int64) int64 { return (n + 15) &^ 15 }
+
+// head writes what stands before the body.
+func (e *emitter) head(name string) {
+	b := &e.body
+	for line := range strings.Lines(e.k.String()) {
+		b.WriteString("// " + line)
+	}
+	fmt.Fprintf(b, "\n.version 7.0\n.target %s\n.address_size 64\n\n", e.Arch)
+	if e.Shared {
+		b.WriteString(".extern .shared .align 16 .b8 temporaries[];\n\n")
+	}
+	fmt.Fprintf(b, ".visible .entry %s(\n", name)
+	for i, n := range e.names {
+		comma := ","
+		if i == len(e.names)-1 {
+			comma = ""
+		}
+		fmt.Fprintf(b, "\t.param .u64 %s%s%s\n", n, comma, e.about(i))
+	}
+	fmt.Fprintf(b, ")\n.maxntid %d, %d, 1\n{\n", Lanes, warps)
+	for c, n := range e.count {
+		if n > 0 {
+			fmt.Fprintf(b, "\t.reg %s %s<%d>;\n", classNames[c].directive, classNames[c].prefix, n)
+		}
+	}
+	b.WriteString("\t.reg .b32 %lane, %warp, %piece, %stride, %pieces;\n\t.reg .pred %more, %first;\n")
+	for i := range e.names {
+		fmt.Fprintf(b, "\t.reg .b64 %%arg%d;\n", i)
+	}
+	e.indent = 1
+	for i, n := range e.names {
+		e.ins("ld.param.u64 %%arg%d, [%s]", i, n)
+	}
+	for i, m := range e.k.Buffers {
+		switch {
+		case !m.Scratch:
+			e.ins("cvta.to.global.u64 %%arg%d, %%arg%d", i, i)
+		}
+	}
+	e.ins("mov.u32 %%lane, %%tid.x")
+	e.ins("mov.u32 %%warp, %%tid.y")
+	if e.first {
+		e.ins("setp.eq.u32 %%first, %%lane, 0")
+	}
+	for _, size := range []int{1, 2, 4, 8} {
+		if r, ok := e.lanes[size]; ok {
+			e.ins("mul.wide.u32 %s, %%lane, %d", r, size)
+		}
+	}
+	for i := range e.k.Sizes {
+		if r, ok := e.sizes[int64(i)]; ok {
+			t := e.sizeArg(int64(i))
+			e.ins("{ .reg .b32 %%low; cvt.u32.u64 %%low, %s; mov.b32 %s, %%low; }", t, r)
+		}
+	}
+	e.note("the first piece of the warp")
+	e.ins("mov.u32 %%piece, %%ctaid.x")
+	e.ins("mad.lo.u32 %%piece, %%piece, %d, %%warp", warps)
+	e.ins("mov.u32 %%stride, %%nctaid.x")
+	e.ins("mul.lo.u32 %%stride, %%stride, %d", warps)
+	e.ins("cvt.u32.u64 %%pieces, %s", e.arg("pieces"))
+	e.scratch()
+	e.ins("setp.ge.u32 %%more, %%piece, %%pieces")
+	e.ins("@%%more bra $done")
+	e.bind("$next")
+}
+
+// about says what a parameter is.
+func (e *emitter) about(i int) string {
+	if i < len(e.k.Buffers) {
+		b := e.k.Buffers[i]
+		return fmt.Sprintf(" // %s: %s[%s]", b.Of.Name, b.DType, b.Len)
+	}
+	if i -= len(e.k.Buffers); i < len(e.k.Sizes) {
+		return fmt.Sprintf(" // %s", e.k.Sizes[i].Expr)
+	}
+	return ""
+}
+
+// scratch makes addresses of the buffers that are scratch, in the warp's part.
+func (e *emitter) scratch() {
+	any := false
+	for _, m := range e.k.Buffers {
+		any = any || m.Scratch
+	}
+	if !any {
+		return
+	}
+	e.note("the scratch of the warp")
+	base, part := e.arg("scratch"), e.arg("part")
+	if e.Shared {
+		e.ins("mov.u64 %s, temporaries", base)
+		e.ins("{ .reg .b64 %%at; cvt.u64.u32 %%at, %%warp; mad.lo.s64 %s, %%at, %s, %s; }", base, part, base)
+	} else {
+		e.ins("cvta.to.global.u64 %s, %s", base, base)
+		e.ins("{ .reg .b64 %%at; cvt.u64.u32 %%at, %%piece; mad.lo.s64 %s, %%at, %s, %s; }", base, part, base)
+	}
+	for i, m := range e.k.Buffers {
+		if m.Scratch {
+			e.ins("add.s64 %%arg%d, %%arg%d, %s", i, i, base)
+		}
+	}
+}
+
+// foot writes what stands behind the body.
+func (e *emitter) foot() {
+	e.indent = 1
+	e.note("the next piece of the warp")
+	e.ins("add.u32 %%piece, %%piece, %%stride")
+	e.ins("setp.lt.u32 %%more, %%piece, %%pieces")
+	e.ins("@%%more bra $next")
+	e.bind("$done")
+	e.ins("ret")
+	e.body.WriteString("}\n")
+}
+
+// arg is the register of a parameter.
+func (e *emitter) arg(name string) reg {
+	for i, n := range e.names {
+		if n == name {
+			return reg(fmt.Sprintf("%%arg%d", i))
+		}
+	}
+	panic("ptx: there is no parameter " + name)
+}
+
+func (e *emitter) sizeArg(n int64) reg { return e.arg(fmt.Sprintf("size%d", n)) }
+
+// piece makes lo and hi of each range of the warp's piece. The innermost range runs fastest.
+func (e *emitter) piece() {
+	n := len(e.k.Ranges)
+	if n == 0 {
+		return
+	}
+	e.note("the ranges of the piece")
+	rest := e.new(word)
+	e.ins("mov.u32 %s, %%piece", rest)
+	for i := n - 1; i >= 0; i-- {
+		count, at := e.new(word), rest
+		if i > 0 {
+			at = e.new(word)
+			next := e.new(word)
+			e.ins("cvt.u32.u64 %s, %s", count, e.arg(fmt.Sprintf("count%d", i)))
+			e.ins("div.u32 %s, %s, %s", next, rest, count)
+			e.ins("mul.lo.u32 %s, %s, %s", at, next, count)
+			e.ins("sub.u32 %s, %s, %s", at, rest, at)
+			rest = next
+		}
+		step := e.arg(fmt.Sprintf("step%d", i))
+		e.ins("cvt.u64.u32 %s, %s", e.bound(kernel.OpLo, i), at)
+		e.ins("mul.lo.s64 %s, %s, %s", e.bound(kernel.OpLo, i), e.bound(kernel.OpLo, i), step)
+		e.ins("add.s64 %s, %s, %s", e.bound(kernel.OpHi, i), e.bound(kernel.OpLo, i), step)
+		e.ins("min.s64 %s, %s, %s", e.bound(kernel.OpHi, i), e.bound(kernel.OpHi, i), e.arg(fmt.Sprintf("extent%d", i)))
+	}
+}
+
+// bound is lo or hi of a range.
+func (e *emitter) bound(op kernel.Op, i int) reg {
+	key := fmt.Sprintf("%s%d", op, i)
+	if e.bounds == nil {
+		e.bounds = map[string]reg{}
+	}
+	r, ok := e.bounds[key]
+	if !ok {
+		r = e.new(integer)
+		e.bounds[key] = r
+	}
+	return r
+}
+
+func (e *emitter) block(b *kernel.Block) {
+	for _, v := range b.List {
+		switch v.Op {
+		case kernel.OpLoop:
+			e.loop(v.Loop)
+		case kernel.OpStore:
+			e.store(v)
+		case kernel.OpBarrier:
+			e.ins("bar.warp.sync -1")
+		default:
+			e.regs[v] = e.value(v)
+		}
+	}
+}
+
+// loop makes a loop. Its turns are the same for all threads of a warp.
+func (e *emitter) loop(l *kernel.Loop) {
+	at, more := e.new(integer), e.new(predicate)
+	hi := e.operand(l.Hi)
+	last := hi // the loop goes on below
+	carried := make([]reg, len(l.Carries))
+	for i, c := range l.Carries {
+		carried[i] = e.new(classOf(c.In.Kind))
+		e.move(c.In.Kind, carried[i], e.operand(c.Init))
+		e.regs[c.In], e.regs[c.End] = carried[i], carried[i]
+	}
+	tail := ""
+	if l.Tail {
+		tail = ", the last turn may be shorter"
+	}
+	e.note("for %s .. %s step %d%s", e.operand(l.Lo), hi, l.Step, tail)
+	e.ins("mov.u64 %s, %s", at, e.operand(l.Lo))
+	e.regs[l.Var], e.regs[l.End] = at, at
+	if l.Step > 1 && !l.Tail { // whole turns alone
+		last = e.new(integer)
+		e.ins("sub.s64 %s, %s, %d", last, e.copied(hi), l.Step-1)
+	}
+	top, done := e.label("loop"), e.label("done")
+	e.ins("setp.ge.s64 %s, %s, %s", more, at, last)
+	e.ins("@%s bra %s", more, done)
+	e.bind(top)
+	e.indent++
+	outer := e.tail
+	if l.Tail {
+		e.tail = e.below(at, hi)
+	}
+	e.block(l.Body)
+	e.carry(l, carried)
+	e.tail = outer
+	e.ins("add.s64 %s, %s, %d", at, at, l.Step)
+	e.ins("setp.lt.s64 %s, %s, %s", more, at, last)
+	e.ins("@%s bra %s", more, top)
+	e.indent--
+	e.bind(done)
+}
+
+// below is the lanes l with at+l < hi.
+func (e *emitter) below(at, hi reg) reg {
+	p, n := e.new(predicate), e.new(integer)
+	e.ins("add.s64 %s, %s, %s", n, at, e.lane(1))
+	e.ins("setp.lt.s64 %s, %s, %s", p, n, hi)
+	return p
+}
+
+// carry gives what a loop carries to its next turn; lanes that there are not keep what they have.
+func (e *emitter) carry(l *kernel.Loop, carried []reg) {
+	out := make([]reg, len(l.Carries))
+	for i, c := range l.Carries {
+		out[i] = e.operand(c.Out)
+		for _, d := range l.Carries { // what goes to another place before it is read
+			if c.Out == d.In && d.In != c.In {
+				r := e.new(classOf(c.In.Kind))
+				e.move(c.In.Kind, r, out[i])
+				out[i] = r
+			}
+		}
+	}
+	for i, c := range l.Carries {
+		switch kind := c.In.Kind; {
+		case out[i] == carried[i]:
+		case e.tail == "" || kind == kernel.Int || kind == kernel.Addr:
+			e.move(kind, carried[i], out[i])
+		case kind == kernel.Mask:
+			e.chooseMask(carried[i], e.tail, out[i], carried[i])
+		default:
+			e.ins("@%s %s %s, %s", e.tail, moves[kind], carried[i], out[i])
+		}
+	}
+}
+
+var moves = map[kernel.Kind]string{kernel.Int: "mov.u64", kernel.Addr: "mov.u64", kernel.F32: "mov.f32", kernel.I32: "mov.b32", kernel.Mask: "mov.pred"}
+
+func (e *emitter) move(k kernel.Kind, to, from reg) { e.ins("%s %s, %s", moves[k], to, from) }
+
+// copied is an operand as a register, if it is a number.
+func (e *emitter) copied(r reg) reg {
+	if strings.HasPrefix(string(r), "%") {
+		return r
+	}
+	c := e.new(integer)
+	e.ins("mov.u64 %s, %s", c, r)
+	return c
+}
+
+// lane is the number of the lane times size.
+func (e *emitter) lane(size int) reg {
+	r, ok := e.lanes[size]
+	if !ok {
+		r = e.new(integer)
+		e.lanes[size] = r
+	}
+	return r
+}
