@@ -207,3 +207,8 @@ type Carry struct {
 	Out  *Value // what In is in the next turn
 	End  *Value // behind the loop
 }
+
+// HasScratch says whether the kernel has temporaries in memory.
+func (k *Kernel) HasScratch() bool {
+	return slices.ContainsFunc(k.Buffers, func(b *Buffer) bool { return b.Scratch })
+}

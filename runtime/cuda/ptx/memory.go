@@ -30,6 +30,28 @@ func (e *emitter) bytes(n reg, size int) reg {
 	return r
 }
 
+// place is so many elements, of the lane where they lie one behind the other, in bytes.
+type place struct {
+	of   *kernel.Value
+	size int
+	lane bool
+}
+
+// place makes one, once where it is known.
+func (e *emitter) place(p place) reg {
+	r, ok := e.places[p]
+	if !ok {
+		r = e.bytes(e.operand(p.of), p.size)
+		if p.lane {
+			n := e.new(integer)
+			e.ins("add.s64 %s, %s, %s", n, r, e.lane(p.size))
+			r = n
+		}
+		e.places[p] = r
+	}
+	return r
+}
+
 // address is where a load or store of the lane is.
 func (e *emitter) address(v *kernel.Value) string {
 	size := v.Buf.DType.Bits() / 8
@@ -37,20 +59,21 @@ func (e *emitter) address(v *kernel.Value) string {
 	if ix.Op == kernel.OpAdd && ix.Args[1].Op == kernel.OpConst {
 		disp, ix = ix.Args[1].N, ix.Args[0]
 	}
+	if ix.Op == kernel.OpConst {
+		disp += ix.N
+	}
 	add := func(n reg) {
 		r := e.new(integer)
 		e.ins("add.s64 %s, %s, %s", r, at, n)
 		at = r
 	}
-	if ix.Op == kernel.OpConst {
-		disp += ix.N
-	} else {
-		add(e.bytes(e.operand(ix), size))
-	}
-	switch v.Access {
-	case kernel.Contiguous:
+	switch lane := v.Access == kernel.Contiguous; {
+	case ix.Op != kernel.OpConst:
+		add(e.place(place{ix, size, lane}))
+	case lane:
 		add(e.lane(size))
-	case kernel.Strided:
+	}
+	if v.Access == kernel.Strided {
 		r := e.new(integer)
 		e.ins("mul.lo.s64 %s, %s, %s", r, e.lane(size), e.sizeArg(v.N))
 		add(r)

@@ -15,6 +15,7 @@ package ptx
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/pitopt/pitopt/runtime/kernel"
@@ -23,10 +24,13 @@ import (
 // Lanes is how many lanes kernels are to have: those of a warp.
 const Lanes = 32
 
-// Target is what PTX is printed for.
-type Target struct {
-	Arch   string // sm_80, ...
-	Shared bool   // temporaries of a row lie in shared memory; otherwise in the memory of the device
+// Major and Minor are the compute capability that a device must have at least: the driver compiles for
+// what it has.
+const Major, Minor = 8, 0
+
+// Options say how a kernel is printed.
+type Options struct {
+	Shared bool // temporaries of a row lie in shared memory; otherwise in the memory of the device
 }
 
 // Code is a kernel as PTX.
@@ -41,8 +45,12 @@ type Code struct {
 // few, so that a block's end waits for little.
 const warps = 4
 
+// blocks is how many a multiprocessor is to hold at least. Without a number the driver's compiler aims for more
+// and keeps values on the stack for it.
+const blocks = 4
+
 // Print prints a kernel.
-func Print(k *kernel.Kernel, t Target) (c *Code, err error) {
+func Print(k *kernel.Kernel, o Options) (c *Code, err error) {
 	if k.Lanes != Lanes {
 		return nil, fmt.Errorf("ptx: kernel %s has %d lanes, and a warp has %d", k.Name, k.Lanes, Lanes)
 	}
@@ -55,7 +63,7 @@ func Print(k *kernel.Kernel, t Target) (c *Code, err error) {
 			c, err = nil, fmt.Errorf("ptx: kernel %s: %s", k.Name, string(e))
 		}
 	}()
-	e := &emitter{k: k, Target: t, regs: map[*kernel.Value]reg{}, sizes: map[int64]reg{}, lanes: map[int]reg{}}
+	e := &emitter{k: k, Options: o, regs: map[*kernel.Value]reg{}, sizes: map[int64]reg{}, lanes: map[int]reg{}, bounds: map[string]reg{}, places: map[place]reg{}}
 	e.params()
 	e.indent = 2
 	e.piece()
@@ -112,7 +120,7 @@ func classOf(k kernel.Kind) class {
 }
 
 type emitter struct {
-	Target
+	Options
 	k      *kernel.Kernel
 	body   strings.Builder
 	indent int
@@ -123,8 +131,9 @@ type emitter struct {
 	sizes  map[int64]reg // of f32, made at the start
 	lanes  map[int]reg   // the lane times so many bytes
 	bounds map[string]reg
-	tail   reg  // which lanes there are; "": all
-	first  bool // the predicate of lane 0 is used
+	places map[place]reg // that the block and those around it know
+	tail   reg           // which lanes there are; "": all
+	first  bool          // the predicate of lane 0 is used
 }
 
 // new takes a register.
@@ -208,8 +217,8 @@ func (e *emitter) head(name string) {
 	for line := range strings.Lines(e.k.String()) {
 		b.WriteString("// " + line)
 	}
-	fmt.Fprintf(b, "\n.version 7.0\n.target %s\n.address_size 64\n\n", e.Arch)
-	if e.Shared {
+	fmt.Fprintf(b, "\n.version 7.0\n.target sm_%d%d\n.address_size 64\n\n", Major, Minor)
+	if e.Shared && e.k.HasScratch() {
 		b.WriteString(".extern .shared .align 16 .b8 temporaries[];\n\n")
 	}
 	fmt.Fprintf(b, ".visible .entry %s(\n", name)
@@ -220,23 +229,20 @@ func (e *emitter) head(name string) {
 		}
 		fmt.Fprintf(b, "\t.param .u64 %s%s%s\n", n, comma, e.about(i))
 	}
-	fmt.Fprintf(b, ")\n.maxntid %d, %d, 1\n{\n", Lanes, warps)
+	fmt.Fprintf(b, ")\n.maxntid %d, %d, 1\n.minnctapersm %d\n{\n", Lanes, warps, blocks)
 	for c, n := range e.count {
 		if n > 0 {
 			fmt.Fprintf(b, "\t.reg %s %s<%d>;\n", classNames[c].directive, classNames[c].prefix, n)
 		}
 	}
-	b.WriteString("\t.reg .b32 %lane, %warp, %piece, %stride, %pieces;\n\t.reg .pred %more, %first;\n")
-	for i := range e.names {
-		fmt.Fprintf(b, "\t.reg .b64 %%arg%d;\n", i)
-	}
+	b.WriteString("\t.reg .b32 %lane, %warp, %piece, %stride, %pieces, %low;\n\t.reg .b64 %which;\n\t.reg .pred %more, %first;\n")
+	fmt.Fprintf(b, "\t.reg .b64 %%arg<%d>;\n", len(e.names))
 	e.indent = 1
 	for i, n := range e.names {
 		e.ins("ld.param.u64 %%arg%d, [%s]", i, n)
 	}
 	for i, m := range e.k.Buffers {
-		switch {
-		case !m.Scratch:
+		if !m.Scratch {
 			e.ins("cvta.to.global.u64 %%arg%d, %%arg%d", i, i)
 		}
 	}
@@ -253,7 +259,8 @@ func (e *emitter) head(name string) {
 	for i := range e.k.Sizes {
 		if r, ok := e.sizes[int64(i)]; ok {
 			t := e.sizeArg(int64(i))
-			e.ins("{ .reg .b32 %%low; cvt.u32.u64 %%low, %s; mov.b32 %s, %%low; }", t, r)
+			e.ins("cvt.u32.u64 %%low, %s", t)
+			e.ins("mov.b32 %s, %%low", r)
 		}
 	}
 	e.note("the first piece of the warp")
@@ -282,22 +289,19 @@ func (e *emitter) about(i int) string {
 
 // scratch makes addresses of the buffers that are scratch, in the warp's part.
 func (e *emitter) scratch() {
-	any := false
-	for _, m := range e.k.Buffers {
-		any = any || m.Scratch
-	}
-	if !any {
+	if !e.k.HasScratch() {
 		return
 	}
 	e.note("the scratch of the warp")
 	base, part := e.arg("scratch"), e.arg("part")
 	if e.Shared {
 		e.ins("mov.u64 %s, temporaries", base)
-		e.ins("{ .reg .b64 %%at; cvt.u64.u32 %%at, %%warp; mad.lo.s64 %s, %%at, %s, %s; }", base, part, base)
+		e.ins("cvt.u64.u32 %%which, %%warp")
 	} else {
 		e.ins("cvta.to.global.u64 %s, %s", base, base)
-		e.ins("{ .reg .b64 %%at; cvt.u64.u32 %%at, %%piece; mad.lo.s64 %s, %%at, %s, %s; }", base, part, base)
+		e.ins("cvt.u64.u32 %%which, %%piece")
 	}
+	e.ins("mad.lo.s64 %s, %%which, %s, %s", base, part, base)
 	for i, m := range e.k.Buffers {
 		if m.Scratch {
 			e.ins("add.s64 %%arg%d, %%arg%d, %s", i, i, base)
@@ -360,9 +364,6 @@ func (e *emitter) piece() {
 // bound is lo or hi of a range.
 func (e *emitter) bound(op kernel.Op, i int) reg {
 	key := fmt.Sprintf("%s%d", op, i)
-	if e.bounds == nil {
-		e.bounds = map[string]reg{}
-	}
 	r, ok := e.bounds[key]
 	if !ok {
 		r = e.new(integer)
@@ -413,13 +414,14 @@ func (e *emitter) loop(l *kernel.Loop) {
 	e.ins("@%s bra %s", more, done)
 	e.bind(top)
 	e.indent++
-	outer := e.tail
+	outer, places := e.tail, e.places
+	e.places = maps.Clone(places)
 	if l.Tail {
 		e.tail = e.below(at, hi)
 	}
 	e.block(l.Body)
 	e.carry(l, carried)
-	e.tail = outer
+	e.tail, e.places = outer, places
 	e.ins("add.s64 %s, %s, %d", at, at, l.Step)
 	e.ins("setp.lt.s64 %s, %s, %s", more, at, last)
 	e.ins("@%s bra %s", more, top)
