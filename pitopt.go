@@ -75,6 +75,7 @@ type options struct {
 	sessions bool
 	graph    bool
 	trace    func(s *ir.Stmt, results []tensor.Value)
+	watch    func(cpu.Use)
 }
 
 // Pipeline compiles with the pipeline of a TOML file instead of the default one.
@@ -130,6 +131,10 @@ func Trace(f func(s *ir.Stmt, results []tensor.Value)) Option {
 	return func(o *options) { o.trace = f }
 }
 
+// WatchCode has f told of each call of machine code on the target cpu (cpu.Device.Watch). The model then takes
+// one run at a time.
+func WatchCode(f func(cpu.Use)) Option { return func(o *options) { o.watch = f } }
+
 // EditModel lets f change the decoded model before it is imported. A module in the text
 // form has none.
 func EditModel(f func(*wire.Model)) Option { return func(o *options) { o.dynamic = f } }
@@ -171,6 +176,9 @@ func load(f source, list []Option) (m *Model, err error) {
 		device := cpu.New(m.opts.threads)
 		if _, err := device.Code(); err != nil {
 			return nil, err
+		}
+		if m.opts.watch != nil {
+			device.Watch(m.opts.watch)
 		}
 		m.device = device
 	}
@@ -447,6 +455,16 @@ func (m *Model) Module() *ir.Module { return m.module }
 
 // TargetName is the device that the model runs on.
 func (m *Model) TargetName() string { return m.target }
+
+// Code says what runs go on: the level of the processor that there is machine code for, portable Go, and
+// why where the system refuses, or the reference interpreter.
+func (m *Model) Code() string {
+	if d, ok := m.device.(*cpu.Device); ok {
+		code, _ := d.Code() // Load has told the error
+		return code
+	}
+	return "the reference interpreter"
+}
 
 // Threads is how many threads work on a run.
 func (m *Model) Threads() int {

@@ -34,6 +34,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/pitopt/pitopt/internal/cli"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 var update = flag.Bool("update", false, "write what was printed into the scripts")
@@ -75,6 +76,9 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "models":
 				return dir != "", nil
+			case "v3", "v4": // levels that machine code runs at here
+				f, _ := x86.Usable()
+				return f&map[string]x86.Features{"v3": x86.V3, "v4": x86.V4}[cond] != 0, nil
 			case "root":
 				return os.Geteuid() == 0, nil
 			}

@@ -149,7 +149,7 @@ func safeName(name string) string {
 }
 
 // write is -emit.
-func (a *app) write(m *pitopt.Model, f *runOptions) error {
+func (a *app) write(m *pitopt.Model, f *runOptions, asm *assembly) error {
 	if f.emit == "onnx" && f.file != "" {
 		return onnx.ExportFile(f.file, m.Module())
 	}
@@ -165,6 +165,8 @@ func (a *app) write(m *pitopt.Model, f *runOptions) error {
 			return err
 		}
 		b.Write(data)
+	case "asm":
+		asm.print(&b, m)
 	}
 	if f.file == "" {
 		_, err := a.out.Write(b.Bytes())

@@ -33,7 +33,7 @@ func (a *app) run(args []string) error {
 	f := &runOptions{in: a.inputFlags()}
 	fs.StringVar(&f.output, "output", "", "`DIR` write the outputs there, all or none")
 	fs.StringVar(&f.outputFormat, "output-format", "npy", "`npy|pb` as NumPy has them, or as ONNX has")
-	fs.StringVar(&f.emit, "emit", "", "`ir|onnx` write that instead of executing")
+	fs.StringVar(&f.emit, "emit", "", "`ir|onnx|asm` write that instead of the outputs: the module as it is compiled or as ONNX, or the machine code that a run calls")
 	fs.StringVar(&f.file, "o", "", "`FILE` what -emit writes; default: stdout")
 	fs.StringVar(&f.check, "check", "none", "`none|end|each` compare with the reference interpreter at the end or after each pass")
 	list := func(to *[]string) func(string) error {
@@ -94,16 +94,16 @@ func (f *runOptions) complete() error {
 			return diag.New(diag.Usage, "-o is for -emit").Hint("-output DIR writes the outputs of a run")
 		}
 		return nil
-	case "ptx", "asm", "dot":
+	case "ptx", "dot":
 		return diag.New(diag.Usage, "-emit %s: not in this version", f.emit)
 	}
 	switch {
 	case f.output != "":
-		return diag.New(diag.Usage, "-emit makes no run, so that -output has nothing to write").Hint("leave one of the two out")
+		return diag.New(diag.Usage, "-emit writes no outputs, so that -output has nothing to write").Hint("leave one of the two out")
 	case f.check == "end":
 		return diag.New(diag.Usage, "-emit makes no run that -check end could compare").Hint("-check each compares every pass")
 	}
-	return oneOf("emit", f.emit, "ir", "onnx")
+	return oneOf("emit", f.emit, "ir", "onnx", "asm")
 }
 
 func (a *app) execute(path string, f *runOptions) error {
@@ -115,8 +115,12 @@ func (a *app) execute(path string, f *runOptions) error {
 	w := &watcher{a: a, f: f, memory: p.Target.Memory, states: p.State}
 	f.in.states = p.State
 	opts := append(w.options(), pitopt.ForSessions())
-	if f.emit == "onnx" {
+	var asm assembly
+	switch f.emit {
+	case "onnx":
 		opts = append(opts, pitopt.GraphLevel())
+	case "asm":
+		opts = append(opts, pitopt.WatchCode(asm.use), pitopt.Trace(asm.ran))
 	}
 	m, err := a.load(path, p, opts...)
 	if err != nil {
@@ -127,8 +131,13 @@ func (a *app) execute(path string, f *runOptions) error {
 	for _, n := range m.Notes() {
 		a.note("note: %s: %s", n.Node, n.Msg)
 	}
+	if f.emit == "asm" {
+		if _, err := a.call(m, p, w.values); err != nil {
+			return w.drawn.blame(err)
+		}
+	}
 	if f.emit != "" {
-		return a.write(m, f)
+		return a.write(m, f, &asm)
 	}
 	if !a.common.json && !a.common.quiet {
 		w.table()

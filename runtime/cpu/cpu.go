@@ -29,6 +29,7 @@ type Device struct {
 	codes   codes
 	team    *team
 	machine *machine
+	watch   *watch
 	err     error // what PITOPT_CPU says is not known
 	runs    reuse.List[run]
 	calls   reuse.List[call]
@@ -135,6 +136,7 @@ func (d *Device) Run(ctx context.Context, kernel string, p *ir.Program, bind []i
 
 // compute computes a stage.
 func (r *run) compute(x *interp.Execution, i int) error {
+	r.d.watch.stage(r.c, i)
 	if g := r.c.products[i]; g != nil && g.inside(x) {
 		return r.d.product(x, i, g, r.mem)
 	}

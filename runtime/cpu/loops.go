@@ -75,7 +75,7 @@ func (d *Device) plan(c *code, p *ir.Program) {
 	})
 	id.repeats = b.String()
 	pl := d.codes.plan(id, func() *plan {
-		return newPlan(p, f, func(i int) bool { return c.products[i] != nil }, func(x *ir.Scalar) bool { return repeats[x] })
+		return d.newPlan(p, func(i int) bool { return c.products[i] != nil }, func(x *ir.Scalar) bool { return repeats[x] })
 	})
 	c.plan = pl
 	for i, g := range pl.groups {
@@ -126,12 +126,16 @@ func (c *codes) plan(id planID, make func() *plan) *plan {
 }
 
 // newPlan makes the code of a program. What can not be made runs on closures.
-func newPlan(p *ir.Program, f x86.Features, taken func(int) bool, repeats func(*ir.Scalar) bool) *plan {
+func (d *Device) newPlan(p *ir.Program, taken func(int) bool, repeats func(*ir.Scalar) bool) *plan {
+	f, program := d.machine.features, emit.Program
+	if d.watch != nil {
+		program = emit.Annotated
+	}
 	out := &plan{}
 	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f), Taken: taken, Repeats: repeats})
 	var codes []*x86.Code
 	for _, g := range s.Groups {
-		prog, err := emit.Program(g.Kernel, f)
+		prog, err := program(g.Kernel, f)
 		if err != nil {
 			continue
 		}
@@ -141,7 +145,7 @@ func newPlan(p *ir.Program, f x86.Features, taken func(int) bool, repeats func(*
 		}
 		out.groups, codes = append(out.groups, g), append(codes, code)
 	}
-	arena := &x86.Arena{}
+	arena := d.newArena()
 	var err error
 	if out.funcs, err = arena.Load(codes...); err != nil {
 		return &plan{}

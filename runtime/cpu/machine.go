@@ -26,6 +26,7 @@ type machine struct {
 // newMachine makes one for features. Whether the system allows executable memory shows here.
 func newMachine(f x86.Features) *machine {
 	m := &machine{features: f, funcs: map[coder]x86.Func{}}
+	m.arena.PerfMap = perfMap
 	if f != 0 {
 		if _, err := m.code(tile{Rows: 1, Cols: panelCols(f)}); err != nil {
 			m.features, m.refused = 0, err

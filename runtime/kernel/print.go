@@ -9,6 +9,23 @@ import (
 // String is the kernel as text: buffers, sizes, and one line for each value.
 func (k *Kernel) String() string {
 	p := &printer{k: k, names: map[*Value]string{}}
+	p.head()
+	p.block(k.Body, "  ")
+	return p.String()
+}
+
+// Lines are the text in parts, for those who stand the values beside something else: what comes before them,
+// and the line of each, which for a loop is its first one.
+func (k *Kernel) Lines() (head string, line func(*Value) string) {
+	p := &printer{k: k, names: map[*Value]string{}}
+	p.block(k.Body, "") // it gives values their names
+	p.Reset()
+	p.head()
+	return p.String(), p.value
+}
+
+func (p *printer) head() {
+	k := p.k
 	p.line("kernel %s, %d lanes", k.Name, k.Lanes)
 	for _, b := range k.Buffers {
 		what := "read"
@@ -26,8 +43,6 @@ func (k *Kernel) String() string {
 	for i, r := range k.Ranges {
 		p.line("  range %d: %s", i, r)
 	}
-	p.block(k.Body, "  ")
-	return p.String()
 }
 
 type printer struct {
@@ -73,36 +88,43 @@ func (p *printer) list(vs []*Value) string {
 
 func (p *printer) block(b *Block, indent string) {
 	for _, v := range b.List {
-		how := strings.TrimSpace(accessNames[v.Access])
-		if v.Access == Strided {
-			how += fmt.Sprintf(" s%d", v.N)
+		p.line("%s%s", indent, p.value(v))
+		if v.Op != OpLoop {
+			continue
 		}
-		switch {
-		case v.Op == OpLoop:
-			l := v.Loop
-			tail := ""
-			if l.Tail {
-				tail = " with tail"
-			}
-			p.line("%sfor %s = %s .. %s step %d%s {", indent, p.name(l.Var), p.name(l.Lo), p.name(l.Hi), l.Step, tail)
-			for _, c := range l.Carries {
-				p.line("%s  carry %s = %s", indent, p.name(c.In), p.name(c.Init))
-			}
-			p.block(l.Body, indent+"  ")
-			for _, c := range l.Carries {
-				p.line("%s  next %s = %s, end %s", indent, p.name(c.In), p.name(c.Out), p.name(c.End))
-			}
-			p.line("%s}", indent)
-		case v.Op == OpStore:
-			p.line("%sstore %s %s[%s] = %s", indent, how, p.name(v.Args[0]), p.name(v.Args[1]), p.name(v.Args[2]))
-		case v.Op == OpLoad:
-			p.line("%s%s = %s load %s %s[%s]", indent, p.name(v), v.Kind, how, p.name(v.Args[0]), p.name(v.Args[1]))
-		default:
-			n := ""
-			if v.N != 0 {
-				n = fmt.Sprintf(" %d", v.N)
-			}
-			p.line("%s%s = %s %s%s %s", indent, p.name(v), v.Kind, v.Op, n, p.list(v.Args))
+		for _, c := range v.Loop.Carries {
+			p.line("%s  carry %s = %s", indent, p.name(c.In), p.name(c.Init))
 		}
+		p.block(v.Loop.Body, indent+"  ")
+		for _, c := range v.Loop.Carries {
+			p.line("%s  next %s = %s, end %s", indent, p.name(c.In), p.name(c.Out), p.name(c.End))
+		}
+		p.line("%s}", indent)
 	}
+}
+
+// value is the line of a value; of a loop the first one.
+func (p *printer) value(v *Value) string {
+	how := strings.TrimSpace(accessNames[v.Access])
+	if v.Access == Strided {
+		how += fmt.Sprintf(" s%d", v.N)
+	}
+	switch v.Op {
+	case OpLoop:
+		l := v.Loop
+		tail := ""
+		if l.Tail {
+			tail = " with tail"
+		}
+		return fmt.Sprintf("for %s = %s .. %s step %d%s {", p.name(l.Var), p.name(l.Lo), p.name(l.Hi), l.Step, tail)
+	case OpStore:
+		return fmt.Sprintf("store %s %s[%s] = %s", how, p.name(v.Args[0]), p.name(v.Args[1]), p.name(v.Args[2]))
+	case OpLoad:
+		return fmt.Sprintf("%s = %s load %s %s[%s]", p.name(v), v.Kind, how, p.name(v.Args[0]), p.name(v.Args[1]))
+	}
+	n := ""
+	if v.N != 0 {
+		n = fmt.Sprintf(" %d", v.N)
+	}
+	return fmt.Sprintf("%s = %s %s%s %s", p.name(v), v.Kind, v.Op, n, p.list(v.Args))
 }

@@ -3,6 +3,7 @@ package emit
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
@@ -26,7 +27,12 @@ func Lanes(f x86.Features) int {
 func Words(k *kernel.Kernel) int { return len(k.Buffers) + len(k.Sizes) + 2*len(k.Ranges) }
 
 // Program makes the code of a kernel for a tier.
-func Program(k *kernel.Kernel, f x86.Features) (p *x86.Prog, err error) {
+func Program(k *kernel.Kernel, f x86.Features) (*x86.Prog, error) { return program(k, f, false) }
+
+// Annotated is Program with the kernel's operations as comments before their instructions.
+func Annotated(k *kernel.Kernel, f x86.Features) (*x86.Prog, error) { return program(k, f, true) }
+
+func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err error) {
 	if k.Lanes != Lanes(f) {
 		return nil, fmt.Errorf("emit: kernel %s has %d lanes, and vectors have %d", k.Name, k.Lanes, Lanes(f))
 	}
@@ -44,6 +50,13 @@ func Program(k *kernel.Kernel, f x86.Features) (p *x86.Prog, err error) {
 	if e.v4 {
 		e.kind = x86.ZMM
 	}
+	if annotate {
+		var head string
+		head, e.line = k.Lines()
+		for l := range strings.Lines(head) {
+			e.Comment("%s", strings.TrimRight(l, "\n"))
+		}
+	}
 	e.count(k.Body)
 	e.block(k.Body)
 	e.Emit(x86.RET)
@@ -58,8 +71,9 @@ type emitter struct {
 	v4   bool
 	kind x86.Kind // of vectors
 	regs map[*kernel.Value]x86.Reg
-	uses map[*kernel.Value]int // that are still to come in the block that defines it; many where it is used in loops
-	tail x86.Reg               // which lanes there are; NoReg: all
+	uses map[*kernel.Value]int      // that are still to come in the block that defines it; many where it is used in loops
+	tail x86.Reg                    // which lanes there are; NoReg: all
+	line func(*kernel.Value) string // what stands before a value's instructions; nil: nothing
 }
 
 // count counts uses. What is used in a loop that does not define it must not be overwritten.
@@ -100,6 +114,9 @@ func (e *emitter) rangeArg(n int64) x86.Mem {
 
 func (e *emitter) block(b *kernel.Block) {
 	for _, v := range b.List {
+		if e.line != nil {
+			e.Comment("%s", e.line(v))
+		}
 		switch v.Op {
 		case kernel.OpLoop:
 			e.loop(v.Loop)

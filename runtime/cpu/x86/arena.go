@@ -13,9 +13,12 @@ import (
 // until the arena is closed. The zero value is ready. It may be used from
 // several goroutines.
 type Arena struct {
-	// PerfMap appends the names of functions to /tmp/perf-PID.map, where Linux's perf
+	// PerfMap writes the names of functions to /tmp/perf-PID.map, where Linux's perf
 	// looks for them. The file outlives the process.
 	PerfMap bool
+	// Watch is told of each call of code that is loaded after it is set, before it. Calls at the
+	// same time tell it at the same time.
+	Watch func(*Code)
 
 	mu      sync.Mutex
 	regions [][]byte
@@ -56,16 +59,20 @@ func (a *Arena) Load(codes ...*Code) ([]Func, error) {
 	fs := make([]Func, len(codes))
 	for i, c := range codes {
 		fs[i] = Func{Name: c.Name, addr: uintptr(unsafe.Pointer(&mem[starts[i]]))}
+		if a.Watch != nil {
+			fs[i].watched = &watched{c, a.Watch}
+		}
+	}
+	if a.PerfMap {
+		if err := perfMap.write(codes, fs); err != nil {
+			memory.release(mem)
+			return nil, fmt.Errorf("x86: names for perf: %w", err)
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.regions = append(a.regions, mem)
 	a.size += size
-	if a.PerfMap {
-		if err := writePerfMap(codes, fs); err != nil {
-			return nil, fmt.Errorf("x86: names for perf: %w", err)
-		}
-	}
 	return fs, nil
 }
 
@@ -101,20 +108,29 @@ type system struct {
 	release func([]byte) error
 }
 
-var perfMap sync.Mutex
+// names is the file where perf looks for names. What another process with the same number has left
+// there goes with the first function.
+type names struct {
+	mu   sync.Mutex
+	file *os.File
+}
 
-func writePerfMap(codes []*Code, fs []Func) error {
-	perfMap.Lock()
-	defer perfMap.Unlock()
-	f, err := os.OpenFile(fmt.Sprintf("/tmp/perf-%d.map", os.Getpid()), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	for i, c := range codes {
-		if _, err := fmt.Fprintf(f, "%x %x %s\n", fs[i].addr, len(c.Bytes), c.Name); err != nil {
-			f.Close()
+var perfMap names
+
+func (n *names) write(codes []*Code, fs []Func) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.file == nil {
+		f, err := os.Create(fmt.Sprintf("/tmp/perf-%d.map", os.Getpid()))
+		if err != nil {
 			return err
 		}
+		n.file = f
 	}
-	return f.Close()
+	var b []byte
+	for i, c := range codes {
+		b = fmt.Appendf(b, "%x %x %s\n", fs[i].addr, len(c.Bytes), c.Name)
+	}
+	_, err := n.file.Write(b)
+	return err
 }

@@ -6,7 +6,14 @@ import "unsafe"
 type Func struct {
 	Name string
 
-	addr uintptr
+	addr    uintptr
+	watched *watched // nil: nobody does
+}
+
+// watched is code whose calls somebody is told of.
+type watched struct {
+	code *Code
+	tell func(*Code)
 }
 
 // Addr is where the code lies.
@@ -20,4 +27,9 @@ func (f Func) Addr() uintptr { return f.addr }
 //
 // The goroutine can be preempted when a call starts and not before it ends, so one call
 // is to take less than 200 µs.
-func (f Func) Call(args unsafe.Pointer) { call(f.addr, args) }
+func (f Func) Call(args unsafe.Pointer) {
+	if f.watched != nil {
+		f.watched.tell(f.watched.code)
+	}
+	call(f.addr, args)
+}

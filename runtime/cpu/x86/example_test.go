@@ -58,26 +58,26 @@ func Example() {
 	// Output:
 	// .intel_syntax noprefix
 	// # relu: 59 bytes of code, 0 of constants, 0 of scratch
-	//     mov rax, qword ptr [rdi]                         # count
-	//     mov rcx, qword ptr [rdi + 8]                     # address
-	//     vxorps ymm0, ymm0, ymm0
-	//     sub rax, 8
-	//     jl .L1_rest
+	//     mov rax, qword ptr [rdi]                         # 0000 488b07                count
+	//     mov rcx, qword ptr [rdi + 8]                     # 0003 488b4f08              address
+	//     vxorps ymm0, ymm0, ymm0                          # 0007 c5fc57c0
+	//     sub rax, 8                                       # 000b 4883e808
+	//     jl .L1_rest                                      # 000f 7c12
 	// .L0_loop:
-	//     vmaxps ymm1, ymm0, ymmword ptr [rcx]
-	//     vmovups ymmword ptr [rcx], ymm1
-	//     add rcx, 32
-	//     sub rax, 8
-	//     jge .L0_loop
+	//     vmaxps ymm1, ymm0, ymmword ptr [rcx]             # 0011 c5fc5f09
+	//     vmovups ymmword ptr [rcx], ymm1                  # 0015 c5fc1109
+	//     add rcx, 32                                      # 0019 4883c120
+	//     sub rax, 8                                       # 001d 4883e808
+	//     jge .L0_loop                                     # 0021 7dee
 	// .L1_rest:
-	//     add rax, 8
-	//     je .L3_done
+	//     add rax, 8                                       # 0023 4883c008
+	//     je .L3_done                                      # 0027 7411
 	// .L2_single:
-	//     vmaxss xmm1, xmm0, dword ptr [rcx]
-	//     vmovss dword ptr [rcx], xmm1
-	//     add rcx, 4
-	//     dec rax
-	//     jne .L2_single
+	//     vmaxss xmm1, xmm0, dword ptr [rcx]               # 0029 c5fa5f09
+	//     vmovss dword ptr [rcx], xmm1                     # 002d c5fa1109
+	//     add rcx, 4                                       # 0031 4883c104
+	//     dec rax                                          # 0035 48ffc8
+	//     jne .L2_single                                   # 0038 75ef
 	// .L3_done:
-	//     ret
+	//     ret                                              # 003a c3
 }

@@ -9,8 +9,8 @@ import (
 
 var sizeNames = map[int]string{8: "byte", 16: "word", 32: "dword", 64: "qword", 128: "xmmword", 256: "ymmword", 512: "zmmword"}
 
-// Listing is the code in Intel's syntax, with its comments. GNU as reads it and makes
-// the same bytes of it.
+// Listing is the code in Intel's syntax, each instruction with its place, its bytes and its
+// comment. GNU as reads it and makes the same bytes of it.
 func (c *Code) Listing() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".intel_syntax noprefix\n# %s: %d bytes of code, %d of constants, %d of scratch\n", c.Name, c.text, len(c.Bytes)-c.text, c.Scratch)
@@ -35,10 +35,7 @@ func (c *Code) Listing() string {
 			if k := pc.fix.sym; k > 0 {
 				note = strings.TrimPrefix(note+"; "+showConst(c.prog.consts[k-1].data), "; ")
 			}
-			if note != "" {
-				line = fmt.Sprintf("%-48s # %s", line, note)
-			}
-			fmt.Fprintf(&b, "    %s\n", line)
+			fmt.Fprintf(&b, "    %s\n", strings.TrimRight(fmt.Sprintf("%-48s # %04x %-20x  %s", line, pc.at, c.Bytes[pc.at:pc.at+pc.size], note), " "))
 		}
 	}
 	end := c.text
