@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"runtime"
-	"strings"
 	"unsafe"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -48,11 +47,11 @@ const (
 func (d *Device) plan(c *code, p *ir.Program) {
 	c.kernels = make([]*loops, len(c.Stages))
 	f := d.machine.features
-	if f == 0 || !d.machine.enter() {
+	if f == 0 || len(c.Stages) == 0 || !d.machine.enter() {
 		return
 	}
 	defer d.machine.leave()
-	repeats, ok := repeated(c.Code, p)
+	repeats, ok := kernel.BroadcastsOf(p, c.Stages[0].Symbol)
 	if !ok {
 		return // the closures tell what does not broadcast
 	}
@@ -64,18 +63,9 @@ func (d *Device) plan(c *code, p *ir.Program) {
 			taken[i] = '1'
 		}
 	}
-	id.products = string(taken)
-	var b strings.Builder
-	bcasts(p, func(x *ir.Scalar) {
-		if repeats[x] {
-			b.WriteByte('1')
-		} else {
-			b.WriteByte('0')
-		}
-	})
-	id.repeats = b.String()
+	id.products, id.repeats = string(taken), repeats.Key
 	pl := d.codes.plan(id, func() *plan {
-		return d.newPlan(p, func(i int) bool { return c.products[i] != nil }, func(x *ir.Scalar) bool { return repeats[x] })
+		return d.newPlan(p, func(i int) bool { return c.products[i] != nil }, repeats.Repeats)
 	})
 	c.plan = pl
 	for i, g := range pl.groups {
@@ -152,34 +142,6 @@ func (d *Device) newPlan(p *ir.Program, taken func(int) bool, repeats func(*ir.S
 	}
 	runtime.AddCleanup(out, func(a *x86.Arena) { a.Close() }, arena)
 	return out
-}
-
-// bcasts calls f for the broadcasts that sizes decide, each once, in order.
-func bcasts(p *ir.Program, f func(*ir.Scalar)) {
-	seen := map[*ir.Scalar]bool{}
-	for _, s := range p.Stages {
-		s.Walk(func(x *ir.Scalar) bool {
-			if x.Op == ir.OpBcast && !seen[x] {
-				seen[x] = true
-				f(x)
-			}
-			return true
-		})
-	}
-}
-
-// repeated decides them. It is false where shapes do not broadcast.
-func repeated(c *interp.Code, p *ir.Program) (out map[*ir.Scalar]bool, ok bool) {
-	out, ok = map[*ir.Scalar]bool{}, true
-	bcasts(p, func(x *ir.Scalar) {
-		dim, _ := x.Args[1].Symbolic()
-		extent, _ := x.Args[2].Symbolic()
-		n, err := dim.Eval(c.Stages[0].Symbol)
-		m, err2 := extent.Eval(c.Stages[0].Symbol)
-		ok = ok && err == nil && err2 == nil && (n == m || n == 1)
-		out[x] = n != m
-	})
-	return out, ok
 }
 
 // apart says whether what the loops write lies apart from all else that they use, but for
