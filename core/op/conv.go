@@ -131,6 +131,36 @@ func (w *window) source(i int, x, k *ir.Scalar, n sym.Expr) (p, inside *ir.Scala
 	return p, inside.And(p.Lt(ir.SymVal(n)))
 }
 
+// polyphase says whether the kernel elements that meet position x along spatial dim i are every
+// stride-th one from x mod stride on.
+func (w *window) polyphase(i int) bool { return w.stride[i] > 1 && w.dilation[i] == 1 }
+
+// taps is how many elements along dim i of a transposed window a position is to be held against.
+func (w *window) taps(c *ir.Call, i int) sym.Expr {
+	if w.polyphase(i) {
+		return c.Syms.Simplify(w.kernel[i].CeilDiv(sym.Const(w.stride[i])))
+	}
+	return w.kernel[i]
+}
+
+// tap is what tap t of a transposed window reads for position x of its result: the position
+// p of the input, the kernel element k, and the conditions that these are there; nil where k always is.
+func (w *window) tap(c *ir.Call, i int, x, t *ir.Scalar) (p, k, inside, there *ir.Scalar) {
+	if !w.polyphase(i) {
+		p, inside = w.source(i, x, t, w.in[i])
+		return p, t, inside, nil
+	}
+	s := ir.IntLit(w.stride[i])
+	if !w.begin[i].IsInt(0) {
+		x = x.Add(ir.SymVal(w.begin[i]))
+	}
+	p, k = x.FloorDiv(s).Sub(t), x.Mod(s).Add(t.Mul(ir.IntLit(w.stride[i])))
+	if c.Syms.Divides(sym.Const(w.stride[i]), w.kernel[i]) != sym.True {
+		there = k.Lt(ir.SymVal(w.kernel[i]))
+	}
+	return p, k, p.Ge(ir.IntLit(0)).And(p.Lt(ir.SymVal(w.in[i]))), there
+}
+
 func both(a, b *ir.Scalar) *ir.Scalar {
 	if a == nil {
 		return b
@@ -242,7 +272,11 @@ func products(c *ir.Call, b *ir.Body, wi int, loader func(x, w *ir.Buffer) (lx, 
 	group := ch.Ix()
 	if g := c.Int("group"); g > 1 { // the channels of the group that filter f is in
 		perGroup := c.Syms.Simplify(W.Dims[0].FloorDiv(sym.Const(g)))
-		group = axes[1].Ix().FloorDiv(ir.SymVal(perGroup)).Mul(ir.SymVal(W.Dims[1])).Add(group)
+		of := axes[1].Ix()
+		if !perGroup.IsInt(1) {
+			of = of.FloorDiv(ir.SymVal(perGroup))
+		}
+		group = of.Mul(ir.SymVal(W.Dims[1])).Add(group)
 	}
 	x := loadX(append([]*ir.Scalar{axes[0].Ix(), group}, ix...)...)
 	x = guarded(inside, x, x.Const(0))
@@ -317,12 +351,16 @@ var ConvTranspose = ir.Register(&ir.OpDef{
 		g := c.Int("group")
 		perGroup := c.Syms.Simplify(X.Dims[1].FloorDiv(sym.Const(g)))
 		ch := b.Axis(perGroup)
-		red := append([]*ir.Axis{ch}, b.Axes(W.Dims[2:])...)
-		var inside *ir.Scalar
-		var ix []*ir.Scalar
+		red := []*ir.Axis{ch}
+		var inside, there *ir.Scalar // X, W
+		var ix, kernel []*ir.Scalar
 		for i := range win.in {
-			p, in := win.source(i, axes[2+i].Ix(), red[1+i].Ix(), win.in[i])
-			ix, inside = append(ix, p), both(inside, in)
+			tap := b.Axis(win.taps(c, i))
+			p, k, in, th := win.tap(c, i, axes[2+i].Ix(), tap.Ix())
+			red, ix, kernel, inside = append(red, tap), append(ix, p), append(kernel, k), both(inside, in)
+			if th != nil {
+				there = both(there, th)
+			}
 		}
 		filter, channel := axes[1].Ix(), ch.Ix()
 		if g > 1 {
@@ -331,8 +369,8 @@ var ConvTranspose = ir.Register(&ir.OpDef{
 			filter = filter.Mod(f)
 		}
 		x := b.Load(X, append([]*ir.Scalar{axes[0].Ix(), channel}, ix...)...)
-		w := b.Load(W, append([]*ir.Scalar{channel, filter}, ir.Ix(red[1:])...)...)
-		acc := b.Reduced(axes, ir.Sum, red, guarded(inside, x, x.Const(0)).Mul(w))
+		w := b.Load(W, append([]*ir.Scalar{channel, filter}, kernel...)...)
+		acc := b.Reduced(axes, ir.Sum, red, guarded(inside, x, x.Const(0)).Mul(guarded(there, w, w.Const(0))))
 		out := b.Axes(Y.Dims)
 		y := ir.Load(acc, ir.Ix(out)...)
 		if c.Has(2) {

@@ -57,7 +57,7 @@ func (t *lookup) at(s *interp.Stage, of *ir.Buffer, rows int64) (*table, bool) {
 	if !ok || o.pad != nil {
 		return nil, false
 	}
-	out := &table{buf: t.buf, base: o.base, step: o.step[row], size: s.Shape(of)[t.dim], stride: times(s.Room(of)[t.dim+1:]...)}
+	out := &table{buf: t.buf, base: o.base, step: o.step[along{row, 1}], size: s.Shape(of)[t.dim], stride: times(s.Room(of)[t.dim+1:]...)}
 	return out, out.size > 0 && rows > 0
 }
 

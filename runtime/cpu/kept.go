@@ -36,7 +36,7 @@ func (p *product) identify(program *ir.Program, stage int, bind []int64) {
 	add(int64(p.out.DType))
 	if p.b.buf != nil {
 		i := slices.Index(program.Params, p.b.buf)
-		if i < 0 {
+		if i < 0 || p.b.pad != nil {
 			return
 		}
 		p.kept = []int{i}

@@ -28,12 +28,13 @@ type product struct {
 	half  x86.Weights // what is packed of B, where that is no f32: it is only widened
 }
 
-// loop is an axis of more than one position, and the step it takes through A, B and Out.
+// loop is an axis of more than one position, or its runs, or the positions of a run of it; and the step it
+// takes through A, B and Out.
 type loop struct {
 	axis      *ir.Axis
 	extent    int64
 	a, b, out int64
-	inB       bool // B uses it
+	inA, inB  bool // who uses it
 }
 
 // operand is a factor. Where it is a load, every axis takes part in its address linearly: it
@@ -41,8 +42,8 @@ type loop struct {
 type operand struct {
 	buf  *ir.Buffer // nil: it is computed
 	base int64
-	step map[*ir.Axis]int64 // of axes that it uses; 0 where it is computed
-	pad  *padding           // nil: loads are never outside
+	step map[along]int64 // of axes that it uses; 0 where it is computed
+	pad  *padding        // nil: loads are never outside
 
 	expr   *ir.Scalar
 	window any // *interp.Window of expr; its axes are batch, rows (or columns), and k, in this order
@@ -60,6 +61,11 @@ func match(s *interp.Stage) (*product, bool) {
 	}
 	a, b := factor(s, f.a), factor(s, f.b)
 	p, ok := nest(s, a, b)
+	if !ok { // runs of different lengths, or of a factor beside one that is computed
+		f.a.linear, f.b.linear = false, false
+		a, b = factor(s, f.a), factor(s, f.b)
+		p, ok = nest(s, a, b)
+	}
 	if ok && f.grouped && b.buf != nil {
 		if p.table, ok = f.b.table.at(s, b.buf, total(p.m)); !ok || len(p.batch) > 0 || len(p.m) > 1 {
 			f.b.linear = false // it is computed
@@ -67,10 +73,10 @@ func match(s *interp.Stage) (*product, bool) {
 			p, ok = nest(s, a, b)
 		}
 	}
-	if ok && p.table == nil && (b.pad != nil || a.pad == nil && total(p.n) < nr) { // factors commute
+	if ok && p.table == nil && p.turned() { // factors commute
 		p, ok = nest(s, b, a)
 	}
-	if !ok || p.b.pad != nil {
+	if !ok {
 		return nil, false
 	}
 	work := times(total(p.m), total(p.n), total(p.k))
@@ -82,6 +88,26 @@ func match(s *interp.Stage) (*product, bool) {
 	p.b.through(s, p.batch, p.n, p.k)
 	return p, true
 }
+
+// turned says whether a product is better computed with its factors in the other order: columns are
+// to lie side by side in Out, and there are to be enough of them.
+func (p *product) turned() bool {
+	rows, cols := total(p.m), total(p.n)
+	if p.a.buf == nil || p.b.buf == nil {
+		return p.b.pad == nil && p.a.pad == nil && cols < nr
+	}
+	beside := func(l loop) bool { return l.out == 1 }
+	switch {
+	case cols >= fewColumns && slices.ContainsFunc(p.n, beside):
+		return false
+	case rows >= fewColumns && slices.ContainsFunc(p.m, beside):
+		return true
+	}
+	return min(rows, manyColumns) > min(cols, manyColumns)
+}
+
+// fewColumns leave a block about half empty, manyColumns fill it.
+const fewColumns, manyColumns = 12, 32
 
 // through makes the window that a factor is computed through.
 func (o *operand) through(s *interp.Stage, batch, own, k []loop) {
@@ -112,27 +138,28 @@ func (o *operand) through(s *interp.Stage, batch, own, k []loop) {
 	}
 }
 
-// nest sorts the axes by the factors that use them.
+// nest sorts the axes by the factors that use them. It is false where axes do not come apart.
 func nest(s *interp.Stage, a, b operand) (*product, bool) {
 	p := &product{a: a, b: b, out: s.Out()}
 	stride := int64(1)
 	for i := len(s.Axes) - 1; i >= 0; i-- {
-		ax := s.Axes[i]
-		n, ok := extent(s, ax)
+		n, ok := extent(s, s.Axes[i])
 		if !ok || n != s.Shape(p.out)[i] {
 			return nil, false
 		}
-		l := []loop{{ax, n, a.step[ax], b.step[ax], stride, uses(b, ax)}}
-		if n == 1 {
-			continue
+		list, ok := p.loops(s.Axes[i], n, stride)
+		if !ok {
+			return nil, false
 		}
-		switch inA, inB := uses(a, ax), uses(b, ax); {
-		case inA && !inB:
-			p.m = append(l, p.m...)
-		case inB && !inA:
-			p.n = append(l, p.n...)
-		default:
-			p.batch = append(l, p.batch...)
+		for _, l := range slices.Backward(list) {
+			to := &p.batch
+			switch {
+			case l.inA && !l.inB:
+				to = &p.m
+			case l.inB && !l.inA:
+				to = &p.n
+			}
+			*to = append([]loop{l}, *to...)
 		}
 		stride *= n
 	}
@@ -141,14 +168,59 @@ func nest(s *interp.Stage, a, b operand) (*product, bool) {
 		if !ok {
 			return nil, false
 		}
-		if n != 1 {
-			p.k = append(p.k, loop{ax, n, a.step[ax], b.step[ax], 0, uses(b, ax)})
+		list, ok := p.loops(ax, n, 0)
+		if !ok {
+			return nil, false
 		}
+		p.k = append(p.k, list...)
 	}
 	return p, true
 }
 
-func uses(o operand, a *ir.Axis) bool { _, ok := o.step[a]; return ok }
+// loops are those of an axis: one, none where it has one position, or two where a factor goes by runs
+// of it.
+func (p *product) loops(ax *ir.Axis, n, stride int64) (list []loop, ok bool) {
+	runs := int64(1)
+	for _, o := range []*operand{&p.a, &p.b} {
+		for x := range o.step {
+			if x.axis != ax || x.runs == 1 {
+				continue
+			}
+			if runs != 1 && runs != x.runs || n%x.runs != 0 {
+				return nil, false
+			}
+			runs = x.runs
+		}
+	}
+	one, run := along{ax, 1}, along{ax, runs}
+	if runs == 1 {
+		l := loop{axis: ax, extent: n, a: p.a.step[one], b: p.b.step[one], out: stride}
+		_, l.inA = p.a.step[one]
+		_, l.inB = p.b.step[one]
+		list = []loop{l}
+	} else {
+		if p.a.buf == nil || p.b.buf == nil {
+			return nil, false
+		}
+		list = []loop{
+			{axis: ax, extent: n / runs, a: runs*p.a.step[one] + p.a.step[run], b: runs*p.b.step[one] + p.b.step[run], out: runs * stride},
+			{axis: ax, extent: runs, a: p.a.step[one], b: p.b.step[one], out: stride},
+		}
+		for i := range list {
+			list[i].inA, list[i].inB = list[i].a != 0, list[i].b != 0
+		}
+	}
+	return slices.DeleteFunc(list, func(l loop) bool { return l.extent == 1 }), true
+}
+
+func uses(o operand, a *ir.Axis) bool {
+	for x := range o.step {
+		if x.axis == a {
+			return true
+		}
+	}
+	return false
+}
 
 // extent is the extent of an axis; false for one that is not moderate.
 func extent(s *interp.Stage, a *ir.Axis) (int64, bool) {
@@ -186,10 +258,10 @@ func factor(s *interp.Stage, a access) operand {
 			return o
 		}
 	}
-	o := operand{expr: a.expr, step: map[*ir.Axis]int64{}}
+	o := operand{expr: a.expr, step: map[along]int64{}}
 	a.expr.Walk(func(x *ir.Scalar) bool {
 		if x.Op == ir.OpAxis {
-			o.step[x.Axis] = 0
+			o.step[along{x.Axis, 1}] = 0
 		}
 		return true
 	})
@@ -199,7 +271,7 @@ func factor(s *interp.Stage, a access) operand {
 // loaded is a factor that is read at addresses that are linear in the axes of its stage; false
 // where it is none with these sizes.
 func loaded(s *interp.Stage, a access) (operand, bool) {
-	o := operand{buf: a.buf, step: map[*ir.Axis]int64{}}
+	o := operand{buf: a.buf, step: map[along]int64{}}
 	shape := s.Shape(o.buf)
 	forms := make([]linearIndex, len(shape))
 	for i, ix := range a.index {
@@ -216,16 +288,11 @@ func loaded(s *interp.Stage, a access) (operand, bool) {
 	lo, size := make([]int64, len(shape)), make([]int64, len(shape))
 	inside := true
 	for i, f := range forms {
-		least, most := f.c, f.c
-		for ax, k := range f.k {
-			n, ok := extent(s, ax)
-			reach, ok2 := mul(k, n-1)
-			if !ok || !ok2 || n < 1 {
-				return o, false
-			}
-			least += min(reach, 0)
-			most += max(reach, 0)
+		low, high, ok := f.reach(s)
+		if !ok {
+			return o, false
 		}
+		least, most := f.c+low, f.c+high
 		if least < 0 && !lower[i] || most >= shape[i] && !upper[i] { // out of range: who computes it says so
 			return o, false
 		}
@@ -249,12 +316,42 @@ func loaded(s *interp.Stage, a access) (operand, bool) {
 			c -= lo[i]
 		}
 		o.base += c * stride
-		for ax, k := range forms[i].k {
-			o.step[ax] += k * stride
+		for x, k := range forms[i].k {
+			o.step[x] += k * stride
 		}
 		stride *= room[i]
 	}
 	return o, true
+}
+
+// reach is how far an index goes below and above its constant; false where there is no position,
+// or an axis does not come apart.
+func (f linearIndex) reach(s *interp.Stage) (low, high int64, ok bool) {
+	add := func(k, n int64) bool {
+		by, ok := mul(k, n-1)
+		low, high = low+min(by, 0), high+max(by, 0)
+		return ok
+	}
+	for x, k := range f.k {
+		n, ok := extent(s, x.axis)
+		if !ok || n < 1 || n%x.runs != 0 {
+			return 0, 0, false
+		}
+		one, both := f.k[along{x.axis, 1}], false
+		for y := range f.k {
+			both = both || y.axis == x.axis && y != x
+		}
+		switch {
+		case x.runs > 1:
+			ok = add(x.runs*one+k, n/x.runs) && add(one, x.runs)
+		case !both:
+			ok = add(k, n)
+		}
+		if !ok {
+			return 0, 0, false
+		}
+	}
+	return low, high, true
 }
 
 // borders says whether guards compare a load's own indices with 0 and with the extents of

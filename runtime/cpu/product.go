@@ -23,8 +23,10 @@ func (p *product) bytes(d *Device, kept bool) int64 {
 	a, b := p.packs(cut, kept)
 	workers := p.tiling(d, cut, kept).workers
 	n := workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
-	if p.a.pad != nil {
-		n += analysis.Aligned(times(append([]int64{elem}, p.a.pad.size...)...))
+	for _, o := range []*operand{&p.a, &p.b} {
+		if o.pad != nil {
+			n += analysis.Aligned(times(append([]int64{elem}, o.pad.size...)...))
+		}
 	}
 	return n
 }
@@ -168,19 +170,13 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		idle.Put(x)
 	}()
 	out := run.Tensor(p.out)
-	var dataA, dataB []T
-	if p.a.buf != nil {
-		a := run.Tensor(p.a.buf)
-		dataA = tensor.Data[T](a)
-		if p.a.pad != nil {
-			if dataA, err = take[T](&x.workspace, out, times(p.a.pad.size...)); err != nil {
-				return err
-			}
-			fill(dataA, tensor.Data[T](a), run.Stages[i].Shape(p.a.buf), a.Shape(), p.a.pad)
-		}
+	dataA, err := x.operand(run, i, &p.a)
+	if err != nil {
+		return err
 	}
-	if p.b.buf != nil {
-		dataB = tensor.Data[T](run.Tensor(p.b.buf))
+	dataB, err := x.operand(run, i, &p.b)
+	if err != nil {
+		return err
 	}
 	x.rows, x.cols = total(p.m), total(p.n)
 	constant, whole, err := x.packedB(run, room.mem)
@@ -225,6 +221,23 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		}
 	}
 	return d.team.parallel(int(x.tiling.workers), x)
+}
+
+// operand gives the elements of a factor, nil where it is computed. One with a border is a copy.
+func (x *multiplication[T]) operand(run *interp.Execution, stage int, o *operand) ([]T, error) {
+	if o.buf == nil {
+		return nil, nil
+	}
+	in := run.Tensor(o.buf)
+	data := tensor.Data[T](in)
+	if o.pad == nil {
+		return data, nil
+	}
+	copied, err := take[T](&x.workspace, run.Tensor(x.p.out), times(o.pad.size...))
+	if err == nil {
+		fill(copied, data, run.Stages[stage].Shape(o.buf), in.Shape(), o.pad)
+	}
+	return copied, err
 }
 
 // part works on tiles as long as there are any.

@@ -133,8 +133,15 @@ func (d *drawn) load(dtype tensor.DType) *ir.Scalar {
 		for range 1 + d.r.IntN(2) {
 			i := d.r.IntN(len(d.axes))
 			k := []int64{1, 1, 1, 1, 2, -1}[d.r.IntN(6)]
-			ix = ix.Add(d.axes[i].Ix().Mul(ir.IntLit(k)))
-			least, most = least+min(0, k*(d.extents[i]-1)), most+max(0, k*(d.extents[i]-1))
+			of, last := d.axes[i].Ix(), d.extents[i]-1
+			switch run := int64(2 + d.r.IntN(3)); d.r.IntN(8) {
+			case 0: // by runs, or within them
+				of, last = of.FloorDiv(ir.IntLit(run)), last/run
+			case 1:
+				of, last = of.Mod(ir.IntLit(run)), min(last, run-1)
+			}
+			ix = ix.Add(of.Mul(ir.IntLit(k)))
+			least, most = least+min(0, k*last), most+max(0, k*last)
 		}
 		shift, dim := -least, most-least+1
 		switch d.r.IntN(24) {
@@ -248,7 +255,7 @@ func TestRandomProducts(t *testing.T) {
 			for _, s := range c.Stages {
 				if p, ok := match(s); ok {
 					matched++
-					if p.a.pad != nil {
+					if p.a.pad != nil || p.b.pad != nil {
 						padded++
 					}
 					if p.a.buf == nil || p.b.buf == nil {

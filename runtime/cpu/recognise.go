@@ -147,10 +147,12 @@ type guard struct {
 // linearForm is a sum of terms.
 type linearForm []term
 
-// term is a coefficient, times an axis where it has one. It counts only where every dim
-// under which it stands is as long as what it is broadcast to; elsewhere the dim is 1.
+// term is a coefficient, times an axis where it has one, or times the number of a run of
+// so many positions of it. It counts only where every dim under which it stands is as long as what it
+// is broadcast to; elsewhere the dim is 1.
 type term struct {
 	axis  *ir.Axis // nil: none
+	runs  sym.Expr // 0: of one position
 	coef  sym.Expr
 	under []bcast
 }
@@ -271,6 +273,17 @@ func linear(x *ir.Scalar) (linearForm, bool) {
 			out = append(out, t)
 		}
 		return out, ok && ok2 && ok3
+	case ir.OpFloorDiv, ir.OpMod: // the group of a channel, and the channel in its group
+		by, ok := x.Args[1].Symbolic()
+		if !ok || x.Args[0].Op != ir.OpAxis {
+			return nil, false
+		}
+		run := term{axis: x.Args[0].Axis, runs: by, coef: sym.Const(1)}
+		if x.Op == ir.OpFloorDiv {
+			return linearForm{run}, true
+		}
+		run.coef = by.Neg()
+		return linearForm{{axis: run.axis, coef: sym.Const(1)}, run}, true
 	case ir.OpAdd, ir.OpSub, ir.OpMul:
 		a, ok := linear(x.Args[0])
 		b, ok2 := linear(x.Args[1])
@@ -294,12 +307,12 @@ func linear(x *ir.Scalar) (linearForm, bool) {
 func (f linearForm) times(g linearForm) (out linearForm, ok bool) {
 	for _, a := range f {
 		for _, b := range g {
-			t := term{axis: a.axis, coef: a.coef.Mul(b.coef), under: slices.Concat(a.under, b.under)}
+			t := term{axis: a.axis, runs: a.runs, coef: a.coef.Mul(b.coef), under: slices.Concat(a.under, b.under)}
 			if b.axis != nil {
 				if a.axis != nil {
 					return nil, false
 				}
-				t.axis = b.axis
+				t.axis, t.runs = b.axis, b.runs
 			}
 			out = append(out, t)
 		}
@@ -307,10 +320,16 @@ func (f linearForm) times(g linearForm) (out linearForm, ok bool) {
 	return out, true
 }
 
-// linearIndex is c + Σ k·axis. All of its numbers are moderate.
+// along is an axis position by position, or by runs of so many.
+type along struct {
+	axis *ir.Axis
+	runs int64 // 1: of one position
+}
+
+// linearIndex is c + Σ k·along. All of its numbers are moderate.
 type linearIndex struct {
 	c int64
-	k map[*ir.Axis]int64
+	k map[along]int64
 }
 
 // at is the form with the sizes of a stage; false where something is not moderate, or
@@ -337,15 +356,21 @@ terms:
 		}
 		if t.axis == nil {
 			out.c += n
-		} else {
-			if out.k == nil {
-				out.k = map[*ir.Axis]int64{}
-			}
-			if out.k[t.axis] += n; out.k[t.axis] == 0 {
-				delete(out.k, t.axis)
-			} else if !moderate(out.k[t.axis]) {
+			continue
+		}
+		x := along{t.axis, 1}
+		if !t.runs.IsInt(0) {
+			if x.runs, err = t.runs.Eval(s.Symbol); err != nil || x.runs < 1 {
 				return out, false
 			}
+		}
+		if out.k == nil {
+			out.k = map[along]int64{}
+		}
+		if out.k[x] += n; out.k[x] == 0 {
+			delete(out.k, x)
+		} else if !moderate(out.k[x]) {
+			return out, false
 		}
 	}
 	return out, moderate(out.c)
