@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
@@ -146,6 +147,13 @@ func (m *Model) call(ctx context.Context, c *compiled, args []tensor.Value, into
 
 // interpret is call on the target interp.
 func (m *Model) interpret(ctx context.Context, c *compiled, args []tensor.Value, into []*tensor.Tensor) ([]tensor.Value, error) {
+	if r := runtime.RecorderOf(ctx); r != nil {
+		row := r.Enter(runtime.Calls)
+		defer func(start time.Time) {
+			r.Add(runtime.Calls, row, "run", start, nil)
+			r.Leave(runtime.Calls, row)
+		}(time.Now())
+	}
 	out, err := interp.Run(ctx, c.module, args, interp.Options{Seed: m.opts.seed, MaxBytes: m.opts.memory, Trace: m.opts.trace})
 	if err != nil {
 		return nil, err

@@ -118,6 +118,9 @@ func (x *Executable) run(ctx context.Context, inputs []tensor.Value, outputs []*
 	if err == nil {
 		err = x.fill(mc, out, outputs, results)
 	}
+	if r := mc.recorder; r != nil {
+		r.Add(Calls, r.row, "run", start, nil)
+	}
 	return Stats{time.Since(start), mc.mem.peak, mc.appended}, err
 }
 
@@ -203,6 +206,9 @@ func (x *Executable) begin(ctx context.Context) *machine {
 		mc.mem = arena{pool: &x.pool, budget: x.opts.MaxBytes, pieces: map[address]piece{}}
 		mc.room = mc.mem.room
 	}
+	if r := RecorderOf(ctx); r != nil {
+		ctx, mc.recorder = r.call(ctx)
+	}
 	mc.ctx, mc.draws, mc.appended = ctx, 0, 0
 	mc.mem.used, mc.mem.peak = 0, 0
 	mc.main = mc.frame(x.funcs[x.m.Main()])
@@ -213,6 +219,10 @@ func (x *Executable) begin(ctx context.Context) *machine {
 // end gives back all memory that the run still has, and keeps nothing that is the caller's.
 func (x *Executable) end(mc *machine) {
 	mc.mem.close()
+	if r := mc.recorder; r != nil {
+		r.Leave(Calls, r.row)
+		mc.recorder = nil
+	}
 	mc.ctx, mc.lent, mc.kernel, mc.called = nil, lent{}, ir.KernelCall{}, ir.Call{}
 	for _, f := range mc.ran {
 		f.clear()

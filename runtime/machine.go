@@ -17,6 +17,7 @@ import (
 type machine struct {
 	x        *Executable
 	ctx      context.Context
+	recorder *Recorder // nil: nobody asks
 	mem      arena
 	main     *frame
 	frames   map[*code]*frame
@@ -76,7 +77,7 @@ func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 		if err := mc.ctx.Err(); err != nil {
 			return nil, diag.Stopped(err)
 		}
-		if err := mc.stmt(f, s); err != nil {
+		if err := mc.record(f, s); err != nil {
 			if s.Kind == ir.CallStmt {
 				err = f.env().Explain(f.c.known, s.Stmt, err)
 			}
@@ -124,6 +125,14 @@ func (mc *machine) release(f *frame, n int) {
 		mc.mem.drop(v)
 		f.vals[n] = nil
 	}
+}
+
+// record runs a statement, and tells the timeline of it where there is one.
+func (mc *machine) record(f *frame, s *stmt) error {
+	if mc.recorder == nil {
+		return mc.stmt(f, s)
+	}
+	return mc.recorder.statement(s.Stmt, func() error { return mc.stmt(f, s) })
 }
 
 // stmt runs a statement. What panics in it is its failure.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -19,6 +20,7 @@ import (
 type timing struct {
 	load, first time.Duration // file to ready, and to the first result
 	sets        []timedSet
+	peak        int64 // memory that the process had at most, in bytes
 }
 
 // timedSet is a set of inputs with the times of its runs.
@@ -30,6 +32,8 @@ type timedSet struct {
 	session  *pitopt.Session // nil: the model is run as it is
 	begun    bool            // it is
 	appended int64           // bytes that a call writes to states
+
+	profile *profile // nil: nobody asks
 }
 
 // bench times a model over one or several sets of sizes, in turn.
@@ -40,6 +44,8 @@ func (a *app) bench(args []string) error {
 	a.runFlags()
 	in := a.inputFlags()
 	shapes := fs.String("shapes", "", "`SETS` of sizes for drawn inputs: 'batch=1,seq=16 batch=8,seq=128'")
+	profiled := fs.Bool("profile", false, "tell where the time goes, stage by stage: by node with -v")
+	tr := a.traceFlag()
 	minTime := fs.Duration("min-time", time.Second, "`TIME` to measure at least")
 	rest, err := a.parse(args)
 	if err != nil {
@@ -62,6 +68,7 @@ func (a *app) bench(args []string) error {
 		return err
 	}
 	t, drawing := &timing{}, time.Duration(0)
+	tr.begin()
 	start := time.Now()
 	m, err := a.load(path, p, pitopt.ForSessions(), pitopt.Observe(pitopt.Observer{Imported: func(m *ir.Module, _ time.Duration) error {
 		start := time.Now()
@@ -81,6 +88,7 @@ func (a *app) bench(args []string) error {
 	}
 	defer m.Close()
 	t.load = time.Since(start) - drawing
+	tr.compiled("load", time.Since(start))
 	for i := range t.sets {
 		if len(p.State) > 0 {
 			if t.sets[i].session, err = m.Session(); err != nil {
@@ -88,8 +96,19 @@ func (a *app) bench(args []string) error {
 			}
 		}
 	}
-	if err := a.measure(m, t, *minTime); err != nil {
+	if err := a.measure(m, t, *minTime, tr); err != nil {
 		return err
+	}
+	t.peak = peakRSS()
+	if err := tr.write(); err != nil {
+		return err
+	}
+	for i := range t.sets {
+		if s := &t.sets[i]; *profiled {
+			if s.profile, err = a.profile(m, s, *minTime/time.Duration(len(t.sets))); err != nil {
+				return err
+			}
+		}
 	}
 	if a.common.json {
 		a.emit(a.benchJSON(path, m, t))
@@ -122,19 +141,22 @@ func (f *inputFlags) each(shapes string) ([]*inputFlags, error) {
 	return out, nil
 }
 
-// measure runs the sets in turn. The first run of each is not counted.
-func (a *app) measure(m *pitopt.Model, t *timing, minTime time.Duration) error {
-	once := func(s *timedSet) (time.Duration, error) {
-		if s.session != nil {
-			return a.callAgain(m, s)
-		}
-		start := time.Now()
-		_, err := m.RunValues(a.ctx, s.values)
-		return time.Since(start), s.drawn.blame(err)
+// once times a run of a set.
+func (a *app) once(ctx context.Context, m *pitopt.Model, s *timedSet) (time.Duration, error) {
+	if s.session != nil {
+		return a.callAgain(ctx, m, s)
 	}
+	start := time.Now()
+	_, err := m.RunValues(ctx, s.values)
+	return time.Since(start), s.drawn.blame(err)
+}
+
+// measure runs the sets in turn. The first run of each is not counted. A trace shows that run,
+// and one more.
+func (a *app) measure(m *pitopt.Model, t *timing, minTime time.Duration, tr *trace) error {
 	for i := range t.sets {
 		a.progress("warming up, %d of %d", i+1, len(t.sets))
-		took, err := once(&t.sets[i])
+		took, err := a.once(tr.ctx(a), m, &t.sets[i])
 		if err != nil {
 			return err
 		}
@@ -150,11 +172,18 @@ func (a *app) measure(m *pitopt.Model, t *timing, minTime time.Duration) error {
 			a.progress("%d runs in %s", runs*len(t.sets), time.Since(start).Round(100*time.Millisecond))
 		}
 		for i := range t.sets {
-			took, err := once(&t.sets[i])
+			took, err := a.once(a.ctx, m, &t.sets[i])
 			if err != nil {
 				return err
 			}
 			t.sets[i].times = append(t.sets[i].times, took)
+		}
+	}
+	for i := range t.sets {
+		if tr.Timeline != nil {
+			if _, err := a.once(tr.ctx(a), m, &t.sets[i]); err != nil {
+				return err
+			}
 		}
 	}
 	a.clear()
@@ -181,12 +210,15 @@ func (a *app) benchJSON(path string, m *pitopt.Model, t *timing) map[string]any 
 		if s.session != nil {
 			set["appended_bytes"] = s.appended
 		}
+		if s.profile != nil {
+			set["profile"] = s.profile.json()
+		}
 		sets = append(sets, set)
 	}
 	q := quantiles(all, .5, .9, .99)
 	return map[string]any{"kind": "bench", "model": path, "target": m.TargetName(), "threads": m.Threads(), "cpu": cpuName(),
 		"median_ns": q[0], "p90_ns": q[1], "p99_ns": q[2], "runs": len(all),
-		"load_ns": t.load.Nanoseconds(), "first_ns": t.first.Nanoseconds(), "peak_rss": peakRSS(), "shapes": sets}
+		"load_ns": t.load.Nanoseconds(), "first_ns": t.first.Nanoseconds(), "peak_rss": t.peak, "shapes": sets}
 }
 
 func (a *app) printBench(path string, m *pitopt.Model, t *timing) {
@@ -206,10 +238,15 @@ func (a *app) printBench(path string, m *pitopt.Model, t *timing) {
 		fmt.Fprintln(a.out)
 	}
 	fmt.Fprintf(a.out, "load %s, first result after %s", round(t.load), round(t.first))
-	if rss := peakRSS(); rss > 0 {
+	if rss := t.peak; rss > 0 {
 		fmt.Fprintf(a.out, ", peak memory %s", size(rss))
 	}
 	fmt.Fprintln(a.out)
+	for i, s := range t.sets {
+		if s.profile != nil {
+			a.printProfile(s.profile, strings.TrimSpace(names[i]))
+		}
+	}
 }
 
 // shapesOf are the shapes of inputs that are tensors, by name.

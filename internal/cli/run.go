@@ -24,6 +24,7 @@ type runOptions struct {
 	after        []string
 	changed      bool
 	dump         string
+	trace        *trace
 }
 
 // run is the default action: import, pipeline, execute once, print.
@@ -43,6 +44,7 @@ func (a *app) run(args []string) error {
 	fs.Func("print-after", "`PASS` print the IR after it; repeatable", list(&f.after))
 	fs.BoolVar(&f.changed, "print-changed", false, "print the IR after each pass that changed it")
 	fs.StringVar(&f.dump, "dump", "", "`DIR` write the IR there, as imported and after each pass")
+	f.trace = a.traceFlag()
 	rest, err := a.parse(args)
 	if err != nil {
 		return err
@@ -98,6 +100,8 @@ func (f *runOptions) complete() error {
 		return diag.New(diag.Usage, "-emit %s: not in this version", f.emit)
 	}
 	switch {
+	case f.trace.file != "":
+		return diag.New(diag.Usage, "-emit writes no time line, so that -trace has nothing to write").Hint("leave one of the two out")
 	case f.output != "":
 		return diag.New(diag.Usage, "-emit writes no outputs, so that -output has nothing to write").Hint("leave one of the two out")
 	case f.check == "end":
@@ -112,6 +116,8 @@ func (a *app) execute(path string, f *runOptions) error {
 		return err
 	}
 	a.progress("reading %s", path)
+	f.trace.begin()
+	begun := time.Now()
 	w := &watcher{a: a, f: f, memory: p.Target.Memory, states: p.State}
 	f.in.states = p.State
 	opts := append(w.options(), pitopt.ForSessions())
@@ -128,11 +134,12 @@ func (a *app) execute(path string, f *runOptions) error {
 	}
 	defer m.Close()
 	a.clear()
+	f.trace.compiled("load", time.Since(begun))
 	for _, n := range m.Notes() {
 		a.note("note: %s: %s", n.Node, n.Msg)
 	}
 	if f.emit == "asm" {
-		if _, err := a.call(m, p, w.values); err != nil {
+		if _, err := a.call(a.ctx, m, p, w.values); err != nil {
 			return w.drawn.blame(err)
 		}
 	}
@@ -144,11 +151,14 @@ func (a *app) execute(path string, f *runOptions) error {
 	}
 	a.progress("running on %s", m.TargetName())
 	start := time.Now()
-	out, err := a.call(m, p, w.values)
+	out, err := a.call(f.trace.ctx(a), m, p, w.values)
 	if err != nil {
 		return w.drawn.blame(err)
 	}
 	took := time.Since(start)
+	if err := f.trace.write(); err != nil {
+		return err
+	}
 	if f.check != "none" {
 		a.progress("running on the reference interpreter")
 		if err := a.checkEnd(path, p, m, w.values, out); err != nil {

@@ -32,15 +32,15 @@ func (f *inputFlags) begin(m *ir.Module, have map[string]tensor.Value, env *ir.E
 
 // call runs a model once: as it is, or, where the pipeline names states, in a session that begins
 // with the values of those. Outputs that are states are what these are afterwards.
-func (a *app) call(m *pitopt.Model, p *passes.File, values map[string]tensor.Value) (map[string]tensor.Value, error) {
+func (a *app) call(ctx context.Context, m *pitopt.Model, p *passes.File, values map[string]tensor.Value) (map[string]tensor.Value, error) {
 	if len(p.State) == 0 {
-		return m.RunValues(a.ctx, values)
+		return m.RunValues(ctx, values)
 	}
 	s, err := m.Session()
 	if err != nil {
 		return nil, err
 	}
-	return step(a.ctx, s, values)
+	return step(ctx, s, values)
 }
 
 // step is a call in a session.
@@ -71,7 +71,7 @@ func step(ctx context.Context, s *pitopt.Session, values map[string]tensor.Value
 
 // callAgain times a call in a session, which begins as the one before it did: what grows is taken
 // back to what it was at first.
-func (a *app) callAgain(m *pitopt.Model, set *timedSet) (time.Duration, error) {
+func (a *app) callAgain(ctx context.Context, m *pitopt.Model, set *timedSet) (time.Duration, error) {
 	s, inputs := set.session, map[string]*tensor.Tensor{}
 	for name, v := range set.values {
 		inputs[name], _ = v.(*tensor.Tensor)
@@ -88,7 +88,7 @@ func (a *app) callAgain(m *pitopt.Model, set *timedSet) (time.Duration, error) {
 		delete(inputs, st.In)
 	}
 	was, start := s.Appended(), time.Now()
-	_, err := s.Run(a.ctx, inputs)
+	_, err := s.Run(ctx, inputs)
 	took := time.Since(start)
 	set.begun, set.appended = true, s.Appended()-was
 	return took, set.drawn.blame(err)

@@ -90,6 +90,7 @@ func (w *watcher) wantsText() bool { return w.f.changed || w.f.dump != "" }
 
 func (w *watcher) onImport(m *ir.Module, took time.Duration) error {
 	w.imported, w.size = took, statements(m)
+	w.f.trace.compiled("import", took)
 	w.inStates(m)
 	if w.a.common.verbose {
 		w.a.note("import: %s, %d statements", round(took), w.size)
@@ -197,6 +198,7 @@ func (w *watcher) run(m *ir.Module) ([]tensor.Value, error) {
 }
 
 func (w *watcher) after(i int, s pass.Step, m *ir.Module, took time.Duration) error {
+	w.f.trace.compiled(s.Ref(), took)
 	n := statements(m)
 	row := passTime{Name: s.Ref(), Ms: ms(took), Statements: n}
 	if w.wantsText() {

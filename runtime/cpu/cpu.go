@@ -107,11 +107,13 @@ func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64, constant 
 type run struct {
 	d     *Device
 	c     *code
+	p     *ir.Program
 	mem   rt.Memory
 	x     *interp.Execution
 	i     int                                    // the stage
 	loops *loops                                 // that are run; nil: the stage runs on closures
 	stage func(x *interp.Execution, i int) error // r.compute
+	rec   *rt.Recorder                           // nil: nobody asks
 }
 
 // Run computes a program stage by stage; the kernel has another way for some stages.
@@ -127,18 +129,25 @@ func (d *Device) Run(ctx context.Context, kernel string, p *ir.Program, bind []i
 	if r.stage == nil {
 		r.stage = r.compute
 	}
-	r.d, r.c, r.mem = d, c, mem
+	r.d, r.c, r.p, r.mem, r.rec = d, c, p, mem, rt.RecorderOf(ctx)
 	err = c.Run(ctx, args, results, mem, r.stage)
-	r.d, r.c, r.mem, r.x = nil, nil, nil, nil
+	r.d, r.c, r.p, r.mem, r.x, r.rec = nil, nil, nil, nil, nil, nil
 	d.runs.Put(r)
 	return err
 }
 
-// compute computes a stage.
+// compute computes a stage, and those that are computed together with it.
 func (r *run) compute(x *interp.Execution, i int) error {
 	r.d.watch.stage(r.c, i)
 	if g := r.c.products[i]; g != nil && g.inside(x) {
-		return r.d.product(x, i, g, r.mem)
+		start := r.start()
+		err := r.d.product(x, i, g, r.mem)
+		by := byTiles
+		if r.d.blocks(g.out.DType).code == nil {
+			by = byBlocks
+		}
+		r.record(start, by, i, 1)
+		return err
 	}
 	r.x = x
 	l := r.c.kernels[i]
@@ -147,9 +156,11 @@ func (r *run) compute(x *interp.Execution, i int) error {
 	}
 	if l.apart(x) && r.d.machine.enter() {
 		defer r.d.machine.leave()
+		start := r.start()
 		r.loops = l
-		err := r.d.team.parallel(l.cut.Pieces(), r)
+		err := r.d.parallel(r.rec, x.Stages[i], l.cut.Pieces(), r)
 		r.loops = nil
+		r.record(start, byKernel, i, l.count)
 		return err
 	}
 	for end := i + l.count; i < end; i++ {
@@ -163,7 +174,10 @@ func (r *run) compute(x *interp.Execution, i int) error {
 // closures computes a stage on closures.
 func (r *run) closures(i int) error {
 	r.i = i
-	return r.d.team.parallel(r.c.parts[i], r)
+	start := r.start()
+	err := r.d.parallel(r.rec, r.c.Stages[i], r.c.parts[i], r)
+	r.record(start, byClosures, i, 1)
+	return err
 }
 
 // part computes a part of a stage on closures, or a piece of loops.
