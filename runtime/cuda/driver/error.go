@@ -70,7 +70,10 @@ type Error struct {
 	Call   string
 	Result Result
 	Detail string // what more is known: the compiler's log, the instruction, the sizes; "" where nothing is
+	Err    error  // what it wraps, if anything
 }
+
+func (e *Error) Unwrap() error { return e.Err }
 
 func (e *Error) Error() string {
 	s := e.Call + ": " + e.Result.String()
