@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -14,6 +15,7 @@ import (
 type Kept struct {
 	of     *keeper
 	making sync.Mutex
+	room   []byte // for it, where it could not be made
 	made   atomic.Pointer[tensor.Tensor]
 }
 
@@ -37,7 +39,14 @@ func (k *Kept) Make(d tensor.DType, n int64, fill func(t *tensor.Tensor) error) 
 	if !ok || !k.of.take(size) {
 		return nil, nil
 	}
-	t, err := tensor.Make(d, []int64{n})
+	var err error
+	if int64(len(k.room)) != size {
+		k.room, err = k.of.place(size)
+	}
+	t := new(tensor.Tensor)
+	if err == nil {
+		err = t.Own(d, []int64{n}, k.room)
+	}
 	if err == nil {
 		err = fill(t)
 	}
@@ -45,6 +54,7 @@ func (k *Kept) Make(d tensor.DType, n int64, fill func(t *tensor.Tensor) error) 
 		k.of.take(-size)
 		return nil, err
 	}
+	k.room = nil
 	k.made.Store(t)
 	return t, nil
 }
@@ -56,9 +66,33 @@ type keeper struct {
 	places        map[string]*Kept
 	seen          map[*byte]bool // constants
 	used, allowed int64          // bytes
+	room          []byte         // for what comes next
+	chunk         int64          // bytes that were made at a time, last
 }
 
 const keptAnyway = 1 << 20
+
+// What is kept lies side by side in chunks, so that it gets large pages: each chunk twice as large as
+// the one before.
+const leastChunk, mostChunk = 2 << 20, 64 << 20
+
+// place gives memory for so many bytes.
+func (k *keeper) place(bytes int64) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	size := analysis.Aligned(bytes)
+	if size > int64(len(k.room)) {
+		k.chunk = max(leastChunk, min(2*k.chunk, mostChunk))
+		t, err := tensor.Make(tensor.U8, []int64{max(k.chunk, size)})
+		if err != nil {
+			return nil, err
+		}
+		k.room = t.Bytes()
+	}
+	b := k.room[:bytes:bytes]
+	k.room = k.room[size:]
+	return b, nil
+}
 
 func (k *keeper) take(bytes int64) bool {
 	k.mu.Lock()
@@ -74,7 +108,7 @@ func (k *keeper) take(bytes int64) bool {
 func (k *keeper) clear() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.places, k.seen, k.used, k.allowed = nil, nil, 0, 0
+	k.places, k.seen, k.used, k.allowed, k.room = nil, nil, 0, 0, nil
 }
 
 // KeptBytes is what a device has made of constants, and keeps.

@@ -88,6 +88,7 @@ func alloc(n int64) []byte {
 		return []byte{}
 	}
 	b := make([]byte, n+align-1)
+	largePages(b)
 	off := -uintptr(unsafe.Pointer(&b[0])) & (align - 1)
 	return b[off : int64(off)+n : int64(off)+n]
 }
