@@ -36,6 +36,7 @@ type Device struct {
 	f32     reuse.List[multiplication[float32]]
 	f64     reuse.List[multiplication[float64]]
 	i32     reuse.List[multiplication[int32]]
+	slides  reuse.List[slide]
 }
 
 // New makes a device with a number of threads; 0 takes all processors. It uses machine code where
@@ -81,6 +82,7 @@ func (d *Device) Close() error {
 	d.f32.Clear()
 	d.f64.Clear()
 	d.i32.Clear()
+	d.slides.Clear()
 	return nil
 }
 

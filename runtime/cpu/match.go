@@ -26,24 +26,37 @@ type product struct {
 	keyB  string      // tells what is packed of them
 	align bool        // columns of Out lie side by side
 	half  x86.Weights // what is packed of B, where that is no f32: it is only widened
+
+	direct *direct // nil: it is computed in blocks
 }
 
 // loop is an axis of more than one position, or its runs, or the positions of a run of it; and the step it
 // takes through A, B and Out.
 type loop struct {
 	axis      *ir.Axis
+	runs      int64 // what the axis comes in: 1, or the loop is the runs of so many, or within: -1 times that
 	extent    int64
 	a, b, out int64
 	inA, inB  bool // who uses it
 }
 
+// in is the step that a loop takes through an index.
+func (l *loop) in(f linearIndex) int64 {
+	one := f.k[along{l.axis, 1}]
+	if l.runs > 1 {
+		return l.runs*one + f.k[along{l.axis, l.runs}]
+	}
+	return one
+}
+
 // operand is a factor. Where it is a load, every axis takes part in its address linearly: it
 // has a buffer and the address at the origin of all axes. Otherwise it is computed.
 type operand struct {
-	buf  *ir.Buffer // nil: it is computed
-	base int64
-	step map[along]int64 // of axes that it uses; 0 where it is computed
-	pad  *padding        // nil: loads are never outside
+	buf   *ir.Buffer // nil: it is computed
+	base  int64
+	step  map[along]int64 // of axes that it uses; 0 where it is computed
+	index []linearIndex   // of buf
+	pad   *padding        // nil: loads are never outside
 
 	expr   *ir.Scalar
 	window any // *interp.Window of expr; its axes are batch, rows (or columns), and k, in this order
@@ -79,8 +92,9 @@ func match(s *interp.Stage) (*product, bool) {
 	if !ok {
 		return nil, false
 	}
+	p.direct = p.directly(s)
 	work := times(total(p.m), total(p.n), total(p.k))
-	small := total(p.n) < nr || work < 512 || total(p.batch) < 1 // the closures are as fast
+	small := total(p.n) < nr || work < 512 && p.direct == nil || times(work, total(p.batch)) < 512 // the closures are as fast
 	if small || times(work, total(p.batch)) >= far {
 		return nil, false
 	}
@@ -194,7 +208,7 @@ func (p *product) loops(ax *ir.Axis, n, stride int64) (list []loop, ok bool) {
 	}
 	one, run := along{ax, 1}, along{ax, runs}
 	if runs == 1 {
-		l := loop{axis: ax, extent: n, a: p.a.step[one], b: p.b.step[one], out: stride}
+		l := loop{axis: ax, runs: 1, extent: n, a: p.a.step[one], b: p.b.step[one], out: stride}
 		_, l.inA = p.a.step[one]
 		_, l.inB = p.b.step[one]
 		list = []loop{l}
@@ -203,8 +217,8 @@ func (p *product) loops(ax *ir.Axis, n, stride int64) (list []loop, ok bool) {
 			return nil, false
 		}
 		list = []loop{
-			{axis: ax, extent: n / runs, a: runs*p.a.step[one] + p.a.step[run], b: runs*p.b.step[one] + p.b.step[run], out: runs * stride},
-			{axis: ax, extent: runs, a: p.a.step[one], b: p.b.step[one], out: stride},
+			{axis: ax, runs: runs, extent: n / runs, a: runs*p.a.step[one] + p.a.step[run], b: runs*p.b.step[one] + p.b.step[run], out: runs * stride},
+			{axis: ax, runs: -runs, extent: runs, a: p.a.step[one], b: p.b.step[one], out: stride},
 		}
 		for i := range list {
 			list[i].inA, list[i].inB = list[i].a != 0, list[i].b != 0
@@ -309,6 +323,7 @@ func loaded(s *interp.Stage, a access) (operand, bool) {
 	if o.pad != nil {
 		room = size
 	}
+	o.index = forms
 	stride := int64(1)
 	for i := len(room) - 1; i >= 0; i-- {
 		c := forms[i].c

@@ -18,6 +18,9 @@ import (
 
 // bytes is what a product takes from its workspace, where B is packed for all runs or not.
 func (p *product) bytes(d *Device, kept bool) int64 {
+	if p.direct != nil && d.machine.features != 0 {
+		return p.direct.bytes(d, p)
+	}
 	elem, cut := int64(p.out.DType.Bits()/8), d.blocks(p.out.DType)
 	kept = kept && cut.code != nil
 	a, b := p.packs(cut, kept)
@@ -40,6 +43,10 @@ func (d *Device) product(x *interp.Execution, i int, p *product, mem rt.Memory) 
 	space := workspace{mem: mem, left: room}
 	switch p.out.DType {
 	case tensor.F32:
+		if p.direct != nil && d.machine.enter() {
+			defer d.machine.leave()
+			return d.slide(x, p, space)
+		}
 		return multiply(d, &d.f32, x, i, p, space)
 	case tensor.F64:
 		return multiply(d, &d.f64, x, i, p, space)

@@ -31,6 +31,12 @@ var convolutionList = []convolution{
 	{name: "2-d grouped", x: []int64{2, 6, 10, 11}, w: []int64{12, 2, 3, 3}, group: 3, pads: []int64{1, 1, 1, 1}},
 	{name: "2-d depthwise", x: []int64{1, 24, 14, 15}, w: []int64{24, 1, 3, 3}, group: 24, pads: []int64{1, 1, 1, 1}},
 	{name: "2-d depthwise with a multiplier", x: []int64{1, 5, 8, 9}, w: []int64{20, 1, 3, 3}, group: 5, strides: []int64{2, 1}},
+	{name: "2-d depthwise, wide", x: []int64{1, 3, 70, 300}, w: []int64{3, 1, 5, 5}, group: 3, pads: []int64{2, 2, 2, 2}, more: [][]int64{{2, 3, 5, 16}, {1, 3, 9, 129}, {1, 3, 1, 1}}},
+	{name: "2-d depthwise, strided", x: []int64{2, 6, 31, 57}, w: []int64{6, 1, 3, 3}, group: 6, strides: []int64{2, 2}, pads: []int64{1, 1, 0, 1}, more: [][]int64{{1, 6, 2, 2}, {1, 6, 8, 200}}},
+	{name: "2-d depthwise, dilated", x: []int64{1, 4, 20, 33}, w: []int64{4, 1, 3, 2}, group: 4, strides: []int64{1, 3}, dilations: []int64{3, 2}, pads: []int64{3, 1, 3, 0}},
+	{name: "1-d depthwise", x: []int64{2, 7, 50}, w: []int64{7, 1, 4}, group: 7, pads: []int64{3, 0}, more: [][]int64{{1, 7, 40000}}},
+	{name: "3-d depthwise", x: []int64{1, 5, 4, 6, 20}, w: []int64{5, 1, 2, 3, 3}, group: 5, pads: []int64{1, 1, 1, 0, 1, 1}, strides: []int64{1, 2, 1}},
+	{name: "2-d in many groups", x: []int64{1, 32, 11, 19}, w: []int64{48, 2, 3, 3}, group: 16, pads: []int64{1, 1, 1, 1}},
 	{name: "3-d", x: []int64{1, 2, 6, 7, 8}, w: []int64{7, 2, 2, 3, 3}, pads: []int64{0, 1, 1, 1, 1, 0}, strides: []int64{1, 2, 1}, more: [][]int64{{1, 2, 2, 3, 3}}},
 }
 
