@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
@@ -17,16 +18,32 @@ type group struct {
 	rivals  []string
 	threads []int // nil: those that are asked for
 	run     func(b *bench, g *group, threads int) error
+	show    func(say sayer, list []*result) // nil: as a table of times
 }
 
 // groups in the order in which they are measured and shown.
-var groups = []*group{
-	{name: "products", title: "Products with constant weights", rivals: []string{"ort", "openvino"}, run: listed(products)},
-	{name: "encoders", title: "Encoders", rivals: []string{"ort", "ort-opt", "openvino"}, run: listed(encoders)},
+var groups []*group
+
+func init() {
+	groups = []*group{
+		{name: "products", title: "Products with constant weights", rivals: []string{"ort", "openvino"}, run: listed(products)},
+		{name: "encoders", title: "Encoders", rivals: []string{"ort", "ort-opt", "openvino"}, run: listed(encoders)},
+		{name: "attention", title: "Attention", rivals: []string{"ort"}, run: listed(attention)},
+		{name: "memory", title: "Memory of attention by length", rivals: []string{"ort"}, threads: []int{1}, run: memoryBySeq, show: showMemory},
+		{name: "elementwise", title: "Chains of elementwise operators", rivals: []string{"ort", "openvino"}, run: listed(elementwise)},
+		{name: "norms", title: "Normalisation and softmax", rivals: []string{"ort", "openvino"}, run: listed(normalisations)},
+		{name: "decode", title: "Decoding in a session", rivals: []string{"ort"}, run: decode},
+		{name: "models", title: "Other models", rivals: []string{"ort", "openvino"}, run: listed(models)},
+		{name: "roundrobin", title: "Sizes in turn", threads: []int{1}, run: roundRobin},
+		{name: "first", title: "First result from the file, and memory", rivals: []string{"ort", "openvino"}, threads: []int{1}, run: firstResults, show: showFirst},
+		{name: "binary", title: "Size of the executable", threads: []int{1}, run: binarySize, show: showBinary},
+		{name: "avx2", title: "The AVX2 tier", rivals: []string{"ort"}, threads: []int{1}, run: listed(products, "PITOPT_CPU=avx2")},
+		{name: "portable", title: "The portable tier", rivals: []string{"gomlx"}, threads: []int{1}, run: listed(sentences, "PITOPT_CPU=portable")},
+	}
 }
 
 // listed runs the workloads of a list.
-func listed(list func(*bench, *group) ([]workload, error)) func(*bench, *group, int) error {
+func listed(list func(*bench, *group) ([]workload, error), env ...string) func(*bench, *group, int) error {
 	return func(b *bench, g *group, threads int) error {
 		all, err := list(b, g)
 		if err != nil {
@@ -35,7 +52,7 @@ func listed(list func(*bench, *group) ([]workload, error)) func(*bench, *group, 
 		for i := range all {
 			all[i].group = g.name
 		}
-		p, err := b.newPool(threads, append([]string{"pitopt"}, g.rivals...))
+		p, err := b.newPool(threads, append([]string{"pitopt"}, g.rivals...), env...)
 		if err != nil {
 			return err
 		}
@@ -82,8 +99,12 @@ func products(b *bench, _ *group) ([]workload, error) {
 	return out, nil
 }
 
-// real finds a model of a folder of test cases; where there is none, that is said and left out.
+// real finds a model of a folder of test cases; where there is none, that is said and left out. In
+// a hurry a small encoder stands for all of them.
 func (b *bench) real(variable, name string) (string, bool) {
+	if b.quick {
+		return filepath.Join(b.root, "examples", "encoder", "model.onnx"), true
+	}
 	dir := os.Getenv(variable)
 	file := filepath.Join(dir, name, "model.onnx")
 	if dir != "" {
@@ -100,14 +121,11 @@ func encoders(b *bench, _ *group) ([]workload, error) {
 	batches, lengths := []int64{1, 8}, []int64{16, 64, 128, 512}
 	models := [][2]string{{"PITOPT_MODELS", "minilm_l6"}, {"PITOPT_ZOO", "bert-base-4l-ts"}}
 	if b.quick {
-		batches, lengths = []int64{2}, []int64{9}
+		batches, lengths, models = []int64{2}, []int64{9}, models[:1]
 	}
 	var out []workload
 	for _, m := range models {
 		file, ok := b.real(m[0], m[1])
-		if b.quick {
-			file, ok = filepath.Join(b.root, "examples", "encoder", "model.onnx"), m == models[0]
-		}
 		if !ok {
 			continue
 		}
@@ -117,8 +135,11 @@ func encoders(b *bench, _ *group) ([]workload, error) {
 		}
 		for _, n := range batches {
 			for _, l := range lengths {
-				out = append(out, workload{name: fmt.Sprintf("%s, %d x %d", m[1], n, l), model: file,
-					draw: func() (tensors, error) { return words(names, n, l, b.quick), nil }})
+				w := workload{name: fmt.Sprintf("%s, %d x %d", m[1], n, l), model: file, draw: func() (tensors, error) { return words(names, n, l, b.quick), nil }}
+				if n == 1 && (l == 16 || l == 128) {
+					w.profile = []string{"-dim", fmt.Sprint("batch=", n), "-dim", fmt.Sprint("seq=", l)}
+				}
+				out = append(out, w)
 			}
 		}
 	}
@@ -157,4 +178,15 @@ func words(names []string, batch, length int64, small bool) tensors {
 		out[name] = t
 	}
 	return out
+}
+
+// sentences are some of the encoder that needs nothing but the basic operators.
+func sentences(b *bench, g *group) ([]workload, error) {
+	all, err := encoders(b, g)
+	keep := []string{"minilm_l6, 1 x 16", "minilm_l6, 1 x 64", "minilm_l6, 1 x 128", "minilm_l6, 8 x 16", "minilm_l6, 2 x 9"}
+	all = slices.DeleteFunc(all, func(w workload) bool { return !slices.Contains(keep, w.name) })
+	for i := range all {
+		all[i].profile = nil
+	}
+	return all, err
 }

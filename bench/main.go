@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
 //go:embed rivals/worker.py
@@ -33,8 +36,12 @@ type bench struct {
 	missing map[string]bool // rivals that can not be had
 	titles  map[string]string
 
+	pitopt string
+
 	time         time.Duration // of a workload
 	sample       time.Duration // at least
+	limits       time.Duration // of measuring what the machine can do
+	profiled     time.Duration // of a profile
 	fewest, most int           // rounds
 
 	results []*result
@@ -49,7 +56,7 @@ func main() {
 }
 
 func run() (err error) {
-	b := &bench{missing: map[string]bool{}, titles: map[string]string{}, began: time.Now(), sample: 10 * time.Millisecond, fewest: 6, most: 15}
+	b := &bench{missing: map[string]bool{}, titles: map[string]string{}, began: time.Now(), sample: 10 * time.Millisecond, limits: 40 * time.Millisecond, profiled: 300 * time.Millisecond, fewest: 6, most: 15}
 	only := flag.String("only", "", "`GROUPS` to measure, with commas between; default: all of them")
 	threads := flag.String("threads", "1,2", "`LIST` of numbers of threads")
 	rivals := flag.String("rivals", "ort,ort-opt,openvino,gomlx", "`LIST` of rivals")
@@ -58,12 +65,22 @@ func run() (err error) {
 	flag.BoolVar(&b.quick, "quick", false, "small workloads, few rounds: whether it all works")
 	flag.DurationVar(&b.time, "time", time.Second, "`TIME` for a workload, unless it needs more for six rounds")
 	list := flag.Bool("list", false, "list the groups")
+	results := flag.String("results", defaultResults(), "`FILE` that keeps what was measured last of each group")
+	docs := flag.String("docs", "", "`DIR` write performance.md there, its plots, and rows of the history")
+	write := flag.Bool("write", false, "measure nothing, and write what is kept to -docs")
 	flag.Parse()
 	if *list {
 		for _, g := range groups {
 			fmt.Printf("%-12s %s\n", g.name, g.title)
 		}
 		return nil
+	}
+	kept, err := readStore(*results)
+	if err != nil {
+		return err
+	}
+	if *write {
+		return kept.report(*docs)
 	}
 	counts, err := numbers(*threads)
 	if err != nil {
@@ -74,7 +91,7 @@ func run() (err error) {
 		return err
 	}
 	if b.quick {
-		b.time, b.sample, b.fewest, b.most = 0, time.Millisecond, 2, 2
+		b.time, b.sample, b.limits, b.profiled, b.fewest, b.most = 0, time.Millisecond, 5*time.Millisecond, 10*time.Millisecond, 2, 2
 	}
 	if *cores != "" {
 		b.cores = strings.Split(*cores, ",")
@@ -110,7 +127,31 @@ func run() (err error) {
 		}
 	}
 	b.summary(chosen)
-	return nil
+	if b.quick { // times of a hurry are none
+		*results, *docs = filepath.Join(b.dir, "results.json"), b.dir
+		kept = &store{Titles: map[string]string{}}
+	}
+	device := cpu.New(1)
+	defer device.Close()
+	if kept.Code, err = device.Code(); err != nil {
+		return err
+	}
+	if err := kept.merge(b, *results); err != nil || *docs == "" {
+		return err
+	}
+	if err := history(filepath.Join(*docs, "performance-history.csv"), b, kept.CPU); err != nil {
+		return err
+	}
+	return kept.report(*docs)
+}
+
+// defaultResults is in the user's cache folder.
+func defaultResults() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "results.json"
+	}
+	return filepath.Join(cache, "pitopt", "bench.json")
 }
 
 func numbers(list string) (out []int, err error) {
@@ -156,11 +197,14 @@ func (b *bench) build() error {
 	if _, err := exec.LookPath("taskset"); err != nil {
 		return errors.New("processes are pinned with taskset (util-linux), which is not here")
 	}
-	b.worker = filepath.Join(b.dir, "worker")
-	c := exec.Command("go", "build", "-o", b.worker, "./worker")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build ./worker: %w\n%s", err, out)
+	b.worker, b.pitopt = filepath.Join(b.dir, "worker"), filepath.Join(b.dir, "pitopt")
+	for file, pkg := range map[string]string{b.worker: "bench/worker", b.pitopt: "cmd/pitopt"} {
+		c := exec.Command("go", "build", "-o", file, ".")
+		c.Dir = filepath.Join(b.root, pkg)
+		c.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+		}
 	}
 	b.script = filepath.Join(b.dir, "worker.py")
 	return os.WriteFile(b.script, rivalsWorker, 0o666)
@@ -192,7 +236,13 @@ func (b *bench) say(format string, args ...any) {
 // add keeps a result, and shows it.
 func (b *bench) add(r *result) {
 	b.results = append(b.results, r)
-	line := fmt.Sprintf("%s, %d threads: pitopt %s", r.Name, r.Threads, duration(median(r.Samples["pitopt"])))
+	line := fmt.Sprintf("%s, %d threads:", r.Name, r.Threads)
+	if x := r.Samples["pitopt"]; len(x) > 0 {
+		line += " pitopt " + duration(median(x))
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.Values)) {
+		line += fmt.Sprintf(", %s %.3g", key, r.Values[key])
+	}
 	for _, key := range rivalOrder {
 		if x := r.ratios(key); x != nil {
 			m := medianOf(x)
@@ -205,7 +255,7 @@ func (b *bench) add(r *result) {
 	b.say("%s", line)
 }
 
-var rivalOrder = []string{"ort", "ort-opt", "openvino", "gomlx"}
+var rivalOrder = []string{"ort", "ort-opt", "openvino", "gomlx", "single"}
 
 // summary prints geometric means.
 func (b *bench) summary(chosen []*group) {

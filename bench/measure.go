@@ -24,6 +24,8 @@ type workload struct {
 
 	flops float64 // of a run, where that is known
 	bytes float64 // that a run must read and write at least
+
+	profile []string // arguments of a profile that is to be shown; nil: none
 }
 
 // result is what came of a workload: ns of a run, a value for each round, by engine. Values at
@@ -32,6 +34,8 @@ type result struct {
 	Group    string               `json:"group"`
 	Name     string               `json:"name"`
 	Threads  int                  `json:"threads"`
+	Commit   string               `json:"commit"`
+	Date     string               `json:"date"`
 	Samples  map[string][]float64 `json:"samples"`
 	Failed   map[string]string    `json:"failed,omitempty"` // why an engine is not there
 	Flops    float64              `json:"flops,omitempty"`
@@ -39,6 +43,7 @@ type result struct {
 	Retaken  int                  `json:"retaken,omitempty"` // samples that others had disturbed
 	Distance float64              `json:"distance"`          // to the first rival's results, the largest
 	Values   map[string]float64   `json:"values,omitempty"`  // what is not a time, by name
+	Profile  *profile             `json:"profile,omitempty"`
 }
 
 // ratios are those of a rival's times to pitopt's, round by round.
@@ -129,6 +134,12 @@ func (p *pool) model(list []workload) error {
 		if err := p.measure(r, ready, fmt.Sprint("s", i), w); err != nil {
 			return fmt.Errorf("%s, %s: %w", w.group, w.name, err)
 		}
+		if w.profile != nil {
+			var err error
+			if r.Profile, err = p.b.profileOf(p.threads, w.model, w.profile...); err != nil {
+				return err
+			}
+		}
 		p.b.add(r)
 	}
 	return nil
@@ -184,6 +195,14 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			}
 			r.Samples[e.key] = append(r.Samples[e.key], ns)
 		}
+	}
+	if w.flops > 0 {
+		a, err := engines[0].ask(protocol.Request{Op: "limits", N: int(p.b.limits / time.Millisecond)})
+		engines[0].hold()
+		if err != nil {
+			return err
+		}
+		r.Values = map[string]float64{"peak": a.Flops, "bandwidth": a.Bandwidth}
 	}
 	return nil
 }

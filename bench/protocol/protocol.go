@@ -19,7 +19,7 @@ import (
 //	session  begins to decode with Model: States are carried from call to call, and empty at first
 //	decode   makes N calls in the session, a token each
 //	memory   tells what memory the process had at most, and has
-//	limits   tells what the machine can do
+//	limits   tells what the machine can do, measured for about N ms
 //	drop     forgets Model
 type Request struct {
 	Op      string            `json:"op"`

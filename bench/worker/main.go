@@ -14,6 +14,7 @@ import (
 	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/bench/protocol"
 	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
 type tensors = map[string]*tensor.Tensor
@@ -51,6 +52,12 @@ func (w *worker) do(r *protocol.Request) (a protocol.Answer, err error) {
 		a.NS = time.Since(start).Nanoseconds()
 		w.models[r.Model] = &model{Model: m, in: map[string]tensors{}, out: map[string]tensors{}}
 		return a, nil
+	case "limits":
+		d := cpu.New(w.threads)
+		defer d.Close()
+		l, err := d.Limits(time.Duration(r.N)*time.Millisecond, 1<<26)
+		a.Flops, a.Bandwidth = l.Flops, l.Bandwidth
+		return a, err
 	case "memory":
 		a.Peak, a.Resident = status("VmHWM"), status("VmRSS")
 		return a, nil

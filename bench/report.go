@@ -1,0 +1,297 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// short are names of rivals in tables.
+var short = map[string]string{"ort": "ONNX Runtime", "ort-opt": "after its optimiser", "openvino": "OpenVINO", "gomlx": "onnx-gomlx", "single": "each by itself"}
+
+// report writes docs/performance.md.
+func (s *store) report(docs string) error {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	say("# Performance\n")
+	say("Written by `bench/` from what it measured: do not edit. How to measure is in [bench/README.md](../bench/README.md), the")
+	say("geometric means of each commit that was measured in [performance-history.csv](performance-history.csv).\n")
+	s.method(say)
+	s.summary(say)
+	s.losses(say)
+	for _, g := range groups {
+		if err := s.table(say, g, docs); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(docs, "performance.md"), []byte(b.String()), 0o666)
+}
+
+type sayer func(format string, args ...any)
+
+func (s *store) method(say sayer) {
+	var engines []string
+	for _, key := range rivalOrder {
+		if t := s.Titles[key]; t != "" {
+			engines = append(engines, t)
+		}
+	}
+	say("- Machine: %s. pitopt: %s.", s.CPU, s.Code)
+	say("- Rivals: %s. All compute in f32.", strings.Join(engines, "; "))
+	say("- Each engine is a process of its own, pinned to as many cores as it has threads, and stopped while another is measured.")
+	say("  Inputs and results are bound before; results are compared before a time counts. A sample is runs of 10 ms together, or one;")
+	say("  engines take turns, and a sample in which threads waited for a core for more than 2 %% of its time is taken again.")
+	say("- A ratio is the rival's time / pitopt's in the same round: over 1, pitopt is the faster one. Shown are medians over rounds, and")
+	say("  in brackets 95 %% intervals: order statistics for a workload, bootstrap over rounds for geometric means. Below six rounds the")
+	say("  interval is all of them.")
+	say("- The peak is multiply-adds on registers, and bandwidth reading memory, both measured beside each workload.\n")
+}
+
+// summary holds what is measured against what is wanted.
+func (s *store) summary(say sayer) {
+	say("## What is wanted, and what is\n")
+	say("| | threads | wanted | measured | |\n|---|---|---|---|---|")
+	for i := range targets {
+		t := &targets[i]
+		for _, n := range s.threads(t.group) {
+			m, ok := t.reached(s.Results, n)
+			if !ok {
+				continue
+			}
+			sign, verdict := "at least", "reached"
+			if t.atMost {
+				sign = "at most"
+			}
+			if !t.met(m) {
+				verdict = "**missed**"
+			}
+			say("| %s | %d | %s %.4g | %s | %s |", t.what, n, sign, t.bound, m, verdict)
+		}
+	}
+	say("")
+}
+
+func (m interval) String() string {
+	if m.Low == m.High {
+		return fmt.Sprintf("%.2f", m.Median)
+	}
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", m.Median, m.Low, m.High)
+}
+
+// losses lists where a rival is the faster one beyond doubt, and what takes pitopt's time there.
+func (s *store) losses(say sayer) {
+	type loss struct {
+		r     *result
+		rival string
+		m     interval
+	}
+	var list []loss
+	for _, r := range s.Results {
+		for _, key := range rivalOrder {
+			if x := r.ratios(key); x != nil && key != "single" && r.Group != "memory" {
+				if m := medianOf(x); m.High < 1 {
+					list = append(list, loss{r, key, m})
+				}
+			}
+		}
+	}
+	say("## Where a rival is faster\n")
+	if len(list) == 0 {
+		say("Nowhere beyond the interval.\n")
+		return
+	}
+	slices.SortStableFunc(list, func(a, b loss) int { return cmp.Compare(a.m.Median, b.m.Median) })
+	say("The interval of the ratio ends below 1. What takes most of pitopt's time there is what is next.\n")
+	say("| workload | threads | rival | it takes | most of pitopt's time |\n|---|---|---|---|---|")
+	for _, l := range list {
+		say("| %s | %d | %s | %.0f %% of pitopt's time | %s |", l.r.Name, l.r.Threads, short[l.rival], 100*l.m.Median, s.most(l.r))
+	}
+	say("")
+}
+
+// most tells what a profile has on top: of the workload, or of one of the same model.
+func (s *store) most(r *result) string {
+	p := r.Profile
+	model, _, _ := strings.Cut(r.Name, ",")
+	for _, o := range s.Results {
+		if om, _, _ := strings.Cut(o.Name, ","); p == nil && o.Group == r.Group && o.Threads == r.Threads && om == model {
+			p = o.Profile
+		}
+	}
+	if p == nil {
+		if r.Flops > 0 {
+			return fmt.Sprintf("%.0f %% of the peak", 100*median(ofPeak(r)))
+		}
+		return ""
+	}
+	var out []string
+	for _, x := range p.top(2) {
+		out = append(out, fmt.Sprintf("%s (%s) %.0f %%", x.what, x.by, 100*x.ns/p.RunNS))
+	}
+	return strings.Join(out, "; ")
+}
+
+// table shows a group.
+func (s *store) table(say sayer, g *group, docs string) error {
+	counts := s.threads(g.name)
+	if len(counts) == 0 {
+		return nil
+	}
+	say("## %s\n", g.title)
+	for _, n := range counts {
+		list := s.of(g.name, n)
+		say("%s, commit %s, %s.\n", plural(n, "thread"), list[0].Commit, list[0].Date)
+		if g.show != nil {
+			g.show(say, list)
+			continue
+		}
+		rivals := slices.DeleteFunc(slices.Clone(rivalOrder), func(key string) bool {
+			return !slices.ContainsFunc(list, func(r *result) bool { return len(r.Samples[key]) > 0 || r.Failed[key] != "" })
+		})
+		head, line := "| workload | pitopt |", "|---|---|"
+		for _, key := range rivals {
+			head, line = head+" "+short[key]+" | ratio |", line+"---|---|"
+		}
+		peak := slices.ContainsFunc(list, func(r *result) bool { return r.Flops > 0 })
+		if peak {
+			head, line = head+" GFLOP/s | of the peak |", line+"---|---|"
+		}
+		say("%s\n%s", head, line)
+		for _, r := range list {
+			row := fmt.Sprintf("| %s | %s |", r.Name, duration(median(r.Samples["pitopt"])))
+			for _, key := range rivals {
+				switch x := r.ratios(key); {
+				case x != nil:
+					row += fmt.Sprintf(" %s | %s |", duration(median(r.Samples[key])), medianOf(x))
+				case strings.HasPrefix(r.Failed[key], "not measured"):
+					row += " | |"
+				case r.Failed[key] != "":
+					row += " fails | |"
+				default:
+					row += " | |"
+				}
+			}
+			if peak {
+				row += fmt.Sprintf(" %.1f | %.0f %% |", r.Flops/median(r.Samples["pitopt"]), 100*median(ofPeak(r)))
+			}
+			say("%s", row)
+		}
+		for _, key := range rivals {
+			var lists [][]float64
+			for _, r := range list {
+				if x := r.ratios(key); x != nil {
+					lists = append(lists, x)
+				}
+			}
+			if len(lists) > 1 {
+				say("\nGeometric mean against %s: %s.", s.title(key), geomeanOf(lists))
+			}
+		}
+		say("")
+		file := fmt.Sprintf("performance-%s-%d.svg", g.name, n)
+		drawn, err := plotRatios(filepath.Join(docs, file), fmt.Sprintf("%s, %s: a rival's time / pitopt's", g.title, plural(n, "thread")), list, rivals)
+		if err != nil {
+			return err
+		}
+		if drawn {
+			say("![Ratios](%s)\n", file)
+		}
+		s.profiles(say, list)
+	}
+	return nil
+}
+
+func (s *store) title(key string) string {
+	if t := s.Titles[key]; t != "" {
+		return t
+	}
+	return short[key]
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// topRow is a stage of a profile, of all nodes that are alike.
+type topRow struct {
+	what, by         string
+	calls            int
+	ns, flops, bytes float64
+}
+
+// top are the n that take longest.
+func (p *profile) top(n int) []*topRow {
+	var out []*topRow
+	for _, x := range p.Stages {
+		what := "`" + x.Program + "` " + x.Stages[0]
+		if len(x.Stages) > 1 {
+			what += " to " + x.Stages[len(x.Stages)-1]
+		}
+		i := slices.IndexFunc(out, func(o *topRow) bool { return o.what == what && o.by == x.By })
+		if i < 0 {
+			i = len(out)
+			out = append(out, &topRow{what: what, by: x.By})
+		}
+		o := out[i]
+		o.calls, o.ns, o.flops, o.bytes = o.calls+x.Calls, o.ns+x.NS, o.flops+x.Flops, o.bytes+x.Bytes
+	}
+	slices.SortStableFunc(out, func(a, b *topRow) int { return cmp.Compare(b.ns, a.ns) })
+	return out[:min(n, len(out))]
+}
+
+// profiles show where the time goes.
+func (s *store) profiles(say sayer, list []*result) {
+	for _, r := range list {
+		p := r.Profile
+		if p == nil {
+			continue
+		}
+		say("Where the time of %s goes, on %s (`pitopt bench -profile`; the machine can do %.0f GFLOP/s and read %.0f GB/s):\n", r.Name, plural(r.Threads, "thread"), p.Flops/1e9, p.Bandwidth/1e9)
+		say("| stages | by | calls | share | GFLOP/s | GB/s | of the limit |\n|---|---|---|---|---|---|---|")
+		for _, x := range p.top(5) {
+			say("| %s | %s | %d | %.1f %% | %.1f | %.1f | %.0f %% |", x.what, x.by, x.calls, 100*x.ns/p.RunNS, x.flops/x.ns, x.bytes/x.ns, 100e9*max(x.flops/p.Flops, x.bytes/p.Bandwidth)/x.ns)
+		}
+		say("| between stages | | | %.1f %% | | | |\n", 100*p.RestNS/p.RunNS)
+	}
+}
+
+func mb(x float64) string { return fmt.Sprintf("%.1f MB", x/1e6) }
+
+func showMemory(say sayer, list []*result) {
+	say("Peak memory of a process with one run, less that of one over 8 words.\n")
+	say("| | pitopt | ONNX Runtime |\n|---|---|---|")
+	for _, r := range list {
+		say("| %s | %s | %s |", r.Name, mb(r.Values["pitopt memory"]), mb(r.Values["ort memory"]))
+	}
+	say("")
+}
+
+func showFirst(say sayer, list []*result) {
+	say("pitopt's time is from the start of the process, a rival's from where it begins to load: neither Python nor its packages count. Peak")
+	say("memory is that of the process after six runs; what a rival's process had before it loaded the model is in brackets.\n")
+	say("| | first result | pitopt's time in it | peak memory |\n|---|---|---|---|")
+	for _, r := range list {
+		for _, key := range append([]string{"pitopt"}, rivalOrder...) {
+			x := r.Samples[key]
+			if len(x) == 0 {
+				continue
+			}
+			name, share, before := "pitopt", "", ""
+			if key != "pitopt" {
+				name, share, before = short[key], medianOf(inverse(key)(r)).String(), fmt.Sprintf(" (%s)", mb(r.Values[key+" before"]))
+			}
+			say("| %s, %s | %s | %s | %s%s |", r.Name, name, duration(median(x)), share, mb(r.Values[key+" peak"]), before)
+		}
+	}
+	say("")
+}
+
+func showBinary(say sayer, list []*result) {
+	say("Static, stripped, without cgo: %s.\n", mb(list[0].Values["bytes"]))
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// store is all that was measured last, of each group: what the document is written from.
+type store struct {
+	CPU     string            `json:"cpu"`
+	Code    string            `json:"code"`
+	Titles  map[string]string `json:"titles"`
+	Results []*result         `json:"results"`
+}
+
+func readStore(file string) (*store, error) {
+	s := &store{Titles: map[string]string{}}
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, json.Unmarshal(b, s)
+}
+
+// merge puts new results in the place of older ones of their groups, and writes the file.
+func (s *store) merge(b *bench, file string) error {
+	if cpu := cpuOf(); cpu != s.CPU { // what another machine did is no comparison
+		s.Results = nil
+		s.CPU = cpu
+	}
+	commit, date := commitOf(b.root), time.Now().UTC().Format("2006-01-02")
+	for _, r := range b.results {
+		r.Commit, r.Date = commit, date
+	}
+	s.Results = slices.DeleteFunc(s.Results, func(r *result) bool {
+		return slices.ContainsFunc(b.results, func(n *result) bool { return n.Group == r.Group && n.Threads == r.Threads })
+	})
+	s.Results = append(s.Results, b.results...)
+	for k, v := range b.titles {
+		s.Titles[k] = v
+	}
+	out, err := json.MarshalIndent(s, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+		return err
+	}
+	return os.WriteFile(file, out, 0o666)
+}
+
+// of are the results of a group on some threads, in the order in which they were measured.
+func (s *store) of(group string, threads int) (out []*result) {
+	for _, r := range s.Results {
+		if r.Group == group && r.Threads == threads {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// threads are the numbers of threads of a group.
+func (s *store) threads(group string) (out []int) {
+	for _, r := range s.Results {
+		if r.Group == group && !slices.Contains(out, r.Threads) {
+			out = append(out, r.Threads)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// cpuOf names the processor.
+func cpuOf() string {
+	b, _ := os.ReadFile("/proc/cpuinfo")
+	fields := map[string]string{}
+	cores := 0
+	for _, line := range strings.Split(string(b), "\n") {
+		k, v, _ := strings.Cut(line, ":")
+		if k = strings.TrimSpace(k); k == "processor" {
+			cores++
+		}
+		fields[k] = strings.TrimSpace(v)
+	}
+	return fmt.Sprintf("%s, family %s model %s, %d cores", fields["model name"], fields["cpu family"], fields["model"], cores)
+}
+
+func commitOf(root string) string {
+	git := func(args ...string) string {
+		out, _ := exec.Command("git", append([]string{"-C", root}, args...)...).Output()
+		return strings.TrimSpace(string(out))
+	}
+	commit := git("rev-parse", "--short=10", "HEAD")
+	if git("status", "--porcelain", "--untracked-files=no", "--", ":!docs") != "" {
+		commit += "+"
+	}
+	return commit
+}
+
+var historyHead = []string{"date", "commit", "cpu", "group", "threads", "rival", "workloads", "ratio", "low", "high", "pitopt_ns"}
+
+// history appends a row for each group, number of threads and rival of a commit; those of the same commit
+// are written over.
+func history(file string, b *bench, cpu string) error {
+	rows := [][]string{historyHead}
+	if f, err := os.Open(file); err == nil {
+		rows, err = csv.NewReader(f).ReadAll()
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	for _, g := range groups {
+		for threads := range 64 {
+			for _, rival := range rivalOrder {
+				var lists, own [][]float64
+				date, commit := "", ""
+				for _, r := range b.results {
+					if x := r.ratios(rival); r.Group == g.name && r.Threads == threads && x != nil {
+						lists, own, date, commit = append(lists, x), append(own, r.Samples["pitopt"]), r.Date, r.Commit
+					}
+				}
+				if len(lists) == 0 {
+					continue
+				}
+				m, ns := geomeanOf(lists), geomeanOf(own)
+				row := []string{date, commit, cpu, g.name, fmt.Sprint(threads), rival, fmt.Sprint(len(lists)),
+					fmt.Sprintf("%.4f", m.Median), fmt.Sprintf("%.4f", m.Low), fmt.Sprintf("%.4f", m.High), fmt.Sprintf("%.0f", ns.Median)}
+				rows = slices.DeleteFunc(rows, func(old []string) bool { return slices.Equal(old[1:6], row[1:6]) })
+				rows = append(rows, row)
+			}
+		}
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	w := csv.NewWriter(f)
+	if err := w.WriteAll(rows); err != nil {
+		return err
+	}
+	return f.Close()
+}
