@@ -1,0 +1,17 @@
+//go:build !(cuda && linux && (amd64 || arm64))
+
+package libcuda
+
+import (
+	"errors"
+
+	"github.com/pitopt/pitopt/runtime/cuda/driver"
+)
+
+// Built says whether this binary can open libcuda.
+const Built = false
+
+// Open fails: the binary was built without the tag.
+func Open() (driver.Driver, error) {
+	return nil, errors.New("this pitopt was built without CUDA: build it for Linux with -tags cuda")
+}
