@@ -21,6 +21,8 @@ type codeLists struct {
 	list  []int32 // where rows of B begin
 
 	packing x86.PackArgs
+	strip   x86.ColumnsArgs
+	columns [2][x86.MostRuns]x86.Func // by vectors and runs
 }
 
 // someCalls take 100 to 200 µs: so often is looked whether the run is to stop.
@@ -51,7 +53,7 @@ func (l *codeLists) fit(cut *blocks) {
 func (l *codeLists) forget() {
 	clear(l.rows)
 	clear(l.from)
-	l.args, l.packing = x86.TileArgs{}, x86.PackArgs{}
+	l.args, l.packing, l.strip = x86.TileArgs{}, x86.PackArgs{}, x86.ColumnsArgs{}
 }
 
 // begin readies the lists for a block.
@@ -214,6 +216,11 @@ func (m *machine) widthFor(rows, width int) int {
 // pack packs rows in a panel of some width: by machine code, which transposes them in registers,
 // where their elements lie side by side. Then columns that are missing hold anything.
 func (w *worker[T]) pack(to []T, width int, data []T, base int, lines, offs []int) error {
+	if w.cut.code != nil && width == w.cut.nr {
+		if done, err := w.packRuns(to, data, base, lines, offs); done || err != nil {
+			return err
+		}
+	}
 	if w.cut.code == nil || len(lines) == 1 || len(offs) == 0 || straight(lines) || !straight(offs) {
 		pack(to[:width*len(offs)], width, data, base, lines, offs)
 		return nil

@@ -1,0 +1,87 @@
+package cpu
+
+import (
+	"math"
+	"runtime"
+	"unsafe"
+
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
+)
+
+// columns is code.
+type columns x86.Columns
+
+func (c columns) Program(f x86.Features) (*x86.Prog, error) { return x86.Columns(c).Program(f) }
+
+// packRuns packs columns of B that lie in runs of elements side by side, if those are long enough:
+// all of a matrix' row, or pixels of an image's.
+func (w *worker[T]) packRuns(to []T, data []T, base int, lines, offs []int) (done bool, err error) {
+	nr := w.cut.nr
+	lanes, vectors := nr/2, 2
+	g := &w.strip
+	*g = x86.ColumnsArgs{K: int64(len(offs)), List: unsafe.Pointer(&w.list[0])}
+	most := 1
+	for v := range vectors {
+		if n := runsOf(lines[min(v*lanes, len(lines)):min((v+1)*lanes, len(lines))]); n > x86.MostRuns {
+			return false, nil
+		} else if n > most {
+			most = n
+		}
+	}
+	for k, at := range offs {
+		if at -= offs[0]; at < math.MinInt32/4 || at > math.MaxInt32/4 {
+			return false, nil
+		}
+		w.list[k] = int32(4 * (at))
+	}
+	at := 1 // vectors in a call
+	if most*vectors <= x86.MostRuns {
+		at = vectors
+	}
+	f, err := w.strips(columns{Cols: nr, Vectors: at, Runs: most})
+	if err != nil {
+		return false, err
+	}
+	first := uintptr(unsafe.Pointer(unsafe.SliceData(data))) + 4*uintptr(base+offs[0])
+	for v := 0; v < vectors; v += at {
+		clear(g.Lane[:])
+		for i := range at {
+			run := i*most - 1
+			for l := range lanes {
+				c := (v+i)*lanes + l
+				if c >= len(lines) {
+					break
+				}
+				if l == 0 || lines[c] != lines[c-1]+1 {
+					run++
+					g.From[run] = first + 4*uintptr(lines[c]-l)
+				}
+				g.Lane[run] |= 1 << l
+			}
+		}
+		g.To = unsafe.Pointer(&to[v*lanes])
+		f.Call(unsafe.Pointer(g))
+	}
+	runtime.KeepAlive(data)
+	return true, nil
+}
+
+// strips gives code that packs columns.
+func (w *worker[T]) strips(c columns) (f x86.Func, err error) {
+	at := &w.columns[c.Vectors-1][c.Runs-1]
+	if at.Addr() == 0 {
+		*at, err = w.cut.code.code(c)
+	}
+	return *at, err
+}
+
+// runsOf counts runs of addresses that go up one by one.
+func runsOf(list []int) int {
+	n := min(1, len(list))
+	for i := 1; i < len(list); i++ {
+		if list[i] != list[i-1]+1 {
+			n++
+		}
+	}
+	return n
+}
