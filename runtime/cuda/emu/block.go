@@ -102,6 +102,7 @@ func (b *block) start(linear int) {
 	}
 	for _, w := range b.warps {
 		w.live, w.mask, w.pc, w.others = w.full, w.full, 0, w.others[:0]
+		w.spent, w.keep = 0, 0
 		w.async.reset()
 		clear(w.init)
 		clear(w.predSet)

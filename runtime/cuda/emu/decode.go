@@ -118,7 +118,7 @@ func (d *decoder) ignore(flags ...string) {
 // typ is the only type, or the n-th of several.
 func (d *decoder) typ(n, of int) typ {
 	if len(d.types) != of {
-		d.fail("%d types, not %d", of, len(d.types))
+		d.fail("%d types, it takes %d", len(d.types), of)
 		return b32
 	}
 	return d.types[n]

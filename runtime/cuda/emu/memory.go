@@ -7,8 +7,8 @@ import (
 	"github.com/pitopt/pitopt/runtime/cuda/driver"
 )
 
-// allocation is a piece of the device's memory. It lies at the start of a slot of its own, so
-// that what is behind it belongs to nobody, and its address is never given out again.
+// allocation is a piece of the device's memory. It lies in the middle of a slot of its own, so
+// that what is before and behind it belongs to nobody, and its address is never given out again.
 type allocation struct {
 	base     uint64
 	data     []byte
@@ -31,10 +31,10 @@ func (m *memory) alloc(bytes int64) (*allocation, error) {
 		return nil, driver.Errorf(call, driver.InvalidValue, "%d bytes", bytes)
 	}
 	size := alignUp(bytes, 256)
-	if bytes > slotBytes || size > m.limit-m.used {
+	if bytes > slotBytes/2 || size > m.limit-m.used {
 		return nil, driver.Errorf(call, driver.OutOfMemory, "%d bytes asked for, %d of %d are free", bytes, m.limit-m.used, m.limit)
 	}
-	a := &allocation{base: uint64(len(m.slots)+1) << slotBits, data: make([]byte, bytes)}
+	a := &allocation{base: uint64(len(m.slots)+1)<<slotBits + slotBytes/2, data: make([]byte, bytes)}
 	for i := range a.data {
 		a.data[i] = poison
 	}
@@ -95,8 +95,8 @@ func outside(a *allocation, p, n uint64) string {
 	if off < size && n <= size-off {
 		return ""
 	}
-	if off >= slotBytes/2 {
-		return fmt.Sprintf("%d bytes before an allocation", slotBytes-off)
+	if p < a.base {
+		return fmt.Sprintf("%d bytes before an allocation of %d", a.base-p, size)
 	}
 	if off < size {
 		return fmt.Sprintf("from byte %d on of an allocation of %d", off, size)

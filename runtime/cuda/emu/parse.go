@@ -514,6 +514,11 @@ func (p *parser) registers(s *scope) error {
 			if err := p.expect(">"); err != nil {
 				return err
 			}
+			for _, m := range s.many {
+				if m.prefix == name.text {
+					return errorf(name.line, "registers %q are there already", name.text)
+				}
+			}
 			s.many = append(s.many, regRange{name.text, n, k})
 		} else {
 			s.regs[name.text] = &reg{name: name.text, typ: k, slot: -1}

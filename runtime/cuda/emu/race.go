@@ -162,7 +162,8 @@ func (w *warp) touch(s *shadow, epoch int64, sp space, lane int, off, n uint64, 
 		for i := lo; i < hi; i++ {
 			c := &p.cells[i]
 			if a := &c.write; a.clock != 0 && !(a.strong && now.strong) && !w.before(a, t) {
-				if !(same && m.write() && a.pc == now.pc && a.block == now.block && a.thread>>5 == t>>5) {
+				// All may write the same, by one instruction.
+				if !(same && m.write() && a.pc == now.pc) {
 					w.raced(a, sp, lane, "written", m)
 				}
 			}

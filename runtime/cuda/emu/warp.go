@@ -77,6 +77,8 @@ type warp struct {
 	pc     int
 	mask   uint32
 	others []group
+	spent  int // instructions while another group could run, too
+	keep   int // instructions that a group may run out of its turn
 
 	clocks clocks
 	async  asyncCopies
@@ -180,6 +182,9 @@ func (w *warp) branch(in *instr, m uint32) {
 	}
 }
 
+// patience is how many instructions a group runs before another gets a turn.
+const patience = 1 << 14
+
 // meet joins groups that are at the place of the one that runs, and lets the first in order run.
 func (w *warp) meet() {
 	code := w.blk.fn.code
@@ -196,11 +201,24 @@ func (w *warp) meet() {
 	if w.mask == 0 {
 		return
 	}
-	first := -1
+	if w.keep > 0 {
+		w.keep--
+		return
+	}
+	first, other := -1, -1
 	at := code[w.pc].order
 	for i := range w.others {
-		if g := &w.others[i]; g.wait == runs && code[g.pc].order < at {
-			first, at = i, code[g.pc].order
+		if g := &w.others[i]; g.wait == runs {
+			other = i
+			if code[g.pc].order < at {
+				first, at = i, code[g.pc].order
+			}
+		}
+	}
+	if first < 0 && other >= 0 {
+		// Lanes that spin may wait for what others would do.
+		if w.spent++; w.spent > patience {
+			first, w.spent, w.keep = other, 0, patience/16
 		}
 	}
 	if first >= 0 {
