@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -150,22 +151,20 @@ func (s *Stage) AllAxes() []*Axis {
 
 // Walk visits every node of the stage's expressions, indices included.
 func (s *Stage) Walk(f func(*Scalar) bool) {
-	seen := map[*Scalar]bool{}
+	var seen made[bool]
 	for _, e := range s.Exprs {
-		e.walk(f, seen)
+		e.walk(f, &seen)
 	}
 	for _, e := range s.Index {
-		e.walk(f, seen)
+		e.walk(f, &seen)
 	}
 }
 
 // Reads gives the buffers the stage loads from, each once, in order of appearance.
 func (s *Stage) Reads() []*Buffer {
 	var out []*Buffer
-	seen := map[*Buffer]bool{}
 	add := func(b *Buffer) {
-		if b != nil && !seen[b] {
-			seen[b] = true
+		if b != nil && !slices.Contains(out, b) {
 			out = append(out, b)
 		}
 	}
@@ -330,11 +329,11 @@ func (p *Program) Clone(bind func(string) (sym.Expr, bool)) *Program {
 
 // Rewrite rewrites every expression of the stage, indices included.
 func (s *Stage) Rewrite(f func(*Scalar) *Scalar) {
-	done := map[*Scalar]*Scalar{}
+	var done made[*Scalar]
 	each := func(list []*Scalar) []*Scalar {
 		var out []*Scalar
 		for _, e := range list {
-			out = append(out, e.rewrite(f, done))
+			out = append(out, e.rewrite(f, &done))
 		}
 		return out
 	}

@@ -350,13 +350,16 @@ func foldInt(op ScalarOp, x, y *Scalar) *Scalar {
 
 // Walk visits x and everything below it, parents first, each node once however often it
 // is used; below a node for which f returns false it does not go.
-func (x *Scalar) Walk(f func(*Scalar) bool) { x.walk(f, map[*Scalar]bool{}) }
+func (x *Scalar) Walk(f func(*Scalar) bool) {
+	var seen made[bool]
+	x.walk(f, &seen)
+}
 
-func (x *Scalar) walk(f func(*Scalar) bool, seen map[*Scalar]bool) {
-	if seen[x] {
+func (x *Scalar) walk(f func(*Scalar) bool, seen *made[bool]) {
+	if _, ok := seen.get(x); ok {
 		return
 	}
-	seen[x] = true
+	seen.put(x, true)
 	if f(x) {
 		for _, a := range x.Args {
 			a.walk(f, seen)
@@ -367,10 +370,13 @@ func (x *Scalar) walk(f func(*Scalar) bool, seen map[*Scalar]bool) {
 // Rewrite replaces nodes bottom-up: f gets each node with its operands already
 // replaced, and gives what stands in its place. A node that is used several times is
 // replaced once, and stays shared.
-func (x *Scalar) Rewrite(f func(*Scalar) *Scalar) *Scalar { return x.rewrite(f, map[*Scalar]*Scalar{}) }
+func (x *Scalar) Rewrite(f func(*Scalar) *Scalar) *Scalar {
+	var done made[*Scalar]
+	return x.rewrite(f, &done)
+}
 
-func (x *Scalar) rewrite(f func(*Scalar) *Scalar, done map[*Scalar]*Scalar) *Scalar {
-	if r, ok := done[x]; ok {
+func (x *Scalar) rewrite(f func(*Scalar) *Scalar, done *made[*Scalar]) *Scalar {
+	if r, ok := done.get(x); ok {
 		return r
 	}
 	n := x
@@ -385,6 +391,37 @@ func (x *Scalar) rewrite(f func(*Scalar) *Scalar, done map[*Scalar]*Scalar) *Sca
 		}
 	}
 	r := f(n)
-	done[x] = r
+	done.put(x, r)
 	return r
+}
+
+// made is what was made of scalars. The first ones lie in a list, which most expressions fit into, and which takes no
+// memory from Go.
+type made[T any] struct {
+	n    int
+	of   [24]*Scalar
+	is   [24]T
+	more map[*Scalar]T
+}
+
+func (m *made[T]) get(x *Scalar) (v T, ok bool) {
+	for i, y := range m.of[:m.n] {
+		if x == y {
+			return m.is[i], true
+		}
+	}
+	v, ok = m.more[x]
+	return v, ok
+}
+
+func (m *made[T]) put(x *Scalar, v T) {
+	if m.n < len(m.of) {
+		m.of[m.n], m.is[m.n] = x, v
+		m.n++
+		return
+	}
+	if m.more == nil {
+		m.more = map[*Scalar]T{}
+	}
+	m.more[x] = v
 }

@@ -51,6 +51,7 @@ type codes struct {
 	byID  map[codeID]*code
 	plans map[planID]*plan
 	tick  uint64
+	fresh int // since what all of it takes was counted
 }
 
 // codeID says what a program was made ready for.
@@ -85,9 +86,9 @@ func (c *codes) get(d *Device, kernel string, p *ir.Program, bind []int64) (*cod
 	if c.byID == nil {
 		c.byID = map[codeID]*code{}
 	}
-	c.makeRoom()
 	key := codeID{p, kernel, string(id)}
 	if c.byID[key] == nil { // else another caller was there first
+		c.makeRoom()
 		c.byID[key] = x
 	}
 	x = c.byID[key]
@@ -96,8 +97,13 @@ func (c *codes) get(d *Device, kernel string, p *ir.Program, bind []int64) (*cod
 	return x, nil
 }
 
-// makeRoom drops the half that was not used for longest, where all of it takes too much.
+// makeRoom drops the half that was not used for longest, where all of it takes too much. It counts
+// when there is an eighth more: a model whose sizes grow from run to run is made ready in each.
 func (c *codes) makeRoom() {
+	if c.fresh++; c.fresh <= len(c.byID)/8 {
+		return
+	}
+	c.fresh = 0
 	total := int64(0)
 	for _, x := range c.byID {
 		total += x.Bytes()

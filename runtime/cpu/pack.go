@@ -1,5 +1,22 @@
 package cpu
 
+// packRows lays out rows of B, which begin at offs, in panels of some width: row by row, so that all of a row is
+// read while its page is at hand. Columns that are missing at the end are 0.
+func packRows[T element](to []T, width int, data []T, offs []int, cols int) {
+	depth, whole := len(offs), cols/width*width
+	if whole < cols {
+		clear(to[whole*depth : (whole+width)*depth])
+	}
+	for k, off := range offs {
+		row, at := data[off:][:cols], k*width
+		for ; len(row) >= width; row = row[width:] {
+			copy(to[at:at+width], row)
+			at += width * depth
+		}
+		copy(to[min(at, len(to)):], row)
+	}
+}
+
 // pack lays out rows of A, or columns of B, as a panel of some width: element by element of
 // k, as many as there are in offs. Rows begin at data[base+lines[i]]; those that are missing are 0.
 func pack[T element](to []T, width int, data []T, base int, lines, offs []int) {

@@ -436,6 +436,10 @@ func (w *worker[T]) fillB(batch, j0 int64, cols int, k0 int64, depth int) error 
 	if w.b.computed() {
 		return w.b.fill(w.packB, w.cut.nr, w.p, batch, w.p.n, j0, cols, k0, depth)
 	}
+	if straight(w.colB[:cols]) {
+		packRows(w.packB, w.cut.nr, w.b.data[w.batchB+w.colB[0]:], w.kB[:depth], cols)
+		return nil
+	}
 	for j := 0; j < cols; j += w.cut.nr {
 		if err := w.pack(w.packB[j*depth:], w.cut.nr, w.b.data, w.batchB, w.colB[j:min(j+w.cut.nr, cols)], w.kB[:depth]); err != nil {
 			return err
