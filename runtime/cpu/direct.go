@@ -18,27 +18,18 @@ import (
 // with zeros where the loads are not to take place; x86.Window computes the piece from it. Where
 // columns are some elements apart in B, the copy has every so many of them side by side.
 type direct struct {
-	dims    []directDim
-	phases  int64 // how far columns are apart in B
-	part    int64 // elements of a row of the copy that are of one phase
-	origin  int64 // of the first column, where steps along others are negative
-	size    int64 // of the copy, in elements, with a vector of anything behind it
-	band    int64 // positions of the first loop of columns that a piece has
-	pieces  int64
-	rowStep int64 // from row to row in the copy
+	box                // for the first positions; its parts are what columns are apart in B
+	first    []int64   // how far the box moves with the first loop of columns,
+	batch    [][]int64 // and with the loops of the batch
+	origin   int64     // of the first column, where steps along others are negative
+	elements int64     // of the copy, with a vector of anything behind it
+	band     int64     // positions of the first loop of columns that a piece has
+	pieces   int64
+	rowStep  int64 // from row to row in the copy
 
 	list  []int32 // of taps: bytes in the copy
 	taps  []int   // elements in A
 	along bool    // those are one behind the other
-}
-
-// directDim is a dim of B: where the copy begins for a position of the batch and of the first loop of
-// columns, and how far it reaches.
-type directDim struct {
-	from, first  int64
-	batch        []int64
-	size, stride int64 // of the copy
-	dim, step    int64 // of B, in elements
 }
 
 // Rows and taps up to which a product is computed directly; elements of a copy, which stay near, and
@@ -58,10 +49,9 @@ func (p *product) directly(s *interp.Stage) *direct {
 		rows > directRows || taps > directTaps || last < 0 || p.n[last].out != 1 || len(p.b.index) == 0 {
 		return nil
 	}
-	shape, room := s.Shape(p.b.buf), s.Room(p.b.buf)
-	end := len(shape) - 1
-	x := &direct{phases: p.n[last].in(p.b.index[end])}
-	if x.phases < 1 {
+	end := len(p.b.index) - 1
+	phases := p.n[last].in(p.b.index[end])
+	if phases < 1 {
 		return nil
 	}
 	for i, l := range p.n {
@@ -71,42 +61,39 @@ func (p *product) directly(s *interp.Stage) *direct {
 			}
 		}
 	}
+	x := &direct{}
 	// The longest band whose copy is small.
 	fit := func(band int64) bool {
-		x.dims, x.origin, x.band = x.dims[:0], 0, band
-		size := int64(1)
-		for j := end; j >= 0; j-- {
-			f := p.b.index[j]
-			d := directDim{from: f.c, first: p.n[0].in(f), dim: shape[j], size: 1, stride: size, step: 1}
-			for _, r := range room[j+1:] {
-				d.step *= r
-			}
+		*x = direct{box: *newBox(s.Shape(p.b.buf), s.Room(p.b.buf)), band: band}
+		x.phases = phases
+		low := make([]int64, len(x.dims)) // of columns
+		for j, f := range p.b.index {
+			d := &x.dims[j]
+			var batch []int64
 			for _, l := range p.batch {
-				d.batch = append(d.batch, l.in(f))
+				batch = append(batch, l.in(f))
 			}
+			x.first, x.batch = append(x.first, p.n[0].in(f)), append(x.batch, batch)
 			for i, l := range p.n {
 				n := l.extent
 				if i == 0 {
 					n = band
 				}
 				reach := l.in(f) * (n - 1)
-				d.from, d.size = d.from+min(reach, 0), d.size+max(reach, -reach)
-				x.origin -= min(reach, 0) * d.stride
+				low[j], d.size = low[j]+min(reach, 0), d.size+max(reach, -reach)
 			}
+			x.from[j] = f.c + low[j]
 			for _, l := range p.k {
 				reach := l.in(f) * (l.extent - 1)
-				d.from, d.size = d.from+min(reach, 0), d.size+max(reach, -reach)
+				x.from[j], d.size = x.from[j]+min(reach, 0), d.size+max(reach, -reach)
 			}
-			if j == end {
-				x.part = ceilDiv(d.size, x.phases)
-				d.size = x.part * x.phases
-			}
-			size = times(size, d.size)
-			x.dims = append(x.dims, d)
 		}
-		slices.Reverse(x.dims)
-		x.size = size + directSlack
-		return size <= directCopy
+		x.layout()
+		for j, d := range x.dims {
+			x.origin -= low[j] * d.stride
+		}
+		x.elements = x.size() + directSlack
+		return x.size() <= directCopy
 	}
 	whole := p.n[0].extent
 	if !fit(whole) {
@@ -166,7 +153,7 @@ func (x *direct) tabulate(p *product) {
 
 // bytes is what the workers take from the workspace.
 func (x *direct) bytes(d *Device, p *product) int64 {
-	return x.workers(d, p) * (analysis.Aligned(4*x.size) + analysis.Aligned(4*int64(len(x.taps))))
+	return x.workers(d, p) * (analysis.Aligned(4*x.elements) + analysis.Aligned(4*int64(len(x.taps))))
 }
 
 func (x *direct) workers(d *Device, p *product) int64 {
@@ -216,7 +203,7 @@ func (d *Device) slide(run *interp.Execution, p *product, room workspace) error 
 	for i := range x.workers[:n] {
 		w := &x.workers[i]
 		var err error
-		if w.copy, err = take[float32](&x.workspace, out, p.direct.size); err != nil {
+		if w.copy, err = take[float32](&x.workspace, out, p.direct.elements); err != nil {
 			return err
 		}
 		if w.weights, err = take[float32](&x.workspace, out, int64(len(p.direct.taps))); err != nil {
@@ -257,7 +244,7 @@ func (x *slide) part(i int) error {
 func (x *slide) piece(w *slider, batch, from, to int64) error {
 	p, v := x.p, x.p.direct
 	for j := range v.dims {
-		w.from[j] = v.dims[j].from + v.dims[j].first*from
+		w.from[j] = v.from[j] + v.first[j]*from
 	}
 	atA, atC := p.a.base, from*p.n[0].out
 	for i, l := range slices.Backward(p.batch) {
@@ -265,10 +252,10 @@ func (x *slide) piece(w *slider, batch, from, to int64) error {
 		batch /= l.extent
 		atA, atC = atA+at*l.a, atC+at*l.out
 		for j := range v.dims {
-			w.from[j] += at * v.dims[j].batch[i]
+			w.from[j] += at * v.batch[j][i]
 		}
 	}
-	v.fill(w, x.b, 0, 0, 0)
+	fillBox(&v.box, w.from, w.copy, x.b, 0, 0, 0)
 	for m := range total(p.m) {
 		a, c := atA, atC
 		for _, l := range slices.Backward(p.m) {
@@ -354,50 +341,3 @@ const directCall = 1 << 16
 type window x86.Window
 
 func (w window) Program(f x86.Features) (*x86.Prog, error) { return x86.Window(w).Program(f) }
-
-// fill copies what is needed of B from dim j on: it lies at from in B, and at to in the copy.
-func (x *direct) fill(w *slider, in []float32, j int, from, to int64) {
-	d := &x.dims[j]
-	lo, hi := max(0, -w.from[j]), min(d.size, d.dim-w.from[j])
-	if lo >= hi {
-		clear(w.copy[to : to+d.size*d.stride])
-		return
-	}
-	from += w.from[j] * d.step
-	if j < len(x.dims)-1 {
-		clear(w.copy[to : to+lo*d.stride])
-		for i := lo; i < hi; i++ {
-			x.fill(w, in, j+1, from+i*d.step, to+i*d.stride)
-		}
-		clear(w.copy[to+hi*d.stride : to+d.size*d.stride])
-		return
-	}
-	row := w.copy[to : to+d.size]
-	if x.phases == 1 {
-		clear(row[:lo])
-		copy(row[lo:hi], in[from+lo:])
-		clear(row[hi:])
-		return
-	}
-	for f := range x.phases {
-		part := row[f*x.part : (f+1)*x.part]
-		first, end := max(0, ceilDiv(lo-f, x.phases)), max(0, ceilDiv(hi-f, x.phases))
-		clear(part[:first])
-		every(part[first:end], in[from+f+first*x.phases:], int(x.phases))
-		clear(part[end:])
-	}
-}
-
-// every copies every so many elements.
-func every(out, in []float32, step int) {
-	if step == 2 && len(out) > 0 {
-		in = in[:2*len(out)-1]
-		for len(out) >= 4 && len(in) >= 7 {
-			out[0], out[1], out[2], out[3] = in[0], in[2], in[4], in[6]
-			out, in = out[4:], in[min(8, len(in)):]
-		}
-	}
-	for i := range out {
-		out[i] = in[i*step]
-	}
-}

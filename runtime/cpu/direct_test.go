@@ -151,8 +151,8 @@ func TestWhatIsComputedDirectly(t *testing.T) {
 		if (d != nil) != c.direct {
 			t.Errorf("%+v: computed directly is %t", c, d != nil)
 		}
-		if d != nil && d.size > directCopy+directSlack {
-			t.Errorf("%+v: a copy of %d elements", c, d.size)
+		if d != nil && d.elements > directCopy+directSlack {
+			t.Errorf("%+v: a copy of %d elements", c, d.elements)
 		}
 	}
 }

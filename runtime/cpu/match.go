@@ -38,6 +38,8 @@ type loop struct {
 	extent    int64
 	a, b, out int64
 	inA, inB  bool // who uses it
+
+	list []int64 // where positions are in B, instead of steps
 }
 
 // in is the step that a loop takes through an index.
@@ -56,15 +58,11 @@ type operand struct {
 	base  int64
 	step  map[along]int64 // of axes that it uses; 0 where it is computed
 	index []linearIndex   // of buf
-	pad   *padding        // nil: loads are never outside
+	pad   *box            // that is read instead; nil: loads are never outside
 
 	expr   *ir.Scalar
 	window any // *interp.Window of expr; its axes are batch, rows (or columns), and k, in this order
 }
-
-// padding says that a load is guarded: outside the operand it counts as 0. lo and size
-// are the range of positions along each dim that is read.
-type padding struct{ lo, size []int64 }
 
 // match recognises a product of sizes that are worth its blocks.
 func match(s *interp.Stage) (*product, bool) {
@@ -92,7 +90,9 @@ func match(s *interp.Stage) (*product, bool) {
 	if !ok {
 		return nil, false
 	}
-	p.direct = p.directly(s)
+	if p.direct = p.directly(s); p.direct == nil {
+		p.unstride(s)
+	}
 	work := times(total(p.m), total(p.n), total(p.k))
 	small := total(p.n) < nr || work < 512 && p.direct == nil || times(work, total(p.batch)) < 512 // the closures are as fast
 	if small || times(work, total(p.batch)) >= far {
@@ -299,8 +299,8 @@ func loaded(s *interp.Stage, a access) (operand, bool) {
 	if !borders(s, a.guards, forms, shape, lower, upper) {
 		return o, false
 	}
-	lo, size := make([]int64, len(shape)), make([]int64, len(shape))
-	inside := true
+	b := newBox(shape, s.Room(o.buf))
+	inside, size := true, int64(1)
 	for i, f := range forms {
 		low, high, ok := f.reach(s)
 		if !ok {
@@ -310,31 +310,27 @@ func loaded(s *interp.Stage, a access) (operand, bool) {
 		if least < 0 && !lower[i] || most >= shape[i] && !upper[i] { // out of range: who computes it says so
 			return o, false
 		}
-		lo[i], size[i] = least, most-least+1
+		b.from[i], b.dims[i].size = least, most-least+1
+		size = times(size, b.dims[i].size)
 		inside = inside && least >= 0 && most < shape[i]
 	}
 	if !inside {
-		if times(size...) > 1<<16+4*times(shape...) {
+		if size > 1<<16+4*times(shape...) {
 			return o, false // mostly border: not worth a copy
 		}
-		o.pad = &padding{lo, size}
-	}
-	room := s.Room(o.buf)
-	if o.pad != nil {
-		room = size
+		b.layout()
+		o.pad = b
 	}
 	o.index = forms
-	stride := int64(1)
-	for i := len(room) - 1; i >= 0; i-- {
-		c := forms[i].c
+	for i, d := range b.dims {
+		c, stride := forms[i].c, d.step
 		if o.pad != nil {
-			c -= lo[i]
+			c, stride = c-b.from[i], d.stride
 		}
 		o.base += c * stride
 		for x, k := range forms[i].k {
 			o.step[x] += k * stride
 		}
-		stride *= room[i]
 	}
 	return o, true
 }

@@ -28,7 +28,7 @@ func (p *product) bytes(d *Device, kept bool) int64 {
 	n := workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
 	for _, o := range []*operand{&p.a, &p.b} {
 		if o.pad != nil {
-			n += analysis.Aligned(times(append([]int64{elem}, o.pad.size...)...))
+			n += analysis.Aligned(times(elem, o.pad.size()))
 		}
 	}
 	return n
@@ -94,51 +94,45 @@ func (w *workspace) free() {
 	*w = workspace{more: w.more[:0]}
 }
 
-// fill copies an operand of a shape, which lies in a tensor of the shape room, into the middle of
-// zeros: the range of positions that loads reach.
-func fill[T element](out, in []T, shape, room []int64, pad *padding) {
-	clear(out)
-	fillDim(out, in, shape, room, pad, 0, 0, 0)
-}
-
-func fillDim[T element](out, in []T, shape, room []int64, pad *padding, dim int, from, to int64) {
-	lo, hi := max(0, pad.lo[dim]), min(shape[dim], pad.lo[dim]+pad.size[dim])
-	if dim == len(shape)-1 {
-		if lo < hi {
-			copy(out[to*pad.size[dim]+lo-pad.lo[dim]:][:hi-lo], in[from*room[dim]+lo:])
-		}
-		return
-	}
-	for i := lo; i < hi; i++ {
-		fillDim(out, in, shape, room, pad, dim+1, from*room[dim]+i, to*pad.size[dim]+i-pad.lo[dim])
-	}
-}
-
 // addresses fills out with what positions from, from+1, ... of a nest of loops, the last
 // one innermost, add to an address.
-func addresses(out []int, nest []loop, from int64, step func(*loop) int64) {
+func addresses(out []int, nest []loop, from int64, at func(l *loop, pos int64) int64) {
 	if len(nest) == 0 { // one position
 		clear(out)
 		return
 	}
 	last := &nest[len(nest)-1]
 	for len(out) > 0 {
-		at, pos := int64(0), from
-		for i := len(nest) - 1; i >= 0; i-- {
-			at += pos % nest[i].extent * step(&nest[i])
+		sum, pos := int64(0), from/last.extent
+		for i := len(nest) - 2; i >= 0; i-- {
+			sum += at(&nest[i], pos%nest[i].extent)
 			pos /= nest[i].extent
 		}
-		run, by := min(last.extent-from%last.extent, int64(len(out))), int(step(last))
-		for i := range out[:run] {
-			out[i] = int(at) + i*by
+		pos = from % last.extent
+		run := min(last.extent-pos, int64(len(out)))
+		if last.list == nil {
+			first := int(sum + at(last, pos))
+			by := int(at(last, 1) - at(last, 0))
+			for i := range out[:run] {
+				out[i] = first + i*by
+			}
+		} else {
+			for i := range out[:run] {
+				out[i] = int(sum + at(last, pos+int64(i)))
+			}
 		}
 		out, from = out[run:], from+run
 	}
 }
 
-func stepA(l *loop) int64 { return l.a }
-func stepB(l *loop) int64 { return l.b }
-func stepC(l *loop) int64 { return l.out }
+func stepA(l *loop, pos int64) int64 { return pos * l.a }
+func stepC(l *loop, pos int64) int64 { return pos * l.out }
+func stepB(l *loop, pos int64) int64 {
+	if l.list != nil {
+		return l.list[pos]
+	}
+	return pos * l.b
+}
 
 // multiplication is a product that is being computed. Work is cut into tiles of rows and columns
 // that threads claim one by one.
@@ -149,6 +143,7 @@ type multiplication[T element] struct {
 	rows, cols int64
 	tiling     tiling
 	segments   []segment
+	filling    filling[T]
 	next       atomic.Int64
 	workers    []*worker[T] // those in use first
 }
@@ -177,11 +172,11 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		idle.Put(x)
 	}()
 	out := run.Tensor(p.out)
-	dataA, err := x.operand(run, i, &p.a)
+	dataA, err := x.operand(d, run, &p.a)
 	if err != nil {
 		return err
 	}
-	dataB, err := x.operand(run, i, &p.b)
+	dataB, err := x.operand(d, run, &p.b)
 	if err != nil {
 		return err
 	}
@@ -231,7 +226,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 }
 
 // operand gives the elements of a factor, nil where it is computed. One with a border is a copy.
-func (x *multiplication[T]) operand(run *interp.Execution, stage int, o *operand) ([]T, error) {
+func (x *multiplication[T]) operand(d *Device, run *interp.Execution, o *operand) ([]T, error) {
 	if o.buf == nil {
 		return nil, nil
 	}
@@ -240,9 +235,9 @@ func (x *multiplication[T]) operand(run *interp.Execution, stage int, o *operand
 	if o.pad == nil {
 		return data, nil
 	}
-	copied, err := take[T](&x.workspace, run.Tensor(x.p.out), times(o.pad.size...))
+	copied, err := take[T](&x.workspace, run.Tensor(x.p.out), o.pad.size())
 	if err == nil {
-		fill(copied, data, run.Stages[stage].Shape(o.buf), in.Shape(), o.pad)
+		err = x.filling.fill(d, o.pad, copied, data)
 	}
 	return copied, err
 }
