@@ -99,12 +99,13 @@ func (p *planner) workspace(s *ir.Stmt, kernel string, program *ir.Program, bind
 	}
 	w := &work{kernel, program, bind, func(i int) bool { return i < len(s.Args) && s.Args[i] != nil && s.Args[i].Const != nil }}
 	out := make([]*share, len(program.Stages))
+	together := s.Together()
 	for i := range out {
-		step := p.lives.Start[s]
-		if _, ok := s.Staged(); ok {
-			step += i
+		life := analysis.Life{From: p.lives.Start[s], To: p.lives.Start[s]}
+		if together != nil {
+			life = analysis.Life{From: life.From + together[i].First, To: life.To + together[i].Last}
 		}
-		out[i] = p.add(&share{life: analysis.Life{From: step, To: step}, work: w, stage: i}, bind...)
+		out[i] = p.add(&share{life: life, work: w, stage: i}, bind...)
 	}
 	return out
 }

@@ -20,7 +20,7 @@ type Lives struct {
 	Escapes map[*ir.Value]bool        // results whose memory the block that makes them may give
 
 	step     int
-	programs map[*ir.Program]*programLives
+	programs map[ir.Callee]*programLives
 }
 
 // Forever is the step at which what escapes is still in use.
@@ -35,7 +35,7 @@ type programLives struct {
 // LivesOf finds the lives of a function's memory.
 func LivesOf(f *ir.Func) *Lives {
 	l := &Lives{Start: map[*ir.Stmt]int{}, Results: map[*ir.Value]Life{}, Temps: map[*ir.Stmt][]Life{},
-		Roots: map[*ir.Value][]*ir.Value{}, Escapes: map[*ir.Value]bool{}, programs: map[*ir.Program]*programLives{}}
+		Roots: map[*ir.Value][]*ir.Value{}, Escapes: map[*ir.Value]bool{}, programs: map[ir.Callee]*programLives{}}
 	l.block(&f.Block)
 	return l
 }
@@ -124,10 +124,10 @@ func (l *Lives) written(s *ir.Stmt, i, start int) int {
 func (l *Lives) call(s *ir.Stmt, p *ir.Program) {
 	start := l.step
 	l.step += max(1, len(p.Stages))
-	in := l.programs[p]
+	in := l.programs[s.Callee]
 	if in == nil {
-		in = livesIn(p)
-		l.programs[p] = in
+		in = livesIn(p, s.Together())
+		l.programs[s.Callee] = in
 	}
 	for i, a := range s.Args {
 		if a != nil && i < len(in.params) {
@@ -157,18 +157,20 @@ func (l *Lives) read(v *ir.Value, step int) {
 	}
 }
 
-// livesIn finds the lives of a program's buffers, counted from its first stage.
-func livesIn(p *ir.Program) *programLives {
+// livesIn finds the lives of a program's buffers, counted from its first stage. Stages that are
+// computed together read and write from the first to the last of them.
+func livesIn(p *ir.Program, together []ir.Range) *programLives {
 	at := map[*ir.Buffer]Life{}
 	for i, s := range p.Stages {
+		r := together[i]
 		for _, b := range s.Outs {
-			at[b] = Life{i, i}
+			at[b] = Life{r.First, r.Last}
 		}
 		for _, b := range s.Reads() {
 			if life, ok := at[b]; ok {
-				at[b] = life.with(i)
+				at[b] = life.with(r.Last)
 			} else {
-				at[b] = Life{0, i}
+				at[b] = Life{0, r.Last}
 			}
 		}
 	}

@@ -54,6 +54,7 @@ type Code struct {
 	rooms   [][]int64 // shapes of the tensors that the buffers lie in
 	last    [][]int   // temporaries that each stage is the last to read
 	joined  []int     // how many stages are computed with each; 0: it alone
+	never   []bool    // buffers that are not made with their stages
 	idle    reuse.List[Execution]
 }
 
@@ -101,6 +102,17 @@ func (c *Code) Join(first, n int) {
 		c.joined = make([]int, len(c.Stages))
 	}
 	c.joined[first] = n
+}
+
+// Inside says that buffers are on the way between stages that are computed together, and not made
+// for them. [Execution.Make] makes them where a run computes these stages one by one.
+func (c *Code) Inside(list []*ir.Buffer) {
+	if c.never == nil {
+		c.never = make([]bool, len(c.buffers))
+	}
+	for _, b := range list {
+		c.never[c.number[b]] = true
+	}
 }
 
 // Bytes is about what the code takes.
@@ -227,8 +239,10 @@ func (x *Execution) run(results []*tensor.Tensor, stage func(x *Execution, i int
 // ready makes what a stage defines; a scatter starts with its base.
 func (x *Execution) ready(s *Stage) error {
 	for _, b := range s.Outs {
-		if err := x.make(x.number[b]); err != nil {
-			return err
+		if i := x.number[b]; x.never == nil || !x.never[i] {
+			if err := x.make(i); err != nil {
+				return err
+			}
 		}
 	}
 	if s.Kind == ir.ScatterStage {
@@ -252,6 +266,18 @@ func (x *Execution) make(i int) (err error) {
 		x.own[i] = err == nil
 	}
 	return err
+}
+
+// Make makes what some stages define that is not there.
+func (x *Execution) Make(stages []*Stage) error {
+	for _, s := range stages {
+		for _, b := range s.Outs {
+			if err := x.make(x.number[b]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Tensor gives the tensor of a buffer: of a parameter, of a result, or of a stage before.

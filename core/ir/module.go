@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -349,6 +350,75 @@ func (s *Stmt) Placeable() bool {
 // which writes what it defines and nothing else. What a kernel without it does, and in which
 // order, only its target knows.
 const StagedAttr = "staged"
+
+// TogetherAttr is the attribute of a staged kernel that computes some stages together: the first one
+// and the number of them, of each such range. Until the last of them is done, all that one of them
+// reads is read, and all that one writes is written; what a range defines for itself alone
+// ([Program.Inside]) may never be in memory.
+const TogetherAttr = "together"
+
+// Range is stages from First to Last.
+type Range struct{ First, Last int }
+
+// Together gives for each stage of a staged call the range that it is computed in: mostly it alone.
+func (s *Stmt) Together() []Range {
+	p, ok := s.Staged()
+	if !ok {
+		return nil
+	}
+	out := make([]Range, len(p.Stages))
+	for i := range out {
+		out[i] = Range{i, i}
+	}
+	k, ok := s.Callee.(*Kernel)
+	if !ok {
+		return out
+	}
+	list, _ := k.Attrs.Get(TogetherAttr).([]int64)
+	for ; len(list) > 1; list = list[2:] {
+		r := Range{int(list[0]), int(list[0] + list[1] - 1)}
+		for i := max(0, r.First); i <= min(r.Last, len(out)-1); i++ {
+			out[i] = r
+		}
+	}
+	return out
+}
+
+// checkTogether checks that ranges are some, of a staged kernel's stages, one behind the other.
+func (k *Kernel) checkTogether() error {
+	v := k.Attrs.Get(TogetherAttr)
+	if v == nil {
+		return nil
+	}
+	list, ok := v.([]int64)
+	if !ok || len(list)%2 != 0 || k.Attrs.Get(StagedAttr) == nil {
+		return fmt.Errorf("%s is %v: it is the first and the number of some stages, in pairs, of a staged kernel", TogetherAttr, v)
+	}
+	end, stages := int64(0), int64(len(k.Program.Stages))
+	for i := 0; i < len(list); i += 2 {
+		if first, n := list[i], list[i+1]; first < end || n < 1 || n > stages-first {
+			return fmt.Errorf("%s has %d stages from %d on, behind stage %d of %d", TogetherAttr, n, first, end, stages)
+		}
+		end = list[i] + list[i+1]
+	}
+	return nil
+}
+
+// Inside gives the temporaries that a range of stages defines and that no other stage reads.
+func (p *Program) Inside(r Range) (out []*Buffer) {
+	for _, s := range p.Stages[r.First : r.Last+1] {
+		for _, b := range s.Outs {
+			outside := slices.Contains(p.Results, b)
+			for i, other := range p.Stages {
+				outside = outside || (i < r.First || i > r.Last) && slices.Contains(other.Reads(), b)
+			}
+			if !outside {
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
 
 // Staged gives the program of a call whose stages run one after the other: one that no
 // kernel computes, or one that says so.

@@ -122,6 +122,9 @@ func (v *verifier) module() error {
 		if err := checkAttrValues(k.Attrs); err != nil {
 			return v.fail(ruleAttrs, nil, "kernel @%s: %v", k.Name, err)
 		}
+		if err := k.checkTogether(); err != nil {
+			return v.fail(ruleAttrs, nil, "kernel @%s: %v", k.Name, err)
+		}
 		v.callees[k] = true
 	}
 	clear(taken)
@@ -186,7 +189,7 @@ func (v *verifier) function(f *Func) error {
 		}
 	}
 	if v.places {
-		return (&storageLives{v: v, shares: map[*Value][]*Value{}, gone: map[*Value]string{}, reads: map[*Program]map[*Buffer]int{}}).block(&f.Block)
+		return (&storageLives{v: v, shares: map[*Value][]*Value{}, gone: map[*Value]string{}, reads: map[Callee]map[*Buffer]int{}}).block(&f.Block)
 	}
 	return nil
 }

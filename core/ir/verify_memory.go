@@ -102,7 +102,7 @@ type storageLives struct {
 	v      *verifier
 	shares map[*Value][]*Value // values placed in storages whose memory a value may share
 	gone   map[*Value]string   // placed values, and what took their place
-	reads  map[*Program]map[*Buffer]int
+	reads  map[Callee]map[*Buffer]int
 }
 
 func (l *storageLives) block(b *Block) error {
@@ -181,7 +181,8 @@ func (l *storageLives) stmt(s *Stmt, holds map[*Value]*Value) error {
 	if !ok {
 		return l.placeAll(s, holds)
 	}
-	c := &placedCall{l: l, s: s, p: p, last: l.lastReads(p), holds: holds, inside: map[*Value]*Buffer{}}
+	together := s.Together()
+	c := &placedCall{l: l, s: s, p: p, together: together, last: l.lastReads(s.Callee, p, together), holds: holds, inside: map[*Value]*Buffer{}}
 	for i, stage := range p.Stages {
 		if err := c.stage(stage, i); err != nil {
 			return err
@@ -219,29 +220,30 @@ func (l *storageLives) placeAll(s *Stmt, holds map[*Value]*Value) error {
 	return nil
 }
 
-// lastReads tells which stage of a program reads a buffer last.
-func (l *storageLives) lastReads(p *Program) map[*Buffer]int {
-	last, ok := l.reads[p]
+// lastReads tells which stage of a program reads a buffer last, or is done with it last.
+func (l *storageLives) lastReads(callee Callee, p *Program, together []Range) map[*Buffer]int {
+	last, ok := l.reads[callee]
 	if !ok {
 		last = map[*Buffer]int{}
 		for i, stage := range p.Stages {
 			for _, b := range stage.Reads() {
-				last[b] = i
+				last[b] = together[i].Last
 			}
 		}
-		l.reads[p] = last
+		l.reads[callee] = last
 	}
 	return last
 }
 
 // placedCall is a call of a program that places what it computes.
 type placedCall struct {
-	l      *storageLives
-	s      *Stmt
-	p      *Program
-	last   map[*Buffer]int
-	holds  map[*Value]*Value  // values in the storages
-	inside map[*Value]*Buffer // buffers of the program in the storages
+	l        *storageLives
+	s        *Stmt
+	p        *Program
+	together []Range
+	last     map[*Buffer]int
+	holds    map[*Value]*Value  // values in the storages
+	inside   map[*Value]*Buffer // buffers of the program in the storages
 }
 
 // into is the storage of a buffer and what to call the buffer, nil where it is not placed.
@@ -274,7 +276,8 @@ func (c *placedCall) stage(stage *Stage, n int) error {
 		written[st] = true
 		free := func(old *Buffer) bool {
 			last, read := c.last[old]
-			return !read || last < n || last == n && stage.InPlace(old)
+			r := c.together[n]
+			return !read || last < r.First || last == n && r.First == n && stage.InPlace(old)
 		}
 		if old := c.inside[st]; old != nil {
 			if !free(old) {

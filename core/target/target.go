@@ -34,6 +34,9 @@ type Kernel struct {
 	// Takes says of a staged kernel whether it computes a stage itself; others are computed as
 	// they are without it.
 	Takes func(*ir.Stage) bool
+	// Together gives the ranges of stages that a staged kernel computes as one
+	// (ir.TogetherAttr); nil: none.
+	Together func(*ir.Program) []ir.Range
 	// Refuses says why the kernel does not compute a program, "" if it does. It knows the
 	// program and no sizes.
 	Refuses func(*ir.Program) string

@@ -38,6 +38,9 @@ It stands after fuse, since a kernel takes all of a program, and before plan-mem
 				kernels[key] = &ir.Kernel{Name: target.KernelName(c.Target.Name, best.Kernel.Name, p.Name), Program: p}
 				if best.Kernel.Staged {
 					kernels[key].Attrs = ir.MakeAttrs(ir.StagedAttr, 1)
+					if best.Kernel.Together != nil {
+						kernels[key].Attrs = together(kernels[key].Attrs, best.Kernel.Together(p))
+					}
 				}
 				m.Kernels = append(m.Kernels, kernels[key])
 			}
@@ -45,6 +48,18 @@ It stands after fuse, since a kernel takes all of a program, and before plan-mem
 		})
 		return nil
 	},
+}
+
+// together notes which stages are computed as one.
+func together(as ir.Attrs, ranges []ir.Range) ir.Attrs {
+	var list []int64
+	for _, r := range ranges {
+		list = append(list, int64(r.First), int64(r.Last-r.First+1))
+	}
+	if list == nil {
+		return as
+	}
+	return as.With(ir.TogetherAttr, list)
 }
 
 // EachDispatch visits the calls of programs and says how a target computes each best.

@@ -20,6 +20,9 @@ var PlanMemory = &pass.Pass{
     %c: [n] f32 = call @h[n](%b)                  %b: [n] f32 = call @g[n](%a) in %s
                                                   %c: [n] f32 = call @h[n](%b)
 
+What stages that a kernel computes together (together, in the kernel's attributes) hand to each other
+alone has no storage: it is never in memory.
+
 A result takes the storage of an operand that nobody reads afterwards, where the stage that
 writes it reads the operand only at the point that it writes; else it gets one of its own. So
 do the temporaries of a program, which stand behind "with", and results of operators that are
@@ -133,8 +136,16 @@ func (p *planner) call(b *ir.Block, s *ir.Stmt, prog *ir.Program) {
 	temps := prog.Temps()
 	into := make([]*ir.Value, len(s.Results)+len(temps))
 	inside := map[*ir.Buffer]*storage{} // of temporaries
+	together := s.Together()
+	var never []*ir.Buffer // in memory
 	for i, stage := range prog.Stages {
+		if r := together[i]; r.First == i && r.Last > i {
+			never = append(never, prog.Inside(r)...)
+		}
 		for _, buf := range stage.Outs {
+			if slices.Contains(never, buf) {
+				continue
+			}
 			slot, result := slices.Index(prog.Results, buf), (*ir.Value)(nil)
 			if slot < 0 {
 				slot = len(s.Results) + slices.Index(temps, buf)
@@ -146,7 +157,10 @@ func (p *planner) call(b *ir.Block, s *ir.Stmt, prog *ir.Program) {
 				continue
 			}
 			size := p.m.Syms.Simplify(bytes)
-			st := p.over(b, s, prog, i, size, inside)
+			var st *storage
+			if together[i].First == together[i].Last {
+				st = p.over(b, s, prog, i, size, inside)
+			}
 			if st == nil {
 				st = p.alloc(b, bytes, size)
 			}

@@ -17,6 +17,9 @@ type code struct {
 	kernels  []*loops   // nil entry: the stage begins none
 	plan     *plan      // what they are of
 
+	attentions []*attention // nil entry: the stage begins none
+	taken      []bool       // stages that are products, or of attentions
+
 	used uint64 // when it was asked for last
 }
 
@@ -37,6 +40,14 @@ func (d *Device) newCode(kernel string, p *ir.Program, bind []int64) (*code, err
 			c.parts[i] = d.threads
 		}
 	}
+	c.attentions = make([]*attention, len(in.Stages))
+	c.taken = make([]bool, len(in.Stages))
+	for i, g := range c.products {
+		c.taken[i] = g != nil
+	}
+	if kernel == kernelProduct {
+		d.attend(c, p)
+	}
 	d.plan(c, p)
 	return c, nil
 }
@@ -47,11 +58,12 @@ func (d *Device) newCode(kernel string, p *ir.Program, bind []int64) (*code, err
 type codes struct {
 	limit int64 // of bytes; 0: maxCodeBytes
 
-	mu    sync.Mutex
-	byID  map[codeID]*code
-	plans map[planID]*plan
-	tick  uint64
-	fresh int // since what all of it takes was counted
+	mu         sync.Mutex
+	byID       map[codeID]*code
+	plans      map[planID]*plan
+	attentions map[attentionID]*attentionCode
+	tick       uint64
+	fresh      int // since what all of it takes was counted
 }
 
 // codeID says what a program was made ready for.
@@ -125,9 +137,19 @@ func (c *codes) makeRoom() {
 			delete(c.byID, id)
 		}
 	}
-	used := map[*plan]bool{}
+	used, attends := map[*plan]bool{}, map[*attentionCode]bool{}
 	for _, x := range c.byID {
 		used[x.plan] = true
+		for _, a := range x.attentions {
+			if a != nil {
+				attends[a.code] = true
+			}
+		}
+	}
+	for id, a := range c.attentions {
+		if !attends[a] {
+			delete(c.attentions, id)
+		}
 	}
 	for id, p := range c.plans {
 		if !used[p] {
@@ -141,4 +163,5 @@ func (c *codes) clear() {
 	defer c.mu.Unlock()
 	clear(c.byID)
 	clear(c.plans)
+	clear(c.attentions)
 }

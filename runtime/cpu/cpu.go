@@ -37,6 +37,7 @@ type Device struct {
 	f64     reuse.List[multiplication[float64]]
 	i32     reuse.List[multiplication[int32]]
 	slides  reuse.List[slide]
+	attends reuse.List[attending]
 }
 
 // New makes a device with a number of threads; 0 takes all processors. It uses machine code where
@@ -79,6 +80,7 @@ func (d *Device) Close() error {
 	d.codes.clear()
 	d.runs.Clear()
 	d.calls.Clear()
+	d.attends.Clear()
 	d.f32.Clear()
 	d.f64.Clear()
 	d.i32.Clear()
@@ -97,6 +99,11 @@ func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64, constant 
 	}
 	var out []int64
 	for i, g := range c.products {
+		if a := c.attentions[i]; a != nil {
+			out = append(out, make([]int64, i-len(out))...)
+			out = append(out, a.bytes(d))
+			continue
+		}
 		if g != nil {
 			out = append(out, make([]int64, i-len(out))...)
 			out = append(out, g.bytes(d, g.keeps(constant)))
@@ -141,6 +148,9 @@ func (d *Device) Run(ctx context.Context, kernel string, p *ir.Program, bind []i
 // compute computes a stage, and those that are computed together with it.
 func (r *run) compute(x *interp.Execution, i int) error {
 	r.d.watch.stage(r.c, i)
+	if a := r.c.attentions[i]; a != nil {
+		return r.attend(x, a)
+	}
 	if g := r.c.products[i]; g != nil && g.inside(x) {
 		start := r.start()
 		err := r.d.product(x, i, g, r.mem)
@@ -166,6 +176,28 @@ func (r *run) compute(x *interp.Execution, i int) error {
 		return err
 	}
 	for end := i + l.count; i < end; i++ {
+		if err := r.closures(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attend computes the stages of an attention together, or one by one where there is no code any more
+// or the result lies over what is still to be read.
+func (r *run) attend(x *interp.Execution, a *attention) error {
+	if a.apart(x) && r.d.machine.enter() {
+		defer r.d.machine.leave()
+		start := r.start()
+		err := r.d.attention(x, a, r.mem)
+		r.record(start, byTiles, a.First, a.Last-a.First+1)
+		return err
+	}
+	if err := x.Make(x.Stages[a.First : a.Last+1]); err != nil {
+		return err
+	}
+	for i := a.First; i <= a.Last; i++ {
+		r.x = x
 		if err := r.closures(i); err != nil {
 			return err
 		}

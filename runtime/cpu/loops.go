@@ -59,13 +59,13 @@ func (d *Device) plan(c *code, p *ir.Program) {
 	taken := make([]byte, len(c.Stages))
 	for i := range c.Stages {
 		taken[i] = '0'
-		if c.products[i] != nil {
+		if c.taken[i] {
 			taken[i] = '1'
 		}
 	}
 	id.products, id.repeats = string(taken), repeats.Key
 	pl := d.codes.plan(id, func() *plan {
-		return d.newPlan(p, func(i int) bool { return c.products[i] != nil }, repeats.Repeats)
+		return d.newPlan(p, func(i int) bool { return c.taken[i] }, repeats.Repeats)
 	})
 	c.plan = pl
 	for i, g := range pl.groups {

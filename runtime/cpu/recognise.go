@@ -20,7 +20,8 @@ const kernelProduct = "product"
 
 // kernels are those of a device with machine code for some features, for passes.
 func kernels(f x86.Features) []target.Kernel {
-	return []target.Kernel{{Name: kernelProduct, Staged: true, Takes: isProduct, Refuses: refuses, Cost: func(p *ir.Program, s target.Sizes) float64 {
+	ranges := func(p *ir.Program) []ir.Range { return together(p, f) }
+	return []target.Kernel{{Name: kernelProduct, Staged: true, Together: ranges, Takes: isProduct, Refuses: refuses, Cost: func(p *ir.Program, s target.Sizes) float64 {
 		return productCost(p, s, f)
 	}}}
 }

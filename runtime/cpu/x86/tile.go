@@ -14,6 +14,10 @@ type Tile struct {
 	// Otherwise A is packed: K times Rows numbers.
 	Direct bool
 
+	// Stride reads A's rows where they lie, so many bytes apart, 4 bytes from k to k: the
+	// first of them is A. 0: as Direct says.
+	Stride int
+
 	// List finds row k of B at so many bytes behind B. Otherwise B is packed: K times
 	// Cols numbers.
 	List bool
@@ -129,6 +133,9 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 	if t.Direct {
 		name += "_direct"
 	}
+	if t.Stride != 0 {
+		name += fmt.Sprintf("_stride%d", t.Stride)
+	}
 	if t.List {
 		name += "_list"
 	}
@@ -232,6 +239,9 @@ func (t *tile) element(i, u int) Mem {
 	if t.Direct {
 		return AtIndex(t.rows[i], t.index, 1, 4*u)
 	}
+	if t.Stride != 0 {
+		return At(t.a, i*t.Stride+4*u)
+	}
 	return At(t.a, 4*(u*t.Rows+i))
 }
 
@@ -253,7 +263,7 @@ func (t *tile) step(u int, sums []Reg) {
 			t.Emit(PREFETCHT0, row.Plus(j+tileFetchB))
 		}
 	}
-	if !t.Direct && u*lineBytes < tileUnroll*4*t.Rows {
+	if !t.Direct && t.Stride == 0 && u*lineBytes < tileUnroll*4*t.Rows {
 		t.Emit(PREFETCHT0, At(t.a, u*lineBytes+tileFetchA))
 	}
 	part := func(j int) Mem { return row.Plus(j * width / t.nv) }
@@ -302,9 +312,12 @@ func (t *tile) weights(m Mem) Reg {
 
 // advance moves pointers by n steps.
 func (t *tile) advance(n int) {
-	if t.Direct {
+	switch {
+	case t.Direct:
 		t.Emit(ADD, t.index, Imm(4*n))
-	} else {
+	case t.Stride != 0:
+		t.Emit(ADD, t.a, Imm(4*n))
+	default:
 		t.Emit(ADD, t.a, Imm(4*n*t.Rows))
 	}
 	if t.List {

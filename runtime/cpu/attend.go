@@ -1,0 +1,680 @@
+package cpu
+
+import (
+	"math"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+	rt "github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
+	"github.com/pitopt/pitopt/runtime/kernel"
+)
+
+// chunking is how an attention is cut for the threads: so many batches, each in so many chunks of
+// blocks of rows.
+type chunking struct{ workers, batches, chunks, blocks int64 }
+
+func (x *attention) chunking(d *Device) chunking {
+	p := chunking{workers: int64(d.threads), batches: total(x.qk.batch), chunks: 1, blocks: ceilDiv(x.rows.n, rowBlock)}
+	if times(p.batches, total(x.qk.m), x.keys, total(x.qk.k)+total(x.pv.n)) < 4*d.alone {
+		p.workers = 1
+	}
+	if p.workers > 1 && p.batches < 4*p.workers { // each chunk packs for itself
+		p.chunks = min(p.blocks, ceilDiv(4*p.workers, p.batches))
+	}
+	p.workers = min(p.workers, p.batches*p.chunks)
+	return p
+}
+
+// sizes are the numbers of elements that a worker takes.
+type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions, scratch int64 }
+
+func (x *attention) room() (r roomOf) {
+	rows := x.mostRows()
+	if !x.thin {
+		r.queries = rows * total(x.qk.k)
+		r.keys = roundUp(x.keys, int64(x.nr)) * total(x.qk.k)
+		r.values = x.keys * x.lineV()
+	}
+	r.scores, r.sums, r.rows, r.zeros = rows*keyLine, rows*x.lineO(), rows, x.lineO()
+	for _, l := range x.leaves {
+		if l.Position {
+			r.positions += roundUp(rows, 16)
+		}
+	}
+	for _, b := range []*kernel.Bound{x.soft[0], x.finish, x.scored[0], x.zeros} {
+		if b != nil {
+			n := int64(0)
+			for _, s := range b.Scratch {
+				n += roundUp(s, 64) / 4
+			}
+			r.scratch = max(r.scratch, n)
+		}
+	}
+	return r
+}
+
+func (r roomOf) each() []int64 {
+	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.zeros, r.positions, keyBlock, r.scratch}
+}
+
+// bytes is what an attention takes from its workspace.
+func (x *attention) bytes(d *Device) (n int64) {
+	for _, e := range x.room().each() {
+		n += analysis.Aligned(4 * e)
+	}
+	return n * x.chunking(d).workers
+}
+
+// attending is an attention that is being computed.
+type attending struct {
+	workspace
+	d   *Device
+	x   *attention
+	run *interp.Execution
+	chunking
+	next atomic.Int64
+	team []*attender
+}
+
+// attention computes the stages of an attention.
+func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory) (err error) {
+	room, err := mem.Workspace(x.First)
+	if err != nil {
+		return err
+	}
+	a := d.attends.Get()
+	a.d, a.x, a.run, a.mem, a.left = d, x, run, mem, room
+	a.chunking = x.chunking(d)
+	a.next.Store(0)
+	n := int64(0)
+	defer func() {
+		for _, w := range a.team[:n] {
+			w.close()
+		}
+		a.x, a.run = nil, nil
+		a.free()
+		d.attends.Put(a)
+	}()
+	for n < a.workers {
+		if int(n) == len(a.team) {
+			a.team = append(a.team, newAttender())
+		}
+		w := a.team[n]
+		n++
+		if err := w.open(a); err != nil {
+			return err
+		}
+	}
+	return d.parallel(rt.RecorderOf(run.Context()), run.Stages[x.Last], int(a.workers), a)
+}
+
+// part works on chunks as long as there are any.
+func (a *attending) part(i int) error {
+	p := a.chunking
+	for {
+		j := a.next.Add(1) - 1
+		if j >= p.batches*p.chunks {
+			return nil
+		}
+		chunk := j % p.chunks
+		if err := a.team[i].chunk(j/p.chunks, p.blocks*chunk/p.chunks, p.blocks*(chunk+1)/p.chunks); err != nil {
+			a.next.Store(p.batches * p.chunks)
+			return err
+		}
+	}
+}
+
+// attender works on one thread.
+type attender struct {
+	x     *attention
+	d     *Device
+	cut   *blocks
+	qk    *worker[float32] // packs queries and keys
+	pv    *worker[float32] // packs values
+	out   []float32
+	batch int64 // whose keys and values are packed; -1: none
+	clean int8  // whether its values are finite: 0: not known; 1: they are; -1: they are not
+
+	queries, keys, values, scores, sums, m, l, zeros, positions, iota, scratch []float32
+
+	bases  []unsafe.Pointer // of leaves
+	at     []unsafe.Pointer // by slot: where buffers of kernels lie
+	rowS   []unsafe.Pointer // of scores
+	rowO   []unsafe.Pointer // of sums
+	rowsAt []int            // where rows of the result begin
+	colsAt []int
+	list   []int32
+	words  []int64
+	args   x86.TileArgs
+
+	first, second []x86.Func // by rows: tiles of scores, and of values
+	spot          []int64    // positions along the loops of rows
+}
+
+func newAttender() *attender {
+	w := &attender{qk: new(worker[float32]), pv: new(worker[float32])}
+	for _, p := range []*worker[float32]{w.qk, w.pv} {
+		p.lists, p.a, p.b = new(lists), new(source[float32]), new(source[float32])
+	}
+	return w
+}
+
+// open readies a worker.
+func (w *attender) open(a *attending) (err error) {
+	x, cut := a.x, a.d.machine.blocks
+	w.x, w.d, w.cut, w.batch, w.clean = x, a.d, cut, -1, 0
+	out := a.run.Tensor(x.pv.out)
+	w.out = tensor.Data[float32](out)
+	to := []*[]float32{&w.queries, &w.keys, &w.values, &w.scores, &w.sums, &w.m, &w.l, &w.zeros, &w.positions, &w.iota, &w.scratch}
+	r := x.room()
+	for i, n := range [...]int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.zeros, r.positions, keyBlock, r.scratch} {
+		if *to[i], err = take[float32](&a.workspace, out, n); err != nil {
+			return err
+		}
+	}
+	for i := range w.iota {
+		w.iota[i] = float32(i)
+	}
+	for _, p := range []*worker[float32]{w.qk, w.pv} {
+		p.lists.fit(cut)
+		p.ctx, p.cut = a.run.Context(), cut
+	}
+	w.qk.p, w.pv.p = x.qk, x.pv
+	data := func(o *operand) []float32 {
+		if o.buf == nil {
+			return nil
+		}
+		return tensor.Data[float32](a.run.Tensor(o.buf))
+	}
+	if err := w.qk.a.open(a.run, &x.qk.a, data(&x.qk.a)); err != nil {
+		return err
+	}
+	if err := w.qk.b.open(a.run, &x.qk.b, data(&x.qk.b)); err != nil {
+		return err
+	}
+	if err := w.pv.b.open(a.run, &x.pv.b, data(&x.pv.b)); err != nil {
+		return err
+	}
+	rows := int(x.mostRows())
+	w.rowS, w.rowO = w.rowS[:0], w.rowO[:0]
+	for i := range rows {
+		w.rowS = append(w.rowS, unsafe.Pointer(&w.scores[i*keyLine]))
+		w.rowO = append(w.rowO, unsafe.Pointer(&w.sums[i*int(x.lineO())]))
+	}
+	if len(w.rowsAt) < rows {
+		w.rowsAt = make([]int, rows)
+	}
+	if cols := int(total(x.pv.n)); len(w.colsAt) < cols {
+		w.colsAt = make([]int, cols)
+	}
+	addresses(w.colsAt[:total(x.pv.n)], x.pv.n, 0, stepC)
+	w.bases = w.bases[:0]
+	for _, l := range x.leaves {
+		at := unsafe.Pointer(nil)
+		if l.buf != nil {
+			at = unsafe.Pointer(unsafe.SliceData(a.run.Tensor(l.buf).Bytes()))
+		}
+		w.bases = append(w.bases, at)
+	}
+	for len(w.at) < slotLeaf+len(x.leaves) {
+		w.at = append(w.at, nil)
+	}
+	if len(w.first) <= cut.mr {
+		w.first, w.second = make([]x86.Func, cut.mr+1), make([]x86.Func, cut.mr+1)
+	}
+	if len(w.list) == 0 {
+		w.list = make([]int32, keyBlock+x86.TileAhead)
+	}
+	for len(w.spot) < len(x.qk.m)+len(x.qk.batch) {
+		w.spot = append(w.spot, 0)
+	}
+	most := 0
+	for _, b := range []*kernel.Bound{x.soft[0], x.finish, x.scored[0], x.zeros} {
+		if b != nil {
+			most = max(most, len(b.Buffers)+len(b.Numbers)+2*len(b.Ranges))
+		}
+	}
+	if len(w.words) < most {
+		w.words = make([]int64, most)
+	}
+	return nil
+}
+
+// close drops what is the run's.
+func (w *attender) close() {
+	for _, p := range []*worker[float32]{w.qk, w.pv} {
+		p.a.close()
+		p.b.close()
+		p.lists.forget()
+		*p = worker[float32]{lists: p.lists, a: p.a, b: p.b}
+	}
+	clear(w.bases)
+	clear(w.at)
+	clear(w.rowS)
+	clear(w.rowO)
+	clear(w.words)
+	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, list: w.list, words: w.words, spot: w.spot}
+	*w = keep
+}
+
+// chunk computes some blocks of rows of a batch.
+func (w *attender) chunk(batch, from, to int64) error {
+	x := w.x
+	w.qk.stand(&segment{}, batch)
+	w.pv.stand(&segment{}, batch)
+	if w.batch != batch {
+		if w.batch, w.clean = batch, 0; !x.thin {
+			if err := w.pack(); err != nil {
+				return err
+			}
+		}
+	}
+	for b := from; b < to; b++ {
+		if err := w.block(b*rowBlock, min((b+1)*rowBlock, x.rows.n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pack packs the keys and values of the batch.
+func (w *attender) pack() error {
+	x, depth, cols := w.x, int(total(w.x.qk.k)), int(total(w.x.pv.n))
+	addresses(w.qk.kB[:depth], x.qk.k, 0, stepB)
+	addresses(w.pv.colB[:cols], x.pv.n, 0, stepB)
+	for k0 := int64(0); k0 < x.keys; k0 += keyBlock {
+		if err := w.qk.ctx.Err(); err != nil {
+			return diag.Stopped(err)
+		}
+		n := int(min(keyBlock, x.keys-k0))
+		addresses(w.qk.colB[:n], x.qk.n, k0, stepB)
+		w.qk.packB = w.keys[k0*int64(depth):]
+		if err := w.qk.fillB(w.batch, k0, n, 0, depth); err != nil {
+			return err
+		}
+		addresses(w.pv.kB[:n], x.pv.k, k0, stepB)
+		w.pv.packB = w.values[k0*x.lineV():]
+		if err := w.pv.fillB(w.batch, 0, cols, k0, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// block computes some panels of rows.
+func (w *attender) block(p0, p1 int64) error {
+	x, depth := w.x, int(total(w.x.qk.k))
+	i0 := x.rows.start(p0)
+	rows := int(x.rows.start(p1) - i0)
+	addresses(w.qk.rowA[:rows], x.qk.m, i0, stepA)
+	addresses(w.rowsAt[:rows], x.qk.m, i0, stepC)
+	b := block{rowPanels: x.rows, from: p0, to: p1, depth: depth}
+	if !x.thin {
+		addresses(w.qk.kA[:depth], x.qk.k, 0, stepA)
+		w.qk.packA = w.queries
+		if err := w.qk.fillA(w.batch, i0, b, 0); err != nil {
+			return err
+		}
+	}
+	clear(w.sums[:rows*int(x.lineO())])
+	for i := range rows {
+		w.m[i], w.l[i] = float32(math.Inf(-1)), 0
+	}
+	for k0 := int64(0); k0 < x.keys; k0 += keyBlock {
+		if err := w.qk.ctx.Err(); err != nil {
+			return diag.Stopped(err)
+		}
+		n := int(min(keyBlock, x.keys-k0))
+		if w.skips(i0, rows, k0, n) {
+			continue
+		}
+		var err error
+		if x.thin {
+			err = w.thinBlock(rows, k0, n)
+		} else {
+			err = w.tiles(b, i0, rows, k0, n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return w.finish(i0, rows)
+}
+
+// tiles brings the sums of a block to what they are with some more keys.
+func (w *attender) tiles(b block, i0 int64, rows int, k0 int64, n int) error {
+	x, g, nr := w.x, &w.args, w.cut.nr
+	g.K, g.C, g.Accumulate = int64(b.depth), nil, 0
+	for j := 0; j < n; j += nr {
+		g.B, g.COffset, g.Count = unsafe.Pointer(&w.keys[(int(k0)+j)*b.depth]), int64(4*j), int64(min(nr, n-j))
+		row := 0
+		for i := b.from; i < b.to; i++ {
+			size := int(b.size(i))
+			f, err := w.tile(w.first, tile{Rows: size, Cols: nr})
+			if err != nil {
+				return err
+			}
+			g.A, g.C = unsafe.Pointer(&w.queries[row*b.depth]), unsafe.Pointer(&w.rowS[row])
+			f.Call(unsafe.Pointer(g))
+			row += size
+		}
+	}
+	w.soften(i0, rows, k0, n)
+	g.K, g.Accumulate, g.Count = int64(n), 1, int64(nr)
+	for j := 0; j < int(x.lineV()); j += nr {
+		g.B, g.COffset = unsafe.Pointer(&w.values[int(k0*x.lineV())+j*n]), int64(4*j)
+		row := 0
+		for i := b.from; i < b.to; i++ {
+			size := int(b.size(i))
+			f, err := w.tile(w.second, tile{Rows: size, Cols: nr, Stride: 4 * keyLine})
+			if err != nil {
+				return err
+			}
+			g.A, g.C = unsafe.Pointer(&w.scores[row*keyLine]), unsafe.Pointer(&w.rowO[row])
+			f.Call(unsafe.Pointer(g))
+			row += size
+		}
+	}
+	return nil
+}
+
+// tile is a micro-kernel, of those by rows.
+func (w *attender) tile(kept []x86.Func, t tile) (x86.Func, error) {
+	if kept[t.Rows].Addr() == 0 {
+		f, err := w.cut.code.code(t)
+		if err != nil {
+			return f, err
+		}
+		kept[t.Rows] = f
+	}
+	return kept[t.Rows], nil
+}
+
+// thinBlock is tiles where keys and values are read where they lie.
+func (w *attender) thinBlock(rows int, k0 int64, n int) error {
+	x := w.x
+	w.at[slotA] = unsafe.Pointer(&w.qk.a.data[w.qk.batchA])
+	w.at[slotB] = unsafe.Pointer(&w.qk.b.data[w.qk.batchB+int(k0*x.qk.n[0].b)])
+	w.at[slotScores] = unsafe.Pointer(&w.scores[0])
+	w.call(x.code.scored, x.scored[w.which(n)], rows)
+	w.soften(0, rows, k0, n)
+	step := x.pv.k[0].b
+	for i := range n {
+		w.list[i] = int32(4 * int64(i) * step)
+	}
+	g := &w.args
+	g.A, g.List, g.C = unsafe.Pointer(&w.scores[0]), unsafe.Pointer(&w.list[0]), unsafe.Pointer(&w.rowO[0])
+	g.K, g.Accumulate = int64(n), 1
+	cols := int(total(x.pv.n))
+	for j := 0; j < cols; {
+		width := w.cut.code.widthFor(rows, min(widest, cols-j))
+		f, err := w.qk.wide(tile{Rows: rows, Cols: width, List: true, Stride: 4 * keyLine})
+		if err != nil {
+			return err
+		}
+		g.B, g.COffset, g.Count = unsafe.Pointer(&w.pv.b.data[w.pv.batchB+int(k0*step)+j]), int64(4*j), int64(width)
+		f.Call(unsafe.Pointer(g))
+		j += width
+	}
+	return nil
+}
+
+// which is the kernel for blocks of so many keys.
+func (w *attender) which(keys int) int {
+	if int64(keys) == min(keyBlock, w.x.keys) {
+		return 0
+	}
+	return 1
+}
+
+// soften makes weights of scores, and brings the state of the rows along.
+func (w *attender) soften(i0 int64, rows int, k0 int64, n int) {
+	x := w.x
+	b := x.soft[w.which(n)]
+	w.at[slotIota] = unsafe.Pointer(&w.iota[0])
+	for r := 0; r < rows; {
+		run := w.stretch(i0+int64(r), rows-r)
+		w.at[slotScores] = unsafe.Pointer(&w.scores[r*keyLine])
+		w.at[slotM], w.at[slotL] = unsafe.Pointer(&w.m[r]), unsafe.Pointer(&w.l[r])
+		w.at[slotSums] = unsafe.Pointer(&w.sums[r*int(x.lineO())])
+		positions := w.positions
+		for i := range x.leaves {
+			l := &x.leaves[i]
+			if !l.Position {
+				w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, k0)*l.elem)
+				continue
+			}
+			at, step := w.leafAt(i, k0), int64(0)
+			if len(l.row) > 0 {
+				step = l.row[len(l.row)-1]
+			}
+			for j := range run {
+				positions[j] = float32(at + int64(j)*step)
+			}
+			w.at[slotLeaf+i] = unsafe.Pointer(&positions[0])
+			positions = positions[roundUp(x.mostRows(), 16):]
+		}
+		w.call(x.code.soft, b, run)
+		r += run
+	}
+}
+
+// stretch is how many rows from one on, most at most, differ along the last loop of rows alone; it
+// leaves the position of the first in spot, behind that of the batch.
+func (w *attender) stretch(row int64, most int) int {
+	x := w.x
+	at := w.batch
+	for i := len(x.qk.batch) - 1; i >= 0; i-- {
+		w.spot[i] = at % x.qk.batch[i].extent
+		at /= x.qk.batch[i].extent
+	}
+	n := len(x.qk.batch)
+	for i := len(x.qk.m) - 1; i >= 0; i-- {
+		w.spot[n+i] = row % x.qk.m[i].extent
+		row /= x.qk.m[i].extent
+	}
+	if len(x.qk.m) < 2 {
+		return most
+	}
+	last := len(x.qk.m) - 1
+	return int(min(int64(most), x.qk.m[last].extent-w.spot[n+last]))
+}
+
+// leafAt is where a leaf has its element for the row in spot and a key, or what its position is.
+func (w *attender) leafAt(i int, key int64) int64 {
+	l := &w.x.leaves[i]
+	at := l.base + l.key*key
+	for j, s := range l.batch {
+		at += s * w.spot[j]
+	}
+	for j, s := range l.row {
+		at += s * w.spot[len(l.batch)+j]
+	}
+	return at
+}
+
+// skips says whether X is minus infinity in all of a block, by its position alone, and values are
+// finite, so that it changes nothing.
+func (w *attender) skips(i0 int64, rows int, k0 int64, n int) bool {
+	x := w.x
+	if len(x.skips) == 0 || x.thin {
+		return false
+	}
+	for _, s := range x.skips {
+		l := &x.leaves[s.leaf]
+		lo, hi := int64(math.MaxInt64), int64(math.MinInt64)
+		for r := 0; r < rows; {
+			run := w.stretch(i0+int64(r), rows-r)
+			at := w.leafAt(s.leaf, k0)
+			last := int64(0)
+			if len(l.row) > 0 {
+				last = l.row[len(l.row)-1] * int64(run-1)
+			}
+			across := l.key * int64(n-1)
+			lo = min(lo, at+min(last, 0)+min(across, 0))
+			hi = max(hi, at+max(last, 0)+max(across, 0))
+			r += run
+		}
+		never := false
+		switch s.op {
+		case ir.OpLt:
+			never = lo >= 0
+		case ir.OpLe:
+			never = lo > 0
+		case ir.OpGt:
+			never = hi <= 0
+		case ir.OpGe:
+			never = hi < 0
+		case ir.OpEq:
+			never = lo > 0 || hi < 0
+		case ir.OpNe:
+			never = lo == 0 && hi == 0
+		}
+		if never && w.finite() {
+			return true
+		}
+	}
+	return false
+}
+
+// finite says whether all values of the batch are finite.
+func (w *attender) finite() bool {
+	if w.clean == 0 {
+		w.clean = -1
+		w.at[slotB], w.at[slotZeros] = unsafe.Pointer(&w.values[0]), unsafe.Pointer(&w.zeros[0])
+		w.call(w.x.code.zeros, w.x.zeros, 1)
+		if w.zeros[0] == 0 {
+			w.clean = 1
+		}
+		w.zeros[0] = 0
+	}
+	return w.clean > 0
+}
+
+// finish writes the result of rows.
+func (w *attender) finish(i0 int64, rows int) error {
+	x := w.x
+	clear(w.zeros)
+	if x.Safe {
+		for i := range rows {
+			if m, l := w.m[i], w.l[i]; l != l || m < -math.MaxFloat32 || m != m {
+				if err := w.timesZero(); err != nil {
+					return err
+				}
+				break
+			}
+		}
+	}
+	w.at[slotZeros] = unsafe.Pointer(&w.zeros[0])
+	for r := 0; r < rows; {
+		run := w.stretch(i0+int64(r), rows-r)
+		w.at[slotSums] = unsafe.Pointer(&w.sums[r*int(x.lineO())])
+		w.at[slotM], w.at[slotL] = unsafe.Pointer(&w.m[r]), unsafe.Pointer(&w.l[r])
+		if w.at[slotA] = w.at[slotSums]; x.direct {
+			w.at[slotA] = unsafe.Pointer(&w.out[w.qk.batchC+w.rowsAt[r]])
+		}
+		w.call(x.code.finish, x.finish, run)
+		r += run
+	}
+	if x.direct {
+		return nil
+	}
+	for r, at := range w.rowsAt[:rows] {
+		line := w.sums[r*int(x.lineO()):]
+		for c, col := range w.colsAt[:total(x.pv.n)] {
+			w.out[w.qk.batchC+at+col] = line[c]
+		}
+	}
+	return nil
+}
+
+// timesZero fills zeros with what values times 0 sum up to.
+func (w *attender) timesZero() error {
+	x := w.x
+	cols := int(total(x.pv.n))
+	if x.thin {
+		for k := range int(x.keys) {
+			at := w.pv.batchB + k*int(x.pv.k[0].b)
+			for c, v := range w.pv.b.data[at : at+cols] {
+				w.zeros[c] += v * 0
+			}
+		}
+		return nil
+	}
+	if w.finite() {
+		return nil
+	}
+	for k0 := 0; k0 < int(x.keys); k0 += keyBlock {
+		n := min(keyBlock, int(x.keys)-k0)
+		for c := range cols {
+			panel := w.values[k0*int(x.lineV())+c/x.nr*x.nr*n:]
+			for k := range n {
+				w.zeros[c] += panel[k*x.nr+c%x.nr] * 0
+			}
+		}
+	}
+	return nil
+}
+
+// Slots are what the buffers of kernels are.
+const (
+	slotScores = iota
+	slotM
+	slotL
+	slotSums
+	slotIota
+	slotZeros
+	slotA // queries; the result
+	slotB // keys; values
+	slotLeaf
+)
+
+var slots = map[string]int{"s": slotScores, "p": slotScores, "m": slotM, "m1": slotM, "l": slotL, "l1": slotL, "o": slotSums, "o1": slotSums,
+	"position": slotIota, "z": slotZeros, "q": slotA, "y": slotA, "k": slotB, "v": slotB}
+
+// slotsOf are those of a kernel's buffers, -1 for scratch.
+func slotsOf(t *kernel.Tile, k *kernel.Kernel) (out []int) {
+	for _, b := range k.Buffers {
+		slot := -1
+		for name, s := range slots {
+			if t.Named(name) == b.Of {
+				slot = s
+			}
+		}
+		if i := slices.Index(t.Leaves, b.Of); i >= 0 {
+			slot = slotLeaf + i
+		}
+		out = append(out, slot)
+	}
+	return out
+}
+
+// call calls a kernel for some rows.
+func (w *attender) call(k *codeOf, b *kernel.Bound, rows int) {
+	scratch := unsafe.Pointer(unsafe.SliceData(w.scratch))
+	for i, m := range b.Buffers {
+		if m.Scratch {
+			w.words[i] = int64(uintptr(scratch))
+			scratch = unsafe.Add(scratch, roundUp(b.Scratch[i], 64))
+			continue
+		}
+		w.words[i] = int64(uintptr(w.at[k.slots[i]]))
+	}
+	at := len(b.Buffers) + copy(w.words[len(b.Buffers):], b.Numbers)
+	for i, n := range b.Extents {
+		w.words[at+2*i], w.words[at+2*i+1] = 0, n
+	}
+	if b.Kernel.Ranges != nil && b != w.x.zeros {
+		w.words[at+1] = int64(rows)
+	}
+	k.fn.Call(unsafe.Pointer(&w.words[0]))
+	runtime.KeepAlive(w)
+}

@@ -1,0 +1,499 @@
+package cpu
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"unsafe"
+
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/runtime/cpu/emit"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
+	"github.com/pitopt/pitopt/runtime/kernel"
+)
+
+// attention is an attention with sizes. Its work is cut into batches, which are
+// all positions of axes that keys or values differ along; there into blocks of rows, which are all
+// other positions of queries; and there into blocks of keys.
+type attention struct {
+	*kernel.Attention
+	code *attentionCode
+
+	qk, pv *product     // rows of queries times keys, of depth features; columns of values, of depth keys
+	reads  []*ir.Buffer // that must not be written over
+	leaves []leaf
+	keys   int64
+	thin   bool             // keys and values are read where they lie
+	soft   [2]*kernel.Bound // of as many keys as a block has, and the last one
+	finish *kernel.Bound
+	scored [2]*kernel.Bound // where it is thin
+	zeros  *kernel.Bound
+	direct bool // the result is written where it belongs, else by way of scratch
+	skips  []skip
+	rows   rowPanels
+	nr     int // columns of a panel
+}
+
+// leaf is a kernel.Leaf with sizes: what its address, or its value, is at a point.
+type leaf struct {
+	kernel.Leaf
+	buf        *ir.Buffer
+	elem       int64
+	base       int64
+	batch, row []int64 // steps of loops
+	key        int64
+}
+
+// skip is a position, a leaf, of which a comparison with 0 says where X is minus infinity.
+type skip struct {
+	leaf int
+	op   ir.ScalarOp // holds where X is something else
+}
+
+// Blocks of rows are as many panels, and of keys as long, as keep scores in the first-level
+// cache. Rows up to fewRows read keys and values where they lie: they would be packed to be used so few
+// times.
+const (
+	rowBlock = 4
+	keyBlock = 128
+	fewRows  = 4
+	keyLine  = keyBlock + 16 // elements from row to row of scores
+)
+
+// attentionID says what code an attention has.
+type attentionID struct {
+	p     *ir.Program
+	first int
+	steps string
+}
+
+// attentionCode is the kernels of an attention as machine code.
+type attentionCode struct {
+	soft, finish, scored, zeros *codeOf
+}
+
+// codeOf is machine code of a kernel.
+type codeOf struct {
+	*kernel.Kernel
+	fn    x86.Func
+	slots []int // of its buffers
+}
+
+// attentions are those of a program that machine code for some features can compute. Portable Go computes
+// them stage by stage, but has the same plan.
+func attentions(p *ir.Program, f x86.Features) (out []*kernel.Attention) {
+	if f == 0 {
+		f = x86.V3
+	}
+	for _, a := range kernel.Attentions(p) {
+		leaves, why := a.Leaves()
+		if why != "" {
+			continue
+		}
+		steps := make([]kernel.Steps, len(leaves))
+		for i := range steps {
+			steps[i] = kernel.Steps{Row: kernel.Far, Key: kernel.Next}
+		}
+		if t, err := a.Softmax(steps); err == nil {
+			if _, err := t.Kernel(kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f)}); err == nil {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// together are the stages of attentions.
+func together(p *ir.Program, f x86.Features) (out []ir.Range) {
+	for _, a := range attentions(p, f) {
+		out = append(out, a.Range)
+	}
+	return out
+}
+
+// attend finds the attentions of a program with sizes that are computed as one.
+func (d *Device) attend(c *code, p *ir.Program) {
+	if d.machine.blocks == nil {
+		return
+	}
+	for _, a := range attentions(p, d.machine.features) {
+		x, ok := d.sized(c, p, a)
+		if !ok {
+			continue
+		}
+		c.attentions[a.First] = x
+		for i := a.First; i <= a.Last; i++ {
+			c.products[i] = nil
+			c.taken[i] = true
+		}
+		c.Join(a.First, a.Last-a.First+1)
+		c.Inside(p.Inside(a.Range))
+	}
+}
+
+// sized is an attention with the sizes of its stages; false where it is computed stage by stage.
+func (d *Device) sized(c *code, p *ir.Program, a *kernel.Attention) (*attention, bool) {
+	scores, out := c.Stages[slices.Index(p.Stages, a.Scores)], c.Stages[a.Last]
+	x := &attention{Attention: a}
+	if !x.nests(scores, out, d.machine.blocks) || !x.leafSteps(scores) {
+		return nil, false
+	}
+	if x.code = d.attentionCode(x, p); x.code == nil {
+		return nil, false
+	}
+	inside := p.Inside(a.Range)
+	for _, s := range p.Stages[a.First : a.Last+1] {
+		for _, b := range s.Reads() {
+			if !slices.Contains(inside, b) && !slices.Contains(x.reads, b) {
+				x.reads = append(x.reads, b)
+			}
+		}
+	}
+	return x, x.bind()
+}
+
+// nests sorts the axes.
+func (x *attention) nests(scores, out *interp.Stage, cut *blocks) bool {
+	keyOf := func(s access) bool { return s.uses(x.Scores.Axes[x.Key]) }
+	a, b := accessOf(x.Scores.Exprs[0].Args[0]), accessOf(x.Scores.Exprs[0].Args[1])
+	if keyOf(a) {
+		a, b = b, a
+	}
+	if keyOf(a) || !keyOf(b) {
+		return false
+	}
+	q, k, v := factor(scores, a), factor(scores, b), factor(out, accessOf(x.Value))
+	if q.pad != nil || k.pad != nil || v.pad != nil {
+		return false
+	}
+	stepQ, ok := bare(q.step)
+	stepK, ok2 := bare(k.step)
+	stepV, ok3 := bare(v.step)
+	if !ok || !ok2 || !ok3 {
+		return false
+	}
+	x.qk = &product{a: q, b: k, out: x.Scores.Out()}
+	x.pv = &product{b: v, out: x.Out.Out()}
+	to := map[*ir.Axis]int64{} // steps through the result
+	stride := int64(1)
+	for i, n := range slices.Backward(out.Shape(x.pv.out)) {
+		ax := x.Out.Axes[i]
+		if e, ok := extent(out, ax); !ok || e != n {
+			return false
+		}
+		to[ax] = stride
+		stride = times(stride, n)
+	}
+	for i, ax := range x.Scores.Axes {
+		n, ok := extent(scores, ax)
+		if !ok || n < 1 {
+			return false
+		}
+		o := x.At[i]
+		if i == x.Key {
+			x.keys = n
+			x.qk.n = []loop{{axis: ax, extent: n, b: stepK[ax]}}
+			x.pv.k = []loop{{axis: o, extent: n, b: stepV[o]}}
+			continue
+		}
+		if n == 1 {
+			continue
+		}
+		s, w := loop{axis: ax, extent: n, a: stepQ[ax], b: stepK[ax], out: to[o]}, loop{axis: o, extent: n, b: stepV[o], out: to[o]}
+		if uses(k, ax) || uses(v, o) {
+			x.qk.batch, x.pv.batch = append(x.qk.batch, s), append(x.pv.batch, w)
+		} else {
+			x.qk.m, x.pv.m = append(x.qk.m, s), append(x.pv.m, w)
+		}
+	}
+	for _, ax := range x.Out.Axes {
+		n, ok := extent(out, ax)
+		if !ok || n < 1 {
+			return false
+		}
+		if !slices.Contains(x.At, ax) && n > 1 {
+			x.pv.n = append(x.pv.n, loop{axis: ax, extent: n, b: stepV[ax], out: to[ax]})
+		}
+	}
+	for _, ax := range x.Scores.Red {
+		n, ok := extent(scores, ax)
+		if !ok || n < 1 {
+			return false
+		}
+		if n > 1 {
+			x.qk.k = append(x.qk.k, loop{axis: ax, extent: n, a: stepQ[ax], b: stepK[ax]})
+		}
+	}
+	depth, cols := total(x.qk.k), total(x.pv.n)
+	if depth > cut.depth || cols > cut.wide || times(total(x.qk.batch), total(x.qk.m), x.keys, depth+cols) >= far {
+		return false
+	}
+	x.rows, x.nr = cut.panelsOf(total(x.qk.m)), cut.nr
+	lanes := int64(cut.nr) / 2
+	x.thin = total(x.qk.m) <= fewRows && k.buf != nil && q.buf != nil && v.buf != nil && len(x.qk.k) == 1 && x.qk.k[0].a == 1 && x.qk.k[0].b == 1 &&
+		len(x.qk.m) <= 1 && len(x.pv.n) == 1 && x.pv.n[0].b == 1 && cols%lanes == 0 && x.qk.n[0].b >= depth && keyBlock*x.pv.k[0].b < 1<<28 && x.pv.k[0].b >= 0
+	if !x.thin {
+		x.qk.a.through(scores, x.qk.batch, x.qk.m, x.qk.k)
+		x.qk.b.through(scores, x.qk.batch, x.qk.n, x.qk.k)
+		x.pv.b.through(out, x.pv.batch, x.pv.n, x.pv.k)
+	}
+	return true
+}
+
+// bare are steps along axes; false where they go by runs.
+func bare(step map[along]int64) (map[*ir.Axis]int64, bool) {
+	out := map[*ir.Axis]int64{}
+	for x, n := range step {
+		if x.runs != 1 {
+			return nil, false
+		}
+		out[x.axis] = n
+	}
+	return out, true
+}
+
+// leafSteps finds where leaves lie.
+func (x *attention) leafSteps(scores *interp.Stage) bool {
+	list, _ := x.Leaves()
+	for _, l := range list {
+		f := leaf{Leaf: l}
+		step := map[*ir.Axis]int64{}
+		if l.Position {
+			form, ok := linear(l.Node)
+			if !ok {
+				return false
+			}
+			at, ok := form.at(scores)
+			if !ok {
+				return false
+			}
+			if step, ok = bare(at.k); !ok {
+				return false
+			}
+			f.base = at.c
+			most := max(at.c, -at.c)
+			for ax, k := range step {
+				n, _ := extent(scores, ax)
+				most += times(max(k, -k), n)
+			}
+			if most >= 1<<24 { // such numbers are exact in f32
+				return false
+			}
+		} else {
+			a := accessOf(l.Node)
+			if !a.linear {
+				return false
+			}
+			o, ok := loaded(scores, a)
+			if !ok || o.pad != nil {
+				return false
+			}
+			if step, ok = bare(o.step); !ok {
+				return false
+			}
+			f.buf, f.elem, f.base = o.buf, int64(o.buf.DType.Bits()/8), o.base
+		}
+		for _, l := range x.qk.batch {
+			f.batch = append(f.batch, step[l.axis])
+		}
+		for _, l := range x.qk.m {
+			f.row = append(f.row, step[l.axis])
+		}
+		f.key = step[x.Scores.Axes[x.Key]]
+		if !l.Position && (f.key < 0 || len(f.row) > 0 && f.row[len(f.row)-1] < 0) {
+			return false
+		}
+		x.leaves = append(x.leaves, f)
+	}
+	x.findSkips(x.X)
+	return true
+}
+
+// findSkips finds comparisons of positions that say where X is not minus infinity.
+func (x *attention) findSkips(v *ir.Scalar) {
+	if v.Op != ir.OpSelect || v.Args[2].Op != ir.OpLit || !isMinusInf(v.Args[2]) {
+		return
+	}
+	var conds func(c *ir.Scalar)
+	conds = func(c *ir.Scalar) {
+		if c.Op == ir.OpAnd {
+			conds(c.Args[0])
+			conds(c.Args[1])
+		}
+		for i, l := range x.leaves {
+			if l.Compares(c) {
+				x.skips = append(x.skips, skip{i, c.Op})
+			}
+		}
+	}
+	conds(v.Args[0])
+	x.findSkips(v.Args[1])
+}
+
+func isMinusInf(x *ir.Scalar) bool { f := x.Lit.Float(0); return f < 0 && f-f != 0 }
+
+// steps say which kernel computes X.
+func (x *attention) steps() (out []kernel.Steps) {
+	of := func(n int64) kernel.Step {
+		switch n {
+		case 0:
+			return kernel.Still
+		case 1:
+			return kernel.Next
+		}
+		return kernel.Far
+	}
+	for _, l := range x.leaves {
+		s := kernel.Steps{Key: of(l.key)}
+		if len(l.row) > 0 && l.row[len(l.row)-1] != 0 {
+			s.Row = kernel.Far
+		}
+		if l.Position && l.key != 0 {
+			s.Key = kernel.Far
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// attentionCode makes machine code, or gives what is kept; nil where there is none.
+func (d *Device) attentionCode(x *attention, p *ir.Program) *attentionCode {
+	c := &d.codes
+	steps := x.steps()
+	id := attentionID{p: p, first: x.First, steps: fmt.Sprint(steps)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a, ok := c.attentions[id]; ok {
+		return a
+	}
+	if c.attentions == nil {
+		c.attentions = map[attentionID]*attentionCode{}
+	}
+	a, err := d.newAttentionCode(x.Attention, steps)
+	if err != nil {
+		a = nil
+	}
+	c.attentions[id] = a
+	return a
+}
+
+func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*attentionCode, error) {
+	f, program := d.machine.features, emit.Program
+	if d.watch != nil {
+		program = emit.Annotated
+	}
+	a := &attentionCode{}
+	soft, err := x.Softmax(steps)
+	if err != nil {
+		return nil, err
+	}
+	arena := d.newArena()
+	var codes []*x86.Code
+	var kernels []*codeOf
+	for _, t := range []*kernel.Tile{soft, x.Finish(), kernel.Scored(), kernel.Zeros()} {
+		k, err := t.Kernel(kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f)})
+		if err != nil {
+			return nil, err
+		}
+		prog, err := program(k, f)
+		if err != nil {
+			return nil, err
+		}
+		code, err := x86.Compile(prog, f)
+		if err != nil {
+			return nil, err
+		}
+		kernels, codes = append(kernels, &codeOf{Kernel: k, slots: slotsOf(t, k)}), append(codes, code)
+	}
+	fns, err := arena.Load(codes...)
+	if err != nil {
+		return nil, err
+	}
+	for i, k := range kernels {
+		k.fn = fns[i]
+	}
+	a.soft, a.finish, a.scored, a.zeros = kernels[0], kernels[1], kernels[2], kernels[3]
+	runtime.AddCleanup(a, func(a *x86.Arena) { a.Close() }, arena)
+	return a, nil
+}
+
+// bind binds the kernels to the sizes of tiles; false where they do not fit.
+func (x *attention) bind() bool {
+	rows := x.mostRows()
+	sizes := map[string]int64{"n": rows, "d": total(x.pv.n), "f": total(x.qk.k), "as": keyLine, "ao": x.lineO(), "ay": x.lineO(), "ak": x.qk.n[0].b}
+	for i, l := range x.leaves {
+		sizes[numbered("c", i)] = l.key
+		if len(l.row) > 0 {
+			sizes[numbered("r", i)] = l.row[len(l.row)-1]
+		}
+	}
+	sizes["aq"] = sizes["f"]
+	if n := len(x.qk.m); n > 0 {
+		sizes["aq"] = x.qk.m[n-1].a
+		x.direct = x.qk.m[n-1].out >= sizes["d"]
+		if x.direct = x.direct && x.pv.beside(); x.direct {
+			sizes["ay"] = x.qk.m[n-1].out
+		}
+	} else {
+		x.direct = x.pv.beside()
+	}
+	ok := true
+	bound := func(k *codeOf) *kernel.Bound {
+		b, err := k.Bind(func(name string) (int64, bool) { n, ok := sizes[name]; return n, ok })
+		ok = ok && err == nil
+		return b
+	}
+	for i, n := range []int64{min(keyBlock, x.keys), x.lastKeys()} {
+		sizes["c"] = n
+		for j, l := range x.leaves {
+			if !l.Position {
+				sizes[numbered("n", j)] = sizes[numbered("r", j)]*(rows-1) + l.key*(n-1) + 1
+			}
+		}
+		x.soft[i] = bound(x.code.soft)
+		if x.thin {
+			x.scored[i] = bound(x.code.scored)
+		}
+	}
+	x.finish = bound(x.code.finish)
+	sizes["c"] = x.keys * x.lineV()
+	x.zeros = bound(x.code.zeros)
+	return ok
+}
+
+// beside says whether the columns of a result lie one behind the other.
+func (p *product) beside() bool { return len(p.n) == 0 || len(p.n) == 1 && p.n[0].out == 1 }
+
+func numbered(s string, i int) string { return fmt.Sprint(s, i) }
+
+// mostRows is the rows of the largest block.
+func (x *attention) mostRows() int64 {
+	return x.rows.start(min(rowBlock, x.rows.n))
+}
+
+// lineO and lineV are how far rows of sums lie apart, and how many columns of values are packed.
+func (x *attention) lineO() int64 { return roundUp(total(x.pv.n), 32) }
+func (x *attention) lineV() int64 { return roundUp(total(x.pv.n), int64(x.nr)) }
+
+// lastKeys is how many keys the last block has.
+func (x *attention) lastKeys() int64 { return x.keys - (ceilDiv(x.keys, keyBlock)-1)*keyBlock }
+
+// apart says whether the result lies apart from all that is read.
+func (x *attention) apart(run *interp.Execution) bool {
+	out := run.Tensor(x.pv.out).Bytes()
+	for _, b := range x.reads {
+		if overlap(out, run.Tensor(b).Bytes()) {
+			return false
+		}
+	}
+	return true
+}
+
+func overlap(a, b []byte) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return false
+	}
+	from, to := uintptr(unsafe.Pointer(&a[0])), uintptr(unsafe.Pointer(&b[0]))
+	return from < to+uintptr(len(b)) && to < from+uintptr(len(a))
+}

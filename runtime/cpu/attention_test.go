@@ -1,0 +1,201 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime/debug"
+	"testing"
+
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/core/text"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
+)
+
+// attentionForm is an attention in the text form, of what it does to scores.
+type attentionForm struct {
+	name   string
+	params string // beside queries, keys and values
+	x      string // of score, at batch i, key head j, head k in it, query l and key m
+	safe   bool
+	floats bool // needs no more than f32 in memory
+}
+
+var attentionForms = []attentionForm{
+	{name: "plain", x: "score", floats: true},
+	{name: "scaled", x: "(score * f32 0.125)", floats: true},
+	{name: "capped", x: "(tanh((score / f32 3)) * f32 3)", floats: true},
+	{name: "additive", params: "mask: [b, 1, s, t] f32", x: "((score * f32 0.25) + mask[i, 0, l, m])", floats: true, safe: true},
+	{name: "of keys", params: "mask: [b, 1, 1, t] f32", x: "(score + mask[i, 0, 0, m])", floats: true},
+	{name: "of heads", params: "mask: [b, h, g, s, t] f32", x: "(score + mask[i, j, k, l, m])", floats: true, safe: true},
+	{name: "transposed", params: "mask: [t, s] f32", x: "(score + mask[m, l])", floats: true},
+	{name: "truth", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], (score * f32 0.25), f32 -inf)"},
+	{name: "truth, safe", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], (score * f32 0.25), f32 -inf)", safe: true},
+	{name: "finite", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], score, f32 -1e9)"},
+	{name: "causal", x: "select((m <= (l + {t - s})), score, f32 -inf)", floats: true},
+	{name: "window", x: "select(((m <= (l + {t - s})) & ((m + 7) > l)), score, f32 -inf)", floats: true, safe: true},
+	{name: "slopes", params: "slope: [h] f32", x: "(score + (slope[j] * f32((m - l))))", floats: true},
+}
+
+// text is the program of a form; of some layouts, one.
+func (f attentionForm) text(layout int) string {
+	q, load := "q: [b, h, g, s, d] f32, k: [b, h, t, d] f32, v: [b, h, t, e] f32", [3]string{"q[i, j, k, l, n]", "k[i, j, m, n]", "v[i, j, n, m]"}
+	if layout == 1 {
+		q, load = "q: [b, s, h, g, d] f32, k: [b, t, h, d] f32, v: [b, t, h, e] f32", [3]string{"q[i, l, j, k, n]", "k[i, m, j, n]", "v[i, n, j, m]"}
+	}
+	if f.params != "" {
+		q += ", " + f.params
+	}
+	score := "t1[i, j, k, l, m]"
+	x := ""
+	for rest := f.x; ; {
+		at := len(rest)
+		for i := range rest {
+			if i+5 <= len(rest) && rest[i:i+5] == "score" {
+				at = i
+				break
+			}
+		}
+		x += rest[:at]
+		if at == len(rest) {
+			break
+		}
+		x, rest = x+score, rest[at+5:]
+	}
+	w := "(t4[i, j, k, l, m] / t5[i, j, k, l])"
+	if f.safe {
+		w = "select(isnan(" + w + "), f32 0, " + w + ")"
+	}
+	out, axes, at := "[b, h, g, s, e]", "i < b, j < h, k < g, l < s, m < e", ""
+	if layout == 1 {
+		out, axes = "[b, s, h, g, e]", "i < b, l < s, j < h, k < g, m < e"
+	}
+	return `module {
+program @attention[b, h, g, s, t, d, e](` + q + `) -> (y: ` + out + ` f32) {
+  t1[i < b, j < h, k < g, l < s, m < t] f32 = sum(n < d) (` + load[0] + ` * ` + load[1] + `)
+  t2[i < b, j < h, k < g, l < s, m < t] f32 = ` + x + `
+  t3[i < b, j < h, k < g, l < s] f32 = max(m < t) t2[i, j, k, l, m]
+  t4[i < b, j < h, k < g, l < s, m < t] f32 = exp((t2[i, j, k, l, m] - t3[i, j, k, l]))
+  t5[i < b, j < h, k < g, l < s] f32 = sum(m < t) t4[i, j, k, l, m]
+  t6[i < b, j < h, k < g, l < s, m < t] f32 = ` + w + `
+  y[` + axes + `] = sum(n < t) (t6[i, j, k, l, n] * ` + load[2] + `)` + at + `
+}
+}`
+}
+
+func (f attentionForm) program(t testing.TB, layout int) *ir.Program {
+	t.Helper()
+	m, err := text.Parse("test", []byte(f.text(layout)), nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, f.text(layout))
+	}
+	return m.Programs[0]
+}
+
+// Attentions of all forms and ragged sizes, between guards, equal the interpreter's stages.
+func TestAttentions(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	rounds := 24
+	if testing.Short() {
+		rounds = 6
+	}
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			device := tier.inParts(2)
+			r := rand.New(rand.NewPCG(5, 6))
+			for _, f := range attentionForms {
+				t.Run(f.name, func(t *testing.T) {
+					taken := 0
+					for round := range rounds {
+						t.Run("", func(t *testing.T) {
+							if oneAttention(t, r, f, round, device) {
+								taken++
+							}
+						})
+					}
+					code := device.machine.features
+					if want := code != 0 && (f.floats || code&x86.V4 != 0); want && taken < rounds*3/4 || !want && taken > 0 {
+						t.Errorf("%d of %d were computed by tiles", taken, rounds)
+					}
+				})
+			}
+		})
+	}
+}
+
+// oneAttention draws one, and says whether tiles compute it.
+func oneAttention(t *testing.T, r *rand.Rand, f attentionForm, round int, d *Device) bool {
+	p := f.program(t, round%2)
+	mem := &fence{heap{}, t}
+	size := func(list ...int64) int64 { return list[r.IntN(len(list))] }
+	s := size(1, 2, 3, 5, 14, 15, 57, 90)
+	sizes := map[string]int64{"b": size(1, 2), "h": size(1, 2, 3), "g": size(1, 1, 3), "s": s, "t": s + size(0, 0, 1, 30, 128, 300), "d": size(1, 8, 16, 33, 64), "e": size(1, 5, 16, 32, 40, 64)}
+	if f.name == "causal" && r.IntN(3) == 0 {
+		sizes["t"] = max(2, s-size(1, 4, 20)) // rows of which all is masked
+	}
+	var bind []int64
+	for _, n := range p.Syms {
+		bind = append(bind, sizes[n])
+	}
+	get := func(n string) (int64, bool) { v, ok := sizes[n]; return v, ok }
+	var args []*tensor.Tensor
+	for i, b := range p.Params {
+		var shape []int64
+		for _, e := range b.Dims {
+			n, err := e.Eval(get)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shape = append(shape, n)
+		}
+		x := mem.tensor(b.DType, shape...)
+		last := shape[len(shape)-1]
+		for j := range x.Len() {
+			switch {
+			case b.DType == tensor.Bool:
+				x.SetBool(j, r.IntN(3) > 0 && j/last%7 != 3)
+			case b.Name == "mask":
+				x.SetFloat(j, r.NormFloat64())
+				if r.IntN(3) == 0 || j/last%7 == 3 {
+					x.SetFloat(j, math.Inf(-1))
+				}
+			default:
+				x.SetFloat(j, r.NormFloat64())
+				if round%6 == 5 && r.IntN(int(x.Len()))/2 == 0 {
+					x.SetFloat(j, []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e30, -1e30, math.Copysign(0, -1), 1e-40}[r.IntN(7)])
+				}
+				if i == 2 && x.Float(j) > 1e20 && round%12 != 5 {
+					x.SetFloat(j, 1) // sums of these may be too large
+				}
+			}
+		}
+		args = append(args, x)
+	}
+	want, err := interp.RunProgram(context.Background(), p, bind, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := mem.tensor(tensor.F32, want[0].Shape()...)
+	for i := range got.Len() {
+		got.SetFloat(i, 77)
+	}
+	if err := d.Run(context.Background(), kernelProduct, p, bind, args, []*tensor.Tensor{got}, mem); err != nil {
+		t.Fatal(err)
+	}
+	if err := tensor.Compare(got, want[0], tensor.Tolerance{RTol: 2e-5, ATol: 2e-5}); err != nil {
+		t.Errorf("%s %v: %v", f.name, sizes, err)
+	}
+	if n := mem.live.Load(); n != 0 {
+		t.Errorf("%d tensors are not given back", n)
+	}
+	c, err := d.codes.get(d, kernelProduct, p, bind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.attentions[0] != nil
+}
+
+var _ = fmt.Sprint

@@ -1,0 +1,245 @@
+package kernel
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Attention is stages that sum up values which a softmax of scores weighs, over one axis, the keys:
+//
+//	S[r, k] = sum(f) Q * K
+//	M[r]    = max(k) X            X is made of S[r, k] and what else is known of r and k
+//	L[r]    = sum(k) exp(X - M[r])
+//	O[r, d] = sum(k) exp(X - M[r]) / L[r] * V[k, d]
+//
+// in any number of stages. With any number m[r] in the place of the maximum the quotient is the same, and the
+// division may come last; so sums over some keys after others can be kept, with the largest X so far as m
+// and a factor that brings them to another one, and no row of S, X or the weights is needed as a
+// whole (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al.,
+// "FlashAttention", 2022). What a row becomes of which X is infinite or NaN is as in the stages. Where a weighed sum is
+// larger than the largest number though the weights' sum is 1, it is infinite here.
+type Attention struct {
+	ir.Range
+	Scores *ir.Stage  // S
+	Out    *ir.Stage  // O
+	X      *ir.Scalar // over the axes of Scores, where it loads S at the very axes
+	Key    int        // which of them goes over keys
+	At     []*ir.Axis // of Out, for each axis of Scores, that of keys reduced; nil for one position
+	Value  *ir.Scalar // the factor V of Out
+	Safe   bool       // a weight that is NaN counts 0
+}
+
+// Attentions finds the attentions of a program whose stages stand beside each other and hand
+// nothing but the result on.
+func Attentions(p *ir.Program) (out []*Attention) {
+	f := &finder{p: p, defs: map[*ir.Buffer]definition{}}
+	for i, s := range p.Stages {
+		scores := s.Kind == ir.ReduceStage && s.Monoid == ir.Sum && s.Exprs[0].Op == ir.OpMul
+		for _, b := range s.Reads() {
+			if d, ok := f.defs[b]; ok {
+				scores = scores || f.scored[d.stage]
+			}
+		}
+		for j, b := range s.Outs {
+			f.defs[b] = definition{i, j}
+		}
+		f.scored = append(f.scored, scores)
+	}
+	for i := range p.Stages {
+		if a := f.find(i); a != nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+type definition struct{ stage, out int }
+
+// finder looks for attentions in a program.
+type finder struct {
+	p      *ir.Program
+	defs   map[*ir.Buffer]definition
+	scored []bool       // stages that depend on a sum of products
+	used   map[int]bool // stages of the attention
+}
+
+// find recognises stage i as the last one of an attention.
+func (f *finder) find(i int) *Attention {
+	s := f.p.Stages[i]
+	if s.Kind != ir.ReduceStage || s.Monoid != ir.Sum || len(s.Red) != 1 || s.Exprs[0].Op != ir.OpMul || s.Out().DType != tensor.F32 {
+		return nil
+	}
+	for n := range 2 {
+		f.used = map[int]bool{}
+		if a := f.weighed(i, s.Exprs[0].Args[n], s.Exprs[0].Args[1-n]); a != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// weighed recognises the factors of stage i as a weight and a value.
+func (f *finder) weighed(i int, weight, value *ir.Scalar) *Attention {
+	s := f.p.Stages[i]
+	a := &Attention{Range: ir.Range{First: i, Last: i}, Out: s, Value: value}
+	w := f.inline(weight)
+	if w.Op == ir.OpSelect && w.Args[0].Op == ir.OpIsNaN && w.Args[1].Op == ir.OpLit && w.Args[1].Lit.Float(0) == 0 && same(w.Args[0].Args[0], w.Args[2]) {
+		w, a.Safe = w.Args[2], true
+	}
+	if w.Op != ir.OpDiv || w.Args[0].Op != ir.OpExp || w.Args[0].Args[0].Op != ir.OpSub {
+		return nil
+	}
+	e, key := w.Args[0], s.Red[0]
+	x := e.Args[0].Args[0]
+	if !f.reduces(e.Args[0].Args[1], ir.Max, key, x) || !f.reduces(w.Args[1], ir.Sum, key, e) {
+		return nil
+	}
+	if !f.score(a, x) {
+		return nil
+	}
+	for j := range f.used {
+		a.First = min(a.First, j)
+	}
+	inside := f.p.Inside(a.Range)
+	for j := a.First; j < i; j++ {
+		if !f.used[j] || slices.ContainsFunc(f.p.Stages[j].Outs, func(b *ir.Buffer) bool { return !slices.Contains(inside, b) }) {
+			return nil
+		}
+	}
+	alone := true
+	value.Walk(func(y *ir.Scalar) bool {
+		alone = alone && !(y.Op == ir.OpLoad && slices.Contains(inside, y.Buf))
+		return alone
+	})
+	if !alone {
+		return nil
+	}
+	return a
+}
+
+// reduces says whether x is a load of what a stage reduces expr to, along its axis that is key
+// here.
+func (f *finder) reduces(x *ir.Scalar, m ir.Monoid, key *ir.Axis, expr *ir.Scalar) bool {
+	d, ok := f.defs[x.Buf]
+	if x.Op != ir.OpLoad || !ok || slices.ContainsFunc(x.Args, func(i *ir.Scalar) bool { return along(i, key) }) {
+		return false
+	}
+	s := f.p.Stages[d.stage]
+	if s.Kind != ir.ReduceStage || s.Monoid != m || len(s.Red) != 1 || !s.Red[0].Extent.Equal(key.Extent) {
+		return false
+	}
+	f.used[d.stage] = true
+	return same(f.inline(at(s.Exprs[0], s, append(slices.Clone(x.Args), key.Ix()))), expr)
+}
+
+// score finds the one sum of products in x, and says it over its axes.
+func (f *finder) score(a *Attention, x *ir.Scalar) bool {
+	var load *ir.Scalar
+	ok := true
+	x.Walk(func(y *ir.Scalar) bool {
+		if d, there := f.defs[y.Buf]; y.Op == ir.OpLoad && there && f.scored[d.stage] {
+			ok = ok && (load == nil || same(load, y))
+			load = y
+			return false
+		}
+		return true
+	})
+	if !ok || load == nil {
+		return false
+	}
+	d := f.defs[load.Buf]
+	s := f.p.Stages[d.stage]
+	if s.Kind != ir.ReduceStage || s.Monoid != ir.Sum || s.Exprs[0].Op != ir.OpMul || s.Out().DType != tensor.F32 {
+		return false
+	}
+	f.used[d.stage] = true
+	a.Scores, a.Key = s, -1
+	to := map[*ir.Axis]*ir.Scalar{}
+	for i, ix := range load.Args {
+		switch n, lit := ix.AsInt(); {
+		case lit && n == 0 && s.Axes[i].Extent.IsInt(1):
+			a.At = append(a.At, nil)
+			continue
+		case ix.Op != ir.OpAxis || to[ix.Axis] != nil || !ix.Axis.Extent.Equal(s.Axes[i].Extent):
+			return false
+		case ix.Axis == a.Out.Red[0]:
+			a.Key = i
+		}
+		to[ix.Axis] = s.Axes[i].Ix()
+		a.At = append(a.At, ix.Axis)
+	}
+	a.X = x.Rewrite(func(y *ir.Scalar) *ir.Scalar {
+		if y.Op != ir.OpAxis {
+			return y
+		}
+		if to[y.Axis] == nil {
+			ok = false
+			return y
+		}
+		return to[y.Axis]
+	})
+	return ok && a.Key >= 0
+}
+
+// inline says an expression without the maps between it and a sum of products.
+func (f *finder) inline(x *ir.Scalar) *ir.Scalar {
+	return x.Rewrite(func(y *ir.Scalar) *ir.Scalar {
+		if y.Op != ir.OpLoad {
+			return y
+		}
+		d, ok := f.defs[y.Buf]
+		if !ok || !f.scored[d.stage] || f.p.Stages[d.stage].Kind != ir.MapStage {
+			return y
+		}
+		f.used[d.stage] = true
+		s := f.p.Stages[d.stage]
+		return f.inline(at(s.Exprs[d.out], s, y.Args))
+	})
+}
+
+// at is an expression of a stage at an index: of its axes, and behind them of the reduced ones.
+func at(x *ir.Scalar, s *ir.Stage, index []*ir.Scalar) *ir.Scalar {
+	axes := s.AllAxes()
+	return x.Rewrite(func(y *ir.Scalar) *ir.Scalar {
+		if y.Op == ir.OpAxis {
+			return index[slices.Index(axes, y.Axis)]
+		}
+		return y
+	})
+}
+
+// along says whether an expression mentions an axis.
+func along(x *ir.Scalar, a *ir.Axis) (found bool) {
+	x.Walk(func(y *ir.Scalar) bool {
+		found = found || y.Op == ir.OpAxis && y.Axis == a
+		return !found
+	})
+	return found
+}
+
+// same says whether two expressions are one by their form.
+func same(x, y *ir.Scalar) bool {
+	type pair struct{ x, y *ir.Scalar }
+	seen := map[pair]bool{}
+	var is func(x, y *ir.Scalar) bool
+	is = func(x, y *ir.Scalar) bool {
+		if x == y || seen[pair{x, y}] {
+			return true
+		}
+		if x.Op != y.Op || x.DType != y.DType || x.Axis != y.Axis || x.Buf != y.Buf || x.Cast != y.Cast || len(x.Args) != len(y.Args) ||
+			x.Op == ir.OpSym && !x.Sym.Equal(y.Sym) || x.Op == ir.OpLit && !bytes.Equal(x.Lit.Bytes(), y.Lit.Bytes()) {
+			return false
+		}
+		for i := range x.Args {
+			if !is(x.Args[i], y.Args[i]) {
+				return false
+			}
+		}
+		seen[pair{x, y}] = true
+		return true
+	}
+	return is(x, y)
+}

@@ -1,0 +1,298 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// The kernels of an attention over tiles, as tensor programs of a tile. In all of them n is
+// rows, c is keys of the tile, d is columns of the values, and a, b, ... with a letter before it is how far the
+// rows of a lie apart.
+
+// Leaf is what X reads beside scores: an element, or where the point lies, of which a comparison or a
+// conversion makes something.
+type Leaf struct {
+	Node     *ir.Scalar // a load, or an index
+	Position bool
+}
+
+// Compares says whether a comparison is one of this position with 0.
+func (l Leaf) Compares(c *ir.Scalar) bool {
+	return l.Position && c.Op.Compares() && c.Args[0].DType == tensor.I64 && same(l.Node, c.Args[0].Sub(c.Args[1]))
+}
+
+// Step is how far a leaf's elements lie apart along rows or keys.
+type Step uint8
+
+const (
+	Still Step = iota // it is the same element
+	Next
+	Far
+)
+
+// Steps are those of a leaf.
+type Steps struct{ Row, Key Step }
+
+// Leaves gives the leaves of X, each once; why is what there are no kernels for.
+func (a *Attention) Leaves() (out []Leaf, why string) {
+	a.rewrite(func(l Leaf) *ir.Scalar {
+		if l.Node.Op == ir.OpLoad && a.isScore(l.Node) {
+			return l.Node
+		}
+		if !slices.ContainsFunc(out, func(o Leaf) bool { return o.Position == l.Position && same(o.Node, l.Node) }) {
+			out = append(out, l)
+		}
+		return ir.Lit(l.Node.DType, 0)
+	}, &why)
+	return out, why
+}
+
+func (a *Attention) isScore(x *ir.Scalar) bool { return x.Op == ir.OpLoad && x.Buf == a.Scores.Out() }
+
+// rewrite replaces the leaves of X. A position that is compared is the difference of both
+// sides, and what stands for it is f32.
+func (a *Attention) rewrite(f func(Leaf) *ir.Scalar, why *string) *ir.Scalar {
+	done := map[*ir.Scalar]*ir.Scalar{}
+	var visit func(x *ir.Scalar) *ir.Scalar
+	position := func(x *ir.Scalar) *ir.Scalar {
+		if y := f(Leaf{x, true}); y.DType == tensor.F32 {
+			return y
+		}
+		return ir.Lit(tensor.F32, 0)
+	}
+	compute := func(x *ir.Scalar) *ir.Scalar {
+		_, known := x.Symbolic()
+		switch {
+		case x.Op == ir.OpLoad:
+			return f(Leaf{x, false})
+		case x.Op == ir.OpGuard || x.Op == ir.OpBcast || x.DType == tensor.I64:
+			*why = fmt.Sprintf("%s of %s between scores and weights", x.Op, x.DType)
+			return x
+		case x.Op.Compares() && x.Args[0].DType == tensor.I64:
+			y := *x
+			d := position(x.Args[0].Sub(x.Args[1]))
+			y.Args = []*ir.Scalar{d, d.Const(0)}
+			return &y
+		case x.Op == ir.OpCast && x.Args[0].DType == tensor.I64 && x.DType == tensor.F32 && x.Args[0].Op != ir.OpLoad && !known:
+			return position(x.Args[0])
+		case x.Op == ir.OpCast && x.Args[0].DType == tensor.I64 && x.Args[0].Op != ir.OpLoad:
+			return x
+		}
+		y := *x
+		y.Args = nil
+		for _, arg := range x.Args {
+			y.Args = append(y.Args, visit(arg))
+		}
+		return &y
+	}
+	visit = func(x *ir.Scalar) *ir.Scalar {
+		y := done[x]
+		if y == nil {
+			y = compute(x)
+			done[x] = y
+		}
+		return y
+	}
+	return visit(a.X)
+}
+
+// Tile is a tensor program of a tile, and what is what in it.
+type Tile struct {
+	*ir.Program
+	Leaves []*ir.Buffer // by leaf: its elements; of a position, what is known of rows
+	named  map[string]*ir.Buffer
+}
+
+// Named is a buffer of the program.
+func (t *Tile) Named(name string) *ir.Buffer { return t.named[name] }
+
+// tiles makes tensor programs of tiles.
+type tiles struct {
+	*Tile
+}
+
+func newTile(name string) tiles {
+	return tiles{&Tile{Program: &ir.Program{Name: name}, named: map[string]*ir.Buffer{}}}
+}
+
+func (t tiles) buffer(name string, d tensor.DType, dims ...sym.Expr) *ir.Buffer {
+	b := &ir.Buffer{Name: name, DType: d, Dims: dims}
+	t.named[name] = b
+	return b
+}
+
+func (t tiles) param(name string, dims ...sym.Expr) *ir.Buffer {
+	b := t.buffer(name, tensor.F32, dims...)
+	t.Params = append(t.Params, b)
+	return b
+}
+
+// stage adds a stage over some axes, and over a reduced one.
+func (t tiles) stage(out *ir.Buffer, axes []*ir.Axis, m ir.Monoid, red *ir.Axis, x *ir.Scalar) *ir.Buffer {
+	s := &ir.Stage{Kind: ir.MapStage, Outs: []*ir.Buffer{out}, Axes: axes, Exprs: []*ir.Scalar{x}}
+	if m != ir.NoMonoid {
+		s.Kind, s.Monoid, s.Red = ir.ReduceStage, m, []*ir.Axis{red}
+	}
+	t.Stages = append(t.Stages, s)
+	return out
+}
+
+func (t tiles) result(b *ir.Buffer) *ir.Buffer {
+	t.Results = append(t.Results, b)
+	return b
+}
+
+// rows makes a buffer of rows that lie apart.
+func apart(b *ir.Buffer, stride string) *ir.Buffer {
+	b.Room = []sym.Expr{b.Dims[0], sym.Var(stride)}
+	return b
+}
+
+// Softmax takes scores s[n, c], which become weights, and brings the state of their rows, m, l and o[n, d], to
+// what it is with them: the largest X, or minus infinity; the sum of weights, which are exp(X - m);
+// the sums of values, to which what the new keys add comes on top.
+func (a *Attention) Softmax(steps []Steps) (*Tile, error) {
+	t := newTile("softmax")
+	n, c, d := sym.Var("n"), sym.Var("c"), sym.Var("d")
+	s, m, l, o := apart(t.param("s", n, c), "as"), t.param("m", n), t.param("l", n), apart(t.param("o", n, d), "ao")
+	axis := func(e sym.Expr) *ir.Axis { return &ir.Axis{Extent: e} }
+	row := func() []*ir.Axis { return []*ir.Axis{axis(n)} }
+	load := func(b *ir.Buffer, axes ...*ir.Axis) *ir.Scalar { return ir.Load(b, ir.Ix(axes)...) }
+
+	leaves, why := a.Leaves()
+	if why != "" || len(leaves) != len(steps) {
+		return nil, fmt.Errorf("%s", why)
+	}
+	points := func(i *ir.Axis, j *ir.Axis) *ir.Scalar {
+		return a.rewrite(func(f Leaf) *ir.Scalar {
+			if !f.Position && a.isScore(f.Node) {
+				return load(s, i, j)
+			}
+			at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
+			return t.leaf(at, leaves[at], steps[at], i, j)
+		}, &why)
+	}
+	t.Leaves = make([]*ir.Buffer, len(leaves))
+	i, j := axis(n), axis(c)
+	x := t.buffer("x", tensor.F32, n, c)
+	if a.isScore(a.X) {
+		x = s
+	} else {
+		t.stage(x, []*ir.Axis{i, j}, ir.NoMonoid, nil, points(i, j))
+	}
+	r, k := row(), axis(c)
+	top := t.stage(t.buffer("top", tensor.F32, n), r, ir.Max, k, load(x, r[0], k))
+	r = row()
+	m1 := t.stage(t.result(t.buffer("m1", tensor.F32, n)), r, ir.NoMonoid, nil, load(m, r[0]).Max(load(top, r[0])))
+	r = row()
+	v := load(m1, r[0])
+	// Where all is masked so far, weights are 0.
+	finite := t.stage(t.buffer("finite", tensor.F32, n), r, ir.NoMonoid, nil, ir.Select(v.Eq(v.Const(math.Inf(-1))), v.Const(0), v))
+	r = row()
+	by := t.stage(t.buffer("by", tensor.F32, n), r, ir.NoMonoid, nil, load(m, r[0]).Sub(load(finite, r[0])).Exp())
+	i, j = axis(n), axis(c)
+	p := t.stage(apart(t.result(t.buffer("p", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(x, i, j).Sub(load(finite, i)).Exp())
+	r, k = row(), axis(c)
+	sum := t.stage(t.buffer("sum", tensor.F32, n), r, ir.Sum, k, load(p, r[0], k))
+	r = row()
+	t.stage(t.result(t.buffer("l1", tensor.F32, n)), r, ir.NoMonoid, nil, load(l, r[0]).Mul(load(by, r[0])).Add(load(sum, r[0])))
+	i, j = axis(n), axis(d)
+	t.stage(apart(t.result(t.buffer("o1", tensor.F32, n, d)), "ao"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(o, i, j).Mul(load(by, i)))
+	t.Finish()
+	return t.Tile, nil
+}
+
+// leaf is what stands for leaf i at a point.
+func (t tiles) leaf(i int, l Leaf, s Steps, row, key *ir.Axis) *ir.Scalar {
+	b := t.Leaves[i]
+	if l.Position {
+		if b == nil {
+			b = t.param(fmt.Sprintf("at%d", i), sym.Var("n"))
+			t.Leaves[i] = b
+		}
+		x := ir.Load(b, row.Ix())
+		if s.Key == Still {
+			return x
+		}
+		at := t.named["position"]
+		if at == nil {
+			at = t.param("position", sym.Var("c"))
+		}
+		return x.Add(ir.Load(at, key.Ix()).Mul(ir.SymVal(sym.Var(fmt.Sprintf("c%d", i))).To(tensor.F32)))
+	}
+	if b == nil {
+		b = t.buffer(fmt.Sprintf("leaf%d", i), l.Node.DType, sym.Var(fmt.Sprintf("n%d", i)))
+		t.Params = append(t.Params, b)
+		t.Leaves[i] = b
+	}
+	along := func(s Step, a *ir.Axis, name string) *ir.Scalar {
+		switch s {
+		case Still:
+			return ir.IntLit(0)
+		case Next:
+			return a.Ix()
+		}
+		return a.Ix().Mul(ir.SymVal(sym.Var(fmt.Sprintf("%s%d", name, i))))
+	}
+	return ir.Load(b, along(s.Row, row, "r").Add(along(s.Key, key, "c")))
+}
+
+// Finish divides the sums o[n, d] of values by those of weights, y[n, d]: a row in which nothing
+// counts is NaN, or where weights are safe z[d], which is values times 0.
+func (a *Attention) Finish() *Tile {
+	t := newTile("divided")
+	n, d := sym.Var("n"), sym.Var("d")
+	o, m, l := apart(t.param("o", n, d), "ao"), t.param("m", n), t.param("l", n)
+	i, j := &ir.Axis{Extent: n}, &ir.Axis{Extent: d}
+	x, w := ir.Load(m, i.Ix()), ir.Load(l, i.Ix())
+	w = ir.Select(x.Eq(x.Const(math.Inf(-1))), x.Const(math.NaN()), w)
+	y := ir.Load(o, i.Ix(), j.Ix()).Div(w)
+	if a.Safe {
+		y = ir.Select(w.IsNaN(), ir.Load(t.param("z", d), j.Ix()), y)
+	}
+	t.stage(apart(t.result(t.buffer("y", tensor.F32, n, d)), "ay"), []*ir.Axis{i, j}, ir.NoMonoid, nil, y)
+	t.Program.Finish()
+	return t.Tile
+}
+
+// Scored is s[n, c] = sum(f) q[n, f] * k[c, f].
+func Scored() *Tile {
+	t := newTile("scores")
+	n, c, f := sym.Var("n"), sym.Var("c"), sym.Var("f")
+	q, k := apart(t.param("q", n, f), "aq"), apart(t.param("k", c, f), "ak")
+	i, j, l := &ir.Axis{Extent: n}, &ir.Axis{Extent: c}, &ir.Axis{Extent: f}
+	s := apart(t.result(t.buffer("s", tensor.F32, n, c)), "as")
+	t.stage(s, []*ir.Axis{i, j}, ir.Sum, l, ir.Load(q, i.Ix(), l.Ix()).Mul(ir.Load(k, j.Ix(), l.Ix())))
+	t.Program.Finish()
+	return t.Tile
+}
+
+// Zeros is z[1] = sum(c) v[c] * 0: NaN where something of v is infinite or NaN.
+func Zeros() *Tile {
+	t := newTile("zeros")
+	v := t.param("v", sym.Var("c"))
+	i, k := &ir.Axis{Extent: sym.Const(1)}, &ir.Axis{Extent: sym.Var("c")}
+	x := ir.Load(v, k.Ix())
+	t.stage(t.result(t.buffer("z", tensor.F32, sym.Const(1))), []*ir.Axis{i}, ir.Sum, k, x.Mul(x.Const(0)))
+	t.Program.Finish()
+	return t.Tile
+}
+
+// Kernel is the kernel of all of a tile's program, or why there is none.
+func (t *Tile) Kernel(o Options) (*Kernel, error) {
+	s := New(t.Program, o)
+	if len(s.Groups) != 1 || s.Groups[0].Count != len(t.Stages) {
+		for i := range t.Stages {
+			if why := s.Refused[i]; why != "" {
+				return nil, fmt.Errorf("%s", why)
+			}
+		}
+		return nil, fmt.Errorf("the stages of %s are no one kernel", t.Name)
+	}
+	return s.Groups[0].Kernel, nil
+}
