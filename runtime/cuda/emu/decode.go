@@ -254,11 +254,6 @@ func width(o *operand) uint64 {
 
 // predicate is a predicate that is read, and whether it counts negated.
 func (d *decoder) predicate(o *operand) (int32, bool) {
-	if o.kind == immOperand && !o.typ.float() {
-		// A constant: the predicate that is never written, and true or false.
-		d.fail("a constant predicate is not known")
-		return 0, false
-	}
 	if o.kind != regOperand || o.reg.typ != pred || o.pair != nil {
 		d.fail("a predicate is needed")
 		return 0, false

@@ -460,6 +460,9 @@ func (c *Context) Launch(f driver.Function, cfg driver.Launch) error {
 	return nil
 }
 
+// maxBlockBytes is what the registers and the local memory of a block may take of the host.
+const maxBlockBytes = 1 << 30
+
 // fits says what is wrong with a launch, as the driver would.
 func (c *Context) fits(e *entry, cfg driver.Launch) error {
 	const call = "cuLaunchKernel"
@@ -494,6 +497,10 @@ func (c *Context) fits(e *entry, cfg driver.Launch) error {
 	}
 	if n := alignUp(int64(b.Count()), 32) * int64(fn.pressure); n > int64(c.info.RegistersPerBlock) && fn.maxThreads[0] == 0 && fn.reqThreads[0] == 0 {
 		return bad(driver.LaunchOutOfResources, "%d threads of about %d registers: a block has %d; declare .maxntid", b.Count(), fn.pressure, c.info.RegistersPerBlock)
+	}
+	if threads := alignUp(int64(b.Count()), 32); threads*(8*int64(fn.slots)+2*fn.localSize) > maxBlockBytes {
+		return bad(driver.LaunchOutOfResources, "the emulation of a block of %d threads takes more than %d bytes: %d registers and %d bytes of local memory a thread",
+			threads, int64(maxBlockBytes), fn.slots, fn.localSize)
 	}
 	for i, p := range fn.params {
 		if p.bytes > 8 {

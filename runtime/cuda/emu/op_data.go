@@ -63,6 +63,10 @@ func decodeMov(d *decoder) {
 	switch {
 	case t == pred:
 		dst := d.predResult(a)
+		if b.kind == immOperand && !b.typ.float() {
+			d.out.run = func(w *warp, m uint32) { w.setPred(dst, m, b.imm != 0) }
+			return
+		}
 		src, not := d.predicate(b)
 		d.out.run = func(w *warp, m uint32) {
 			v := w.preds[src]

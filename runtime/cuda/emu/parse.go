@@ -14,7 +14,9 @@ const (
 	maxRegs   = 1 << 16 // registers that a function uses
 	maxInsts  = 1 << 20 // instructions of a function
 	maxArgs   = 64
-	maxParams = 4096 // bytes
+	maxParams = 4096      // bytes
+	maxLocal  = 512 << 10 // bytes of local memory of a thread
+	maxShared = 1 << 20   // bytes of shared memory, whatever the device
 )
 
 func float64bits(v float64) uint64 { return math.Float64bits(v) }
@@ -465,6 +467,9 @@ func (p *parser) directive(t token) error {
 			}
 			p.fn.vars = append(p.fn.vars, v)
 			p.place(v)
+			if p.fn.localSize > maxLocal || p.fn.sharedSize > maxShared {
+				return errorf(v.line, "variable %q: more than %d bytes of local memory, or %d of shared memory", v.name, maxLocal, maxShared)
+			}
 		}
 		return nil
 	}
