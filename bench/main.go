@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"flag"
@@ -110,7 +111,7 @@ func run() (err error) {
 	if err := b.build(); err != nil {
 		return err
 	}
-	b.probe(strings.Split(*rivals, ","))
+	b.probe(strings.Split(*rivals, ","), chosen)
 	for _, g := range chosen {
 		for _, n := range counts {
 			if g.threads != nil && !slices.Contains(g.threads, n) {
@@ -211,7 +212,17 @@ func (b *bench) build() error {
 }
 
 // probe finds which of the rivals can be started, and says which not.
-func (b *bench) probe(wanted []string) {
+func (b *bench) probe(wanted []string, chosen []*group) {
+	if needed := slices.ContainsFunc(chosen, func(g *group) bool { return slices.Contains(g.rivals, "gomlx") }); needed && slices.Contains(wanted, "gomlx") {
+		file := filepath.Join(b.dir, "gomlx")
+		c := exec.Command("go", "build", "-o", file, ".")
+		c.Dir = filepath.Join(b.root, "bench", "gomlx")
+		if out, err := c.CombinedOutput(); err != nil {
+			b.say("left out: gomlx (go build ./gomlx: %v: %s)", err, bytes.TrimSpace(out))
+		} else {
+			b.gomlx = file
+		}
+	}
 	needs := map[string]string{"ort": "onnxruntime", "ort-opt": "onnxruntime.transformers.optimizer", "openvino": "openvino"}
 	for key, module := range needs {
 		if !slices.Contains(wanted, key) {
@@ -249,7 +260,7 @@ func (b *bench) add(r *result) {
 			line += fmt.Sprintf(", %s %s (%.2f, %.2f-%.2f)", key, duration(median(r.Samples[key])), m.Median, m.Low, m.High)
 		}
 		if f := r.Failed[key]; f != "" {
-			line += fmt.Sprintf(", %s fails", key)
+			line += fmt.Sprintf(", %s fails: %.200s", key, f)
 		}
 	}
 	b.say("%s", line)
