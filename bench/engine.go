@@ -45,6 +45,7 @@ func (b *bench) startEngine(key string, threads int, env ...string) (*engine, er
 	e.cmd = exec.Command("taskset", append([]string{"-c", b.coresFor(threads)}, args...)...)
 	e.cmd.Env = append(append(os.Environ(), "BENCH_DIR="+b.dir), env...)
 	e.cmd.Stderr = log
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // one that is stopped would stay for good
 	if e.stdin, err = e.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

@@ -11,11 +11,13 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pitopt/pitopt/runtime/cpu"
@@ -50,6 +52,7 @@ type bench struct {
 }
 
 func main() {
+	runtime.LockOSThread() // workers end with the thread that has started them
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -108,6 +111,13 @@ func run() (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
+	go func() {
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+		<-stop
+		_ = os.RemoveAll(b.dir)
+		os.Exit(130)
+	}()
 	if err := b.build(); err != nil {
 		return err
 	}
