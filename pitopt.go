@@ -40,6 +40,7 @@ type Model struct {
 	target string
 	opts   options
 	device runtime.Device
+	code   string // what cpu.Device.Code says
 	calls  reuse.List[call]
 	compiled
 	face *ir.Func // parameters and results, where those of the module are not: it is compiled for sessions
@@ -50,6 +51,9 @@ type Model struct {
 	carriedMu sync.Mutex
 	carried   map[string]*compiled // for sessions, by the states that they carry
 }
+
+// around is what a device is used through.
+var around = func(d *cpu.Device) runtime.Device { return d }
 
 // compiled is what a pipeline made of the model.
 type compiled struct {
@@ -174,13 +178,14 @@ func load(f source, list []Option) (m *Model, err error) {
 	}
 	if m.target == "cpu" {
 		device := cpu.New(m.opts.threads)
-		if _, err := device.Code(); err != nil {
+		code, err := device.Code()
+		if err != nil {
 			return nil, err
 		}
 		if m.opts.watch != nil {
 			device.Watch(m.opts.watch)
 		}
-		m.device = device
+		m.device, m.code = around(device), code
 	}
 	m.edit()
 	var states []Carried
@@ -459,11 +464,10 @@ func (m *Model) TargetName() string { return m.target }
 // Code says what runs go on: the level of the processor that there is machine code for, portable Go, and
 // why where the system refuses, or the reference interpreter.
 func (m *Model) Code() string {
-	if d, ok := m.device.(*cpu.Device); ok {
-		code, _ := d.Code() // Load has told the error
-		return code
+	if m.code == "" {
+		return "the reference interpreter"
 	}
-	return "the reference interpreter"
+	return m.code
 }
 
 // Threads is how many threads work on a run.

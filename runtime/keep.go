@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -21,6 +22,11 @@ type Kept struct {
 
 // NewKept gives a place with room for so many bytes.
 func NewKept(bytes int64) *Kept { return &Kept{of: &keeper{allowed: bytes}} }
+
+// NewKeptIn gives a place whose memory comes from alloc.
+func NewKeptIn(alloc func(bytes int64) ([]byte, error)) *Kept {
+	return &Kept{of: &keeper{allowed: math.MaxInt64 - keptAnyway, alloc: alloc}}
+}
 
 // Get is what was made; nil: nothing yet.
 func (k *Kept) Get() *tensor.Tensor { return k.made.Load() }
@@ -64,10 +70,11 @@ func (k *Kept) Make(d tensor.DType, n int64, fill func(t *tensor.Tensor) error) 
 type keeper struct {
 	mu            sync.Mutex
 	places        map[string]*Kept
-	seen          map[*byte]bool // constants
-	used, allowed int64          // bytes
-	room          []byte         // for what comes next
-	chunk         int64          // bytes that were made at a time, last
+	seen          map[*byte]bool                    // constants
+	used, allowed int64                             // bytes
+	room          []byte                            // for what comes next
+	alloc         func(bytes int64) ([]byte, error) // nil: as place does it
+	chunk         int64                             // bytes that were made at a time, last
 }
 
 const keptAnyway = 1 << 20
@@ -78,6 +85,9 @@ const leastChunk, mostChunk = 2 << 20, 64 << 20
 
 // place gives memory for so many bytes.
 func (k *keeper) place(bytes int64) ([]byte, error) {
+	if k.alloc != nil {
+		return k.alloc(bytes)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	size := analysis.Aligned(bytes)

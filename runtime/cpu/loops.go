@@ -27,11 +27,10 @@ type planID struct {
 
 // loops are stages that machine code computes, for sizes.
 type loops struct {
-	count   int // of stages
-	fn      x86.Func
-	bound   *kernel.Bound
-	cut     *kernel.Cut
-	scratch int64 // bytes
+	count int // of stages
+	fn    x86.Func
+	bound *kernel.Bound
+	cut   *kernel.Cut
 }
 
 // Stages of fewer points stay on closures: calls and code would cost more than they do. A piece of
@@ -81,9 +80,6 @@ func (d *Device) plan(c *code, p *ir.Program) {
 			continue
 		}
 		l := &loops{count: g.Count, fn: pl.funcs[i], bound: bound}
-		for _, n := range bound.Scratch {
-			l.scratch += (n + 63) &^ 63
-		}
 		most, least := float64(mostOps), float64(leastOps)
 		if d.alone == 0 {
 			least = 1
@@ -176,7 +172,7 @@ func (l *loops) apart(x *interp.Execution) bool {
 // call is what one call of machine code needs.
 type call struct {
 	words   []int64
-	scratch []byte
+	scratch [][]byte // by buffer of the kernel
 }
 
 // run computes a piece.
@@ -190,14 +186,16 @@ func (l *loops) run(r *run, i int) error {
 	if len(c.words) < n+1 {
 		c.words = make([]int64, n+1)
 	}
-	if int64(len(c.scratch)) < l.scratch+64 {
-		c.scratch = make([]byte, l.scratch+64)
+	for len(c.scratch) < len(b.Buffers) {
+		c.scratch = append(c.scratch, nil)
 	}
-	scratch := (uintptr(unsafe.Pointer(&c.scratch[0])) + 63) &^ 63
 	for j, m := range b.Buffers {
 		if m.Scratch {
-			c.words[j] = int64(scratch)
-			scratch += uintptr(b.Scratch[j]+63) &^ 63
+			n := scratch.round(b.Scratch[j])
+			if int64(len(c.scratch[j])) < n {
+				c.scratch[j] = scratch.make(n)
+			}
+			c.words[j] = int64(uintptr(unsafe.Pointer(unsafe.SliceData(c.scratch[j][int64(len(c.scratch[j]))-n:]))))
 			continue
 		}
 		c.words[j] = int64(uintptr(unsafe.Pointer(unsafe.SliceData(r.x.Tensor(m.Of).Bytes()))))
