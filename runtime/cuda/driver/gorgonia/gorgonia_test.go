@@ -1,0 +1,9 @@
+package gorgonia
+
+import (
+	"testing"
+
+	"github.com/pitopt/pitopt/runtime/cuda/driver/drivertest"
+)
+
+func TestDriver(t *testing.T) { drivertest.Run(t, Open) }
