@@ -7,7 +7,6 @@ import (
 
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/runtime"
-	"github.com/pitopt/pitopt/runtime/cpu"
 	"github.com/pitopt/pitopt/runtime/guards"
 )
 
@@ -41,7 +40,7 @@ func TestModelBetweenGuards(t *testing.T) {
 			around = was
 			want := run(seq)
 			for _, side := range []guards.Side{guards.Behind, guards.Before} {
-				around = func(d *cpu.Device) runtime.Device { return guards.New(d, side) }
+				around = func(d runtime.Device) runtime.Device { return guards.New(d, side) }
 				if got := run(seq); !bytes.Equal(got, want) {
 					t.Errorf("PITOPT_CPU=%s, %d tokens: with guards the result is another one", level, seq)
 				}

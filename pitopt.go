@@ -39,8 +39,9 @@ type Model struct {
 	file   source
 	target string
 	opts   options
-	device runtime.Device
-	code   string // what cpu.Device.Code says
+	own    runtime.Device // of the target; nil for interp
+	device runtime.Device // own, as it is used
+	code   string         // what the device says of its code
 	calls  reuse.List[call]
 	compiled
 	face *ir.Func // parameters and results, where those of the module are not: it is compiled for sessions
@@ -53,7 +54,7 @@ type Model struct {
 }
 
 // around is what a device is used through.
-var around = func(d *cpu.Device) runtime.Device { return d }
+var around = func(d runtime.Device) runtime.Device { return d }
 
 // compiled is what a pipeline made of the model.
 type compiled struct {
@@ -88,7 +89,8 @@ func Pipeline(path string) Option { return func(o *options) { o.path = path } }
 // WithPipeline compiles with a pipeline that was read already.
 func WithPipeline(f *passes.File) Option { return func(o *options) { o.pipeline = f } }
 
-// Target overrides the pipeline's device: "auto", "cpu", or "interp".
+// Target overrides the pipeline's device: "auto", "cpu", "interp", and where the binary is built with them "cuda"
+// and "cuda-emu".
 func Target(name string) Option { return func(o *options) { o.target = name } }
 
 // Threads overrides the number of threads; 0 takes all processors.
@@ -173,19 +175,19 @@ func load(f source, list []Option) (m *Model, err error) {
 	if m, err = newModel(f, list); err != nil {
 		return nil, err
 	}
-	if m.target, err = chooseTarget(m.opts.target, m.opts.pipeline.Target.Device); err != nil {
+	if m.own, m.target, err = OpenDevice(m.opts.target, m.opts.pipeline.Target.Device, m.opts.threads); err != nil {
 		return nil, err
 	}
-	if m.target == "cpu" {
-		device := cpu.New(m.opts.threads)
-		code, err := device.Code()
-		if err != nil {
-			return nil, err
+	if m.own != nil {
+		if d, ok := m.own.(interface{ Code() (string, error) }); ok {
+			if m.code, err = d.Code(); err != nil {
+				return nil, err
+			}
 		}
-		if m.opts.watch != nil {
-			device.Watch(m.opts.watch)
-		}
-		m.device, m.code = around(device), code
+		m.device = around(m.own)
+	}
+	if d, ok := m.own.(*cpu.Device); ok && m.opts.watch != nil {
+		d.Watch(m.opts.watch)
 	}
 	m.edit()
 	var states []Carried
@@ -383,38 +385,6 @@ func FindPipeline(path, model string) (*passes.File, error) {
 	return passes.Default(), nil
 }
 
-// targets that a binary may have; those without a reason are there.
-var targets = map[string]string{
-	"cpu":      "",
-	"interp":   "",
-	"cuda":     "this binary was built without it; it is for -tags cuda, which this version has nothing for yet",
-	"cuda-emu": "this binary was built without it; it is for -tags cudaemu, which this version has nothing for yet",
-}
-
-// CheckTarget says what is wrong with the name of a target; nil where this binary has it.
-func CheckTarget(name string) error {
-	_, err := chooseTarget(name, "")
-	return err
-}
-
-func chooseTarget(option, file string) (string, error) {
-	name := option
-	if name == "" {
-		name = file
-	}
-	if name == "auto" || name == "" {
-		return "cpu", nil
-	}
-	why, ok := targets[name]
-	if !ok {
-		return "", diag.New(diag.Usage, "unknown target %q", name).Hint("%s", diag.DidYouMean(name, []string{"auto", "cpu", "interp", "cuda", "cuda-emu"}))
-	}
-	if why != "" {
-		return "", diag.New(diag.Usage, "target %q: %s", name, why)
-	}
-	return name, nil
-}
-
 // Close gives the model's file and memory back, when the runs that go on have ended. What
 // they gave stays valid; the constants of Module do not. It may be called again.
 func (m *Model) Close() error {
@@ -462,7 +432,7 @@ func (m *Model) Module() *ir.Module { return m.module }
 func (m *Model) TargetName() string { return m.target }
 
 // Code says what runs go on: the level of the processor that there is machine code for, portable Go, and
-// why where the system refuses, or the reference interpreter.
+// why where the system refuses, a device, or the reference interpreter.
 func (m *Model) Code() string {
 	if m.code == "" {
 		return "the reference interpreter"
@@ -478,16 +448,22 @@ func (m *Model) Threads() int {
 	return m.device.Target().Threads
 }
 
+// Division tells what the model's device computed and what it left to the host, where it is one that does so.
+func (m *Model) Division() (w runtime.Division, ok bool) {
+	if d, ok := m.own.(runtime.Divided); ok {
+		return d.Division(), true
+	}
+	return w, false
+}
+
+// PTX are the kernels that runs have called, each as a module of PTX, in the order in which they were compiled; false
+// where the model's device runs none.
+func (m *Model) PTX() ([]string, bool) {
+	if d, ok := m.own.(interface{ PTX() []string }); ok {
+		return d.PTX(), true
+	}
+	return nil, false
+}
+
 // Notes are things about the model that its user should know.
 func (m *Model) Notes() []onnx.Note { return m.notes }
-
-// Targets lists the targets that this binary has.
-func Targets() []string {
-	var out []string
-	for name, why := range targets {
-		if why == "" {
-			out = append(out, name)
-		}
-	}
-	return out
-}

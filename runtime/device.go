@@ -41,3 +41,27 @@ type Memory interface {
 	// are constants; else nil. key says what is made.
 	Keep(params []int, key string) *Kept
 }
+
+// Divided is a device that leaves some of the work to the host.
+type Divided interface {
+	Device
+	// Division tells what was computed where since the device was made.
+	Division() Division
+}
+
+// Division is what was computed where.
+type Division struct {
+	Emulated bool  // the device is a program that does as one
+	Device   int64 // stages that the device has computed
+	Host     int64 // stages that the host has
+	Left     []Left
+}
+
+// Left is a stage that is left to the host: so many times, and why.
+type Left struct {
+	HostStage
+	Times int64
+}
+
+// HostStage is a stage of a program that has no kernel.
+type HostStage struct{ Program, Stage, Why string }

@@ -29,10 +29,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/internal/cli"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
@@ -76,6 +78,8 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "models":
 				return dir != "", nil
+			case "cuda", "emu": // targets of build tags
+				return slices.Contains(pitopt.Targets(), map[string]string{"cuda": "cuda", "emu": "cuda-emu"}[cond]), nil
 			case "v3", "v4": // levels that machine code runs at here
 				f, _ := x86.Usable()
 				return f&map[string]x86.Features{"v3": x86.V3, "v4": x86.V4}[cond] != 0, nil

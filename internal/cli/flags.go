@@ -62,7 +62,7 @@ func (a *app) runFlags() {
 	a.pipelineFlag()
 	c := &a.common
 	c.threads = -1
-	a.flags.StringVar(&c.target, "target", "", "`auto|cpu|interp` where it runs; overrides the pipeline")
+	a.flags.StringVar(&c.target, "target", "", "`auto|"+strings.Join(pitopt.Targets(), "|")+"` where it runs; overrides the pipeline")
 	a.flags.Func("threads", "`N` how many work on a run, 0: all; overrides the pipeline", func(s string) error {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 0 {

@@ -167,6 +167,9 @@ func (a *app) write(m *pitopt.Model, f *runOptions, asm *assembly) error {
 		b.Write(data)
 	case "asm":
 		asm.print(&b, m)
+	case "ptx":
+		list, _ := m.PTX()
+		b.WriteString(strings.Join(list, "\n"))
 	}
 	if f.file == "" {
 		_, err := a.out.Write(b.Bytes())

@@ -11,6 +11,7 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/passes"
 	"github.com/pitopt/pitopt/passes/builtin"
+	"github.com/pitopt/pitopt/runtime"
 )
 
 // runOptions are the flags of the default action.
@@ -34,7 +35,7 @@ func (a *app) run(args []string) error {
 	f := &runOptions{in: a.inputFlags()}
 	fs.StringVar(&f.output, "output", "", "`DIR` write the outputs there, all or none")
 	fs.StringVar(&f.outputFormat, "output-format", "npy", "`npy|pb` as NumPy has them, or as ONNX has")
-	fs.StringVar(&f.emit, "emit", "", "`ir|onnx|asm` write that instead of the outputs: the module as it is compiled or as ONNX, or the machine code that a run calls")
+	fs.StringVar(&f.emit, "emit", "", "`ir|onnx|asm|ptx` write that instead of the outputs: the module as it is compiled or as ONNX, or the machine code or the kernels that a run calls")
 	fs.StringVar(&f.file, "o", "", "`FILE` what -emit writes; default: stdout")
 	fs.StringVar(&f.check, "check", "none", "`none|end|each` compare with the reference interpreter at the end or after each pass")
 	list := func(to *[]string) func(string) error {
@@ -96,7 +97,7 @@ func (f *runOptions) complete() error {
 			return diag.New(diag.Usage, "-o is for -emit").Hint("-output DIR writes the outputs of a run")
 		}
 		return nil
-	case "ptx", "dot":
+	case "dot":
 		return diag.New(diag.Usage, "-emit %s: not in this version", f.emit)
 	}
 	switch {
@@ -107,7 +108,7 @@ func (f *runOptions) complete() error {
 	case f.check == "end":
 		return diag.New(diag.Usage, "-emit makes no run that -check end could compare").Hint("-check each compares every pass")
 	}
-	return oneOf("emit", f.emit, "ir", "onnx", "asm")
+	return oneOf("emit", f.emit, "ir", "onnx", "asm", "ptx")
 }
 
 func (a *app) execute(path string, f *runOptions) error {
@@ -138,7 +139,12 @@ func (a *app) execute(path string, f *runOptions) error {
 	for _, n := range m.Notes() {
 		a.note("note: %s: %s", n.Node, n.Msg)
 	}
-	if f.emit == "asm" {
+	if f.emit == "ptx" {
+		if _, ok := m.PTX(); !ok {
+			return diag.New(diag.Usage, "-emit ptx lists no kernels of the target %q", m.TargetName()).Hint("-target cuda and cuda-emu have some")
+		}
+	}
+	if f.emit == "asm" || f.emit == "ptx" {
 		if _, err := a.call(a.ctx, m, p, w.values); err != nil {
 			return w.drawn.blame(err)
 		}
@@ -217,12 +223,33 @@ func (a *app) report(m *pitopt.Model, w *watcher, out map[string]tensor.Value, f
 			}
 			outputs = append(outputs, x)
 		}
-		a.emit(map[string]any{"kind": "run", "target": m.TargetName(), "import_ms": ms(w.imported), "passes": w.times, "run_ms": ms(took), "outputs": outputs})
+		run := map[string]any{"kind": "run", "target": m.TargetName(), "import_ms": ms(w.imported), "passes": w.times, "run_ms": ms(took), "outputs": outputs}
+		if work, ok := m.Division(); ok {
+			run["emulated"], run["device_stages"], run["host_stages"] = work.Emulated, work.Device, work.Host
+		}
+		a.emit(run)
 		return
 	}
-	fmt.Fprintf(a.out, "run on %s: %s\n", m.TargetName(), round(took))
+	emulated := ""
+	if work, ok := m.Division(); ok {
+		if work.Emulated {
+			emulated = ", emulated"
+		}
+		a.divided(work)
+	}
+	fmt.Fprintf(a.out, "run on %s%s: %s\n", m.TargetName(), emulated, round(took))
 	for _, o := range m.Outputs() {
 		fmt.Fprintf(a.out, "%s: %s\n", o.Name, describe(out[o.Name], 8))
+	}
+}
+
+// divided tells how the work was divided between the device and the host.
+func (a *app) divided(w runtime.Division) {
+	a.note("%s ran as kernels, %d on the host", count(int(w.Device), "stage"), w.Host)
+	if a.common.verbose {
+		for _, l := range w.Left {
+			a.note("on the host: %s of @%s, %s: %s", l.Stage, l.Program, count(int(l.Times), "time"), l.Why)
+		}
 	}
 }
 

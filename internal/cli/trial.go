@@ -18,7 +18,6 @@ import (
 	"github.com/pitopt/pitopt/frontend/onnx"
 	"github.com/pitopt/pitopt/passes"
 	"github.com/pitopt/pitopt/runtime"
-	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
 // trial runs one step of a pipeline on modules and looks whether it goes wrong.
@@ -63,14 +62,8 @@ func (a *app) newTrial(p *passes.File, in *inputFlags, params []*ir.Value) (*tri
 			}
 		}
 	}
-	device := a.common.target
-	if device == "" {
-		device = p.Target.Device
-	}
-	if device != "interp" {
-		t.device = cpu.New(max(a.common.threads, p.Target.Threads))
-	}
-	return t, nil
+	t.device, _, err = pitopt.OpenDevice(a.common.target, p.Target.Device, max(a.common.threads, p.Target.Threads))
+	return t, err
 }
 
 func (t *trial) close() {

@@ -101,7 +101,7 @@ func (w *watcher) onImport(m *ir.Module, took time.Duration) error {
 	if err := w.dump("00-import"); err != nil {
 		return err
 	}
-	if w.f.emit != "" && w.f.emit != "asm" && !w.compares {
+	if w.f.emit != "" && w.f.emit != "asm" && w.f.emit != "ptx" && !w.compares {
 		return nil
 	}
 	var err error

@@ -129,6 +129,14 @@ func (b *Bound) Total() float64 {
 	return n
 }
 
+// Least is about how many operations on vectors the smallest piece of the box takes.
+func (b *Bound) Least() float64 {
+	if i := b.vectorRange(); i >= 0 && !b.Empty() {
+		return b.Point * min(1, float64(4*b.Lanes)/float64(b.Extents[i]))
+	}
+	return b.Point
+}
+
 // vectorRange is the range that is gone over by vectors, -1 where none is.
 func (b *Bound) vectorRange() int {
 	if len(b.Ranges) > 0 && b.VectorRange {

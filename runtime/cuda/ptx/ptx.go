@@ -37,13 +37,12 @@ type Options struct {
 type Code struct {
 	Text  string
 	Entry string // its name
-	Warps int    // of a block: it is Lanes x Warps threads
 	Words int    // parameters, each of eight bytes
 }
 
-// warps is how many warps a block has: enough for a multiprocessor to fill itself with blocks, and
+// Warps is how many warps a block has: enough for a multiprocessor to fill itself with blocks, and
 // few, so that a block's end waits for little.
-const warps = 4
+const Warps = 4
 
 // blocks is how many a multiprocessor is to hold at least. Without a number the driver's compiler aims for more
 // and keeps values on the stack for it.
@@ -74,7 +73,7 @@ func Print(k *kernel.Kernel, o Options) (c *Code, err error) {
 	e.head(name)
 	e.body.WriteString(text)
 	e.foot()
-	return &Code{Text: e.body.String(), Entry: name, Warps: warps, Words: len(e.names)}, nil
+	return &Code{Text: e.body.String(), Entry: name, Words: len(e.names)}, nil
 }
 
 // entryName makes a name of PTX of a kernel's.
@@ -164,7 +163,7 @@ func (e *emitter) bind(label string) { fmt.Fprintf(&e.body, "%s:\n", label) }
 
 // The parameters, in the order in which Params gives them: the addresses of buffers (of one that is
 // scratch where it begins in a warp's part), sizes, of each range its extent, the step of a piece and the
-// number of steps, the number of pieces, and where scratch lies and how much a warp has.
+// number of steps, the first piece of the launch and the end of its pieces, and where scratch lies and how much a warp has.
 func (e *emitter) params() {
 	for i := range e.k.Buffers {
 		e.names = append(e.names, fmt.Sprintf("buffer%d", i))
@@ -175,12 +174,12 @@ func (e *emitter) params() {
 	for i := range e.k.Ranges {
 		e.names = append(e.names, fmt.Sprintf("extent%d", i), fmt.Sprintf("step%d", i), fmt.Sprintf("count%d", i))
 	}
-	e.names = append(e.names, "pieces", "scratch", "part")
+	e.names = append(e.names, "first", "pieces", "scratch", "part")
 }
 
-// Params gives the parameters of a launch: where buffers lie, how the box is cut, and where scratch of
-// so many bytes a warp lies (Scratch), if it lies in the device's memory.
-func Params(c *kernel.Cut, buffers []uint64, scratch uint64) []uint64 {
+// Params gives the parameters of a launch of the pieces first up to end: where buffers lie, how the box is cut, and
+// where scratch of so many bytes a warp lies (Scratch), if it lies in the device's memory.
+func Params(c *kernel.Cut, first, end int, buffers []uint64, scratch uint64) []uint64 {
 	var out []uint64
 	at := int64(0)
 	for i, b := range c.Buffers {
@@ -198,7 +197,7 @@ func Params(c *kernel.Cut, buffers []uint64, scratch uint64) []uint64 {
 		step := c.Step(i)
 		out = append(out, uint64(n), uint64(step), uint64((n+step-1)/step))
 	}
-	return append(out, uint64(c.Pieces()), scratch, uint64(at))
+	return append(out, uint64(first), uint64(end), scratch, uint64(at))
 }
 
 // Scratch is how many bytes of scratch a warp needs.
@@ -229,7 +228,7 @@ func (e *emitter) head(name string) {
 		}
 		fmt.Fprintf(b, "\t.param .u64 %s%s%s\n", n, comma, e.about(i))
 	}
-	fmt.Fprintf(b, ")\n.maxntid %d, %d, 1\n.minnctapersm %d\n{\n", Lanes, warps, blocks)
+	fmt.Fprintf(b, ")\n.maxntid %d, %d, 1\n.minnctapersm %d\n{\n", Lanes, Warps, blocks)
 	for c, n := range e.count {
 		if n > 0 {
 			fmt.Fprintf(b, "\t.reg %s %s<%d>;\n", classNames[c].directive, classNames[c].prefix, n)
@@ -265,11 +264,13 @@ func (e *emitter) head(name string) {
 	}
 	e.note("the first piece of the warp")
 	e.ins("mov.u32 %%piece, %%ctaid.x")
-	e.ins("mad.lo.u32 %%piece, %%piece, %d, %%warp", warps)
+	e.ins("mad.lo.u32 %%piece, %%piece, %d, %%warp", Warps)
 	e.ins("mov.u32 %%stride, %%nctaid.x")
-	e.ins("mul.lo.u32 %%stride, %%stride, %d", warps)
+	e.ins("mul.lo.u32 %%stride, %%stride, %d", Warps)
 	e.ins("cvt.u32.u64 %%pieces, %s", e.arg("pieces"))
 	e.scratch()
+	e.ins("cvt.u32.u64 %%low, %s", e.arg("first"))
+	e.ins("add.u32 %%piece, %%piece, %%low")
 	e.ins("setp.ge.u32 %%more, %%piece, %%pieces")
 	e.ins("@%%more bra $done")
 	e.bind("$next")

@@ -1,0 +1,170 @@
+package cuda
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/runtime/cuda/ptx"
+	"github.com/pitopt/pitopt/runtime/kernel"
+)
+
+// code is a program made ready for sizes.
+type code struct {
+	*interp.Code
+	p      *ir.Program
+	number map[*ir.Buffer]int
+	groups []*group // by their first stage; nil: the stage runs on the host
+	why    []string // why it does
+	early  []bool   // of buffers that the host needs as soon as they are there: a scatter starts with them
+}
+
+// group is stages that a kernel computes.
+type group struct {
+	count int
+	cut   *kernel.Cut
+	fn    *function
+}
+
+// perMultiprocessor is how many pieces a kernel is cut into for each multiprocessor, where it
+// has so many: twice the warps that it holds. Pieces are leastOps long, so that what a warp does before its first
+// operation does not count.
+const (
+	perMultiprocessor = 128
+	leastOps          = 16
+)
+
+// mostOps is how many operations a point of a kernel's box may take: tens of ms of one warp, in which a run is not
+// stopped. What takes more is left to the host.
+const mostOps = 1 << 20
+
+func (d *Device) newCode(p *ir.Program, bind []int64) (*code, error) {
+	in, err := interp.Compile(p, bind)
+	if err != nil {
+		return nil, err
+	}
+	c := &code{Code: in, p: p, number: map[*ir.Buffer]int{}, groups: make([]*group, len(in.Stages)), why: make([]string, len(in.Stages))}
+	for _, list := range [][]*ir.Buffer{p.Params, p.Results, p.Temps()} {
+		for _, b := range list {
+			c.number[b] = len(c.number)
+		}
+	}
+	c.early = make([]bool, len(c.number))
+	for _, s := range p.Stages {
+		if s.Base != nil {
+			c.early[c.number[s.Base]] = true
+		}
+	}
+	return c, d.plan(c)
+}
+
+// plan gives the stages of a program to kernels.
+func (d *Device) plan(c *code) error {
+	if len(c.Stages) == 0 {
+		return nil
+	}
+	symbol := c.Stages[0].Symbol
+	repeats, ok := kernel.BroadcastsOf(c.p, symbol)
+	if !ok {
+		return nil // the closures tell what does not broadcast
+	}
+	o := options()
+	o.Repeats = repeats.Repeats
+	s := d.codes.schedule(scheduleID{c.p, repeats.Key}, o)
+	for i, why := range s.Refused {
+		c.why[i] = why
+	}
+	for _, g := range s.Groups {
+		b, err := g.Kernel.Bind(symbol)
+		if err == nil && b.Least() > mostOps {
+			err = fmt.Errorf("%.0g operations can not be cut", b.Least())
+		}
+		var code *ptx.Code
+		var o ptx.Options
+		if err == nil {
+			o.Shared = d.inShared(b)
+			code, err = ptx.Print(g.Kernel, o)
+		}
+		if err != nil {
+			for i := range g.Count {
+				c.why[g.First+i] = err.Error()
+			}
+			continue
+		}
+		most := max(leastOps, b.Total()/float64(d.info.Multiprocessors*perMultiprocessor))
+		x := &group{count: g.Count, cut: b.Cut(most)}
+		if !b.Empty() {
+			if x.fn, err = d.function(g.Kernel, code, o); err != nil {
+				return err
+			}
+		}
+		c.groups[g.First] = x
+		c.Join(g.First, g.Count)
+	}
+	return nil
+}
+
+// codes keeps programs that were made ready.
+type codes struct {
+	mu        sync.Mutex
+	byID      map[codeID]*code
+	schedules map[scheduleID]*kernel.Schedule
+}
+
+type codeID struct {
+	p    *ir.Program
+	bind string
+}
+
+// scheduleID says what a schedule depends on.
+type scheduleID struct {
+	p       *ir.Program
+	repeats string
+}
+
+// maxCodes bounds how many are kept.
+const maxCodes = 1024
+
+func (c *codes) get(d *Device, p *ir.Program, bind []int64) (*code, error) {
+	var id []byte
+	for _, n := range bind {
+		id = binary.AppendVarint(id, n)
+	}
+	key := codeID{p, string(id)}
+	c.mu.Lock()
+	x := c.byID[key]
+	c.mu.Unlock()
+	if x != nil {
+		return x, nil
+	}
+	x, err := d.newCode(p, bind)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.byID) >= maxCodes || c.byID == nil {
+		c.byID = map[codeID]*code{}
+	}
+	if c.byID[key] == nil { // else another caller was there first
+		c.byID[key] = x
+	}
+	return c.byID[key], nil
+}
+
+// schedule gives a schedule that is kept, or makes it.
+func (c *codes) schedule(id scheduleID, o kernel.Options) *kernel.Schedule {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.schedules[id]
+	if s == nil {
+		s = kernel.New(id.p, o)
+		if len(c.schedules) >= maxCodes || c.schedules == nil {
+			c.schedules = map[scheduleID]*kernel.Schedule{}
+		}
+		c.schedules[id] = s
+	}
+	return s
+}

@@ -1,0 +1,158 @@
+package cuda
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/passes/builtin"
+	"github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cuda/driver"
+	"github.com/pitopt/pitopt/runtime/cuda/emu"
+	"github.com/pitopt/pitopt/runtime/cuda/ptx"
+	"github.com/pitopt/pitopt/runtime/kernel"
+	"github.com/pitopt/pitopt/runtime/kernel/kerneltest"
+	"github.com/pitopt/pitopt/runtime/runtimetest"
+)
+
+// device is one on the emulator, which looks for races.
+func device(t testing.TB) *Device {
+	t.Helper()
+	d, err := Open("cuda-emu", func() (driver.Driver, error) { return emu.New(emu.Options{Races: true}), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// emulated runs kernels in memory that is as long as they may use, not longer: the emulator finds an
+// access beside it.
+func emulated(d *Device) kerneltest.Machine {
+	return kerneltest.Machine{Name: "emulated PTX", Options: options(), Run: func(t testing.TB, c *kernel.Cut, memory [][]byte) {
+		t.Helper()
+		o := ptx.Options{Shared: d.inShared(c.Bound)}
+		code, err := ptx.Print(c.Kernel, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.runOn(c, code, o, memory); err != nil {
+			t.Fatalf("%v\n%s", err, code.Text)
+		}
+	}}
+}
+
+// runOn runs a kernel on memory of the host.
+func (d *Device) runOn(c *kernel.Cut, code *ptx.Code, o ptx.Options, memory [][]byte) error {
+	fn, err := d.function(c.Kernel, code, o)
+	if err != nil {
+		return err
+	}
+	r := &run{d: d}
+	at := make([]uint64, len(memory))
+	for i, m := range memory {
+		if len(m) == 0 || c.Buffers[i].Scratch {
+			continue
+		}
+		p, err := d.ctx.Alloc(int64(len(m)))
+		if err != nil {
+			return err
+		}
+		defer d.ctx.Free(p)
+		if at[i] = uint64(p); !c.Buffers[i].Written { // what is written is not read before
+			if err := d.ctx.HtoD(p, m, 0); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.launch(context.Background(), r, &group{cut: c, fn: fn}, at); err != nil {
+		return err
+	}
+	for i, m := range memory {
+		if at[i] != 0 && c.Buffers[i].Written {
+			if err := d.ctx.DtoH(m, driver.Ptr(at[i]), 0); err != nil {
+				return err
+			}
+		}
+	}
+	return r.end()
+}
+
+// All kinds of ragged and empty sizes.
+func TestExamples(t *testing.T) {
+	for name, src := range kerneltest.Examples {
+		t.Run(name, func(t *testing.T) {
+			p := kerneltest.Program(t, src)
+			r := rand.New(rand.NewPCG(1, 2))
+			sizes := []int64{1, 2, 3, 7, 31, 32, 33, 64, 65, 100, 130, 0}
+			for range 6 {
+				bind := make([]int64, len(p.Syms))
+				for {
+					points := int64(1)
+					for i := range bind {
+						bind[i] = sizes[r.IntN(len(sizes))]
+						points *= bind[i]
+					}
+					if points < 1<<14 {
+						break
+					}
+				}
+				if groups, refused, _ := kerneltest.Check(t, p, bind, r, 0, false, []kerneltest.Machine{emulated(device(t))}); refused > 0 || groups == 0 {
+					t.Fatalf("%v: %d kernels, %d stages refused", bind, groups, refused)
+				}
+			}
+		})
+	}
+}
+
+// Random programs: emulated PTX has the bits of the evaluator, and where all is exact both have those of the
+// interpreter.
+func TestRandom(t *testing.T) {
+	rounds := 60
+	if testing.Short() {
+		rounds = 10
+	}
+	groups, compared := 0, 0
+	for seed := range rounds {
+		n, m := kerneltest.CheckRandom(t, rand.New(rand.NewPCG(uint64(seed), 7)), []kerneltest.Machine{emulated(device(t))})
+		groups, compared = groups+n, compared+m
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	t.Logf("%d programs, %d runs of kernels, %d results compared with the interpreter's", rounds, groups, compared)
+	if groups < 2*rounds || compared < rounds {
+		t.Error("that is too few")
+	}
+}
+
+func FuzzKernels(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		kerneltest.CheckRandom(t, rand.New(rand.NewPCG(seed, 8)), []kerneltest.Machine{emulated(device(t))})
+	})
+}
+
+// The suite of every executor.
+func TestSuite(t *testing.T) {
+	d := device(t)
+	runtimetest.Run(t, func(t testing.TB, m *ir.Module) runtimetest.Runner {
+		m = m.Clone()
+		mg := pass.Manager{Target: d.Target()}
+		if err := mg.Run(context.Background(), m, []pass.Step{{Pass: builtin.Dispatch}}); err != nil {
+			t.Fatal(err)
+		}
+		x, err := runtime.Load(m, d, runtime.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x.Run
+	})
+	w := d.Division()
+	t.Logf("%d stages by kernels, %d on the host", w.Device, w.Host)
+	if all := w.Device + w.Host; all > 1000 && w.Device < all/4 {
+		t.Error("that is too few")
+	}
+}

@@ -1,0 +1,100 @@
+package cuda
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/runtime/cuda/driver"
+	"github.com/pitopt/pitopt/runtime/cuda/ptx"
+	"github.com/pitopt/pitopt/runtime/kernel"
+)
+
+// function is a kernel that the driver has compiled.
+type function struct {
+	code *ptx.Code
+	o    ptx.Options
+	fn   driver.Function
+}
+
+// inShared says whether the scratch of a block fits into the shared memory that every launch may take.
+func (d *Device) inShared(b *kernel.Bound) bool {
+	return ptx.Scratch(b)*ptx.Warps <= int64(d.info.SharedPerBlock)
+}
+
+// function compiles a kernel, or gives what was made of an equal one.
+func (d *Device) function(k *kernel.Kernel, code *ptx.Code, o ptx.Options) (*function, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f := d.kernels[code.Text]; f != nil {
+		return f, nil
+	}
+	m, err := d.ctx.Load(code.Text)
+	if err != nil {
+		return nil, failed(fmt.Errorf("kernel %s: %w", k.Name, err))
+	}
+	f := &function{code: code, o: o}
+	if f.fn, err = d.ctx.Function(m, code.Entry); err != nil {
+		return nil, failed(err)
+	}
+	d.kernels[code.Text] = f
+	d.order = append(d.order, code.Text)
+	return f, nil
+}
+
+// blocksPerMultiprocessor is how many blocks there are at most, for each multiprocessor: as many as it can hold.
+// Their warps take more than one piece where there are more.
+const blocksPerMultiprocessor = 16
+
+// launchOps is about how many operations of warps a launch computes at most, some ms of the device: between launches a run
+// may be stopped.
+const launchOps, emulatedLaunchOps = 1 << 32, 1 << 20
+
+// launch computes the pieces of a kernel.
+func (d *Device) launch(ctx context.Context, r *run, g *group, buffers []uint64) error {
+	pieces, most := g.cut.Pieces(), float64(launchOps)
+	if d.info.Emulated {
+		most = emulatedLaunchOps
+	}
+	launches := int(min(float64(pieces), math.Ceil(g.cut.Total()/most)))
+	each := (pieces + max(launches, 1) - 1) / max(launches, 1)
+	blocks := min((each+ptx.Warps-1)/ptx.Warps, blocksPerMultiprocessor*d.info.Multiprocessors)
+	l := driver.Launch{Grid: driver.D(blocks), Block: driver.D(ptx.Lanes, ptx.Warps), Stream: r.stream}
+	scratch := uint64(0)
+	if n := ptx.Scratch(g.cut.Bound) * ptx.Warps; n > 0 {
+		if g.fn.o.Shared {
+			l.Shared = int(n)
+		} else {
+			m, err := d.pool.get(n * int64(blocks))
+			if err != nil {
+				return err
+			}
+			r.taken = append(r.taken, m)
+			scratch = uint64(m.at)
+		}
+	}
+	for first := 0; first < pieces; first += each {
+		if first > 0 {
+			if err := d.ctx.Synchronize(r.stream); err != nil {
+				return failed(fmt.Errorf("kernel %s: %w", g.cut.Name, err))
+			}
+			if err := ctx.Err(); err != nil {
+				return diag.Stopped(err)
+			}
+		}
+		l.Params = ptx.Params(g.cut, first, min(first+each, pieces), buffers, scratch)
+		if err := d.ctx.Launch(g.fn.fn, l); err != nil {
+			return failed(fmt.Errorf("kernel %s: %w", g.cut.Name, err))
+		}
+	}
+	return nil
+}
+
+// PTX are the kernels that programs have been made ready with, in that order.
+func (d *Device) PTX() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.order)
+}
