@@ -3,6 +3,7 @@ package emu
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // place resolves the address of a lane in a space: it gives the bytes from there to the end of
@@ -153,32 +154,109 @@ type memRef struct {
 	mode  mode
 }
 
+// quick finds the bytes of an access that is right and needs no further look: nil sends it the long way. It serves
+// where races are not looked for.
+func (b *block) quick(sp space, addr, n uint64, store bool) []byte {
+	if addr&(n-1) != 0 {
+		return nil
+	}
+	switch sp {
+	case global:
+		a := b.l.mem.find(addr)
+		if a == nil || store && a.readOnly {
+			return nil
+		}
+		if off := addr - a.base; off < uint64(len(a.data)) && n <= uint64(len(a.data))-off {
+			return a.data[off:]
+		}
+	case shared:
+		if addr > uint64(len(b.shared)) || n > uint64(len(b.shared))-addr {
+			return nil
+		}
+		state := b.state[addr : addr+n]
+		for k := uint64(0); k < n; k += 4 {
+			if n < 4 {
+				return nil
+			}
+			s := state[k : k+4]
+			v := binary.LittleEndian.Uint32(s)
+			switch {
+			case v == 0x01010101*uint32(written):
+			case store && v&(0x01010101*uint32(inFlight)) == 0:
+				binary.LittleEndian.PutUint32(s, 0x01010101*uint32(written))
+			default:
+				return nil
+			}
+		}
+		return b.shared[addr:]
+	}
+	return nil
+}
+
+// load32 loads words of 32 bits of shared and global memory, and gives the lanes that it left.
+func (r *memRef) load32(w *warp, m uint32) uint32 {
+	b := w.blk
+	dst, base := &w.regs[r.regs[0]], &w.regs[r.base]
+	var left uint32
+	switch r.space {
+	case shared:
+		mem, state := b.shared, b.state
+		for ; m != 0; m &= m - 1 {
+			l := bits.TrailingZeros32(m) & 31
+			a := base[l] + r.off
+			if a&3 != 0 || a+4 > uint64(len(mem)) || a+4 < a || binary.LittleEndian.Uint32(state[a:]) != 0x01010101*uint32(written) {
+				left |= 1 << l
+				continue
+			}
+			w.addrs[l] = a
+			dst[l] = uint64(binary.LittleEndian.Uint32(mem[a:]))
+		}
+	case global:
+		al := b.l.mem.find(base[bits.TrailingZeros32(m)&31] + r.off)
+		if al == nil {
+			return m
+		}
+		for ; m != 0; m &= m - 1 {
+			l := bits.TrailingZeros32(m) & 31
+			a := base[l] + r.off
+			off := a - al.base
+			if a&3 != 0 || off+4 > uint64(len(al.data)) || off+4 < off {
+				left |= 1 << l
+				continue
+			}
+			w.addrs[l] = a
+			dst[l] = uint64(binary.LittleEndian.Uint32(al.data[off:]))
+		}
+	default:
+		return m
+	}
+	return left
+}
+
 // load reads into registers, one for each element; -1 is none.
 func (r *memRef) load(w *warp, m uint32) {
 	total := r.size * uint64(r.count)
 	base := &w.regs[r.base]
 	b := w.blk
 	quick := b.race == nil && r.mode == reads
-	for mm := m; mm != 0; mm &= mm - 1 {
-		l := bits.TrailingZeros32(mm)
+	left := m
+	if quick && total == 4 && r.count == 1 && r.fixup == nil {
+		left = r.load32(w, m)
+	}
+	for mm := left; mm != 0; mm &= mm - 1 {
+		l := bits.TrailingZeros32(mm) & 31
 		addr := base[l] + r.off
 		w.addrs[l] = addr
-		sp := r.space
 		var data []byte
-		var off uint64
-		if quick && sp == global && addr&(total-1) == 0 {
-			if a := b.l.mem.find(addr); a != nil {
-				if off = addr - a.base; off < uint64(len(a.data)) && total <= uint64(len(a.data))-off {
-					data = a.data
-				}
-			}
+		if quick {
+			data = b.quick(r.space, addr, total, false)
 		}
 		if data == nil {
-			var al *allocation
-			data, off, al = w.place(&sp, l, addr, total, r.mode)
+			sp := r.space
+			p, off, al := w.place(&sp, l, addr, total, r.mode)
 			w.note(sp, l, off, total, al, r.mode, false)
+			data = p[off:]
 		}
-		data = data[off:]
 		if r.count == 1 && r.fixup == nil {
 			w.regs[r.regs[0]][l] = get(data, r.size)
 			continue
@@ -208,19 +286,25 @@ func (r *memRef) store(w *warp, m uint32) {
 	base := &w.regs[r.base]
 	b := w.blk
 	for mm := m; mm != 0; mm &= mm - 1 {
-		l := bits.TrailingZeros32(mm)
+		l := bits.TrailingZeros32(mm) & 31
 		addr := base[l] + r.off
 		w.addrs[l] = addr
-		sp := r.space
-		data, off, al := w.place(&sp, l, addr, total, r.mode)
-		data = data[off:]
-		same := b.race != nil
-		if same {
-			for i, s := range r.regs {
-				same = same && get(data[uint64(i)*r.size:], r.size) == w.regs[s][l]&r.typ.mask()
-			}
+		var data []byte
+		if b.race == nil {
+			data = b.quick(r.space, addr, total, true)
 		}
-		w.note(sp, l, off, total, al, r.mode, same)
+		if data == nil {
+			sp := r.space
+			p, off, al := w.place(&sp, l, addr, total, r.mode)
+			data = p[off:]
+			same := b.race != nil
+			if same {
+				for i, s := range r.regs {
+					same = same && get(data[uint64(i)*r.size:], r.size) == w.regs[s][l]&r.typ.mask()
+				}
+			}
+			w.note(sp, l, off, total, al, r.mode, same)
+		}
 		for i, s := range r.regs {
 			put(data[uint64(i)*r.size:], r.size, w.regs[s][l])
 		}
@@ -321,33 +405,40 @@ func (w *warp) conflicts(m uint32, n uint64) int64 {
 		if pm == 0 {
 			continue
 		}
-		var words [32][]uint64
-		var store [32][4]uint64
-		worst := 0
-		for ; pm != 0; pm &= pm - 1 {
-			a := w.addrs[from+bits.TrailingZeros32(pm)]
-			for k := uint64(0); k < n; k += 4 {
-				word := (a + k) >> 2
-				bank := word & 31
-				if words[bank] == nil {
-					words[bank] = store[bank][:0]
-				}
-				if !contains(words[bank], word) {
-					words[bank] = append(words[bank], word)
-					worst = max(worst, len(words[bank]))
-				}
-			}
-		}
-		extra += int64(worst - 1)
+		extra += w.worst(from, pm, n)
 	}
 	return extra
 }
 
-func contains(s []uint64, v uint64) bool {
-	for _, x := range s {
-		if x == v {
-			return true
+// worst counts the passes beyond the first for a part of the warp.
+func (w *warp) worst(from int, pm uint32, n uint64) int64 {
+	var first [32]uint64 // the word that a bank is asked for, and one
+	clash := false
+	for mm := pm; mm != 0; mm &= mm - 1 {
+		a := w.addrs[(from+bits.TrailingZeros32(mm))&31] >> 2
+		for k := uint64(0); 4*k < n; k++ {
+			word := a + k
+			f := &first[word&31]
+			if *f == 0 {
+				*f = word + 1
+			}
+			clash = clash || *f != word+1
 		}
 	}
-	return false
+	if !clash {
+		return 0
+	}
+	var words [32][]uint64
+	most := 1
+	for mm := pm; mm != 0; mm &= mm - 1 {
+		a := w.addrs[from+bits.TrailingZeros32(mm)] >> 2
+		for word := a; 4*(word-a) < n; word++ {
+			bank := &words[word&31]
+			if !slices.Contains(*bank, word) {
+				*bank = append(*bank, word)
+				most = max(most, len(*bank))
+			}
+		}
+	}
+	return int64(most - 1)
 }

@@ -264,7 +264,8 @@ func hotFma(d, a, b, c int32) op {
 		if m == ^uint32(0) {
 			for l := range r {
 				s := float64(fromF32(x[l]))*float64(fromF32(y[l])) + float64(fromF32(z[l]))
-				if math.Float64bits(s)&0x1fffffff == 0x10000000 || s < 0x1p-126 && s > -0x1p-126 || s != s {
+				// Ties, and what is no normal number in f32, go the long way.
+				if u := math.Float64bits(s); u&0x1fffffff == 0x10000000 || u>>52&0x7ff-0x381 > 0x7fe-0x381 {
 					r[l] = toF32(fma32(fromF32(x[l]), fromF32(y[l]), fromF32(z[l]), nearest))
 					continue
 				}

@@ -170,6 +170,7 @@ func (w *warp) touch(s *shadow, epoch int64, sp space, lane int, off, n uint64, 
 			if !m.write() {
 				r := &c.read
 				switch {
+				case r[0].thread == t && r[0].clock == now.clock && r[0].block == now.block && r[0].rel == now.rel && r[0].strong == now.strong:
 				case r[0].clock == 0 || w.before(&r[0], t):
 					r[0] = now
 				default:
