@@ -14,7 +14,7 @@ var openers = map[string]func(threads int) (runtime.Device, error){"cpu": openCP
 
 // tags are the build tags of the devices that not every binary has.
 var tags = map[string]string{
-	"cuda":     "it is for go build -tags cuda, or with cgo -tags cu",
+	"cuda":     "it is for go build -tags cuda, or with cgo scripts/cu go build -tags cu",
 	"cuda-emu": "it is for go build -tags emu",
 }
 
