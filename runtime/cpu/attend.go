@@ -49,7 +49,7 @@ func (x *attention) room() (r roomOf) {
 			r.positions += roundUp(rows, 16)
 		}
 	}
-	for _, b := range []*kernel.Bound{x.soft[0], x.finish, x.scored[0], x.zeros} {
+	for _, b := range []*kernel.Bound{x.top[0], x.state, x.weights[0], x.finish, x.scored[0], x.zeros} {
 		if b != nil {
 			n := int64(0)
 			for _, s := range b.Scratch {
@@ -62,7 +62,7 @@ func (x *attention) room() (r roomOf) {
 }
 
 func (r roomOf) each() []int64 {
-	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.zeros, r.positions, keyBlock, r.scratch}
+	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, keyBlock, r.scratch}
 }
 
 // bytes is what an attention takes from its workspace.
@@ -143,7 +143,7 @@ type attender struct {
 	batch int64 // whose keys and values are packed; -1: none
 	clean int8  // whether its values are finite: 0: not known; 1: they are; -1: they are not
 
-	queries, keys, values, scores, sums, m, l, zeros, positions, iota, scratch []float32
+	queries, keys, values, scores, sums, m, l, t, f, by, zeros, positions, iota, scratch []float32
 
 	bases  []unsafe.Pointer // of leaves
 	at     []unsafe.Pointer // by slot: where buffers of kernels lie
@@ -173,9 +173,9 @@ func (w *attender) open(a *attending) (err error) {
 	w.x, w.d, w.cut, w.batch, w.clean = x, a.d, cut, -1, 0
 	out := a.run.Tensor(x.pv.out)
 	w.out = tensor.Data[float32](out)
-	to := []*[]float32{&w.queries, &w.keys, &w.values, &w.scores, &w.sums, &w.m, &w.l, &w.zeros, &w.positions, &w.iota, &w.scratch}
+	to := []*[]float32{&w.queries, &w.keys, &w.values, &w.scores, &w.sums, &w.m, &w.l, &w.t, &w.f, &w.by, &w.zeros, &w.positions, &w.iota, &w.scratch}
 	r := x.room()
-	for i, n := range [...]int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.zeros, r.positions, keyBlock, r.scratch} {
+	for i, n := range [...]int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, keyBlock, r.scratch} {
 		if *to[i], err = take[float32](&a.workspace, out, n); err != nil {
 			return err
 		}
@@ -237,7 +237,7 @@ func (w *attender) open(a *attending) (err error) {
 		w.spot = append(w.spot, 0)
 	}
 	most := 0
-	for _, b := range []*kernel.Bound{x.soft[0], x.finish, x.scored[0], x.zeros} {
+	for _, b := range []*kernel.Bound{x.top[0], x.state, x.weights[0], x.finish, x.scored[0], x.zeros} {
 		if b != nil {
 			most = max(most, len(b.Buffers)+len(b.Numbers)+2*len(b.Ranges))
 		}
@@ -438,13 +438,11 @@ func (w *attender) which(keys int) int {
 // soften makes weights of scores, and brings the state of the rows along.
 func (w *attender) soften(i0 int64, rows int, k0 int64, n int) {
 	x := w.x
-	b := x.soft[w.which(n)]
+	which := w.which(n)
 	w.at[slotIota] = unsafe.Pointer(&w.iota[0])
 	for r := 0; r < rows; {
 		run := w.stretch(i0+int64(r), rows-r)
-		w.at[slotScores] = unsafe.Pointer(&w.scores[r*keyLine])
-		w.at[slotM], w.at[slotL] = unsafe.Pointer(&w.m[r]), unsafe.Pointer(&w.l[r])
-		w.at[slotSums] = unsafe.Pointer(&w.sums[r*int(x.lineO())])
+		w.at[slotScores], w.at[slotT] = unsafe.Pointer(&w.scores[r*keyLine]), unsafe.Pointer(&w.t[r])
 		positions := w.positions
 		for i := range x.leaves {
 			l := &x.leaves[i]
@@ -462,9 +460,15 @@ func (w *attender) soften(i0 int64, rows int, k0 int64, n int) {
 			w.at[slotLeaf+i] = unsafe.Pointer(&positions[0])
 			positions = positions[roundUp(x.mostRows(), 16):]
 		}
-		w.call(x.code.soft, b, run)
+		w.call(x.code.top, x.top[which], run)
 		r += run
 	}
+	w.at[slotScores] = unsafe.Pointer(&w.scores[0])
+	w.at[slotM], w.at[slotL] = unsafe.Pointer(&w.m[0]), unsafe.Pointer(&w.l[0])
+	w.at[slotT], w.at[slotSums] = unsafe.Pointer(&w.t[0]), unsafe.Pointer(&w.sums[0])
+	w.at[slotF], w.at[slotBy] = unsafe.Pointer(&w.f[0]), unsafe.Pointer(&w.by[0])
+	w.call(x.code.state, x.state, rows)
+	w.call(x.code.weights, x.weights[which], rows)
 }
 
 // stretch is how many rows from one on, most at most, differ along the last loop of rows alone; it
@@ -628,6 +632,9 @@ func (w *attender) timesZero() error {
 const (
 	slotScores = iota
 	slotM
+	slotT
+	slotF
+	slotBy
 	slotL
 	slotSums
 	slotIota
@@ -637,7 +644,7 @@ const (
 	slotLeaf
 )
 
-var slots = map[string]int{"s": slotScores, "p": slotScores, "m": slotM, "m1": slotM, "l": slotL, "l1": slotL, "o": slotSums, "o1": slotSums,
+var slots = map[string]int{"s": slotScores, "p": slotScores, "m": slotM, "m1": slotM, "t": slotT, "f": slotF, "by": slotBy, "x": slotScores, "l": slotL, "l1": slotL, "o": slotSums, "o1": slotSums,
 	"position": slotIota, "z": slotZeros, "q": slotA, "y": slotA, "k": slotB, "v": slotB}
 
 // slotsOf are those of a kernel's buffers, -1 for scratch.

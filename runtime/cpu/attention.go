@@ -20,19 +20,20 @@ type attention struct {
 	*kernel.Attention
 	code *attentionCode
 
-	qk, pv *product     // rows of queries times keys, of depth features; columns of values, of depth keys
-	reads  []*ir.Buffer // that must not be written over
-	leaves []leaf
-	keys   int64
-	thin   bool             // keys and values are read where they lie
-	soft   [2]*kernel.Bound // of as many keys as a block has, and the last one
-	finish *kernel.Bound
-	scored [2]*kernel.Bound // where it is thin
-	zeros  *kernel.Bound
-	direct bool // the result is written where it belongs, else by way of scratch
-	skips  []skip
-	rows   rowPanels
-	nr     int // columns of a panel
+	qk, pv       *product     // rows of queries times keys, of depth features; columns of values, of depth keys
+	reads        []*ir.Buffer // that must not be written over
+	leaves       []leaf
+	keys         int64
+	thin         bool             // keys and values are read where they lie
+	top, weights [2]*kernel.Bound // of as many keys as a block has, and the last one
+	state        *kernel.Bound
+	finish       *kernel.Bound
+	scored       [2]*kernel.Bound // where it is thin
+	zeros        *kernel.Bound
+	direct       bool // the result is written where it belongs, else by way of scratch
+	skips        []skip
+	rows         rowPanels
+	nr           int // columns of a panel
 }
 
 // leaf is a kernel.Leaf with sizes: what its address, or its value, is at a point.
@@ -70,7 +71,7 @@ type attentionID struct {
 
 // attentionCode is the kernels of an attention as machine code.
 type attentionCode struct {
-	soft, finish, scored, zeros *codeOf
+	top, state, weights, finish, scored, zeros *codeOf
 }
 
 // codeOf is machine code of a kernel.
@@ -96,7 +97,7 @@ func attentions(p *ir.Program, f x86.Features) (out []*kernel.Attention) {
 			steps[i] = kernel.Steps{Row: kernel.Far, Key: kernel.Next}
 		}
 		if t, err := a.Softmax(steps); err == nil {
-			if _, err := t.Kernel(kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f)}); err == nil {
+			if _, err := t.Top.Kernel(kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f)}); err == nil {
 				out = append(out, a)
 			}
 		}
@@ -134,9 +135,9 @@ func (d *Device) attend(c *code, p *ir.Program) {
 
 // sized is an attention with the sizes of its stages; false where it is computed stage by stage.
 func (d *Device) sized(c *code, p *ir.Program, a *kernel.Attention) (*attention, bool) {
-	scores, out := c.Stages[slices.Index(p.Stages, a.Scores)], c.Stages[a.Last]
+	scores, out := c.Stages[slices.Index(p.Stages, a.Scores)], c.Stages[slices.Index(p.Stages, a.Out)]
 	x := &attention{Attention: a}
-	if !x.nests(scores, out, d.machine.blocks) || !x.leafSteps(scores) {
+	if !x.nests(scores, out, c.Stages[a.Last], d.machine.blocks) || !x.leafSteps(scores) {
 		return nil, false
 	}
 	if x.code = d.attentionCode(x, p); x.code == nil {
@@ -154,7 +155,7 @@ func (d *Device) sized(c *code, p *ir.Program, a *kernel.Attention) (*attention,
 }
 
 // nests sorts the axes.
-func (x *attention) nests(scores, out *interp.Stage, cut *blocks) bool {
+func (x *attention) nests(scores, out, result *interp.Stage, cut *blocks) bool {
 	keyOf := func(s access) bool { return s.uses(x.Scores.Axes[x.Key]) }
 	a, b := accessOf(x.Scores.Exprs[0].Args[0]), accessOf(x.Scores.Exprs[0].Args[1])
 	if keyOf(a) {
@@ -174,16 +175,24 @@ func (x *attention) nests(scores, out *interp.Stage, cut *blocks) bool {
 		return false
 	}
 	x.qk = &product{a: q, b: k, out: x.Scores.Out()}
-	x.pv = &product{b: v, out: x.Out.Out()}
-	to := map[*ir.Axis]int64{} // steps through the result
+	x.pv = &product{b: v, out: x.Result.Out()}
+	steps := map[*ir.Axis]int64{} // through the result
 	stride := int64(1)
-	for i, n := range slices.Backward(out.Shape(x.pv.out)) {
-		ax := x.Out.Axes[i]
-		if e, ok := extent(out, ax); !ok || e != n {
+	for i, n := range slices.Backward(result.Shape(x.pv.out)) {
+		ax := x.Result.Axes[i]
+		if e, ok := extent(result, ax); !ok || e != n {
 			return false
 		}
-		to[ax] = stride
+		steps[ax] = stride
 		stride = times(stride, n)
+	}
+	to := map[*ir.Axis]int64{}
+	for i, ax := range x.Out.Axes {
+		by, err := x.To[i].Times.Eval(result.Symbol)
+		if err != nil || !moderate(by) {
+			return false
+		}
+		to[ax] = by * steps[x.To[i].Axis]
 	}
 	for i, ax := range x.Scores.Axes {
 		n, ok := extent(scores, ax)
@@ -391,7 +400,7 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 	arena := d.newArena()
 	var codes []*x86.Code
 	var kernels []*codeOf
-	for _, t := range []*kernel.Tile{soft, x.Finish(), kernel.Scored(), kernel.Zeros()} {
+	for _, t := range []*kernel.Tile{soft.Top, soft.State, soft.Weights, x.Finish(), kernel.Scored(), kernel.Zeros()} {
 		k, err := t.Kernel(kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f)})
 		if err != nil {
 			return nil, err
@@ -413,7 +422,7 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 	for i, k := range kernels {
 		k.fn = fns[i]
 	}
-	a.soft, a.finish, a.scored, a.zeros = kernels[0], kernels[1], kernels[2], kernels[3]
+	a.top, a.state, a.weights, a.finish, a.scored, a.zeros = kernels[0], kernels[1], kernels[2], kernels[3], kernels[4], kernels[5]
 	runtime.AddCleanup(a, func(a *x86.Arena) { a.Close() }, arena)
 	return a, nil
 }
@@ -451,12 +460,12 @@ func (x *attention) bind() bool {
 				sizes[numbered("n", j)] = sizes[numbered("r", j)]*(rows-1) + l.key*(n-1) + 1
 			}
 		}
-		x.soft[i] = bound(x.code.soft)
+		x.top[i], x.weights[i] = bound(x.code.top), bound(x.code.weights)
 		if x.thin {
 			x.scored[i] = bound(x.code.scored)
 		}
 	}
-	x.finish = bound(x.code.finish)
+	x.state, x.finish = bound(x.code.state), bound(x.code.finish)
 	sizes["c"] = x.keys * x.lineV()
 	x.zeros = bound(x.code.zeros)
 	return ok

@@ -35,18 +35,20 @@ func (b *builder) horner(x *Value, c ...float32) *Value {
 }
 
 // exp is 2^n * e^r with n the nearest to x/ln 2 and |r| <= ln 2 / 2. Arguments are cut where the
-// result is 0 or infinite for sure; NaN goes through.
+// result is infinite for sure; where it is 0 for sure it is selected, since processors take long for results
+// that are too small, and what is masked has many of them. NaN goes through.
 func (b *builder) exp(x *Value) *Value {
 	x = b.op(OpLesser, F32, b.f32(89), x)
-	x = b.op(OpGreater, F32, b.f32(-104), x)
-	n := b.op(OpRound, F32, b.op(OpMul, F32, x, b.f32(math.Log2E)))
+	zero := b.op(OpLt, Mask, x, b.f32(-104))
+	x = b.op(OpSelect, F32, zero, b.f32(0), x)
+	n := b.op(OpSub, F32, b.fma(x, b.f32(math.Log2E), b.f32(magic)), b.f32(magic))
 	const high = 0.693145751953125 // ln 2 to 16 bits: n times it is exact
 	r := b.fma(n, b.f32(-high), x)
 	r = b.fma(n, b.f32(float32(high-math.Ln2)), r)
 	p := b.horner(r, 0.00139504904, 0.00836888887, 0.041666206, 0.166665182, 0.5)
 	p = b.fma(b.op(OpMul, F32, r, r), p, r)
 	p = b.op(OpAdd, F32, p, b.f32(1))
-	return b.op(OpScale, F32, p, b.op(OpNear, I32, n))
+	return b.op(OpSelect, F32, zero, b.f32(0), b.op(OpScale, F32, p, b.op(OpNear, I32, n)))
 }
 
 // log is e ln 2 + log(1+f) with x = 2^e (1+f) and 1+f between the roots of 1/2 and 2.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -30,6 +31,16 @@ type Attention struct {
 	At     []*ir.Axis // of Out, for each axis of Scores, that of keys reduced; nil for one position
 	Value  *ir.Scalar // the factor V of Out
 	Safe   bool       // a weight that is NaN counts 0
+
+	Result *ir.Stage // the last stage: Out, or a map that only moves what it has
+	To     []Place   // of each axis of Out
+}
+
+// Place says what a position along an axis is in the result: so many positions along an axis of that. No
+// axis where there is one position.
+type Place struct {
+	Axis  *ir.Axis
+	Times sym.Expr
 }
 
 // Attentions finds the attentions of a program whose stages stand beside each other and hand
@@ -50,6 +61,7 @@ func Attentions(p *ir.Program) (out []*Attention) {
 	}
 	for i := range p.Stages {
 		if a := f.find(i); a != nil {
+			f.place(a)
 			out = append(out, a)
 		}
 	}
@@ -118,6 +130,81 @@ func (f *finder) weighed(i int, weight, value *ir.Scalar) *Attention {
 		return nil
 	}
 	return a
+}
+
+// place finds where the result goes: a map behind it may say so.
+func (f *finder) place(a *Attention) {
+	a.Result = a.Out
+	for _, ax := range a.Out.Axes {
+		a.To = append(a.To, Place{ax, sym.Const(1)})
+	}
+	if a.Last+1 == len(f.p.Stages) {
+		return
+	}
+	s, r := f.p.Stages[a.Last+1], ir.Range{First: a.First, Last: a.Last + 1}
+	if s.Kind != ir.MapStage || len(s.Outs) != 1 || s.Exprs[0].Op != ir.OpLoad || s.Exprs[0].Buf != a.Out.Out() || !slices.Contains(f.p.Inside(r), a.Out.Out()) {
+		return
+	}
+	to, ok := places(s, a.Out, s.Exprs[0].Args)
+	if ok {
+		a.Range, a.Result, a.To = r, s, to
+	}
+}
+
+// places says where the elements of a stage go that another one reads at an index; false unless
+// each of them goes to one place. An axis may be two of the stage, of which one is inner.
+func places(s, of *ir.Stage, index []*ir.Scalar) (out []Place, ok bool) {
+	read := map[*ir.Axis]sym.Expr{} // how many positions are told apart
+	for i, x := range index {
+		n := of.Axes[i].Extent
+		if lit, ok := x.AsInt(); ok && lit == 0 && n.IsInt(1) {
+			out = append(out, Place{Times: sym.Const(0)})
+			continue
+		}
+		p := Place{Times: sym.Const(1)}
+		switch {
+		case x.Op == ir.OpAxis:
+			p.Axis = x.Axis
+		case (x.Op == ir.OpFloorDiv || x.Op == ir.OpMod) && x.Args[0].Op == ir.OpAxis:
+			by, ok := x.Args[1].Symbolic()
+			if !ok || x.Op == ir.OpMod && !by.Equal(n) {
+				return nil, false
+			}
+			if p.Axis = x.Args[0].Axis; x.Op == ir.OpFloorDiv {
+				p.Times = by
+			}
+		default:
+			return nil, false
+		}
+		if was, ok := read[p.Axis]; ok {
+			n = n.Mul(was)
+		}
+		read[p.Axis] = n
+		out = append(out, p)
+	}
+	for _, ax := range s.Axes {
+		if n, ok := read[ax]; !(ok && n.Equal(ax.Extent)) && !(!ok && ax.Extent.IsInt(1)) {
+			return nil, false
+		}
+	}
+	// Both parts of an axis: how many positions the inner one has is what the outer one counts by.
+	for i, p := range out {
+		inner := sym.Const(1)
+		for j, q := range out {
+			if j != i && q.Axis == p.Axis && p.Axis != nil {
+				if q.Times.Equal(p.Times) {
+					return nil, false
+				}
+				if q.Times.IsInt(1) {
+					inner = of.Axes[j].Extent
+				}
+			}
+		}
+		if p.Axis != nil && !p.Times.Equal(inner) {
+			return nil, false
+		}
+	}
+	return out, true
 }
 
 // reduces says whether x is a load of what a stage reduces expr to, along its axis that is key

@@ -516,6 +516,12 @@ func (l *lowering) combine(st *stage, x, y *Value) *Value {
 	case ir.Prod:
 		return l.op(OpMul, F32, x, y)
 	}
+	if l.AnyNaN {
+		if st.Monoid == ir.Max {
+			return l.op(OpGreater, F32, x, y)
+		}
+		return l.op(OpLesser, F32, x, y)
+	}
 	return l.extreme(x, y, st.Monoid == ir.Max)
 }
 

@@ -153,58 +153,72 @@ func apart(b *ir.Buffer, stride string) *ir.Buffer {
 	return b
 }
 
-// Softmax takes scores s[n, c], which become weights, and brings the state of their rows, m, l and o[n, d], to
-// what it is with them: the largest X, or minus infinity; the sum of weights, which are exp(X - m);
-// the sums of values, to which what the new keys add comes on top.
-func (a *Attention) Softmax(steps []Steps) (*Tile, error) {
-	t := newTile("softmax")
-	n, c, d := sym.Var("n"), sym.Var("c"), sym.Var("d")
-	s, m, l, o := apart(t.param("s", n, c), "as"), t.param("m", n), t.param("l", n), apart(t.param("o", n, d), "ao")
-	axis := func(e sym.Expr) *ir.Axis { return &ir.Axis{Extent: e} }
-	row := func() []*ir.Axis { return []*ir.Axis{axis(n)} }
-	load := func(b *ir.Buffer, axes ...*ir.Axis) *ir.Scalar { return ir.Load(b, ir.Ix(axes)...) }
+// Tiles are the kernels of a block of keys, one behind the other: a row by itself would wait for each of them.
+type Tiles struct {
+	Top     *Tile // x[n, c] of scores s[n, c], in their place, and the largest of each row, t[n]
+	State   *Tile // brings m[n], the largest X so far, and l[n], the sum of weights, to what t makes of them; f[n] and by[n] are what Weights needs
+	Weights *Tile // s[n, c], which become exp(X - m), their sum l[n], and sums of values o[n, d], to which what the new keys add comes on top
+}
 
+// Softmax is what is to be done with the scores of some keys before their values are added. What rows are NaN
+// shows in l: m may be anything there.
+func (a *Attention) Softmax(steps []Steps) (ts Tiles, err error) {
+	n, c, d := sym.Var("n"), sym.Var("c"), sym.Var("d")
+	axis := func(e sym.Expr) *ir.Axis { return &ir.Axis{Extent: e} }
+	load := func(b *ir.Buffer, axes ...*ir.Axis) *ir.Scalar { return ir.Load(b, ir.Ix(axes)...) }
 	leaves, why := a.Leaves()
 	if why != "" || len(leaves) != len(steps) {
-		return nil, fmt.Errorf("%s", why)
+		return ts, fmt.Errorf("%s", why)
 	}
-	points := func(i *ir.Axis, j *ir.Axis) *ir.Scalar {
-		return a.rewrite(func(f Leaf) *ir.Scalar {
+
+	t := newTile("top")
+	s := apart(t.param("s", n, c), "as")
+	t.Leaves = make([]*ir.Buffer, len(leaves))
+	x := s
+	if !a.isScore(a.X) {
+		i, j := axis(n), axis(c)
+		x = t.stage(apart(t.result(t.buffer("x", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, a.rewrite(func(f Leaf) *ir.Scalar {
 			if !f.Position && a.isScore(f.Node) {
 				return load(s, i, j)
 			}
 			at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
 			return t.leaf(at, leaves[at], steps[at], i, j)
-		}, &why)
+		}, &why))
 	}
-	t.Leaves = make([]*ir.Buffer, len(leaves))
-	i, j := axis(n), axis(c)
-	x := t.buffer("x", tensor.F32, n, c)
-	if a.isScore(a.X) {
-		x = s
-	} else {
-		t.stage(x, []*ir.Axis{i, j}, ir.NoMonoid, nil, points(i, j))
-	}
-	r, k := row(), axis(c)
-	top := t.stage(t.buffer("top", tensor.F32, n), r, ir.Max, k, load(x, r[0], k))
-	r = row()
-	m1 := t.stage(t.result(t.buffer("m1", tensor.F32, n)), r, ir.NoMonoid, nil, load(m, r[0]).Max(load(top, r[0])))
-	r = row()
-	v := load(m1, r[0])
+	r, k := axis(n), axis(c)
+	t.stage(t.result(t.buffer("t", tensor.F32, n)), []*ir.Axis{r}, ir.Max, k, load(x, r, k))
+	t.Finish()
+	ts.Top = t.Tile
+
+	t = newTile("state")
+	m, l, top := t.param("m", n), t.param("l", n), t.param("t", n)
+	r = axis(n)
+	m1 := t.stage(t.result(t.buffer("m1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, ir.Select(load(top, r).Gt(load(m, r)), load(top, r), load(m, r)))
+	r = axis(n)
+	v := load(m1, r)
 	// Where all is masked so far, weights are 0.
-	finite := t.stage(t.buffer("finite", tensor.F32, n), r, ir.NoMonoid, nil, ir.Select(v.Eq(v.Const(math.Inf(-1))), v.Const(0), v))
-	r = row()
-	by := t.stage(t.buffer("by", tensor.F32, n), r, ir.NoMonoid, nil, load(m, r[0]).Sub(load(finite, r[0])).Exp())
-	i, j = axis(n), axis(c)
-	p := t.stage(apart(t.result(t.buffer("p", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(x, i, j).Sub(load(finite, i)).Exp())
-	r, k = row(), axis(c)
-	sum := t.stage(t.buffer("sum", tensor.F32, n), r, ir.Sum, k, load(p, r[0], k))
-	r = row()
-	t.stage(t.result(t.buffer("l1", tensor.F32, n)), r, ir.NoMonoid, nil, load(l, r[0]).Mul(load(by, r[0])).Add(load(sum, r[0])))
+	f := t.stage(t.result(t.buffer("f", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, ir.Select(v.Eq(v.Const(math.Inf(-1))), v.Const(0), v))
+	r = axis(n)
+	by := t.stage(t.result(t.buffer("by", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, load(m, r).Sub(load(f, r)).Exp())
+	r = axis(n)
+	t.stage(t.result(t.buffer("l1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, load(l, r).Mul(load(by, r)))
+	t.Finish()
+	ts.State = t.Tile
+
+	t = newTile("weights")
+	s, f, by, l = apart(t.param("s", n, c), "as"), t.param("f", n), t.param("by", n), t.param("l", n)
+	o := apart(t.param("o", n, d), "ao")
+	i, j := axis(n), axis(c)
+	p := t.stage(apart(t.result(t.buffer("p", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(s, i, j).Sub(load(f, i)).Exp())
+	r, k = axis(n), axis(c)
+	sum := t.stage(t.buffer("sum", tensor.F32, n), []*ir.Axis{r}, ir.Sum, k, load(p, r, k))
+	r = axis(n)
+	t.stage(t.result(t.buffer("l1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, load(l, r).Add(load(sum, r)))
 	i, j = axis(n), axis(d)
 	t.stage(apart(t.result(t.buffer("o1", tensor.F32, n, d)), "ao"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(o, i, j).Mul(load(by, i)))
 	t.Finish()
-	return t.Tile, nil
+	ts.Weights = t.Tile
+	return ts, nil
 }
 
 // leaf is what stands for leaf i at a point.
@@ -285,6 +299,7 @@ func Zeros() *Tile {
 
 // Kernel is the kernel of all of a tile's program, or why there is none.
 func (t *Tile) Kernel(o Options) (*Kernel, error) {
+	o.AnyNaN = true
 	s := New(t.Program, o)
 	if len(s.Groups) != 1 || s.Groups[0].Count != len(t.Stages) {
 		for i := range t.Stages {

@@ -15,7 +15,10 @@ type Options struct {
 	Lanes int // of vectors: a power of two
 	// All says that elements of all types can be loaded and stored that there are kinds for;
 	// otherwise it is f32 alone.
-	All     bool
+	All bool
+	// AnyNaN says that the extreme that a stage reduces to need be no NaN where an operand is
+	// one, nor tell zeros apart.
+	AnyNaN  bool
 	Taken   func(i int) bool        // stages that are computed in another way; nil: none
 	Repeats func(b *ir.Scalar) bool // whether an ir.OpBcast gives 0, which sizes decide
 }

@@ -45,7 +45,7 @@ func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err 
 			p, err = nil, fmt.Errorf("emit: kernel %s: %s", k.Name, string(e))
 		}
 	}()
-	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}}
+	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}, converts: map[*kernel.Value]bool{}}
 	e.kind = x86.YMM
 	if e.v4 {
 		e.kind = x86.ZMM
@@ -67,13 +67,14 @@ type unsupported string
 
 type emitter struct {
 	*x86.Prog
-	k    *kernel.Kernel
-	v4   bool
-	kind x86.Kind // of vectors
-	regs map[*kernel.Value]x86.Reg
-	uses map[*kernel.Value]int      // that are still to come in the block that defines it; many where it is used in loops
-	tail x86.Reg                    // which lanes there are; NoReg: all
-	line func(*kernel.Value) string // what stands before a value's instructions; nil: nothing
+	k        *kernel.Kernel
+	v4       bool
+	kind     x86.Kind // of vectors
+	regs     map[*kernel.Value]x86.Reg
+	uses     map[*kernel.Value]int      // that are still to come in the block that defines it; many where it is used in loops
+	converts map[*kernel.Value]bool     // integers that are used otherwise than as an exponent
+	tail     x86.Reg                    // which lanes there are; NoReg: all
+	line     func(*kernel.Value) string // what stands before a value's instructions; nil: nothing
 }
 
 // count counts uses. What is used in a loop that does not define it must not be overwritten.
@@ -83,6 +84,12 @@ func (e *emitter) count(b *kernel.Block) {
 	for _, v := range b.List {
 		own[v] = true
 		for _, a := range v.Args {
+			if a.Op == kernel.OpNear && v.Op != kernel.OpScale {
+				e.converts[a] = true
+			}
+			if a.Op == kernel.OpNear && v.Op == kernel.OpScale {
+				e.uses[a.Args[0]] += many
+			}
 			e.uses[a]++
 			if !own[a] {
 				e.uses[a] += many

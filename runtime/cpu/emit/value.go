@@ -80,6 +80,9 @@ func (e *emitter) value(v *kernel.Value) x86.Reg {
 			return r
 		}
 		if v.Op == kernel.OpNear {
+			if e.unconverted(v) {
+				return x86.NoReg
+			}
 			e.Emit(x86.VCVTPS2DQ, r, e.reg(arg))
 			return r
 		}
@@ -260,13 +263,17 @@ func (e *emitter) fma(v *kernel.Value) x86.Reg {
 // round.
 func (e *emitter) scale(v *kernel.Value) x86.Reg {
 	r := e.New(e.kind)
-	n := e.reg(v.Args[1])
 	if e.v4 {
 		f := e.New(e.kind)
-		e.Emit(x86.VCVTDQ2PS, f, n)
+		if e.unconverted(v.Args[1]) {
+			f = e.reg(v.Args[1].Args[0])
+		} else {
+			e.Emit(x86.VCVTDQ2PS, f, e.reg(v.Args[1]))
+		}
 		e.Emit(x86.VSCALEFPS, r, e.reg(v.Args[0]), f)
 		return r
 	}
+	n := e.reg(v.Args[1])
 	half, rest := e.New(e.kind), e.New(e.kind)
 	e.Emit(x86.VPSRAD, half, n, x86.Imm(1))
 	e.Emit(x86.VPSUBD, rest, n, half)
@@ -282,4 +289,10 @@ func (e *emitter) scale(v *kernel.Value) x86.Reg {
 	e.Emit(x86.VMULPS, s, e.reg(v.Args[0]), power(half))
 	e.Emit(x86.VMULPS, r, s, power(rest))
 	return r
+}
+
+// unconverted says whether an integer is only used as the exponent of a scaling, which AVX-512 takes as an
+// f32, and is one already.
+func (e *emitter) unconverted(v *kernel.Value) bool {
+	return e.v4 && v.Op == kernel.OpNear && !e.converts[v] && v.Args[0].Integral()
 }
