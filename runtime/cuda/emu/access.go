@@ -109,13 +109,6 @@ func (w *warp) mark(s []uint8, lane int, sp space, m mode) {
 	}
 }
 
-// fetch reads n bytes, at most eight, for a lane.
-func (w *warp) fetch(sp space, lane int, addr, n uint64, m mode) uint64 {
-	data, off, al := w.place(&sp, lane, addr, n, m)
-	w.note(sp, lane, off, n, al, m, false)
-	return get(data[off:], n)
-}
-
 func get(p []byte, n uint64) uint64 {
 	switch n {
 	case 1:

@@ -29,7 +29,6 @@ func fl(v uint64) float32    { return math.Float32frombits(uint32(v)) }
 func dbl(v uint64) float64   { return math.Float64frombits(v) }
 func yes(b bool) uint64      { return map[bool]uint64{false: 0, true: 1}[b] }
 func h2f(v uint64) float64   { return float64(tensor.F16ToF32(uint16(v))) }
-func bf2f(v uint64) float64  { return float64(tensor.BF16ToF32(uint16(v))) }
 func f2h(v float64) uint64   { return canonical(uint64(tensor.F64ToF16(v)), v, 0x7fff) }
 func f2bf(v float64) uint64  { return canonical(uint64(tensor.F64ToBF16(v)), v, 0x7fff) }
 func out32(v float32) uint64 { return canonical(uint64(math.Float32bits(v)), float64(v), 0x7fffffff) }
@@ -457,18 +456,22 @@ func operandValues(r *rand.Rand, k byte) uint64 {
 	return v
 }
 
+// instrModule has a kernel for each instruction.
+func instrModule(cases []instrCase) string {
+	var text strings.Builder
+	text.WriteString(".version 7.8\n.target sm_90\n.address_size 64\n")
+	for i, c := range cases {
+		text.WriteString(kernelOf(fmt.Sprintf("k%d", i), c))
+	}
+	return text.String()
+}
+
 // TestInstructions compares instructions with what Go computes.
 func TestInstructions(t *testing.T) {
 	const threads, blocks = 128, 8
 	r := rand.New(rand.NewPCG(1, 2))
-	var text strings.Builder
-	text.WriteString(".version 7.8\n.target sm_90\n.address_size 64\n")
 	cases := instrCases()
-	for i, c := range cases {
-		text.WriteString(kernelOf(fmt.Sprintf("k%d", i), c))
-	}
-	b := load(t, Options{Arch: 90, Races: true, Seed: 1}, text.String())
-	accept(t, text.String())
+	b := load(t, Options{Arch: 90, Races: true, Seed: 1}, instrModule(cases))
 	for i, c := range cases {
 		in := make([]uint64, 3*threads*blocks)
 		var data []byte

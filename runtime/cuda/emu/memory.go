@@ -2,7 +2,6 @@ package emu
 
 import (
 	"fmt"
-	"sort"
 
 	"github.com/pitopt/pitopt/runtime/cuda/driver"
 )
@@ -102,16 +101,4 @@ func outside(a *allocation, p, n uint64) string {
 		return fmt.Sprintf("from byte %d on of an allocation of %d", off, size)
 	}
 	return fmt.Sprintf("%d bytes behind the end of an allocation of %d", off-size, size)
-}
-
-// leaks lists what is not freed, largest first.
-func (m *memory) leaks() []*allocation {
-	var out []*allocation
-	for _, a := range m.slots {
-		if !a.freed {
-			out = append(out, a)
-		}
-	}
-	sort.SliceStable(out, func(i, j int) bool { return len(out[i].data) > len(out[j].data) })
-	return out
 }

@@ -102,16 +102,6 @@ func (in *inst) name() string {
 	return s
 }
 
-// has says whether m is among the modifiers.
-func (in *inst) has(m string) bool {
-	for _, x := range in.mods {
-		if x == m {
-			return true
-		}
-	}
-	return false
-}
-
 type operandKind uint8
 
 const (

@@ -20,27 +20,34 @@ func ptxas() string {
 
 var ptxTarget = regexp.MustCompile(`(?m)^\.target sm_(\d+)`)
 
-// accept has ptxas assemble a text that a test runs, so that the emulator takes nothing that the
-// driver does not. Without ptxas it logs that it did not.
-func accept(t *testing.T, text string) {
-	t.Helper()
+// TestAssembles has ptxas take what the tests run, so that the emulator takes nothing that the driver does not.
+func TestAssembles(t *testing.T) {
 	tool := ptxas()
 	if tool == "" {
-		t.Log("not shown to ptxas: it is neither in PITOPT_PTXAS nor on the path")
-		return
+		t.Skip("no ptxas: it is neither in PITOPT_PTXAS nor on the path (scripts/ptxas fetches it)")
 	}
-	name := filepath.Join(t.TempDir(), "k.ptx")
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	texts := map[string]string{"vadd": vadd, "instructions": instrModule(instrCases())}
+	for name, s := range subjects {
+		texts[name] = testdata(t, s.file)
 	}
-	for _, arch := range []string{"80", "90"} {
-		if m := ptxTarget.FindStringSubmatch(text); m != nil && m[1] > arch {
-			continue
+	for name, text := range texts {
+		file := filepath.Join(t.TempDir(), name+".ptx")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		out, err := exec.Command(tool, "-arch=sm_"+arch, "-o", os.DevNull, name).CombinedOutput()
-		if err != nil {
-			lines := strings.SplitN(string(out), "\n", 8)
-			t.Errorf("ptxas for sm_%s: %v\n%s", arch, err, strings.Join(lines[:min(7, len(lines))], "\n"))
+		for _, arch := range []string{"80", "90"} {
+			if m := ptxTarget.FindStringSubmatch(text); m != nil && m[1] > arch {
+				continue
+			}
+			out, err := exec.Command(tool, "-arch=sm_"+arch, "-v", "-o", os.DevNull, file).CombinedOutput()
+			if err != nil {
+				t.Errorf("%s for sm_%s: %v\n%s", name, arch, err, out[:min(len(out), 1000)])
+			}
+			for _, line := range strings.Split(string(out), "\n") {
+				if strings.Contains(line, "spill") && !strings.Contains(line, "0 bytes spill stores, 0 bytes spill loads") {
+					t.Errorf("%s for sm_%s: %s", name, arch, strings.TrimSpace(line))
+				}
+			}
 		}
 	}
 }

@@ -52,10 +52,6 @@ func (t typ) bytes() int     { return typeInfo[t].bytes }
 func (t typ) bits() int      { return 8 * typeInfo[t].bytes }
 func (t typ) signed() bool   { return typeInfo[t].class == 's' }
 func (t typ) float() bool    { return typeInfo[t].class == 'f' }
-func (t typ) integer() bool {
-	c := typeInfo[t].class
-	return c == 'u' || c == 's' || c == 'b'
-}
 
 // mask has the bits of a value of t.
 func (t typ) mask() uint64 {

@@ -31,7 +31,6 @@ type instr struct {
 	bar             *barrierOp
 	order           int32 // place in the order of the control flow
 	line            int
-	name            string
 }
 
 type instrKind uint8
