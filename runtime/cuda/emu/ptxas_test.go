@@ -26,7 +26,7 @@ func TestAssembles(t *testing.T) {
 	if tool == "" {
 		t.Skip("no ptxas: it is neither in PITOPT_PTXAS nor on the path (scripts/ptxas fetches it)")
 	}
-	texts := map[string]string{"vadd": vadd, "instructions": instrModule(instrCases())}
+	texts := map[string]string{"vadd": vadd, "instructions": instrModule(instrCases()), "warps": warpModule(warpCases())}
 	for name, s := range subjects {
 		texts[name] = testdata(t, s.file)
 	}
