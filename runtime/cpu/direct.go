@@ -179,6 +179,8 @@ type slider struct {
 	copy, weights []float32
 	from          []int64 // where the copy begins in B
 	args          x86.WindowArgs
+	shape         window // of code
+	code          x86.Func
 }
 
 // slide computes a product directly, with the machine entered.
@@ -312,9 +314,12 @@ func (x *slide) plane(w *slider, rows, cols, b, c, rowC int64) error {
 	for high > 1 && (high*vectors > directSums || high > rows) {
 		high /= 2
 	}
-	f, err := x.machine.code(window{Rows: int(high), Vectors: int(vectors)})
-	if err != nil {
-		return err
+	if shape := (window{Rows: int(high), Vectors: int(vectors)}); w.code.Addr() == 0 || w.shape != shape {
+		f, err := x.machine.code(shape)
+		if err != nil {
+			return err
+		}
+		w.shape, w.code = shape, f
 	}
 	g, width := &w.args, vectors*lanes
 	g.BRow, g.CRow, g.Count = 4*x.p.direct.rowStep, 4*rowC, min(cols, width)
@@ -326,7 +331,7 @@ func (x *slide) plane(w *slider, rows, cols, b, c, rowC int64) error {
 			row := min(i, rows-high)
 			g.Turns = max(1, min((rows-row)/high, most))
 			g.B, g.C = unsafe.Pointer(&w.copy[b+row*x.p.direct.rowStep+col]), unsafe.Pointer(&x.c[c+row*rowC+col])
-			f.Call(unsafe.Pointer(g))
+			w.code.Call(unsafe.Pointer(g))
 			i = row + g.Turns*high
 		}
 	}
