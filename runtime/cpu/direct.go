@@ -61,6 +61,9 @@ func (p *product) directly(s *interp.Stage) *direct {
 			}
 		}
 	}
+	if !slices.ContainsFunc(p.b.index, func(f linearIndex) bool { return moves(p.n, f) && moves(p.k, f) }) {
+		return nil // nothing slides: what a column reads is read by no other, and weights are read faster packed
+	}
 	x := &direct{}
 	// The longest band whose copy is small.
 	fit := func(band int64) bool {
@@ -149,6 +152,11 @@ func (x *direct) tabulate(p *product) {
 		}
 	}
 	x.along = straight(x.taps)
+}
+
+// moves says whether an index changes with one of the loops.
+func moves(loops []loop, f linearIndex) bool {
+	return slices.ContainsFunc(loops, func(l loop) bool { return l.in(f) != 0 })
 }
 
 // bytes is what the workers take from the workspace.
