@@ -41,6 +41,7 @@ var layers = []struct {
 	{"runtime/cuda", []string{"core", "runtime"}},
 	{"runtime/cuda/ptx", []string{"core/tensor", "runtime/kernel"}},
 	{"runtime/cuda/driver", []string{"runtime/cuda/driver"}},
+	{"runtime/cuda/driver/standin", []string{"runtime/cuda/driver", "runtime/cuda/emu"}},
 	{"runtime/cuda/emu", []string{"core/tensor", "runtime/cuda/driver"}},
 	{"runtime/cpu/emit", []string{"core/tensor", "runtime/kernel", "runtime/cpu/x86"}},
 	{"internal/cli", []string{"", "core", "frontend", "passes", "plugins", "runtime"}},

@@ -381,6 +381,21 @@ func (c *Context) Global(m driver.Module, name string) (driver.Ptr, int64, error
 	return driver.Ptr(a.base), int64(len(a.data)), nil
 }
 
+// ParamSizes gives the bytes of each parameter of f; nil if there is no such function.
+func (c *Context) ParamSizes(f driver.Function) []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.handles[uintptr(f)].(*entry)
+	if !ok {
+		return nil
+	}
+	sizes := make([]int, len(e.fn.params))
+	for i, p := range e.fn.params {
+		sizes[i] = int(p.bytes)
+	}
+	return sizes
+}
+
 func (c *Context) FunctionInfo(f driver.Function) (driver.FunctionInfo, error) {
 	const call = "cuFuncGetAttribute"
 	if err := c.enter(call); err != nil {

@@ -7,3 +7,5 @@ import (
 )
 
 func TestDriver(t *testing.T) { drivertest.Run(t, Open) }
+
+func TestStandIn(t *testing.T) { drivertest.StandIn(t, Built) }
