@@ -105,6 +105,21 @@ func attentions(p *ir.Program, f x86.Features) (out []*kernel.Attention) {
 	return out
 }
 
+// attentionsOf gives what attentions finds, which is kept as long as programs are.
+func (c *codes) attentionsOf(p *ir.Program, f x86.Features) []*kernel.Attention {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list, ok := c.found[p]
+	if !ok {
+		list = attentions(p, f)
+		if c.found == nil {
+			c.found = map[*ir.Program][]*kernel.Attention{}
+		}
+		c.found[p] = list
+	}
+	return list
+}
+
 // together are the stages of attentions.
 func together(p *ir.Program, f x86.Features) (out []ir.Range) {
 	for _, a := range attentions(p, f) {
@@ -118,7 +133,7 @@ func (d *Device) attend(c *code, p *ir.Program) {
 	if d.machine.blocks == nil {
 		return
 	}
-	for _, a := range attentions(p, d.machine.features) {
+	for _, a := range d.codes.attentionsOf(p, d.machine.features) {
 		x, ok := d.sized(c, p, a)
 		if !ok {
 			continue

@@ -2,11 +2,13 @@ package cpu
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"sync"
 
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
 // code is a program made ready for sizes: what to do of each stage.
@@ -62,6 +64,7 @@ type codes struct {
 	byID       map[codeID]*code
 	plans      map[planID]*plan
 	attentions map[attentionID]*attentionCode
+	found      map[*ir.Program][]*kernel.Attention // in programs, whatever their sizes
 	tick       uint64
 	fresh      int // since what all of it takes was counted
 }
@@ -146,6 +149,11 @@ func (c *codes) makeRoom() {
 			}
 		}
 	}
+	programs := map[*ir.Program]bool{}
+	for id := range c.byID {
+		programs[id.p] = true
+	}
+	maps.DeleteFunc(c.found, func(p *ir.Program, _ []*kernel.Attention) bool { return !programs[p] })
 	for id, a := range c.attentions {
 		if !attends[a] {
 			delete(c.attentions, id)
@@ -164,4 +172,5 @@ func (c *codes) clear() {
 	clear(c.byID)
 	clear(c.plans)
 	clear(c.attentions)
+	clear(c.found)
 }
