@@ -97,7 +97,7 @@ func attentions(p *ir.Program, f x86.Features) (out []*kernel.Attention) {
 			steps[i] = kernel.Steps{Row: kernel.Far, Key: kernel.Next}
 		}
 		if t, err := a.Softmax(steps); err == nil {
-			if _, err := t.Top.Kernel(kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f)}); err == nil {
+			if _, err := t.Top.Kernel(kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f)}); err == nil {
 				out = append(out, a)
 			}
 		}
@@ -416,7 +416,7 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 	var codes []*x86.Code
 	var kernels []*codeOf
 	for _, t := range []*kernel.Tile{soft.Top, soft.State, soft.Weights, x.Finish(), kernel.Scored(), kernel.Zeros()} {
-		k, err := t.Kernel(kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f)})
+		k, err := t.Kernel(kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f)})
 		if err != nil {
 			return nil, err
 		}

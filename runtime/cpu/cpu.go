@@ -9,6 +9,7 @@ package cpu
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
@@ -17,7 +18,6 @@ import (
 	"github.com/pitopt/pitopt/core/target"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
-	"github.com/pitopt/pitopt/runtime/cpu/emit"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
@@ -68,7 +68,7 @@ func (d *Device) Target() *target.Target {
 	t := &target.Target{Name: "cpu", Threads: d.threads, Kernels: kernels(f), BoundedResult: 1 << 20}
 	t.Cost = func(p *ir.Program, s target.Sizes) float64 { return stagesCost(p, s, f) }
 	if f != 0 {
-		t.Loops = func(s *ir.Stage) string { return kernel.Why(s, emit.All(f)) }
+		t.Loops = kernel.Why
 	}
 	return t
 }
@@ -114,15 +114,16 @@ func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64, constant 
 
 // run is a run of a program.
 type run struct {
-	d     *Device
-	c     *code
-	p     *ir.Program
-	mem   rt.Memory
-	x     *interp.Execution
-	i     int                                    // the stage
-	loops *loops                                 // that are run; nil: the stage runs on closures
-	stage func(x *interp.Execution, i int) error // r.compute
-	rec   *rt.Recorder                           // nil: nobody asks
+	d      *Device
+	c      *code
+	p      *ir.Program
+	mem    rt.Memory
+	x      *interp.Execution
+	i      int                                    // the stage
+	loops  *loops                                 // that are run; nil: the stage runs on closures
+	failed atomic.Bool                            // a piece of them has met an index that is out of its dim: closures tell which
+	stage  func(x *interp.Execution, i int) error // r.compute
+	rec    *rt.Recorder                           // nil: nobody asks
 }
 
 // Run computes a program stage by stage; the kernel has another way for some stages.
@@ -170,10 +171,13 @@ func (r *run) compute(x *interp.Execution, i int) error {
 		defer r.d.machine.leave()
 		start := r.start()
 		r.loops = l
+		r.failed.Store(false)
 		err := r.d.parallel(r.rec, x.Stages[i], l.cut.Pieces(), r)
 		r.loops = nil
 		r.record(start, byKernel, i, l.count)
-		return err
+		if err != nil || !r.failed.Load() {
+			return err
+		}
 	}
 	for end := i + l.count; i < end; i++ {
 		if err := r.closures(i); err != nil {

@@ -118,7 +118,7 @@ func (d *Device) newPlan(p *ir.Program, taken func(int) bool, repeats func(*ir.S
 		program = emit.Annotated
 	}
 	out := &plan{}
-	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f), Taken: taken, Repeats: repeats})
+	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Taken: taken, Repeats: repeats})
 	var codes []*x86.Code
 	for _, g := range s.Groups {
 		prog, err := program(g.Kernel, f)
@@ -183,8 +183,8 @@ func (l *loops) run(r *run, i int) error {
 	c := r.d.calls.Get()
 	b := l.bound
 	n := emit.Words(b.Kernel)
-	if len(c.words) < n+1 {
-		c.words = make([]int64, n+1)
+	if len(c.words) < n {
+		c.words = make([]int64, n)
 	}
 	for len(c.scratch) < len(b.Buffers) {
 		c.scratch = append(c.scratch, nil)
@@ -202,7 +202,11 @@ func (l *loops) run(r *run, i int) error {
 	}
 	at := len(b.Buffers) + copy(c.words[len(b.Buffers):], b.Numbers)
 	l.cut.Piece(i, c.words[at:])
+	c.words[n-1] = 0
 	l.fn.Call(unsafe.Pointer(&c.words[0]))
+	if c.words[n-1] != 0 {
+		r.failed.Store(true)
+	}
 	runtime.KeepAlive(r)
 	clear(c.words[:len(b.Buffers)])
 	r.d.calls.Put(c)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/core/text"
@@ -76,6 +77,46 @@ func TestLoopsOverOperands(t *testing.T) {
 		}
 		if err := tensor.Compare(got, want, tensor.DefaultTolerance(tensor.F32)); err != nil {
 			t.Errorf("%d elements on: %v", shift, err)
+		}
+	}
+}
+
+// An index that is out of its dim is the interpreter's error, and one that nobody asks for is none.
+func TestIndexErrors(t *testing.T) {
+	m, err := text.Parse("test", []byte(`module {
+program @look[n, m](x: [9, m] f32, at: [n] i64, by: [m] i64) -> (y: [n, m] f32, z: [n, m] f32) {
+  y[i < n, j < m] = x[at[i], j]
+  z[i < n, j < m] = guard(((by[j] >= 0) & (at[i] < 9)), x[at[i], by[j]], f32 7)
+}
+}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := m.Programs[0]
+	d := New(2)
+	defer d.Close()
+	const n, k = 20, 40
+	for _, c := range []struct{ row, at, by int64 }{{0, 0, 0}, {19, 8, 39}, {3, 9, 0}, {19, -1, 0}, {5, 3, 40}, {5, 3, -1}, {0, 1 << 62, 1}, {7, 2, 1 << 40}} {
+		x, at, by := tensor.New(tensor.F32, 9, k), tensor.New(tensor.I64, n), tensor.New(tensor.I64, k)
+		for i := range x.Len() {
+			x.SetFloat(i, float64(i))
+		}
+		at.SetInt(c.row, c.at)
+		by.SetInt(2*c.row, c.by)
+		args := []*tensor.Tensor{x, at, by}
+		want, failed := interp.RunProgram(context.Background(), p, bindOf(p, n, k), args)
+		got := make([]*tensor.Tensor, 2)
+		err := d.Run(context.Background(), "", p, bindOf(p, n, k), args, got, &heap{})
+		if (err == nil) != (failed == nil) || err != nil && err.Error() != failed.Error() {
+			t.Errorf("%v: %v, on the interpreter %v", c, err, failed)
+		}
+		for i := range want {
+			if failed != nil {
+				break
+			}
+			if err := tensor.Compare(got[i], want[i], tensor.Tolerance{}); err != nil {
+				t.Errorf("%v: %v", c, err)
+			}
 		}
 	}
 }

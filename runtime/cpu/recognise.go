@@ -9,7 +9,6 @@ import (
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/target"
 	"github.com/pitopt/pitopt/core/tensor"
-	"github.com/pitopt/pitopt/runtime/cpu/emit"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
@@ -65,7 +64,7 @@ func isProduct(s *ir.Stage) bool {
 // stageCost is what a stage takes that is not computed in blocks. On machine code that pays less for
 // products: loops go over both factors for each result.
 func stageCost(x *ir.Stage, s target.Sizes, f x86.Features) float64 {
-	if f != 0 && !isProduct(x) && kernel.Why(x, emit.All(f)) == "" {
+	if f != 0 && !isProduct(x) && kernel.Why(x) == "" {
 		return loopCost * s.Points(x)
 	}
 	return closureCost * s.Points(x)

@@ -84,12 +84,19 @@ func newDevice(name string, ctx driver.Context) *Device {
 }
 
 // options are those of the schedules.
-func options() kernel.Options { return kernel.Options{Lanes: ptx.Lanes, All: true} }
+func options() kernel.Options {
+	return kernel.Options{Lanes: ptx.Lanes, Takes: func(k *kernel.Kernel) error {
+		_, err := ptx.Print(k, ptx.Options{})
+		return err
+	}}
+}
 
 // Target tells what the device offers. A program's kernels are the device's affair: modules name none.
 func (d *Device) Target() *target.Target {
 	return &target.Target{Name: d.name, Threads: runtime.GOMAXPROCS(0), BoundedResult: 1 << 20,
-		Loops: func(s *ir.Stage) string { return kernel.Why(s, options().All) }}
+		Loops: func(s *ir.Stage) string {
+			return kernel.New(&ir.Program{Name: "stage", Results: s.Outs, Stages: []*ir.Stage{s}}, options()).Refused[0]
+		}}
 }
 
 // Code says what kernels run on.

@@ -107,25 +107,32 @@ func (b *builder) erf(x *Value) *Value {
 
 // extreme is the lesser or the greater: Go's min and max, NaN where either operand is, and -0 below 0.
 func (b *builder) extreme(x, y *Value, greatest bool) *Value {
-	pick, ties := OpLesser, OpOr
+	pick, ties, kind, bitsKind := OpLesser, OpOr, x.Kind, I32
 	if greatest {
 		pick, ties = OpGreater, OpAnd
+	}
+	if kind == F64 {
+		bitsKind = I64
 	}
 	if y.Op == OpConst {
 		x, y = y, x
 	}
-	if c := math.Float32frombits(uint32(x.N)); x.Op == OpConst && c == c {
-		r := b.op(pick, F32, x, y) // y where either is NaN
+	c := float64(math.Float32frombits(uint32(x.N)))
+	if kind == F64 {
+		c = math.Float64frombits(uint64(x.N))
+	}
+	if x.Op == OpConst && c == c {
+		r := b.op(pick, kind, x, y) // y where either is NaN
 		if c != 0 {
 			return r
 		}
 	}
-	bits := b.op(ties, I32, b.op(OpBits, I32, x), b.op(OpBits, I32, y))
-	r := b.op(OpSelect, F32, b.op(OpEq, Mask, x, y), b.op(OpBits, F32, bits), b.op(pick, F32, x, y))
+	bits := b.op(ties, bitsKind, b.op(OpBits, bitsKind, x), b.op(OpBits, bitsKind, y))
+	r := b.op(OpSelect, kind, b.op(OpEq, Mask, x, y), b.op(OpBits, kind, bits), b.op(pick, kind, x, y))
 	if x.Op == OpConst {
 		return r
 	}
-	return b.op(OpSelect, F32, b.op(OpEq, Mask, x, x), r, x)
+	return b.op(OpSelect, kind, b.op(OpEq, Mask, x, x), r, x)
 }
 
 // bf16 is the nearest bf16, ties to even.

@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"fmt"
+	"math"
+	"math/bits"
 
 	"github.com/pitopt/pitopt/core/sym"
 )
@@ -28,10 +30,19 @@ func (k *Kernel) Bind(symbol func(string) (int64, bool)) (*Bound, error) {
 		return n
 	}
 	for i, s := range k.Sizes {
-		b.Numbers[i] = eval(s.Expr)
-		if s.Kind == F32 {
-			b.Numbers[i] = int64(floatBits(float32(b.Numbers[i])))
+		n := eval(s.Expr)
+		switch s.Kind {
+		case F32:
+			n = int64(floatBits(float32(n)))
+		case F64:
+			n = int64(math.Float64bits(float64(n)))
+		case Divisor:
+			if n < 1 || n > 1<<31 {
+				return nil, fmt.Errorf("a division by %d", n)
+			}
+			n = divisor(uint64(n))
 		}
+		b.Numbers[i] = n
 	}
 	empty := false
 	for i, r := range k.Ranges {
@@ -78,6 +89,14 @@ func (k *Kernel) Bind(symbol func(string) (int64, bool)) (*Bound, error) {
 		b.Point += n
 	}
 	return b, failed
+}
+
+// divisor is how to divide by d, which is not 0 and 2^31 at most: a number below 2^31 times the low half, shifted by
+// the high half (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994).
+func divisor(d uint64) int64 {
+	s := bits.Len64(d - 1)
+	m := (1<<(31+s) + d - 1) / d
+	return int64(m | uint64(31+s)<<32)
 }
 
 // Empty says whether the box has no points.

@@ -92,6 +92,7 @@ func (b *builder) emit(v *Value) *Value {
 	if v.Op == OpStore || v.Op == OpLoad && v.Buf.Written || v.Op == OpLoop || v.Op == OpBarrier {
 		at = len(b.open) - 1
 	}
+	b.k.MayFail = b.k.MayFail || v.Op == OpMust
 	s := b.open[at]
 	s.seen[k] = v
 	s.block.List = append(s.block.List, v)
@@ -118,8 +119,11 @@ func (b *builder) int(n int64) *Value { return b.opN(OpConst, Int, n) }
 func (b *builder) f32(v float32) *Value {
 	return b.opN(OpConst, F32, int64(math.Float32bits(v)))
 }
+func (b *builder) f64(v float64) *Value {
+	return b.opN(OpConst, F64, int64(math.Float64bits(v)))
+}
 func (b *builder) i32(n int32) *Value { return b.opN(OpConst, I32, int64(uint32(n))) }
-func (b *builder) truth(v bool) *Value {
+func (b *builder) truthOf(v bool) *Value {
 	if v {
 		return b.opN(OpConst, Mask, 1)
 	}
@@ -129,8 +133,11 @@ func (b *builder) truth(v bool) *Value {
 // size is a symbolic number as a value.
 func (b *builder) size(e sym.Expr, kind Kind) *Value {
 	if n, ok := e.Int(); ok {
-		if kind == F32 {
+		switch kind {
+		case F32:
 			return b.f32(float32(n))
+		case F64:
+			return b.opN(OpConst, F64, int64(math.Float64bits(float64(n))))
 		}
 		return b.int(n)
 	}

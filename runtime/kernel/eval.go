@@ -11,16 +11,18 @@ import (
 func floatBits(v float32) uint32 { return math.Float32bits(v) }
 
 // Run evaluates the kernel on a piece of its box, in the order in which values stand. memory is
-// that of each buffer. It says what a kernel means, and is made to be plain.
-func (b *Bound) Run(memory [][]byte, ranges []int64) error {
+// that of each buffer. It says what a kernel means, and is made to be plain. failed says that the call has failed
+// as OpMust has it.
+func (b *Bound) Run(memory [][]byte, ranges []int64) (failed bool, err error) {
 	e := &evaluator{Bound: b, memory: memory, ranges: ranges, vals: map[*Value]val{}, active: b.Lanes}
-	return e.block(b.Body)
+	err = e.block(b.Body)
+	return e.failed, err
 }
 
 // val is the value of one: an integer, the element of an address, or bits of lanes.
 type val struct {
 	n     int64
-	lanes []uint32
+	lanes []uint64
 }
 
 type evaluator struct {
@@ -29,10 +31,11 @@ type evaluator struct {
 	ranges []int64
 	vals   map[*Value]val
 	active int // lanes
+	failed bool
 }
 
-func (e *evaluator) splat(bits uint32) val {
-	v := val{lanes: make([]uint32, e.Lanes)}
+func (e *evaluator) splat(bits uint64) val {
+	v := val{lanes: make([]uint64, e.Lanes)}
 	for i := range v.lanes {
 		v.lanes[i] = bits
 	}
@@ -45,12 +48,12 @@ func (e *evaluator) get(x *Value) val {
 		if x.Kind == Int {
 			return val{n: x.N}
 		}
-		return e.splat(uint32(x.N))
+		return e.splat(uint64(x.N))
 	case OpSize:
 		if x.Kind == Int {
 			return val{n: e.Numbers[x.N]}
 		}
-		return e.splat(uint32(e.Numbers[x.N]))
+		return e.splat(uint64(e.Numbers[x.N]))
 	case OpLo:
 		return val{n: e.ranges[2*x.N]}
 	case OpHi:
@@ -102,7 +105,7 @@ func (e *evaluator) loop(l *Loop) error {
 		for i, c := range l.Carries {
 			next := e.get(c.Out)
 			if next.lanes != nil && e.active < e.Lanes {
-				next.lanes = append(append([]uint32(nil), next.lanes[:e.active]...), carried[i].lanes[e.active:]...)
+				next.lanes = append(append([]uint64(nil), next.lanes[:e.active]...), carried[i].lanes[e.active:]...)
 			}
 			carried[i] = next
 		}
@@ -141,23 +144,41 @@ func (e *evaluator) value(x *Value) (val, error) {
 		return e.access(x, args)
 	}
 	if x.Kind == Int {
-		switch x.Op {
-		case OpAdd:
-			return val{n: args[0].n + args[1].n}, nil
-		case OpMul:
-			return val{n: args[0].n * args[1].n}, nil
+		n, ok := e.integer(x, args)
+		if !ok {
+			return val{}, fmt.Errorf("kernel %s: %s of integers", e.Name, x.Op)
 		}
-		return val{}, fmt.Errorf("kernel %s: %s of integers", e.Name, x.Op)
+		return val{n: n}, nil
 	}
-	out := val{lanes: make([]uint32, e.Lanes)}
+	if x.Op == OpMust {
+		for _, t := range args[0].lanes[:e.active] {
+			e.failed = e.failed || t == 0
+		}
+		return val{}, nil
+	}
+	out := val{lanes: make([]uint64, e.Lanes)}
 	for i := range out.lanes {
 		if x.Op == OpSwap {
 			out.lanes[i] = args[0].lanes[i^int(x.N)]
 			continue
 		}
-		var a [3]uint32
+		n := uint64(args[0].n)
+		if x.Op == OpLane {
+			n += uint64(i)
+		}
+		if x.Op == OpLane || x.Op == OpSplat {
+			if out.lanes[i] = n; x.Kind == I32 {
+				out.lanes[i] = uint64(uint32(n))
+			}
+			continue
+		}
+		var a [3]uint64
 		for j := range args {
 			a[j] = args[j].lanes[i]
+		}
+		if x.Op == OpQuo {
+			out.lanes[i] = e.quotient(x, a[0])
+			continue
 		}
 		var ok bool
 		if out.lanes[i], ok = lane(x, a); !ok {
@@ -167,25 +188,93 @@ func (e *evaluator) value(x *Value) (val, error) {
 	return out, nil
 }
 
+// integer computes a single integer.
+func (e *evaluator) integer(x *Value, args []val) (int64, bool) {
+	a := args[0].n
+	if x.Op == OpQuo {
+		return int64(e.quotient(x, uint64(a))), true
+	}
+	b := args[1].n
+	truth := func(v bool) (int64, bool) {
+		if v {
+			return 1, true
+		}
+		return 0, true
+	}
+	switch x.Op {
+	case OpAdd:
+		return a + b, true
+	case OpMul:
+		return a * b, true
+	case OpClamp:
+		if a < 0 || a >= b {
+			a = 0
+		}
+		return a, true
+	case OpSelect:
+		if a != 0 {
+			return b, true
+		}
+		return args[2].n, true
+	case OpBelow:
+		return truth(a >= 0 && a < b)
+	case OpEq:
+		return truth(a == b)
+	case OpNe:
+		return truth(a != b)
+	case OpLt:
+		return truth(a < b)
+	case OpLe:
+		return truth(a <= b)
+	case OpGt:
+		return truth(a > b)
+	case OpGe:
+		return truth(a >= b)
+	}
+	return 0, false
+}
+
+// quotient is what OpQuo gives.
+func (e *evaluator) quotient(x *Value, a uint64) uint64 {
+	d := uint64(e.Numbers[x.N])
+	return uint64(uint32(a)) * uint64(uint32(d)) >> (d >> 32)
+}
+
 func (e *evaluator) access(x *Value, args []val) (val, error) {
-	at, step := args[0].n+args[1].n, int64(1)
+	at, step := args[0].n, int64(1)
 	switch x.Access {
 	case Strided:
 		step = e.Numbers[x.N]
 	case One:
-		m, err := e.element(x, at)
+		m, err := e.element(x, at+args[1].n)
 		switch {
 		case err != nil:
 			return val{}, err
-		case x.Op == OpLoad:
-			return e.splat(read(x.Buf.DType, m)), nil
+		case x.Op == OpStore:
+			write(x.Buf.DType, m, args[2].lanes[0])
+			return val{}, nil
+		case x.Kind == Int:
+			v := int64(read(x.Buf.DType, m))
+			if x.Buf.DType == tensor.I32 {
+				v = int64(int32(v))
+			}
+			return val{n: v}, nil
 		}
-		write(x.Buf.DType, m, args[2].lanes[0])
-		return val{}, nil
+		return e.splat(read(x.Buf.DType, m)), nil
 	}
-	out := val{lanes: make([]uint32, e.Lanes)}
+	out := val{lanes: make([]uint64, e.Lanes)}
 	for i := range e.active {
-		m, err := e.element(x, at+int64(i)*step)
+		if x.Op == OpLoad && len(args) == 3 && args[2].lanes[i] == 0 {
+			continue
+		}
+		off := args[1].n + int64(i)*step
+		if x.Access == Listed {
+			off = int64(args[1].lanes[i])
+			if x.Args[1].Kind == I32 {
+				off = int64(int32(off))
+			}
+		}
+		m, err := e.element(x, at+off)
 		switch {
 		case err != nil:
 			return val{}, err
@@ -199,174 +288,39 @@ func (e *evaluator) access(x *Value, args []val) (val, error) {
 }
 
 // read gives the bits that an element has as a lane.
-func read(d tensor.DType, m []byte) uint32 {
+func read(d tensor.DType, m []byte) uint64 {
 	t, err := tensor.FromBytes(d, []int64{1}, m)
 	switch {
 	case err != nil:
 		panic(err)
-	case d == tensor.F32:
-		return binary.LittleEndian.Uint32(m)
+	case d == tensor.F32 || d == tensor.I32:
+		return uint64(binary.LittleEndian.Uint32(m))
+	case d == tensor.F64 || d == tensor.I64:
+		return binary.LittleEndian.Uint64(m)
 	case d == tensor.Bool:
-		return uint32(t.Int(0))
+		return uint64(t.Int(0))
 	case d.IsInt():
-		return floatBits(float32(t.Int(0)))
+		return uint64(floatBits(float32(t.Int(0))))
 	}
-	return floatBits(float32(t.Float(0)))
+	return uint64(floatBits(float32(t.Float(0))))
 }
 
-func write(d tensor.DType, m []byte, bits uint32) {
+func write(d tensor.DType, m []byte, bits uint64) {
 	t, err := tensor.FromBytes(d, []int64{1}, m)
 	switch {
 	case err != nil:
 		panic(err)
-	case d == tensor.F32:
-		binary.LittleEndian.PutUint32(m, bits)
+	case d == tensor.F32 || d == tensor.I32:
+		binary.LittleEndian.PutUint32(m, uint32(bits))
+	case d == tensor.F64 || d == tensor.I64:
+		binary.LittleEndian.PutUint64(m, bits)
 	case d == tensor.Bool:
 		t.SetBool(0, bits != 0)
 	case d.IsInt():
-		t.SetInt(0, int64(math.Float32frombits(bits)))
+		t.SetInt(0, int64(math.Float32frombits(uint32(bits))))
 	default:
-		t.SetFloat(0, float64(math.Float32frombits(bits)))
+		t.SetFloat(0, float64(math.Float32frombits(uint32(bits))))
 	}
-}
-
-// lane computes one lane.
-func lane(x *Value, a [3]uint32) (uint32, bool) {
-	truth := func(v bool) uint32 {
-		if v {
-			return 1
-		}
-		return 0
-	}
-	if x.Op == OpSelect {
-		if a[0] != 0 {
-			return a[1], true
-		}
-		return a[2], true
-	}
-	of := x.Kind
-	if len(x.Args) > 0 {
-		of = x.Args[0].Kind
-	}
-	f, g, h := math.Float32frombits(a[0]), math.Float32frombits(a[1]), math.Float32frombits(a[2])
-	switch of {
-	case F32:
-		var r float32
-		switch x.Op {
-		case OpAdd:
-			r = f + g
-		case OpSub:
-			r = f - g
-		case OpMul:
-			r = f * g
-		case OpDiv:
-			r = f / g
-		case OpFma:
-			r = fma32(f, g, h)
-		case OpNeg:
-			return a[0] ^ 1<<31, true
-		case OpAbs:
-			return a[0] &^ (1 << 31), true
-		case OpSqrt:
-			r = float32(math.Sqrt(float64(f)))
-		case OpLesser:
-			r = g
-			if f < g {
-				r = f
-			}
-		case OpGreater:
-			r = g
-			if f > g {
-				r = f
-			}
-		case OpFloor:
-			r = float32(math.Floor(float64(f)))
-		case OpCeil:
-			r = float32(math.Ceil(float64(f)))
-		case OpRound:
-			r = float32(math.RoundToEven(float64(f)))
-		case OpTrunc:
-			r = float32(math.Trunc(float64(f)))
-		case OpHalf:
-			r = float32(tensor.RoundTo(tensor.F16, float64(f), tensor.CastOpts{}))
-		case OpScale:
-			r = float32(math.Ldexp(float64(f), int(int32(a[1]))))
-		case OpEq:
-			return truth(f == g), true
-		case OpNe:
-			return truth(f != g), true
-		case OpLt:
-			return truth(f < g), true
-		case OpLe:
-			return truth(f <= g), true
-		case OpGt:
-			return truth(f > g), true
-		case OpGe:
-			return truth(f >= g), true
-		case OpBits:
-			return a[0], true
-		case OpNear:
-			n := math.RoundToEven(float64(f))
-			if !(n >= math.MinInt32 && n <= math.MaxInt32) {
-				return 1 << 31, true
-			}
-			return uint32(int32(n)), true
-		default:
-			return 0, false
-		}
-		return math.Float32bits(r), true
-	case I32:
-		switch x.Op {
-		case OpAdd:
-			return a[0] + a[1], true
-		case OpSub:
-			return a[0] - a[1], true
-		case OpMul:
-			return a[0] * a[1], true
-		case OpAnd:
-			return a[0] & a[1], true
-		case OpOr:
-			return a[0] | a[1], true
-		case OpXor:
-			return a[0] ^ a[1], true
-		case OpShl:
-			return a[0] << x.N, true
-		case OpShr:
-			return a[0] >> x.N, true
-		case OpSar:
-			return uint32(int32(a[0]) >> x.N), true
-		case OpEq:
-			return truth(a[0] == a[1]), true
-		case OpNe:
-			return truth(a[0] != a[1]), true
-		case OpLt:
-			return truth(int32(a[0]) < int32(a[1])), true
-		case OpLe:
-			return truth(int32(a[0]) <= int32(a[1])), true
-		case OpGt:
-			return truth(int32(a[0]) > int32(a[1])), true
-		case OpGe:
-			return truth(int32(a[0]) >= int32(a[1])), true
-		case OpFloat:
-			return math.Float32bits(float32(int32(a[0]))), true
-		case OpBits:
-			return a[0], true
-		}
-	case Mask:
-		switch x.Op {
-		case OpAnd:
-			return a[0] & a[1], true
-		case OpOr:
-			return a[0] | a[1], true
-		case OpXor, OpNe:
-			return a[0] ^ a[1], true
-		case OpNot:
-			return 1 - a[0], true
-		case OpEq:
-			return 1 - a[0] ^ a[1], true
-		}
-	}
-	return 0, false
 }
 
 // fma32 is x*y + z, rounded once: the sum in f64 is rounded to odd, so that rounding it to f32

@@ -17,6 +17,7 @@ type Kernel struct {
 	Sizes       []Size     // numbers that a call gives
 	Ranges      []sym.Expr // extents of the loops that a call has a range of, the outermost first
 	VectorRange bool       // the last range is gone over by vectors
+	MayFail     bool       // there is an OpMust: what a call that fails has written means nothing
 	Body        *Block
 
 	Checks []Check    // what must hold of sizes
@@ -60,7 +61,7 @@ func (b *Buffer) MayShare(o *Buffer) bool {
 // Size is a number that a call gives: an expression over the program's symbols.
 type Size struct {
 	Expr sym.Expr
-	Kind Kind // Int; or F32: rounded to that
+	Kind Kind // Int; F32 or F64: rounded to that; Divisor: how to divide by it
 }
 
 // Check is a condition on sizes: the constant and the terms stay within 0 .. Dim-1.
@@ -85,11 +86,17 @@ const (
 	F32
 	I32
 	Mask // a truth value in each lane
+	F64
+	I64
+	Divisor // of sizes alone: see OpQuo
 )
 
-var kindNames = [...]string{"", "int", "addr", "f32", "i32", "mask"}
+var kindNames = [...]string{"", "int", "addr", "f32", "i32", "mask", "f64", "i64", "divisor"}
 
 func (k Kind) String() string { return kindNames[k] }
+
+// Wide says whether lanes have 64 bits.
+func (k Kind) Wide() bool { return k == F64 || k == I64 }
 
 // Op is what a value computes.
 type Op uint8
@@ -104,9 +111,14 @@ const (
 	OpEnd             // what it has carried when it ends: carry N
 	OpBase            // the first element of Buf
 	OpIndex           // Args[0] and Args[1] elements on
-	OpLoad            // Args[0] and Args[1] elements on, as Access says, converted to the kind
+	OpLoad            // Args[0] and Args[1] elements on, as Access says, converted to the kind; Args[2], a mask: zero in other lanes, which read nothing
 	OpStore           // Args[2] there
 	OpLoop
+	OpMust  // the call has failed where a lane of the mask is not set
+	OpClamp // Args[0] where that is from 0 up to below Args[1], else 0
+	OpLane  // an int and the number of the lane
+	OpSplat // an int in each lane
+	OpQuo   // Args[0] divided by Sizes[N]: Args[0] is from 0 up to below 2^31, the size from 1 to 2^31
 
 	OpAdd
 	OpSub
@@ -137,10 +149,14 @@ const (
 	OpLe
 	OpGt
 	OpGe
+	OpBelow  // Args[0] is from 0 up to below Args[1]
 	OpSelect // Args[0] ? Args[1] : Args[2]
 
-	OpBits  // the same bits as another kind: f32 and i32
-	OpFloat // the nearest f32 to an i32
+	OpBits  // the same bits as another kind: f32 and i32, f64 and i64
+	OpFloat // the nearest float to an integer
+	OpWiden // an f64 of an f32, an i64 of an i32
+	OpShort // the nearest f32 to an f64; the low half of an i64
+	OpCut   // a float, towards zero, as the nearest i64; 0 of NaN
 	OpNear  // the nearest i32 to an f32, half to even; 1<<31 where there is none
 	OpHalf  // the nearest f16, half to even
 	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300
@@ -154,9 +170,9 @@ const (
 )
 
 var opNames = [numOps]string{"const", "size", "lo", "hi", "var", "carry", "end", "base", "index", "load", "store", "loop",
-	"add", "sub", "mul", "div", "fma", "neg", "abs", "sqrt", "lesser", "greater", "floor", "ceil", "round", "trunc",
-	"and", "or", "xor", "not", "shl", "shr", "sar", "eq", "ne", "lt", "le", "gt", "ge", "select",
-	"bits", "float", "near", "half", "scale", "swap", "barrier", "use"}
+	"must", "clamp", "lane", "splat", "quo", "add", "sub", "mul", "div", "fma", "neg", "abs", "sqrt", "lesser", "greater", "floor", "ceil", "round", "trunc",
+	"and", "or", "xor", "not", "shl", "shr", "sar", "eq", "ne", "lt", "le", "gt", "ge", "below", "select",
+	"bits", "float", "widen", "short", "cut", "near", "half", "scale", "swap", "barrier", "use"}
 
 func (o Op) String() string { return opNames[o] }
 
@@ -167,9 +183,10 @@ const (
 	Contiguous Access = iota // one behind the other
 	One                      // a load gives one element to all lanes, a store takes that of lane 0
 	Strided                  // N is the number of a size: so many elements from lane to lane
+	Listed                   // Args[1] is a vector: so many elements on in each lane
 )
 
-var accessNames = [...]string{"", "one", "strided"}
+var accessNames = [...]string{"", "one", "strided", "listed"}
 
 // Value is what an operation gives: each is computed once, before it is used.
 type Value struct {
@@ -179,7 +196,15 @@ type Value struct {
 	N      int64
 	Buf    *Buffer // OpBase, OpIndex, OpLoad, OpStore
 	Access Access
-	Loop   *Loop // OpLoop; OpVar, OpCarry and OpEnd: whose they are
+	Loop   *Loop    // OpLoop; OpVar, OpCarry and OpEnd: whose they are
+	Within []Within // OpLoad: what its mask makes sure of
+}
+
+// Within says that lanes of a load's mask have Index from 0 up to below Dim (it is a part of the mask that
+// OpBelow says so), and that the address has it as Step times it.
+type Within struct {
+	Index, Below *Value
+	Step         sym.Expr
 }
 
 // Block is values in the order in which they are computed. Constants, sizes and bases stand in

@@ -2,13 +2,11 @@ package kernel
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
-	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // level is a loop over one axis, or over several that lie as one in all that is read and
@@ -29,12 +27,17 @@ type lowering struct {
 	values    map[*ir.Buffer]*Value // what is known of the row: one value
 	points    map[*ir.Buffer]*Value // what is known of the point
 	memo      map[*ir.Scalar]*Value
-	stores    []store // at the end of the pass's body
+	stores    []store                      // at the end of the pass's body
+	alone     map[*stage]map[*ir.Axis]bool // axes whose positions are asked for
+	decides   map[*ir.Buffer]bool          // what tells whether the kernel fails
 
 	// of the stage that is lowered
-	st    *stage
-	inner []*level
-	red   []*level
+	st        *stage
+	inner     []*level
+	red       []*level
+	singles   map[*ir.Scalar]*Value
+	guard     *Value     // of what is computed, a mask; nil: it is asked for in all lanes
+	condition *ir.Scalar // that it is of
 }
 
 type store struct {
@@ -54,16 +57,36 @@ func (f *fused) kernel() (k *Kernel, why string) {
 			k, why = nil, string(w)
 		}
 	}()
-	k = &Kernel{Name: f.p.Name + "." + f.list[len(f.list)-1].Out().Name, Lanes: f.Lanes}
+	k = f.lower(f.Lanes)
+	if f.Wide > 0 && f.Wide != f.Lanes && wide(k.Body) {
+		k = f.lower(f.Wide)
+	}
+	if err := k.Verify(nil); err != nil {
+		return nil, fmt.Sprintf("a mistake of the schedule: %v", err) // tests find it: Why knows of nothing
+	}
+	if f.Takes != nil {
+		if err := f.Takes(k); err != nil {
+			return nil, err.Error()
+		}
+	}
+	return k, ""
+}
+
+func (f *fused) lower(lanes int) *Kernel {
+	k := &Kernel{Name: f.p.Name + "." + f.list[len(f.list)-1].Out().Name, Lanes: lanes}
 	l := &lowering{fused: f, builder: newBuilder(k), buffers: map[*ir.Buffer]*Buffer{}, accesses: map[*stage][]analysis.Affine{},
-		values: map[*ir.Buffer]*Value{}}
+		values: map[*ir.Buffer]*Value{}, alone: map[*stage]map[*ir.Axis]bool{}, decides: map[*ir.Buffer]bool{}}
 	l.collect()
 	l.emitRows()
 	l.shares()
-	if err := k.Verify(nil); err != nil {
-		panic(err) // a mistake of this package
-	}
-	return k, ""
+	return k
+}
+
+// wide says whether there are lanes of 64 bits.
+func wide(b *Block) bool {
+	return slices.ContainsFunc(b.List, func(v *Value) bool {
+		return v.Kind.Wide() || v.Op == OpLoop && wide(v.Loop.Body) || slices.ContainsFunc(v.Args, func(a *Value) bool { return a.Kind.Wide() })
+	})
 }
 
 // buffer is the memory of a buffer: its own, or scratch for what does not leave the row.
@@ -71,13 +94,10 @@ func (l *lowering) buffer(b *ir.Buffer) *Buffer {
 	if m := l.buffers[b]; m != nil {
 		return m
 	}
-	if !has(b.DType, l.All) && !(l.All && converted[b.DType]) {
+	if kinds[b.DType] == None {
 		refuse("%s is %s", b.Name, b.DType)
 	}
 	_, written := l.of[b]
-	if written && !has(b.DType, l.All) {
-		refuse("%s is %s", b.Name, b.DType)
-	}
 	m := &Buffer{Of: b, DType: b.DType, Len: sym.Prod(b.RoomDims()...), Written: written, Scratch: written && !l.kept(b)}
 	if m.Scratch {
 		m.Len = sym.Const(1)
@@ -103,33 +123,16 @@ func (l *lowering) inMemory(st *stage, x *ir.Scalar) bool {
 
 func (l *lowering) passOf(st *stage) int { return l.pass[slices.Index(l.list, st)] }
 
-// address is where a load reads; what is in scratch has no rows.
-func (l *lowering) address(st *stage, b *ir.Buffer, index []*ir.Scalar) analysis.Affine {
+// address is what of where a load reads is linear in the axes, and whether that is all.
+func (l *lowering) address(st *stage, b *ir.Buffer, index []*ir.Scalar) (f analysis.Affine, all bool) {
 	m := l.buffer(b)
-	if !m.Scratch {
-		f, err := flat(b, index)
-		if err != nil {
-			refuse("%v", err)
-		}
-		return f
+	if m.Scratch {
+		row := &ir.Buffer{Name: b.Name, DType: b.DType}
+		row.Dims, index = l.dims(st, m, index)
+		b = row
 	}
-	row := &ir.Buffer{Name: b.Name, DType: b.DType}
-	var rest []*ir.Scalar
-	n := 0
-	for i, d := range b.Dims {
-		if d.IsInt(1) {
-			continue
-		}
-		if n >= l.rows {
-			row.Dims, rest = append(row.Dims, d), append(rest, index[i])
-		}
-		n++
-	}
-	f, err := flat(row, rest)
-	if err != nil {
-		refuse("%v", err)
-	}
-	return f
+	f, rest := flat(b, index)
+	return f, len(rest) == 0
 }
 
 // outIndex are the indices of what a stage writes.
@@ -158,39 +161,49 @@ func (l *lowering) stored(st *stage, b *ir.Buffer) bool {
 	return false
 }
 
-// collect finds what is read and written, which tells which axes may be one loop.
+// collect finds what is read and written, which tells which axes may be one loop, and what must hold of
+// indices that are linear and read without a condition.
 func (l *lowering) collect() {
+	type seen struct {
+		x       *ir.Scalar
+		guarded bool
+	}
 	for _, st := range l.list {
-		st.Walk(func(x *ir.Scalar) bool {
-			if x.Op != ir.OpLoad {
-				return true
+		l.alone[st] = alone(st)
+		done := map[seen]bool{}
+		var visit func(x *ir.Scalar, guarded bool)
+		visit = func(x *ir.Scalar, guarded bool) {
+			if done[seen{x, guarded}] {
+				return
 			}
-			if l.inMemory(st, x) {
-				l.accesses[st] = append(l.accesses[st], l.address(st, x.Buf, x.Args))
-				l.check(st, x.Buf, x.Args)
+			done[seen{x, guarded}] = true
+			if x.Op == ir.OpLoad && l.inMemory(st, x) {
+				f, _ := l.address(st, x.Buf, x.Args)
+				l.accesses[st] = append(l.accesses[st], f)
+				for i, ix := range x.Args {
+					if g, ok := analysis.AffineOf(ix); ok && !guarded && !whole(ix, x.Buf.Dims[i]) {
+						c := rangeOf(g)
+						c.Dim, c.Why = x.Buf.Dims[i], fmt.Sprintf("index %d of %s", i, x.Buf.Name)
+						l.check(c)
+					}
+				}
 			}
-			return false
-		})
+			if x.Op == ir.OpLoad && !l.inMemory(st, x) {
+				return
+			}
+			for i, a := range x.Args {
+				visit(a, guarded || x.Op == ir.OpGuard && i > 0)
+			}
+		}
+		for _, e := range st.Exprs {
+			visit(e, false)
+		}
 		for _, b := range st.Outs {
 			if l.stored(st, b) {
-				l.accesses[st] = append(l.accesses[st], l.address(st, b, outIndex(st)))
+				f, _ := l.address(st, b, outIndex(st))
+				l.accesses[st] = append(l.accesses[st], f)
 			}
 		}
-	}
-}
-
-// check notes what must hold of an index that is not simply an axis as long as the dim.
-func (l *lowering) check(st *stage, b *ir.Buffer, index []*ir.Scalar) {
-	for i, x := range index {
-		f, _ := analysis.AffineOf(x)
-		if len(f.Terms) == 1 && f.C.IsInt(0) && f.Terms[0].K.IsInt(1) && f.Terms[0].Axis.Extent.Equal(b.Dims[i]) {
-			continue
-		}
-		c := Check{Const: f.C, Dim: b.Dims[i], Why: fmt.Sprintf("index %d of %s", i, b.Name)}
-		for _, t := range f.Terms {
-			c.Terms = append(c.Terms, Term{t.K, t.Axis.Extent})
-		}
-		l.k.Checks = append(l.k.Checks, c)
 	}
 }
 
@@ -210,6 +223,9 @@ func (l *lowering) levels(stages []*stage, axes func(*stage) []*ir.Axis) (out []
 // joins says whether axis i, outside of a level, is one loop with it.
 func (l *lowering) joins(stages []*stage, outer func(*stage) []*ir.Axis, i int, axes func(*stage) []*ir.Axis, in *level) bool {
 	for _, st := range stages {
+		if l.alone[st][outer(st)[i]] || l.alone[st][axes(st)[in.last]] {
+			return false
+		}
 		for _, f := range l.accesses[st] {
 			if !coef(f, outer(st)[i]).Equal(coef(f, axes(st)[in.last]).Mul(in.extent)) {
 				return false
@@ -275,7 +291,7 @@ func (l *lowering) newRange(extent sym.Expr) (lo, hi *Value) {
 // emitPass makes the loops of a pass.
 func (l *lowering) emitPass(p *pass, nest []*level, cut bool) {
 	if len(nest) == 0 {
-		l.points, l.memo, l.stores = map[*ir.Buffer]*Value{}, map[*ir.Scalar]*Value{}, nil
+		l.points, l.memo, l.singles, l.stores = map[*ir.Buffer]*Value{}, map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}, nil
 		for _, st := range p.stages {
 			l.inner = nil
 			l.stage(st)
@@ -300,9 +316,10 @@ func (l *lowering) emitPass(p *pass, nest []*level, cut bool) {
 	l.stores = nil
 	for i, st := range sums {
 		v := ends[i]
-		for d := l.Lanes / 2; d > 0; d /= 2 {
+		for d := l.k.Lanes / 2; d > 0; d /= 2 {
 			v = l.combine(st, v, l.opN(OpSwap, v.Kind, int64(d), v))
 		}
+		v = l.result(st, v)
 		l.values[st.Out()] = v
 		l.inner, l.st = nil, st
 		l.write(st, st.Out(), v)
@@ -328,7 +345,7 @@ func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Va
 		out := l.nest(p, nest, n+1, sums, in, cut, work)
 		return l.close(out...)
 	}
-	lanes := int64(l.Lanes)
+	lanes := int64(l.k.Lanes)
 	if len(sums) > 0 && len(nest) == 1 && l.nodes(p) <= small {
 		all := make([]*Value, 0, unroll*len(sums))
 		for range unroll {
@@ -372,12 +389,12 @@ func (l *lowering) nodes(p *pass) (n int) {
 // body computes the stages of a pass for the lanes at a position, and gives what the sums are
 // with them.
 func (l *lowering) body(p *pass, nest []*level, sums []*stage, in []*Value) (out []*Value) {
-	l.points, l.memo, l.stores = map[*ir.Buffer]*Value{}, map[*ir.Scalar]*Value{}, nil
+	l.points, l.memo, l.singles, l.stores = map[*ir.Buffer]*Value{}, map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}, nil
 	for _, st := range p.stages {
 		l.inner = nest
 		if i := slices.Index(sums, st); i >= 0 {
 			l.st = st
-			out = append(out, l.combine(st, in[i], l.value(st.Exprs[0])))
+			out = append(out, l.combine(st, in[i], l.operand(st)))
 			continue
 		}
 		l.stage(st)
@@ -402,7 +419,7 @@ func (l *lowering) stage(st *stage) {
 		if len(st.red) > 0 || st.Kind == ir.ReduceStage {
 			v = l.across(st)
 		} else {
-			v = l.value(st.Exprs[i])
+			v = l.own(l.value(st.Exprs[i]), st.Exprs[i])
 		}
 		if len(st.axes) == l.rows {
 			l.values[b] = v
@@ -417,16 +434,16 @@ func (l *lowering) stage(st *stage) {
 func (l *lowering) across(st *stage) *Value {
 	v := l.identity(st)
 	if len(st.red) == 0 { // over axes of one position
-		return l.combine(st, v, l.value(st.Exprs[0]))
+		return l.result(st, l.combine(st, v, l.operand(st)))
 	}
 	l.red = l.levels([]*stage{st}, func(st *stage) []*ir.Axis { return st.red })
-	memo := l.memo
+	memo, singles := l.memo, l.singles
 	for _, r := range l.red {
 		loop, in := l.loop(l.int(0), l.size(r.extent, Int), 1, false, r.extent, v)
 		r.at, v = loop.Var, in[0]
 	}
-	l.memo = map[*ir.Scalar]*Value{}
-	v = l.combine(st, v, l.value(st.Exprs[0]))
+	l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}
+	v = l.combine(st, v, l.operand(st))
 	work := PassWork{Vector: sym.Const(1), Ops: len(l.memo)}
 	for i, n := range slices.Concat(l.inner, l.red) {
 		if i == len(l.inner)-1 {
@@ -439,8 +456,8 @@ func (l *lowering) across(st *stage) *Value {
 	for range l.red {
 		v = l.close(v)[0]
 	}
-	l.memo, l.red = memo, nil
-	return v
+	l.memo, l.singles, l.red = memo, singles, nil
+	return l.result(st, v)
 }
 
 // write notes that a value goes to memory.
@@ -448,198 +465,8 @@ func (l *lowering) write(st *stage, b *ir.Buffer, v *Value) {
 	if !l.stored(st, b) {
 		return
 	}
-	addr, ix, access, n := l.at(b, outIndex(st))
-	l.stores = append(l.stores, store{addr, ix, v, access, n})
-}
-
-// at is where the stage's index lies.
-func (l *lowering) at(b *ir.Buffer, index []*ir.Scalar) (addr, ix *Value, access Access, n int64) {
-	m, f := l.buffer(b), l.address(l.st, b, index)
-	addr = l.index(l.emit(&Value{Op: OpBase, Kind: Addr, Buf: m}), l.size(f.C, Int))
-	along := func(levels []*level, axes []*ir.Axis) {
-		for _, v := range levels {
-			if c := coef(f, axes[v.last]); !c.IsInt(0) {
-				addr = l.index(addr, l.mulInt(v.at, l.size(c, Int)))
-			}
-		}
-	}
-	along(l.rowLevels, l.rowAxes(l.st))
-	inner := l.fused.inner(l.st)
-	last := len(l.inner) - 1
-	if last >= 0 {
-		along(l.inner[:last], inner)
-	}
-	if l.red != nil {
-		along(l.red, l.st.red)
-	}
-	if last < 0 {
-		return addr, l.int(0), One, 0
-	}
-	switch c := coef(f, inner[l.inner[last].last]); {
-	case c.IsInt(0):
-		return addr, l.int(0), One, 0
-	case c.IsInt(1):
-		return addr, l.inner[last].at, Contiguous, 0
-	default:
-		if b.DType != tensor.F32 {
-			refuse("%s is %s, and not contiguous", b.Name, b.DType)
-		}
-		n = l.sizeNumber(c, Int)
-		if !slices.Contains(l.k.Steps, n) {
-			l.k.Steps = append(l.k.Steps, n)
-		}
-		return l.index(addr, l.mulInt(l.inner[last].at, l.size(c, Int))), l.int(0), Strided, n
-	}
-}
-
-// identity is what a reduction starts with.
-func (l *lowering) identity(st *stage) *Value {
-	if d := st.Exprs[0].DType; d != tensor.F32 {
-		refuse("a reduction of %s", d)
-	}
-	switch st.Monoid {
-	case ir.Prod:
-		return l.f32(1)
-	case ir.Max:
-		return l.f32(float32(math.Inf(-1)))
-	case ir.Min:
-		return l.f32(float32(math.Inf(1)))
-	}
-	return l.f32(0)
-}
-
-// combine is a stage's monoid.
-func (l *lowering) combine(st *stage, x, y *Value) *Value {
-	switch st.Monoid {
-	case ir.Sum:
-		return l.op(OpAdd, F32, x, y)
-	case ir.Prod:
-		return l.op(OpMul, F32, x, y)
-	}
-	if l.AnyNaN {
-		if st.Monoid == ir.Max {
-			return l.op(OpGreater, F32, x, y)
-		}
-		return l.op(OpLesser, F32, x, y)
-	}
-	return l.extreme(x, y, st.Monoid == ir.Max)
-}
-
-// value computes a node.
-func (l *lowering) value(x *ir.Scalar) *Value {
-	v := l.memo[x]
-	if v == nil {
-		v = l.node(x)
-		l.memo[x] = v
-	}
-	return v
-}
-
-var arithmetic = map[ir.ScalarOp]Op{ir.OpAdd: OpAdd, ir.OpSub: OpSub, ir.OpMul: OpMul, ir.OpDiv: OpDiv}
-var unary = map[ir.ScalarOp]Op{ir.OpNeg: OpNeg, ir.OpAbs: OpAbs, ir.OpSqrt: OpSqrt, ir.OpFloor: OpFloor, ir.OpCeil: OpCeil, ir.OpRound: OpRound, ir.OpTrunc: OpTrunc}
-var comparison = map[ir.ScalarOp]Op{ir.OpEq: OpEq, ir.OpNe: OpNe, ir.OpLt: OpLt, ir.OpLe: OpLe, ir.OpGt: OpGt, ir.OpGe: OpGe}
-var logic = map[ir.ScalarOp]Op{ir.OpAnd: OpAnd, ir.OpOr: OpOr, ir.OpXor: OpXor, ir.OpNot: OpNot}
-
-func (l *lowering) node(x *ir.Scalar) *Value {
-	if x.Op == ir.OpLoad {
-		if !has(x.Buf.DType, l.All) {
-			refuse("%s is %s", x.Buf.Name, x.Buf.DType)
-		}
-		return l.load(x)
-	}
-	if x.Op == ir.OpCast && loadsAs(x, l.All) {
-		return l.load(x.Args[0])
-	}
-	if why := refusesNode(x); why != "" {
-		refuse("%s", why)
-	}
-	arg := func(i int) *Value { return l.value(x.Args[i]) }
-	switch x.DType {
-	case tensor.F16, tensor.BF16, tensor.U8, tensor.I8:
-		switch x.Op {
-		case ir.OpLit:
-			return l.f32(float32(x.Lit.Float(0)))
-		case ir.OpSelect:
-			return l.op(OpSelect, F32, arg(0), arg(1), arg(2))
-		}
-		switch x.DType {
-		case tensor.F16:
-			return l.op(OpHalf, F32, arg(0))
-		case tensor.BF16:
-			return l.bf16(arg(0))
-		}
-		return l.byte(arg(0), x.DType == tensor.I8)
-	case tensor.F32:
-		switch x.Op {
-		case ir.OpLit:
-			return l.f32(float32(x.Lit.Float(0)))
-		case ir.OpCast:
-			return l.cast(x)
-		case ir.OpSelect:
-			return l.op(OpSelect, F32, arg(0), arg(1), arg(2))
-		case ir.OpMin, ir.OpMax:
-			return l.extreme(arg(0), arg(1), x.Op == ir.OpMax)
-		case ir.OpPow:
-			if squares(x) {
-				return l.op(OpMul, F32, arg(0), arg(0))
-			}
-		}
-		if op, ok := arithmetic[x.Op]; ok {
-			return l.op(op, F32, arg(0), arg(1))
-		}
-		if op, ok := unary[x.Op]; ok {
-			return l.op(op, F32, arg(0))
-		}
-		if fn := functions[x.Op]; fn != nil {
-			return fn(l.builder, arg(0))
-		}
-	case tensor.Bool:
-		if x.Op == ir.OpLit {
-			return l.truth(x.Lit.Bool(0))
-		}
-		if op, ok := comparison[x.Op]; ok {
-			return l.op(op, Mask, arg(0), arg(1))
-		}
-		switch x.Op {
-		case ir.OpIsNaN:
-			return l.op(OpNe, Mask, arg(0), arg(0))
-		case ir.OpSelect:
-			c, a, b := arg(0), arg(1), arg(2)
-			return l.op(OpOr, Mask, l.op(OpAnd, Mask, c, a), l.op(OpAnd, Mask, l.op(OpNot, Mask, c), b))
-		case ir.OpNot:
-			return l.op(OpNot, Mask, arg(0))
-		}
-		if op, ok := logic[x.Op]; ok {
-			return l.op(op, Mask, arg(0), arg(1))
-		}
-	}
-	panic(fmt.Sprintf("kernel: %s of %s", x.Op, x.DType)) // refusesNode is wrong
-}
-
-// cast converts.
-func (l *lowering) cast(x *ir.Scalar) *Value {
-	if e, ok := x.Args[0].Symbolic(); ok && x.Args[0].DType == tensor.I64 {
-		return l.size(e, F32)
-	}
-	if x.Args[0].DType != tensor.Bool {
-		return l.value(x.Args[0]) // of a small type
-	}
-	return l.op(OpSelect, F32, l.value(x.Args[0]), l.f32(1), l.f32(0))
-}
-
-func (l *lowering) load(x *ir.Scalar) *Value {
-	if !l.inMemory(l.st, x) {
-		if v := l.points[x.Buf]; v != nil {
-			return v
-		}
-		return l.values[x.Buf]
-	}
-	kind, ok := kinds[x.Buf.DType]
-	if !ok {
-		kind = F32 // of an integer that is converted
-	}
-	addr, ix, access, n := l.at(x.Buf, x.Args)
-	return l.emit(&Value{Op: OpLoad, Kind: kind, Args: []*Value{addr, ix}, Buf: addr.Buf, Access: access, N: n})
+	p := l.at(b, outIndex(st))
+	l.stores = append(l.stores, store{p.addr, p.ix, v, p.access, p.n})
 }
 
 // shares finds which buffers may lie where one that is written does: they are read only where
@@ -647,6 +474,7 @@ func (l *lowering) load(x *ir.Scalar) *Value {
 func (l *lowering) shares() {
 	type access struct {
 		f    analysis.Affine
+		all  bool // of the address
 		st   *stage
 		pass int
 	}
@@ -654,7 +482,8 @@ func (l *lowering) shares() {
 	for _, st := range l.list {
 		st.Walk(func(x *ir.Scalar) bool {
 			if x.Op == ir.OpLoad && l.inMemory(st, x) {
-				reads[x.Buf] = append(reads[x.Buf], access{l.address(st, x.Buf, x.Args), st, l.passOf(st)})
+				f, all := l.address(st, x.Buf, x.Args)
+				reads[x.Buf] = append(reads[x.Buf], access{f, all, st, l.passOf(st)})
 			}
 			return true
 		})
@@ -664,14 +493,14 @@ func (l *lowering) shares() {
 			continue
 		}
 		to := l.list[l.of[w.Of]]
-		f := l.address(to, w.Of, outIndex(to))
+		f, _ := l.address(to, w.Of, outIndex(to))
 		for _, r := range l.k.Buffers {
-			if r.Written || r.Scratch || r.DType.Bits() != w.DType.Bits() {
+			if r.Written || r.Scratch || r.DType.Bits() != w.DType.Bits() || l.decides[r.Of] {
 				continue
 			}
 			ok := true
 			for _, a := range reads[r.Of] {
-				ok = ok && a.pass <= l.passOf(to) && l.sameForm(a.f, a.st, f, to)
+				ok = ok && a.all && a.pass <= l.passOf(to) && l.sameForm(a.f, a.st, f, to)
 			}
 			if ok {
 				w.Shares = append(w.Shares, r)

@@ -61,6 +61,8 @@ func (p *printer) name(v *Value) string {
 			return fmt.Sprint(math.Float32frombits(uint32(v.N)))
 		case I32:
 			return fmt.Sprintf("%d", int32(v.N))
+		case F64:
+			return fmt.Sprint(math.Float64frombits(uint64(v.N)))
 		}
 		return fmt.Sprint(v.N)
 	case OpSize:
@@ -120,7 +122,13 @@ func (p *printer) value(v *Value) string {
 	case OpStore:
 		return fmt.Sprintf("store %s %s[%s] = %s", how, p.name(v.Args[0]), p.name(v.Args[1]), p.name(v.Args[2]))
 	case OpLoad:
-		return fmt.Sprintf("%s = %s load %s %s[%s]", p.name(v), v.Kind, how, p.name(v.Args[0]), p.name(v.Args[1]))
+		where := ""
+		if len(v.Args) > 2 {
+			where = " where " + p.name(v.Args[2])
+		}
+		return fmt.Sprintf("%s = %s load %s %s[%s]%s", p.name(v), v.Kind, how, p.name(v.Args[0]), p.name(v.Args[1]), where)
+	case OpMust:
+		return "must " + p.name(v.Args[0])
 	}
 	n := ""
 	if v.N != 0 {

@@ -7,18 +7,16 @@ import (
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
-	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // Options of a schedule.
 type Options struct {
 	Lanes int // of vectors: a power of two
-	// All says that elements of all types can be loaded and stored that there are kinds for;
-	// otherwise it is f32 alone.
-	All bool
+	Wide  int // where there are vectors of 64 bits; 0: as many
 	// AnyNaN says that the extreme that a stage reduces to need be no NaN where an operand is
 	// one, nor tell zeros apart.
 	AnyNaN  bool
+	Takes   func(k *Kernel) error   // whether a kernel can be printed: stages are scheduled so that all can; nil: all
 	Taken   func(i int) bool        // stages that are computed in another way; nil: none
 	Repeats func(b *ir.Scalar) bool // whether an ir.OpBcast gives 0, which sizes decide
 }
@@ -102,52 +100,38 @@ func (s *scheduler) prepare(of *ir.Stage) *stage {
 	st.axes, st.red = long(of.Axes), long(of.Red)
 	st.refused = refusesKind(of)
 	if n := len(st.red); n > 0 {
-		st.along = len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1])
+		st.along = len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1]) && !short(st.red[n-1], st.axes[len(st.axes)-1])
 	}
 	return st
+}
+
+// short says whether one axis has too few positions for vectors, and fewer than another one may have.
+func short(a, than *ir.Axis) bool {
+	n, ok := a.Extent.Int()
+	m, ok2 := than.Extent.Int()
+	return ok && n < 8 && (!ok2 || n < m)
 }
 
 // steps counts the loads that are not contiguous along an axis, and do go along it.
 func (st *stage) steps(a *ir.Axis) (n int) {
 	st.Walk(func(x *ir.Scalar) bool {
 		if x.Op == ir.OpLoad {
-			if f, err := flat(x.Buf, x.Args); err == nil {
-				if c := coef(f, a); !c.IsInt(0) && !c.IsInt(1) {
-					n++
-				}
+			f, rest := flat(x.Buf, x.Args)
+			if c := coef(f, a); !c.IsInt(0) && !c.IsInt(1) {
+				n++
+			}
+			for _, i := range rest {
+				x.Args[i].Walk(func(y *ir.Scalar) bool {
+					if y.Op == ir.OpAxis && y.Axis == a {
+						n++
+					}
+					return true
+				})
 			}
 		}
 		return true
 	})
 	return n
-}
-
-// flat is the address of an index in a buffer, in elements.
-func flat(b *ir.Buffer, index []*ir.Scalar) (f analysis.Affine, err error) {
-	dims := b.RoomDims()
-	step := sym.Const(1)
-	for i := len(dims) - 1; i >= 0; i-- {
-		g, ok := analysis.AffineOf(index[i])
-		if !ok {
-			return f, fmt.Errorf("index %d of a load from %s is not linear in the axes", i, b.Name)
-		}
-		f.C = f.C.Add(g.C.Mul(step))
-		for _, t := range g.Terms {
-			f.Terms = append(f.Terms, analysis.Term{Axis: t.Axis, K: t.K.Mul(step)})
-		}
-		step = step.Mul(dims[i])
-	}
-	return f, nil
-}
-
-// coef is the step that an address takes along an axis.
-func coef(f analysis.Affine, a *ir.Axis) (c sym.Expr) {
-	for _, t := range f.Terms {
-		if t.Axis == a {
-			c = c.Add(t.K)
-		}
-	}
-	return c
 }
 
 // best makes the kernel of most stages that begin with stage i.
@@ -338,23 +322,4 @@ func (f *fused) kept(b *ir.Buffer) bool {
 		}
 	}
 	return false
-}
-
-// kinds are those that elements of buffers have in vectors. The small float types and bytes are f32
-// of the same value there; their casts round.
-var kinds = map[tensor.DType]Kind{tensor.F32: F32, tensor.F16: F32, tensor.BF16: F32, tensor.U8: F32, tensor.I8: F32, tensor.Bool: Mask}
-
-// converted are the integers that can be read as f32, which is what a cast of them is.
-var converted = map[tensor.DType]bool{tensor.I32: true, tensor.I64: true}
-
-// has says whether there are loads and stores for a type.
-func has(d tensor.DType, all bool) bool {
-	_, ok := kinds[d]
-	return d == tensor.F32 || ok && all
-}
-
-// loadsAs says whether a cast is the load of its operand.
-func loadsAs(x *ir.Scalar, all bool) bool {
-	a := x.Args[0]
-	return all && x.DType == tensor.F32 && a.Op == ir.OpLoad && converted[a.DType]
 }

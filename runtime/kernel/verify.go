@@ -2,8 +2,10 @@ package kernel
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // access is where a load or store can be: Const, and the terms, within 0 .. Buf.Len-1.
@@ -18,22 +20,30 @@ type form struct {
 	terms []posTerm
 }
 
+// posTerm is a multiple of a position: in a loop, or of a value that is held within 0 up to below extent. Of
+// another value nothing is known: open.
 type posTerm struct {
-	loop *Loop
-	k    sym.Expr
+	loop   *Loop
+	of     *Value // nil: the loop's
+	extent sym.Expr
+	open   bool
+	k      sym.Expr
 }
+
+func (t posTerm) same(u posTerm) bool { return t.loop == u.loop && t.of == u.of && t.open == u.open }
 
 func (f form) plus(g form, k sym.Expr) form {
 	out := form{c: f.c.Add(g.c.Mul(k)), terms: append([]posTerm(nil), f.terms...)}
 next:
 	for _, t := range g.terms {
 		for i := range out.terms {
-			if out.terms[i].loop == t.loop {
+			if out.terms[i].same(t) {
 				out.terms[i].k = out.terms[i].k.Add(t.k.Mul(k))
 				continue next
 			}
 		}
-		out.terms = append(out.terms, posTerm{t.loop, t.k.Mul(k)})
+		t.k = t.k.Mul(k)
+		out.terms = append(out.terms, t)
 	}
 	return out
 }
@@ -72,7 +82,7 @@ func (k *Kernel) Verify(ctx *sym.Context) error {
 		for _, t := range a.form.terms {
 			lo, _ := ctx.Bounds(t.k)
 			least = least && lo >= 0
-			most = most.Add(t.k.Mul(t.loop.Extent.Sub(sym.Const(1))))
+			most = most.Add(t.k.Mul(t.extent.Sub(sym.Const(1))))
 		}
 		if !least || ctx.LE(most, a.v.Buf.Len) != sym.True {
 			return fmt.Errorf("kernel %s: %s of %s is not proved to be in bounds: up to %s of %s", k.Name, a.v.Op, a.v.Buf.Of.Name, most, a.v.Buf.Len)
@@ -81,35 +91,66 @@ func (k *Kernel) Verify(ctx *sym.Context) error {
 	return nil
 }
 
-// operands are the kinds that operations take; of those that are not here, two of the
+// operands are the kinds that operations take, as sets of one or several; of those that are not here, two of the
 // kind of the result.
-func (v *verifier) operands(x *Value) []Kind {
+func (v *verifier) operands(x *Value) [][]Kind {
+	own := []Kind{x.Kind}
+	of := func(kinds ...Kind) []Kind { return kinds }
 	switch x.Op {
-	case OpIndex, OpLoad:
-		return []Kind{Addr, Int}
-	case OpFma:
-		return []Kind{F32, F32, F32}
-	case OpNeg, OpAbs, OpSqrt, OpFloor, OpCeil, OpRound, OpTrunc, OpHalf, OpNot, OpShl, OpShr, OpSar, OpSwap:
-		return []Kind{x.Kind}
-	case OpSelect:
-		return []Kind{Mask, x.Kind, x.Kind}
-	case OpBits:
-		if x.Kind == F32 {
-			return []Kind{I32}
+	case OpIndex:
+		return [][]Kind{of(Addr), of(Int)}
+	case OpLoad:
+		ix := of(Int)
+		if x.Access == Listed {
+			ix = of(I32, I64)
 		}
-		return []Kind{F32}
+		out := [][]Kind{of(Addr), ix}
+		if len(x.Args) == 3 {
+			out = append(out, of(Mask))
+		}
+		return out
+	case OpClamp:
+		return [][]Kind{of(Int), of(Int)}
+	case OpLane, OpSplat:
+		return [][]Kind{of(Int)}
+	case OpMust:
+		return [][]Kind{of(Mask)}
+	case OpFma:
+		return [][]Kind{own, own, own}
+	case OpNeg, OpAbs, OpSqrt, OpFloor, OpCeil, OpRound, OpTrunc, OpHalf, OpNot, OpShl, OpShr, OpSar, OpSwap, OpQuo:
+		return [][]Kind{own}
+	case OpSelect:
+		if x.Kind == Int {
+			return [][]Kind{own, own, own}
+		}
+		return [][]Kind{of(Mask), own, own}
+	case OpBits:
+		return [][]Kind{of(map[Kind]Kind{F32: I32, I32: F32, F64: I64, I64: F64}[x.Kind])}
 	case OpFloat:
-		return []Kind{I32}
+		return [][]Kind{of(I32, I64)}
+	case OpWiden:
+		return [][]Kind{of(map[Kind]Kind{F64: F32, I64: I32}[x.Kind])}
+	case OpShort:
+		return [][]Kind{of(map[Kind]Kind{F32: F64, I32: I64}[x.Kind])}
+	case OpCut:
+		return [][]Kind{of(F32, F64)}
 	case OpNear:
-		return []Kind{F32}
+		return [][]Kind{of(F32)}
 	case OpScale:
-		return []Kind{F32, I32}
-	case OpEq, OpNe, OpLt, OpLe, OpGt, OpGe:
-		if len(x.Args) == 2 {
-			return []Kind{x.Args[0].Kind, x.Args[0].Kind}
+		return [][]Kind{of(F32), of(I32)}
+	case OpEq, OpNe, OpLt, OpLe, OpGt, OpGe, OpBelow:
+		if len(x.Args) == 2 && x.Kind != Int {
+			return [][]Kind{of(x.Args[0].Kind), of(x.Args[0].Kind)}
 		}
 	}
-	return []Kind{x.Kind, x.Kind}
+	return [][]Kind{own, own}
+}
+
+// gives are the kinds of results of operations that do not have all.
+var gives = map[Op][]Kind{
+	OpClamp: {Int}, OpMust: {None}, OpLane: {I32}, OpSplat: {I32, I64}, OpQuo: {Int, I32}, OpBelow: {Mask, Int}, OpFloat: {F32, F64},
+	OpWiden: {F64, I64}, OpShort: {F32, I32}, OpCut: {I64}, OpNear: {I32}, OpHalf: {F32}, OpScale: {F32}, OpFma: {F32}, OpIndex: {Addr},
+	OpEq: {Mask, Int}, OpNe: {Mask, Int}, OpLt: {Mask, Int}, OpLe: {Mask, Int}, OpGt: {Mask, Int}, OpGe: {Mask, Int},
 }
 
 func (v *verifier) use(x *Value) error {
@@ -177,8 +218,19 @@ func (v *verifier) block(b *Block) error {
 				return fmt.Errorf("%s has %d operands", x.Op, len(x.Args))
 			}
 			for i, k := range want {
-				if x.Args[i].Kind != k {
+				if !slices.Contains(k, x.Args[i].Kind) {
 					return fmt.Errorf("operand %d of %s is %s and not %s", i, x.Op, x.Args[i].Kind, k)
+				}
+			}
+			if k, ok := gives[x.Op]; ok && !slices.Contains(k, x.Kind) {
+				return fmt.Errorf("%s gives %s", x.Op, x.Kind)
+			}
+			if x.Op == OpLoad && x.Kind != kinds[x.Buf.DType] && !(x.Kind == Int && x.Access == One && (x.Buf.DType == tensor.I64 || x.Buf.DType == tensor.I32)) {
+				return fmt.Errorf("a load of %s gives %s", x.Buf.DType, x.Kind)
+			}
+			if x.Op == OpQuo {
+				if err := v.use(&Value{Op: OpSize, Kind: Divisor, N: x.N}); err != nil {
+					return err
 				}
 			}
 		}
@@ -239,7 +291,7 @@ func (v *verifier) access(x *Value) error {
 		return err
 	}
 	f = f.plus(ix, sym.Const(1))
-	if x.Access != One {
+	if x.Access != One && x.Access != Listed {
 		step := sym.Const(1)
 		if x.Access == Strided {
 			if x.N < 0 || int(x.N) >= len(v.k.Sizes) {
@@ -249,7 +301,7 @@ func (v *verifier) access(x *Value) error {
 		}
 		k := sym.Expr{}
 		for _, t := range f.terms {
-			if t.loop == v.vector {
+			if t.loop == v.vector && t.of == nil {
 				k = t.k
 			}
 		}
@@ -257,8 +309,41 @@ func (v *verifier) access(x *Value) error {
 			return fmt.Errorf("a vector's lanes do not go along a loop")
 		}
 	}
+	for _, w := range x.Within {
+		if f, err = v.within(x, f, w); err != nil {
+			return err
+		}
+	}
+	f.terms = slices.DeleteFunc(f.terms, func(t posTerm) bool { return t.k.IsInt(0) })
+	for _, t := range f.terms {
+		if t.open {
+			return fmt.Errorf("an address by %s, which nothing bounds", t.of.Op)
+		}
+	}
 	v.accesses = append(v.accesses, access{x, f})
 	return nil
+}
+
+// within takes an index that a load's mask bounds out of its address, and puts a position in its place.
+func (v *verifier) within(x *Value, f form, w Within) (form, error) {
+	if len(x.Args) != 3 || w.Below.Op != OpBelow || w.Below.Args[0] != w.Index || !implies(x.Args[2], w.Below) {
+		return f, fmt.Errorf("the mask of a load does not bound its index")
+	}
+	ix, err := v.form(w.Index)
+	if err != nil {
+		return f, err
+	}
+	dim, err := v.form(w.Below.Args[1])
+	if err != nil || len(dim.terms) > 0 {
+		return f, fmt.Errorf("a dim that is no size: %v", err)
+	}
+	f = f.plus(ix, w.Step.Neg())
+	return f.plus(form{terms: []posTerm{{of: w.Below, extent: dim.c, k: sym.Const(1)}}}, w.Step), nil
+}
+
+// implies says whether a mask is one and others.
+func implies(m, part *Value) bool {
+	return m == part || m.Op == OpAnd && (implies(m.Args[0], part) || implies(m.Args[1], part))
 }
 
 // form takes an integer or address apart.
@@ -273,24 +358,31 @@ func (v *verifier) form(x *Value) (f form, err error) {
 	}()
 	switch x.Op {
 	case OpConst:
+		if x.Kind == I32 {
+			return form{c: sym.Const(int64(int32(x.N)))}, nil
+		}
 		return form{c: sym.Const(x.N)}, nil
 	case OpSize:
 		return form{c: v.k.Sizes[x.N].Expr}, nil
 	case OpBase:
 		return form{}, nil
 	case OpVar:
-		return form{terms: []posTerm{{x.Loop, sym.Const(1)}}}, nil
-	case OpAdd, OpIndex:
-		// Positions inside of a step are positions in the loop, too.
-		if a, c := x.Args[0], x.Args[1]; a.Op == OpVar && c.Op == OpConst && a.Loop.Step > 1 {
-			if c.N < 0 || c.N+int64(v.k.Lanes) > a.Loop.Step || a.Loop.Tail {
-				return f, fmt.Errorf("position %d in a step of %d", c.N, a.Loop.Step)
-			}
-			return v.form(a)
+		extent := x.Loop.Extent
+		if x.Loop.Step > 1 && !x.Loop.Tail { // there are whole steps alone
+			extent = extent.Sub(sym.Const(x.Loop.Step - int64(v.k.Lanes)))
 		}
-	case OpMul:
+		return form{terms: []posTerm{{loop: x.Loop, extent: extent, k: sym.Const(1)}}}, nil
+	case OpClamp:
+		dim, err := v.form(x.Args[1])
+		if err != nil || len(dim.terms) > 0 {
+			return f, fmt.Errorf("a dim that is no size: %v", err)
+		}
+		return form{terms: []posTerm{{of: x, extent: dim.c, k: sym.Const(1)}}}, nil
+	case OpLane, OpSplat, OpWiden:
+		return v.form(x.Args[0])
+	case OpAdd, OpIndex, OpMul:
 	default:
-		return f, fmt.Errorf("an address by %s", x.Op)
+		return form{terms: []posTerm{{of: x, open: true, k: sym.Const(1)}}}, nil
 	}
 	a, err := v.form(x.Args[0])
 	if err != nil {
@@ -308,5 +400,5 @@ func (v *verifier) form(x *Value) (f form, err error) {
 	case len(a.terms) == 0:
 		return form{}.plus(b, a.c), nil
 	}
-	return f, fmt.Errorf("an address that is not linear in positions")
+	return form{terms: []posTerm{{of: x, open: true, k: sym.Const(1)}}}, nil
 }

@@ -9,55 +9,18 @@ import (
 )
 
 // Why says why a stage has no kernel, whatever the stages beside it are; "" if it has one. It
-// looks at the stage alone, and makes nothing. all is Options.All.
-func Why(s *ir.Stage, all bool) string {
-	if why := refusesKind(s); why != "" {
-		return why
-	}
-	for _, b := range s.Outs {
-		if !has(b.DType, all) {
-			return fmt.Sprintf("%s is %s", b.Name, b.DType)
-		}
-	}
-	if d := s.Exprs[0].DType; s.Kind == ir.ReduceStage && d != tensor.F32 {
-		return fmt.Sprintf("a reduction of %s", d)
-	}
-	why := ""
-	note := func(w string) {
-		if why == "" {
-			why = w
-		}
-	}
-	cast := map[*ir.Scalar]bool{} // loads that are converted
+// looks at the stage alone, and makes nothing.
+func Why(s *ir.Stage) string {
+	why := refusesKind(s)
 	for _, e := range s.Exprs {
 		e.Walk(func(x *ir.Scalar) bool {
-			if x.Op == ir.OpLoad {
-				if !has(x.Buf.DType, all) && !cast[x] {
-					note(fmt.Sprintf("%s is %s", x.Buf.Name, x.Buf.DType))
-				} else if _, err := flat(x.Buf, withoutBcasts(x).Args); err != nil {
-					note(err.Error())
-				}
-				return false
+			if why == "" {
+				why = refusesNode(x)
 			}
-			if x.Op == ir.OpCast && loadsAs(x, all) {
-				cast[x.Args[0]] = true
-				return true
-			}
-			note(refusesNode(x))
-			return x.Op != ir.OpCast || x.Args[0].DType != tensor.I64
+			return why == ""
 		})
 	}
 	return why
-}
-
-// withoutBcasts takes broadcasts out of indices: whether they repeat, they are linear.
-func withoutBcasts(x *ir.Scalar) *ir.Scalar {
-	return x.Rewrite(func(y *ir.Scalar) *ir.Scalar {
-		if y.Op == ir.OpBcast {
-			return y.Args[0]
-		}
-		return y
-	})
 }
 
 // refusesKind says what of a stage's form there is no schedule for.
@@ -67,10 +30,16 @@ func refusesKind(s *ir.Stage) string {
 		return "a scan has no schedule"
 	case s.Kind == ir.ScatterStage:
 		return "a scatter has no schedule"
-	case s.Kind == ir.ReduceStage && !slices.Contains([]ir.Monoid{ir.Sum, ir.Prod, ir.Max, ir.Min}, s.Monoid):
+	case s.Kind == ir.ReduceStage && !slices.Contains([]ir.Monoid{ir.Sum, ir.Prod, ir.Max, ir.Min, ir.And, ir.Or}, s.Monoid):
 		return fmt.Sprintf("a reduction by %s has no schedule", s.Monoid)
 	}
+	if d := s.Exprs[0].DType; s.Kind == ir.ReduceStage && (kinds[d] == None || kinds[d] == F32 && d != tensor.F32) {
+		return fmt.Sprintf("a reduction of %s", d)
+	}
 	for _, b := range s.Outs {
+		if kinds[b.DType] == None {
+			return fmt.Sprintf("%s is %s", b.Name, b.DType)
+		}
 		for i, d := range b.Dims {
 			if !d.Equal(s.Axes[i].Extent) {
 				return fmt.Sprintf("dim %d of %s is not the extent of its axis by its expression", i, b.Name)
@@ -82,36 +51,62 @@ func refusesKind(s *ir.Stage) string {
 
 // refusesNode says what of a node there is no operation for, its operands left aside.
 func refusesNode(x *ir.Scalar) string {
-	ok := false
-	switch {
-	case x.Op == ir.OpCast && x.DType == tensor.F32:
-		_, size := x.Args[0].Symbolic()
-		if d := x.Args[0].DType; !size && kinds[d] == None {
-			return fmt.Sprintf("a conversion from %s to %s", x.Args[0].DType, x.DType)
+	kind := kinds[x.DType]
+	of := func(d tensor.DType) string { return fmt.Sprintf("%s of %s", x.Op, d) }
+	switch x.Op {
+	case ir.OpLoad:
+		if kind == None {
+			return fmt.Sprintf("%s is %s", x.Buf.Name, x.DType)
 		}
-		ok = true
-	case x.Op == ir.OpCast:
-		if from := x.Args[0].DType; from != tensor.F32 {
+		return ""
+	case ir.OpCast:
+		if from := x.Args[0].DType; kind == None || kinds[from] == None || (x.DType == tensor.F16 || x.DType == tensor.BF16) && (kinds[from] == F64 || kinds[from] == I64 || kinds[from] == I32) {
 			return fmt.Sprintf("a conversion from %s to %s", from, x.DType)
 		}
-		ok = kinds[x.DType] == F32
-	case x.Op == ir.OpLit || x.Op == ir.OpSelect:
-		ok = kinds[x.DType] != None
-	case x.DType == tensor.F32:
-		ok = x.Op == ir.OpMin || x.Op == ir.OpMax || arithmetic[x.Op] != 0 || unary[x.Op] != 0 || functions[x.Op] != nil || squares(x)
-	case x.DType == tensor.Bool && (x.Op.Compares() || x.Op == ir.OpIsNaN):
-		if d := x.Args[0].DType; d != tensor.F32 {
-			return fmt.Sprintf("%s of %s", x.Op, d)
+		return ""
+	case ir.OpLit, ir.OpSelect, ir.OpGuard, ir.OpAxis, ir.OpSym, ir.OpBcast:
+		if kind == None {
+			return of(x.DType)
 		}
-		ok = true
+		return ""
+	}
+	ok := false
+	switch {
+	case x.Op.Compares() || x.Op == ir.OpIsNaN:
+		if d := x.Args[0].DType; kinds[d] == None || kinds[d] == Mask && x.Op != ir.OpEq && x.Op != ir.OpNe || x.Op == ir.OpIsNaN && !d.IsFloat() {
+			return of(d)
+		}
+		return ""
+	case x.DType == tensor.F32 || x.DType == tensor.F64:
+		ok = x.Op == ir.OpMin || x.Op == ir.OpMax || arithmetic[x.Op] != 0 || unary[x.Op] != 0 || functions[x.Op] != nil && kind == F32 || squares(x)
 	case x.DType == tensor.Bool:
-		ok = logic[x.Op] != 0
+		ok = logic[x.Op] != 0 || x.Op == ir.OpMin || x.Op == ir.OpMax
+	case x.DType == tensor.I32:
+		switch x.Op {
+		case ir.OpDiv, ir.OpFloorDiv, ir.OpMod, ir.OpRem, ir.OpNeg, ir.OpAbs, ir.OpNot:
+			ok = true
+		}
+		ok = ok || integers[x.Op] != 0
+	case x.DType == tensor.I64:
+		switch x.Op {
+		case ir.OpDiv, ir.OpFloorDiv, ir.OpMod, ir.OpRem:
+			if _, size := x.Args[1].Symbolic(); !size || !placed(x.Args[0]) {
+				return fmt.Sprintf("%s of what memory tells", x.Op)
+			}
+			ok = true
+		case ir.OpNeg, ir.OpAbs, ir.OpNot:
+			ok = true
+		}
+		ok = ok || integers[x.Op] != 0
 	}
 	if ok {
 		return ""
 	}
-	return fmt.Sprintf("%s of %s", x.Op, x.DType)
+	return of(x.DType)
 }
+
+// placed says whether an integer follows from positions and sizes, within a range that these tell.
+func placed(x *ir.Scalar) bool { return spanOf(x) != nil }
 
 // squares says whether a power is a square.
 func squares(x *ir.Scalar) bool {

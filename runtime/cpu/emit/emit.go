@@ -2,10 +2,10 @@
 package emit
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
-	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
@@ -22,9 +22,13 @@ func Lanes(f x86.Features) int {
 	return 0
 }
 
+// Wide is how many lanes kernels are to have that have vectors of 64 bits (kernel.Options.Wide).
+func Wide(f x86.Features) int { return Lanes(f) / 2 }
+
 // Words is how many words the argument block of a kernel's code has: the addresses of its
-// buffers, its sizes, and lo and hi of each of its ranges.
-func Words(k *kernel.Kernel) int { return len(k.Buffers) + len(k.Sizes) + 2*len(k.Ranges) }
+// buffers, its sizes, lo and hi of each of its ranges, and a word that is not 0 any more behind a call that has
+// failed.
+func Words(k *kernel.Kernel) int { return len(k.Buffers) + len(k.Sizes) + 2*len(k.Ranges) + 1 }
 
 // Program makes the code of a kernel for a tier.
 func Program(k *kernel.Kernel, f x86.Features) (*x86.Prog, error) { return program(k, f, false) }
@@ -33,7 +37,7 @@ func Program(k *kernel.Kernel, f x86.Features) (*x86.Prog, error) { return progr
 func Annotated(k *kernel.Kernel, f x86.Features) (*x86.Prog, error) { return program(k, f, true) }
 
 func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err error) {
-	if k.Lanes != Lanes(f) {
+	if k.Lanes != Lanes(f) && k.Lanes != Wide(f) {
 		return nil, fmt.Errorf("emit: kernel %s has %d lanes, and vectors have %d", k.Name, k.Lanes, Lanes(f))
 	}
 	defer func() {
@@ -46,10 +50,7 @@ func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err 
 		}
 	}()
 	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}, converts: map[*kernel.Value]bool{}}
-	e.kind = x86.YMM
-	if e.v4 {
-		e.kind = x86.ZMM
-	}
+	e.kind, e.wide = vectorOf(32*k.Lanes), vectorOf(64*k.Lanes)
 	if annotate {
 		var head string
 		head, e.line = k.Lines()
@@ -65,11 +66,17 @@ func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err 
 
 type unsupported string
 
+// vectorOf is the kind of a vector of so many bits; none is longer than 512.
+func vectorOf(bits int) x86.Kind {
+	return map[int]x86.Kind{128: x86.XMM, 256: x86.YMM, 512: x86.ZMM}[bits]
+}
+
 type emitter struct {
 	*x86.Prog
 	k        *kernel.Kernel
 	v4       bool
-	kind     x86.Kind // of vectors
+	kind     x86.Kind // of vectors of 32 bits
+	wide     x86.Kind // of 64 bits, where there are any
 	regs     map[*kernel.Value]x86.Reg
 	uses     map[*kernel.Value]int      // that are still to come in the block that defines it; many where it is used in loops
 	converts map[*kernel.Value]bool     // integers that are used otherwise than as an exponent
@@ -110,6 +117,17 @@ func (e *emitter) count(b *kernel.Block) {
 	}
 }
 
+// vector is the kind of the register of a vector.
+func (e *emitter) vector(k kernel.Kind) x86.Kind {
+	switch {
+	case k.Wide():
+		return e.wide
+	case k == kernel.Mask && e.v4:
+		return x86.Mask
+	}
+	return e.kind
+}
+
 // slots of the argument block.
 func (e *emitter) arg(n int) x86.Mem { return x86.At(x86.ArgBase, 8*n) }
 
@@ -130,6 +148,8 @@ func (e *emitter) block(b *kernel.Block) {
 		case kernel.OpStore:
 			e.store(v)
 		case kernel.OpBarrier: // an instruction is one of all lanes
+		case kernel.OpMust:
+			e.must(v)
 		default:
 			e.regs[v] = e.value(v)
 		}
@@ -171,18 +191,28 @@ func (e *emitter) reg(v *kernel.Value) x86.Reg {
 	case kernel.Mask:
 		return e.constMask(v.N != 0)
 	}
-	r := e.New(e.kind)
-	if v.Op == kernel.OpSize {
-		e.Emit(x86.VBROADCASTSS, r, e.sizeArg(v.N))
-		return r
+	r := e.New(e.vector(v.Kind))
+	from, repeat := x86.Operand(nil), x86.VBROADCASTSS
+	if v.Kind.Wide() {
+		repeat = x86.VBROADCASTSD
 	}
-	if v.N == 0 {
+	switch {
+	case v.Op == kernel.OpSize:
+		from = e.sizeArg(v.N)
+	case v.N == 0:
 		e.Emit(x86.VXORPS, r.As(x86.XMM), r.As(x86.XMM), r.As(x86.XMM))
 		return r
+	case v.Kind.Wide():
+		from = e.U64(uint64(v.N))
+	default:
+		from = e.U32(uint32(v.N))
 	}
-	e.Emit(x86.VBROADCASTSS, r, e.U32(uint32(v.N)))
+	e.Emit(repeat, r, from)
 	return r
 }
+
+// U64 is the memory of a constant.
+func (e *emitter) U64(n uint64) x86.Mem { return e.Const(binary.LittleEndian.AppendUint64(nil, n), 8) }
 
 func (e *emitter) constMask(all bool) x86.Reg {
 	if e.v4 {
@@ -210,7 +240,9 @@ func (e *emitter) operand(v *kernel.Value) x86.Operand {
 		switch {
 		case v.Op == kernel.OpConst && v.N != 0 && (v.Kind == kernel.F32 || v.Kind == kernel.I32):
 			return e.U32(uint32(v.N)).B()
-		case v.Op == kernel.OpSize && v.Kind == kernel.F32:
+		case v.Op == kernel.OpConst && v.N != 0 && v.Kind.Wide():
+			return e.U64(uint64(v.N)).B()
+		case v.Op == kernel.OpSize && (v.Kind == kernel.F32 || v.Kind == kernel.F64):
 			return e.sizeArg(v.N).B()
 		}
 	}
@@ -226,7 +258,7 @@ func (e *emitter) own(v *kernel.Value) x86.Reg {
 	if e.uses[v] == 1 {
 		return r
 	}
-	c := e.New(e.kind)
+	c := e.New(e.vector(v.Kind))
 	e.Emit(x86.VMOVAPS, c, r)
 	return c
 }
@@ -248,7 +280,7 @@ func (e *emitter) loop(l *kernel.Loop) {
 	}
 	carried := make([]x86.Reg, len(l.Carries))
 	for i, c := range l.Carries {
-		carried[i] = e.New(e.kind)
+		carried[i] = e.New(e.vector(c.In.Kind))
 		if from, ok := e.regs[c.Init]; ok {
 			e.Emit(x86.VMOVAPS, carried[i], from)
 		} else {
@@ -264,7 +296,7 @@ func (e *emitter) loop(l *kernel.Loop) {
 			out[i] = e.reg(c.Out)
 			for _, d := range l.Carries[:i] { // what goes to another place before it is read
 				if c.Out == d.In {
-					r := e.New(e.kind)
+					r := e.New(e.vector(c.In.Kind))
 					e.Emit(x86.VMOVAPS, r, out[i])
 					out[i] = r
 				}
@@ -275,10 +307,8 @@ func (e *emitter) loop(l *kernel.Loop) {
 			case r == carried[i]:
 			case e.tail == x86.NoReg:
 				e.Emit(x86.VMOVAPS, carried[i], r)
-			case e.v4:
-				e.Emit(x86.VMOVAPS, carried[i].K(e.tail), r)
 			default:
-				e.Emit(x86.VBLENDVPS, carried[i], carried[i], r, e.tail)
+				e.blend(l.Carries[i].In.Kind, carried[i], r, e.tail)
 			}
 		}
 	}
@@ -322,6 +352,20 @@ func (e *emitter) loop(l *kernel.Loop) {
 	e.Bind(done)
 }
 
+// blend moves the lanes of a mask.
+func (e *emitter) blend(k kernel.Kind, to, from, mask x86.Reg) {
+	switch {
+	case e.v4 && k.Wide():
+		e.Emit(x86.VMOVAPD, to.K(mask), from)
+	case e.v4:
+		e.Emit(x86.VMOVAPS, to.K(mask), from)
+	case k.Wide():
+		e.Emit(x86.VBLENDVPD, to, to, from, e.widen(mask))
+	default:
+		e.Emit(x86.VBLENDVPS, to, to, from, mask)
+	}
+}
+
 // copyUses keeps the counts for making a body once more.
 func (e *emitter) copyUses() map[*kernel.Value]int {
 	m := make(map[*kernel.Value]int, len(e.uses))
@@ -343,7 +387,7 @@ func (e *emitter) lanesBelow(n x86.Reg) x86.Reg {
 	m := e.New(e.kind)
 	e.Emit(x86.VMOVD, m.As(x86.XMM), n.As(x86.GP32))
 	e.Emit(x86.VPBROADCASTD, m, m.As(x86.XMM))
-	e.Emit(x86.VPCMPGTD, m, m, e.U32(0, 1, 2, 3, 4, 5, 6, 7))
+	e.Emit(x86.VPCMPGTD, m, m, e.iota())
 	return m
 }
 
@@ -351,6 +395,9 @@ func (e *emitter) lanesBelow(n x86.Reg) x86.Reg {
 func (e *emitter) memory(v *kernel.Value) x86.Mem {
 	size := v.Buf.DType.Bits() / 8
 	base, ix := e.reg(v.Args[0]), v.Args[1]
+	if v.Access == kernel.Listed {
+		return x86.At(base, 0)
+	}
 	disp := 0
 	if ix.Op == kernel.OpAdd && ix.Args[1].Op == kernel.OpConst {
 		disp, ix = int(ix.Args[1].N)*size, ix.Args[0]
@@ -361,91 +408,20 @@ func (e *emitter) memory(v *kernel.Value) x86.Mem {
 	return x86.AtIndex(base, e.reg(ix), size, disp)
 }
 
-func (e *emitter) load(v *kernel.Value) x86.Reg {
-	if v.Buf.DType != tensor.F32 {
-		return e.loadAs(v)
-	}
-	r, m := e.New(e.kind), e.memory(v)
-	switch v.Access {
-	case kernel.One:
-		e.Emit(x86.VBROADCASTSS, r, m)
-	case kernel.Contiguous:
-		switch {
-		case e.tail == x86.NoReg:
-			e.Emit(x86.VMOVUPS, r, m)
-		case e.v4:
-			e.Emit(x86.VMOVUPS, r.Z(e.tail), m)
-		default:
-			e.Emit(x86.VMASKMOVPS, r, e.tail, m)
-		}
-	case kernel.Strided:
-		ix := e.steps(v.N)
-		e.Emit(x86.VXORPS, r.As(x86.XMM), r.As(x86.XMM), r.As(x86.XMM))
-		if m.Index != x86.NoReg {
-			panic(unsupported("a strided load with an index"))
-		}
-		g := x86.Mem{Base: m.Base, Index: ix, Scale: 4, Disp: m.Disp}
-		if e.v4 {
-			mask := e.constMask(true)
-			if e.tail != x86.NoReg {
-				e.Emit(x86.KMOVW, mask, e.tail)
-			}
-			e.Emit(x86.VGATHERDPS, r.K(mask), g)
-			break
-		}
-		mask := e.New(e.kind)
-		if e.tail != x86.NoReg {
-			e.Emit(x86.VMOVAPS, mask, e.tail)
-		} else {
-			e.Emit(x86.VPCMPEQD, mask, mask, mask)
-		}
-		e.Emit(x86.VGATHERDPS, r, g, mask)
-	}
-	return r
-}
-
 // steps is the vector of lane numbers times a size. Steps of 2^27 elements and more do not fit;
 // Bind's caller makes sure that there are none.
 func (e *emitter) steps(n int64) x86.Reg {
 	ix := e.New(e.kind)
 	e.Emit(x86.VPBROADCASTD, ix, e.sizeArg(n))
-	iota := make([]uint32, e.k.Lanes)
-	for i := range iota {
-		iota[i] = uint32(i)
-	}
-	e.Emit(x86.VPMULLD, ix, ix, e.U32(iota...))
+	e.Emit(x86.VPMULLD, ix, ix, e.iota())
 	return ix
 }
 
-func (e *emitter) store(v *kernel.Value) {
-	if v.Buf.DType != tensor.F32 {
-		e.storeAs(v)
-		return
+// iota is the numbers of the lanes.
+func (e *emitter) iota() x86.Mem {
+	n := make([]uint32, e.k.Lanes)
+	for i := range n {
+		n[i] = uint32(i)
 	}
-	r, m := e.reg(v.Args[2]), e.memory(v)
-	switch v.Access {
-	case kernel.One:
-		e.Emit(x86.VMOVSS, m, r.As(x86.XMM))
-	case kernel.Contiguous:
-		switch {
-		case e.tail == x86.NoReg:
-			e.Emit(x86.VMOVUPS, m, r)
-		case e.v4:
-			e.Emit(x86.VMOVUPS, m.K(e.tail), r)
-		default:
-			e.Emit(x86.VMASKMOVPS, m, e.tail, r)
-		}
-	case kernel.Strided:
-		if !e.v4 {
-			panic(unsupported("a strided store"))
-		}
-		if m.Index != x86.NoReg {
-			panic(unsupported("a strided store with an index"))
-		}
-		mask := e.constMask(true)
-		if e.tail != x86.NoReg {
-			e.Emit(x86.KMOVW, mask, e.tail)
-		}
-		e.Emit(x86.VSCATTERDPS, x86.Mem{Base: m.Base, Index: e.steps(v.N), Scale: 4, Disp: m.Disp, Mask: mask}, r)
-	}
+	return e.U32(n...)
 }

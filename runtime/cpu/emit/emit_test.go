@@ -32,8 +32,8 @@ func tiers(t testing.TB) (out []x86.Features) {
 // machines are the tiers.
 func machines(t testing.TB) (out []kerneltest.Machine) {
 	for _, f := range tiers(t) {
-		out = append(out, kerneltest.Machine{Name: "machine code (" + f.String() + ")", Options: kernel.Options{Lanes: emit.Lanes(f), All: emit.All(f)},
-			Run: func(t testing.TB, c *kernel.Cut, memory [][]byte) {
+		out = append(out, kerneltest.Machine{Name: "machine code (" + f.String() + ")", Options: kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f)},
+			Run: func(t testing.TB, c *kernel.Cut, memory [][]byte) (failed bool) {
 				fn := codes.of(t, c.Kernel, f)
 				ranges := make([]int64, 2*len(c.Extents))
 				for i := range c.Pieces() {
@@ -47,7 +47,9 @@ func machines(t testing.TB) (out []kerneltest.Machine) {
 					}
 					block = append(block, 0)
 					fn.Call(unsafe.Pointer(&block[0]))
+					failed = failed || block[len(block)-1] != 0
 				}
+				return failed
 			}})
 	}
 	return out
@@ -98,20 +100,15 @@ func TestExamples(t *testing.T) {
 						bind[i] = sizes[r.IntN(len(sizes))]
 						points *= bind[i]
 					}
-					if points < 1<<15 {
+					if points < 1<<13 {
 						break
 					}
 				}
 				special := 0
-				if r.IntN(2) == 0 && name != "layernorm" && name != "residual" && name != "norm" {
+				if r.IntN(2) == 0 && name != "layernorm" && name != "embedding" && name != "residual" && name != "norm" {
 					special = 20
 				}
 				groups, refused, _ := kerneltest.Check(t, p, bind, r, special, false, machines(t))
-				if name == "half" || name == "mask" || name == "quantize" {
-					if !emit.All(tiers(t)[0]) {
-						t.Skip("AVX2 has no loads of these elements")
-					}
-				}
 				if refused > 0 || groups == 0 {
 					t.Fatalf("%v: %d kernels, %d stages refused", bind, groups, refused)
 				}
@@ -122,7 +119,7 @@ func TestExamples(t *testing.T) {
 
 // What goes over the same rows is one kernel.
 func TestFused(t *testing.T) {
-	for _, name := range []string{"layernorm", "residual", "softmax", "pool", "norm", "gelu", "flat"} {
+	for _, name := range []string{"layernorm", "residual", "softmax", "average", "norm", "gelu", "flat"} {
 		s := kernel.New(kerneltest.Program(t, kerneltest.Examples[name]), kernel.Options{Lanes: 16})
 		if len(s.Groups) != 1 {
 			t.Errorf("%s is %d kernels: %v", name, len(s.Groups), s.Refused)
@@ -146,7 +143,7 @@ func TestRandom(t *testing.T) {
 		}
 	}
 	t.Logf("%d programs, %d runs of kernels, %d results compared with the interpreter's", rounds, groups, compared)
-	if n := len(tiers(t)); groups < 3*n*rounds || compared < n*rounds {
+	if n := len(tiers(t)); groups < 3*n*rounds || compared < n*rounds/2 {
 		t.Error("that is too few")
 	}
 }

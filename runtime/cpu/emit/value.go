@@ -1,6 +1,8 @@
 package emit
 
 import (
+	"math"
+
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
@@ -10,9 +12,17 @@ var floats = map[kernel.Op]*x86.Op{
 	kernel.OpAdd: x86.VADDPS, kernel.OpSub: x86.VSUBPS, kernel.OpMul: x86.VMULPS, kernel.OpDiv: x86.VDIVPS,
 	kernel.OpLesser: x86.VMINPS, kernel.OpGreater: x86.VMAXPS,
 }
-var integers = map[kernel.Op]*x86.Op{kernel.OpAdd: x86.VPADDD, kernel.OpSub: x86.VPSUBD, kernel.OpMul: x86.VPMULLD}
-var bitwise = map[kernel.Op][2]*x86.Op{ // AVX2, AVX-512
-	kernel.OpAnd: {x86.VPAND, x86.VPANDD}, kernel.OpOr: {x86.VPOR, x86.VPORD}, kernel.OpXor: {x86.VPXOR, x86.VPXORD},
+var doubles = map[kernel.Op]*x86.Op{
+	kernel.OpAdd: x86.VADDPD, kernel.OpSub: x86.VSUBPD, kernel.OpMul: x86.VMULPD, kernel.OpDiv: x86.VDIVPD,
+	kernel.OpLesser: x86.VMINPD, kernel.OpGreater: x86.VMAXPD,
+}
+var integers = map[kernel.Op]*x86.Op{
+	kernel.OpAdd: x86.VPADDD, kernel.OpSub: x86.VPSUBD, kernel.OpMul: x86.VPMULLD, kernel.OpLesser: x86.VPMINSD, kernel.OpGreater: x86.VPMAXSD,
+}
+var longs = map[kernel.Op]*x86.Op{kernel.OpAdd: x86.VPADDQ, kernel.OpSub: x86.VPSUBQ}
+var longs4 = map[kernel.Op]*x86.Op{kernel.OpMul: x86.VPMULLQ, kernel.OpLesser: x86.VPMINSQ, kernel.OpGreater: x86.VPMAXSQ} // AVX-512
+var bitwise = map[kernel.Op][3]*x86.Op{                                                                                    // AVX2, AVX-512 for 32 and 64 bits
+	kernel.OpAnd: {x86.VPAND, x86.VPANDD, x86.VPANDQ}, kernel.OpOr: {x86.VPOR, x86.VPORD, x86.VPORQ}, kernel.OpXor: {x86.VPXOR, x86.VPXORD, x86.VPXORQ},
 }
 var shifts = map[kernel.Op]*x86.Op{kernel.OpShl: x86.VPSLLD, kernel.OpShr: x86.VPSRLD, kernel.OpSar: x86.VPSRAD}
 var maskwise = map[kernel.Op]*x86.Op{kernel.OpAnd: x86.KANDW, kernel.OpOr: x86.KORW, kernel.OpXor: x86.KXORW, kernel.OpNe: x86.KXORW, kernel.OpEq: x86.KXNORW}
@@ -60,59 +70,73 @@ func (e *emitter) value(v *kernel.Value) x86.Reg {
 	case kernel.OpBits:
 		return e.reg(v.Args[0])
 	}
-	r := e.New(e.kind)
+	if v.Op == kernel.OpQuo || v.Op == kernel.OpSplat || v.Op == kernel.OpLane {
+		return e.index(v)
+	}
+	if fn := conversions[v.Op]; fn != nil {
+		return fn(e, v)
+	}
+	r := e.New(e.vector(v.Kind))
 	arg := v.Args[0]
-	if op := shifts[v.Op]; op != nil {
+	if op := shifts[v.Op]; op != nil && v.Kind == kernel.I32 {
 		e.Emit(op, r, e.reg(arg), x86.Imm(v.N))
 		return r
 	}
 	if op, ok := bitwise[v.Op]; ok {
-		if e.v4 {
+		switch {
+		case e.v4 && v.Kind.Wide():
+			e.Emit(op[2], r, e.reg(arg), e.operand(v.Args[1]))
+		case e.v4:
 			e.Emit(op[1], r, e.reg(arg), e.operand(v.Args[1]))
-		} else {
+		default:
 			e.Emit(op[0], r, e.reg(arg), e.reg(v.Args[1]))
 		}
 		return r
 	}
-	if v.Kind == kernel.I32 {
-		if op := integers[v.Op]; op != nil {
-			e.Emit(op, r, e.reg(arg), e.operand(v.Args[1]))
-			return r
-		}
-		if v.Op == kernel.OpNear {
-			if e.unconverted(v) {
-				return x86.NoReg
-			}
-			e.Emit(x86.VCVTPS2DQ, r, e.reg(arg))
-			return r
-		}
+	plain := map[kernel.Kind]map[kernel.Op]*x86.Op{kernel.F32: floats, kernel.F64: doubles, kernel.I32: integers, kernel.I64: longs}[v.Kind][v.Op]
+	if plain == nil && e.v4 && v.Kind == kernel.I64 {
+		plain = longs4[v.Op]
+	}
+	if plain != nil {
+		e.Emit(plain, r, e.reg(arg), e.operand(v.Args[1]))
+		return r
+	}
+	switch v.Kind {
+	case kernel.I64:
+		return e.long(v)
+	case kernel.I32:
 		panic(unsupported(v.Op.String() + " of i32"))
 	}
-	if op := floats[v.Op]; op != nil {
-		e.Emit(op, r, e.reg(arg), e.operand(v.Args[1]))
-		return r
-	}
+	wide := v.Kind.Wide()
 	if n, ok := rounding[v.Op]; ok {
-		if e.v4 {
-			e.Emit(x86.VRNDSCALEPS, r, e.reg(arg), n)
-		} else {
-			e.Emit(x86.VROUNDPS, r, e.reg(arg), n)
-		}
+		op := [2][2]*x86.Op{{x86.VROUNDPS, x86.VROUNDPD}, {x86.VRNDSCALEPS, x86.VRNDSCALEPD}}[b2i(e.v4)][b2i(wide)]
+		e.Emit(op, r, e.reg(arg), n)
 		return r
 	}
-	switch v.Op {
-	case kernel.OpSqrt:
+	switch {
+	case v.Op == kernel.OpSqrt && wide:
+		e.Emit(x86.VSQRTPD, r, e.reg(arg))
+	case v.Op == kernel.OpSqrt:
 		e.Emit(x86.VSQRTPS, r, e.reg(arg))
-	case kernel.OpFloat:
-		e.Emit(x86.VCVTDQ2PS, r, e.reg(arg))
-	case kernel.OpNeg:
+	case v.Op == kernel.OpNeg && wide:
+		e.Emit(x86.VXORPD, r, e.reg(arg), e.operand(&kernel.Value{Op: kernel.OpConst, Kind: kernel.F64, N: math.MinInt64}))
+	case v.Op == kernel.OpAbs && wide:
+		e.Emit(x86.VANDPD, r, e.reg(arg), e.operand(&kernel.Value{Op: kernel.OpConst, Kind: kernel.F64, N: math.MaxInt64}))
+	case v.Op == kernel.OpNeg:
 		e.Emit(x86.VXORPS, r, e.reg(arg), e.bits(1<<31))
-	case kernel.OpAbs:
+	case v.Op == kernel.OpAbs:
 		e.Emit(x86.VANDPS, r, e.reg(arg), e.bits(1<<31-1))
 	default:
-		panic(unsupported(v.Op.String() + " of f32"))
+		panic(unsupported(v.Op.String() + " of " + v.Kind.String()))
 	}
 	return r
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // bits are the same bits in each lane, as the last operand.
@@ -125,109 +149,50 @@ func (e *emitter) bits(n uint32) x86.Operand {
 	return r
 }
 
-func (e *emitter) integer(v *kernel.Value) x86.Reg {
-	r := e.New(x86.GP64)
-	e.Emit(x86.MOV, r, e.reg(v.Args[0]))
-	op := x86.ADD
-	if v.Op == kernel.OpMul {
-		op = x86.IMUL
-	}
-	switch n := v.Args[1]; {
-	case n.Op == kernel.OpConst && n.N == int64(int32(n.N)) && op == x86.ADD:
-		e.Emit(op, r, x86.Imm(n.N))
-	case n.Op == kernel.OpSize:
-		e.Emit(op, r, e.sizeArg(n.N))
-	default:
-		e.Emit(op, r, e.reg(n))
-	}
-	return r
-}
-
-// mask makes truth values: a mask register in AVX-512, lanes of ones or zeros in AVX2.
-func (e *emitter) mask(v *kernel.Value) x86.Reg {
-	of := v.Args[0].Kind
-	if e.v4 {
-		r := e.New(x86.Mask)
-		switch {
-		case v.Op == kernel.OpNot:
-			e.Emit(x86.KNOTW, r, e.reg(v.Args[0]))
-		case of == kernel.Mask:
-			e.Emit(maskwise[v.Op], r, e.reg(v.Args[0]), e.reg(v.Args[1]))
-		case of == kernel.F32:
-			e.Emit(x86.VCMPPS, r, e.reg(v.Args[0]), e.operand(v.Args[1]), predicates[v.Op])
-		default:
-			e.Emit(x86.VPCMPD, r, e.reg(v.Args[0]), e.operand(v.Args[1]), integerPredicates[v.Op])
-		}
-		return r
-	}
-	r := e.New(e.kind)
-	ones := func() x86.Reg { return e.constMask(true) }
-	switch {
-	case v.Op == kernel.OpNot:
-		e.Emit(x86.VPXOR, r, e.reg(v.Args[0]), ones())
-	case of == kernel.F32:
-		e.Emit(x86.VCMPPS, r, e.reg(v.Args[0]), e.reg(v.Args[1]), predicates[v.Op])
-	case of == kernel.Mask && (v.Op == kernel.OpNe || v.Op == kernel.OpXor):
-		e.Emit(x86.VPXOR, r, e.reg(v.Args[0]), e.reg(v.Args[1]))
-	case of == kernel.Mask && v.Op != kernel.OpEq:
-		e.Emit(bitwise[v.Op][0], r, e.reg(v.Args[0]), e.reg(v.Args[1]))
-	default:
-		a, b := e.reg(v.Args[0]), e.reg(v.Args[1])
-		op, not := x86.VPCMPGTD, false
-		switch v.Op {
-		case kernel.OpEq, kernel.OpNe:
-			op, not = x86.VPCMPEQD, v.Op == kernel.OpNe
-		case kernel.OpLt:
-			a, b = b, a
-		case kernel.OpGe:
-			a, b, not = b, a, true
-		case kernel.OpLe:
-			not = true
-		}
-		e.Emit(op, r, a, b)
-		if not {
-			n := e.New(e.kind)
-			e.Emit(x86.VPXOR, n, r, ones())
-			return n
-		}
-	}
-	return r
-}
-
 // choose is a select.
 func (e *emitter) choose(v *kernel.Value) x86.Reg {
 	m := e.reg(v.Args[0])
 	if !e.v4 {
-		r := e.New(e.kind)
-		e.Emit(x86.VBLENDVPS, r, e.reg(v.Args[2]), e.reg(v.Args[1]), m)
+		r := e.New(e.vector(v.Kind))
+		if v.Kind.Wide() {
+			e.Emit(x86.VBLENDVPD, r, e.reg(v.Args[2]), e.reg(v.Args[1]), e.widen(m))
+		} else {
+			e.Emit(x86.VBLENDVPS, r, e.reg(v.Args[2]), e.reg(v.Args[1]), m)
+		}
 		return r
 	}
 	yes := e.operand(v.Args[1])
 	r := e.own(v.Args[2])
-	if mem, ok := yes.(x86.Mem); ok {
-		mem.Bcast = false
+	mem, constant := yes.(x86.Mem)
+	mem.Bcast = false
+	switch {
+	case constant && v.Kind.Wide():
+		e.Emit(x86.VBROADCASTSD, r.K(m), mem)
+	case constant:
 		e.Emit(x86.VBROADCASTSS, r.K(m), mem)
-	} else {
-		e.Emit(x86.VMOVAPS, r.K(m), yes)
+	default:
+		e.blend(v.Kind, r, yes.(x86.Reg), m)
 	}
 	return r
 }
 
 // swap exchanges lanes that are N apart.
 func (e *emitter) swap(v *kernel.Value) x86.Reg {
-	r, a := e.New(e.kind), e.reg(v.Args[0])
-	switch v.N {
-	case 8:
+	r, a := e.New(e.vector(v.Kind)), e.reg(v.Args[0])
+	bits := 32 * v.N
+	if v.Kind.Wide() {
+		bits *= 2
+	}
+	switch {
+	case bits == 256:
 		e.Emit(x86.VSHUFF32X4, r, a, a, x86.Imm(0x4E))
-	case 4:
-		if e.v4 {
-			e.Emit(x86.VSHUFF32X4, r, a, a, x86.Imm(0xB1))
-		} else {
-			e.Emit(x86.VPERM2F128, r, a, a, x86.Imm(1))
-		}
-	case 2:
+	case bits == 128 && r.Kind() == x86.ZMM:
+		e.Emit(x86.VSHUFF32X4, r, a, a, x86.Imm(0xB1))
+	case bits == 128:
+		e.Emit(x86.VPERMPD, r, a, x86.Imm(0x4E))
+	case bits == 64:
 		e.Emit(x86.VPERMILPS, r, a, x86.Imm(0x4E))
-	case 1:
+	case bits == 32:
 		e.Emit(x86.VPERMILPS, r, a, x86.Imm(0xB1))
 	}
 	return r

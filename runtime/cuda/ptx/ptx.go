@@ -53,6 +53,9 @@ func Print(k *kernel.Kernel, o Options) (c *Code, err error) {
 	if k.Lanes != Lanes {
 		return nil, fmt.Errorf("ptx: kernel %s has %d lanes, and a warp has %d", k.Name, k.Lanes, Lanes)
 	}
+	if err := limits(k.Body); err != nil {
+		return nil, fmt.Errorf("ptx: kernel %s: %w", k.Name, err)
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(unsupported)

@@ -29,7 +29,7 @@ var Examples = map[string]string{
     t5[i < b, j < h, k < n] f32 = sum(l < m) t4[i, j, k, l]
     y[i < b, j < h, k < n, l < m] = (t4[i, j, k, l] / t5[i, j, k])
   }`,
-	"pool": `program @pool[b, s, m](x: [b, s, m] f32, w: [b, s, m] f32, least: [] f32) -> (y: [b, m] f32) {
+	"average": `program @average[b, s, m](x: [b, s, m] f32, w: [b, s, m] f32, least: [] f32) -> (y: [b, m] f32) {
     r[i < b, j < m] f32 = sum(k < s) (x[i, k, j] * w[i, k, j])
     q[i < b, j < m] f32 = sum(k < s) w[i, k, j]
     y[i < b, j < m] = (r[i, j] / max(q[i, j], least[]))
@@ -62,6 +62,51 @@ var Examples = map[string]string{
 	"mask": `program @mask[n, m](c: [n, m] bool, d: [m] bool, e: [] bool, x: [n, m] f32, q: [n, m] i8, u: [m] u8, k: [n, m] i64, l: [n] i32) -> (y: [n, m] f32, r: [n] bf16) {
     y[i < n, j < m] = select((c[i, j] & (d[j] | e[])), (x[i, j] + (f32(q[i, j]) - f32(u[j]))), (f32(k[i, j]) * f32(l[i])))
     r[i < n] = bf16(f32(l[i]))
+  }`,
+	"embedding": `program @embedding[b, n, m](table: [30, m] f32, other: [n, m] f32, ids: [b, n] i64, kinds: [b] i32) -> (y: [b, n, m] f32, z: [b, n, m] f32) {
+    c[i < b, j < n, k < m] f32 = (table[select((ids[i, j] < 0), (ids[i, j] + 30), ids[i, j]), k] + other[j, k])
+    t[i < b, j < n] f32 = sum(k < m) c[i, j, k]
+    y[i < b, j < n, k < m] = (c[i, j, k] - (t[i, j] / f32({m})))
+    z[i < b, j < n, k < m] = table[max(i64(kinds[i]), 0), k]
+  }`,
+	"gather": `program @gather[n, m](x: [9, m] f32, w: [9] f64, l: [9] i64, h: [9, 5] f16, at: [n, m] i64, by: [m] i64) -> (y: [n, m] f32, z: [n, m] f64, v: [n, m] i64, u: [n, m] f16) {
+    y[i < n, j < m] = x[(at[i, j] + 2), j]
+    z[i < n, j < m] = w[max(at[i, j], 0)]
+    v[i < n, j < m] = l[max(by[j], 0)]
+    u[i < n, j < m] = h[(by[j] + 2), 3]
+  }`,
+	"pool": `program @pool[b, n, m](x: [b, 2, n, m] f32, q: [n, m] i8, w: [3, 3] f32) -> (y: [b, 2, n, m] f32, z: [b, 2, ((n + 1) // 2), ((m + 1) // 2)] f32, v: [n, m] i8) {
+    y[i < b, c < 2, j < n, k < m] = max(p < 3, q < 3) (guard((((((j + p) - 1) >= 0) & (((j + p) - 1) < {n})) & ((((k + q) - 1) >= 0) & (((k + q) - 1) < {m}))), x[i, c, ((j + p) - 1), ((k + q) - 1)], f32 -1) * w[p, q])
+    z[i < b, c < 2, j < (n + 1) // 2, k < (m + 1) // 2] = sum(p < 3, q < 3) guard((((((2 * j) + p) - 1) >= 0) & ((((((2 * j) + p) - 1) < {n}) & ((((2 * k) + q) - 1) >= 0)) & ((((2 * k) + q) - 1) < {m}))), x[i, c, (((2 * j) + p) - 1), (((2 * k) + q) - 1)], f32 0)
+    v[j < n, k < m] = guard((k < 3), q[j, k], i8 7)
+  }`,
+	"upsample": `program @upsample[b, n, m](x: [b, n, m] f32, w: [2, 2] f32) -> (y: [b, (2 * n), (2 * m)] f32, z: [b, (n * m)] f32, v: [b, (2 * n), (2 * m)] f32) {
+    y[i < b, k < 2*n, l < 2*m] = sum(p < 2, q < 2) (guard((((((k - p) >= 0) & (((k - p) % 2) == 0)) & (((k - p) // 2) < {n})) & ((((l - q) >= 0) & (((l - q) % 2) == 0)) & (((l - q) // 2) < {m}))), x[i, ((k - p) // 2), ((l - q) // 2)], f32 0) * w[p, q])
+    z[i < b, k < n*m] = x[i, (({n*m - 1} - k) // {m}), (k % {m})]
+    v[i < b, k < 2*n, l < 2*m] = x[i, (k // 2), (l // 2)]
+  }`,
+	"joined": `program @joined[n, m](a: [n, m] f32, b: [n, 3] f32, c: [n, m] i64) -> (y: [n, (m + 3)] f32, z: [n, (m + 3)] i64) {
+    y[i < n, j < m + 3] = guard((j < {m}), a[i, j], b[i, (j - {m})])
+    z[i < n, j < m + 3] = guard((j < {m}), c[i, j], (j * i))
+  }`,
+	"numbers": `program @numbers[n, m](a: [n, m] i64, b: [m] i64, c: [n, m] i32, d: [m] i32, e: [n, m] f64, f: [n, m] f32, u: [n, m] u8, t: [n, m] bool) -> (p: [n, m] i64, q: [n, m] i32, r: [n, m] f64, s: [n, m] bool, v: [n, m] u8, w: [n, m] f32, x: [n, m] i64, y: [n, m] i32, z: [n] bool) {
+    p[i < n, j < m] = max(min(((a[i, j] * b[j]) - 5), i64 7), (neg(a[i, j]) + abs(b[j])))
+    q[i < n, j < m] = (((c[i, j] * d[j]) + (c[i, j] / d[j])) - ((c[i, j] % d[j]) + max(abs(c[i, j]), rem(c[i, j], d[j]))))
+    r[i < n, j < m] = (max(sqrt(abs(e[i, j])), (e[i, j] / f64 3)) + (f64(a[i, j]) * floor(f64(f[i, j]))))
+    s[i < n, j < m] = (((a[i, j] < b[j]) | (e[i, j] >= f64(f[i, j]))) & ((t[i, j] ^ bool(c[i, j])) | (i < j)))
+    v[i < n, j < m] = u8(a[i, j])
+    w[i < n, j < m] = ((f32(a[i, j]) + f32(c[i, j])) + (f32(e[i, j]) + f32(t[i, j])))
+    x[i < n, j < m] = (i64(f[i, j]) + (i64(u[i, j]) | (i64(t[i, j]) + i64(c[i, j]))))
+    y[i < n, j < m] = (i32(f[i, j]) + ((i32(a[i, j]) & i32(u[i, j])) ^ i32(e[i, j])))
+    z[i < n] = or(j < m) s[i, j]
+  }`,
+	"counts": `program @counts[n, m](a: [n, m] i64, c: [n, m] i32, e: [n, m] f64, t: [n, m] bool) -> (p: [n] i64, q: [m] i32, r: [n] f64, s: [n] bool, v: [m] bool, w: [n] i64) {
+    p[i < n] = sum(j < m) a[i, j]
+    q[j < m] = prod(i < n) c[i, j]
+    r[i < n] = max(j < m) e[i, j]
+    s[i < n] = and(j < m) t[i, j]
+    v[j < m] = or(i < n) (t[i, j] & (i > 0))
+    w[i < n] = min(j < m) (a[i, j] * j)
   }`,
 	"functions": `program @functions[n](x: [n] f32) -> (e: [n] f32, l: [n] f32, t: [n] f32, f: [n] f32, g: [n] f32) {
     e[i < n] = exp(x[i])
