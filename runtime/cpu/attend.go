@@ -13,6 +13,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu/emit"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
@@ -239,7 +240,7 @@ func (w *attender) open(a *attending) (err error) {
 	most := 0
 	for _, b := range []*kernel.Bound{x.top[0], x.state, x.weights[0], x.finish, x.scored[0], x.zeros} {
 		if b != nil {
-			most = max(most, len(b.Buffers)+len(b.Numbers)+2*len(b.Ranges))
+			most = max(most, emit.Words(b.Kernel))
 		}
 	}
 	if len(w.words) < most {

@@ -12,7 +12,6 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/core/text"
-	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 // attentionForm is an attention in the text form, of what it does to scores.
@@ -21,23 +20,22 @@ type attentionForm struct {
 	params string // beside queries, keys and values
 	x      string // of score, at batch i, key head j, head k in it, query l and key m
 	safe   bool
-	floats bool // needs no more than f32 in memory
 }
 
 var attentionForms = []attentionForm{
-	{name: "plain", x: "score", floats: true},
-	{name: "scaled", x: "(score * f32 0.125)", floats: true},
-	{name: "capped", x: "(tanh((score / f32 3)) * f32 3)", floats: true},
-	{name: "additive", params: "mask: [b, 1, s, t] f32", x: "((score * f32 0.25) + mask[i, 0, l, m])", floats: true, safe: true},
-	{name: "of keys", params: "mask: [b, 1, 1, t] f32", x: "(score + mask[i, 0, 0, m])", floats: true},
-	{name: "of heads", params: "mask: [b, h, g, s, t] f32", x: "(score + mask[i, j, k, l, m])", floats: true, safe: true},
-	{name: "transposed", params: "mask: [t, s] f32", x: "(score + mask[m, l])", floats: true},
+	{name: "plain", x: "score"},
+	{name: "scaled", x: "(score * f32 0.125)"},
+	{name: "capped", x: "(tanh((score / f32 3)) * f32 3)"},
+	{name: "additive", params: "mask: [b, 1, s, t] f32", x: "((score * f32 0.25) + mask[i, 0, l, m])", safe: true},
+	{name: "of keys", params: "mask: [b, 1, 1, t] f32", x: "(score + mask[i, 0, 0, m])"},
+	{name: "of heads", params: "mask: [b, h, g, s, t] f32", x: "(score + mask[i, j, k, l, m])", safe: true},
+	{name: "transposed", params: "mask: [t, s] f32", x: "(score + mask[m, l])"},
 	{name: "truth", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], (score * f32 0.25), f32 -inf)"},
 	{name: "truth, safe", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], (score * f32 0.25), f32 -inf)", safe: true},
 	{name: "finite", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], score, f32 -1e9)"},
-	{name: "causal", x: "select((m <= (l + {t - s})), score, f32 -inf)", floats: true},
-	{name: "window", x: "select(((m <= (l + {t - s})) & ((m + 7) > l)), score, f32 -inf)", floats: true, safe: true},
-	{name: "slopes", params: "slope: [h] f32", x: "(score + (slope[j] * f32((m - l))))", floats: true},
+	{name: "causal", x: "select((m <= (l + {t - s})), score, f32 -inf)"},
+	{name: "window", x: "select(((m <= (l + {t - s})) & ((m + 7) > l)), score, f32 -inf)", safe: true},
+	{name: "slopes", params: "slope: [h] f32", x: "(score + (slope[j] * f32((m - l))))"},
 }
 
 // text is the program of a form; of some layouts, one.
@@ -117,7 +115,7 @@ func TestAttentions(t *testing.T) {
 						})
 					}
 					code := device.machine.features
-					if want := code != 0 && (f.floats || code&x86.V4 != 0); want && taken < rounds*3/4 || !want && taken > 0 {
+					if want := code != 0; want && taken < rounds*3/4 || !want && taken > 0 {
 						t.Errorf("%d of %d were computed by tiles", taken, rounds)
 					}
 				})
