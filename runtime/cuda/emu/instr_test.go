@@ -468,7 +468,10 @@ func instrModule(cases []instrCase) string {
 
 // TestInstructions compares instructions with what Go computes.
 func TestInstructions(t *testing.T) {
-	const threads, blocks = 128, 8
+	threads, blocks := 128, 8
+	if testing.Short() {
+		blocks = 1
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	cases := instrCases()
 	b := load(t, Options{Arch: 90, Races: true, Seed: 1}, instrModule(cases))

@@ -192,7 +192,7 @@ func TestMutations(t *testing.T) {
 			t.Errorf("%s: %s has no %q", m.name, m.kernel, m.old)
 			continue
 		}
-		err := s.run(load(t, Options{Races: true, Seed: 11, Budget: 1 << 20}, mutant))
+		err := s.run(load(t, Options{Races: true, Seed: 11, Budget: 1 << 16}, mutant))
 		var f *Fault
 		switch {
 		case err == nil:
