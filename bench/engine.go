@@ -31,6 +31,9 @@ type engine struct {
 // errMissing says that a rival is not installed.
 var errMissing = errors.New("it is not here")
 
+// errEnded says that a worker has ended, and can answer no more.
+var errEnded = errors.New("the worker ended")
+
 // startEngine starts a worker on as many cores as threads. env is added to its environment.
 func (b *bench) startEngine(key string, threads int, env ...string) (*engine, error) {
 	args, err := b.command(key, threads)
@@ -143,7 +146,7 @@ func (e *engine) died(err error) error {
 	if len(b) > 2000 {
 		b = b[len(b)-2000:]
 	}
-	return fmt.Errorf("%s ended (%w): %s", e.key, err, strings.TrimSpace(string(b)))
+	return fmt.Errorf("%s: %w (%v): %s", e.key, errEnded, err, strings.TrimSpace(string(b)))
 }
 
 // waited is how long threads of the process were ready to run and had no core, in ns.

@@ -47,7 +47,8 @@ type bench struct {
 	profiled     time.Duration // of a profile
 	fewest, most int           // rounds
 
-	results []*result
+	results []*result // of the group that is measured
+	failed  []string  // what could not be measured, and why
 	began   time.Time
 }
 
@@ -122,6 +123,15 @@ func run() (err error) {
 		return err
 	}
 	b.probe(strings.Split(*rivals, ","), chosen)
+	device := cpu.New(1)
+	defer device.Close()
+	if kept.Code, err = device.Code(); err != nil {
+		return err
+	}
+	if b.quick { // times of a hurry are none
+		*results, *docs = filepath.Join(b.dir, "results.json"), b.dir
+		kept = &store{Titles: map[string]string{}}
+	}
 	for _, g := range chosen {
 		for _, n := range counts {
 			if g.threads != nil && !slices.Contains(g.threads, n) {
@@ -132,28 +142,31 @@ func run() (err error) {
 				continue
 			}
 			b.say("%s on %d threads", g.name, n)
+			b.results = nil
 			if err := g.run(b, g, n); err != nil {
-				return fmt.Errorf("%s: %w", g.name, err)
+				b.failed = append(b.failed, fmt.Sprintf("%s on %d threads: %v", g.name, n, err))
+				b.say("%s fails: %v", g.name, err)
+				continue
+			}
+			b.summary(g, n)
+			if err := kept.merge(b, *results); err != nil {
+				return err
+			}
+			if *docs == "" {
+				continue
+			}
+			if err := history(filepath.Join(*docs, "performance-history.csv"), b, kept.CPU); err != nil {
+				return err
+			}
+			if err := kept.report(*docs); err != nil {
+				return err
 			}
 		}
 	}
-	b.summary(chosen)
-	if b.quick { // times of a hurry are none
-		*results, *docs = filepath.Join(b.dir, "results.json"), b.dir
-		kept = &store{Titles: map[string]string{}}
+	if len(b.failed) > 0 {
+		return fmt.Errorf("not everything could be measured:\n  %s", strings.Join(b.failed, "\n  "))
 	}
-	device := cpu.New(1)
-	defer device.Close()
-	if kept.Code, err = device.Code(); err != nil {
-		return err
-	}
-	if err := kept.merge(b, *results); err != nil || *docs == "" {
-		return err
-	}
-	if err := history(filepath.Join(*docs, "performance-history.csv"), b, kept.CPU); err != nil {
-		return err
-	}
-	return kept.report(*docs)
+	return nil
 }
 
 // defaultResults is in the user's cache folder.
@@ -258,6 +271,9 @@ func (b *bench) say(format string, args ...any) {
 func (b *bench) add(r *result) {
 	b.results = append(b.results, r)
 	line := fmt.Sprintf("%s, %d threads:", r.Name, r.Threads)
+	if f := r.Failed["pitopt"]; f != "" {
+		line += " " + f
+	}
 	if x := r.Samples["pitopt"]; len(x) > 0 {
 		line += " pitopt " + duration(median(x))
 	}
@@ -278,22 +294,18 @@ func (b *bench) add(r *result) {
 
 var rivalOrder = []string{"ort", "ort-opt", "openvino", "gomlx", "single"}
 
-// summary prints geometric means.
-func (b *bench) summary(chosen []*group) {
-	for _, g := range chosen {
-		for _, n := range []int{1, 2} {
-			for _, key := range rivalOrder {
-				var lists [][]float64
-				for _, r := range b.results {
-					if x := r.ratios(key); r.Group == g.name && r.Threads == n && x != nil {
-						lists = append(lists, x)
-					}
-				}
-				if len(lists) > 0 {
-					m := geomeanOf(lists)
-					fmt.Printf("%s, %d threads, %s: geometric mean of %d ratios %.3f (%.3f to %.3f)\n", g.name, n, key, len(lists), m.Median, m.Low, m.High)
-				}
+// summary prints geometric means of a group.
+func (b *bench) summary(g *group, threads int) {
+	for _, key := range rivalOrder {
+		var lists [][]float64
+		for _, r := range b.results {
+			if x := r.ratios(key); x != nil {
+				lists = append(lists, x)
 			}
+		}
+		if len(lists) > 1 {
+			m := geomeanOf(lists)
+			fmt.Printf("%s, %d threads, %s: geometric mean of %d ratios %.3f (%.3f to %.3f)\n", g.name, threads, key, len(lists), m.Median, m.Low, m.High)
 		}
 	}
 }

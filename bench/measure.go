@@ -112,7 +112,7 @@ func (p *pool) model(list []workload) error {
 		_, err := e.ask(protocol.Request{Op: "load", Model: "m", Path: list[0].model})
 		e.hold()
 		if err != nil {
-			if e.key == "pitopt" {
+			if e.key == "pitopt" || errors.Is(err, errEnded) {
 				return fmt.Errorf("%s: %w", list[0].model, err)
 			}
 			failed[e.key] = err.Error()
@@ -131,14 +131,17 @@ func (p *pool) model(list []workload) error {
 		for k, v := range failed {
 			r.Failed[k] = v
 		}
-		if err := p.measure(r, ready, fmt.Sprint("s", i), w); err != nil {
-			return fmt.Errorf("%s, %s: %w", w.group, w.name, err)
+		err := p.measure(r, ready, fmt.Sprint("s", i), w)
+		if err == nil && w.profile != nil {
+			r.Profile, err = p.b.profileOf(p.threads, w.model, w.profile...)
 		}
-		if w.profile != nil {
-			var err error
-			if r.Profile, err = p.b.profileOf(p.threads, w.model, w.profile...); err != nil {
-				return err
-			}
+		if errors.Is(err, errEnded) {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		if err != nil { // the others are not to be lost
+			r.Samples = map[string][]float64{}
+			r.Failed["pitopt"] = err.Error()
+			p.b.failed = append(p.b.failed, fmt.Sprintf("%s, %s, %d threads: %v", w.group, w.name, p.threads, err))
 		}
 		p.b.add(r)
 	}
@@ -163,7 +166,7 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 		took, err := p.prepare(e, set, files)
 		e.hold()
 		if err != nil {
-			if e.key == "pitopt" {
+			if e.key == "pitopt" || errors.Is(err, errEnded) {
 				return err
 			}
 			r.Failed[e.key] = err.Error()

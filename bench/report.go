@@ -161,6 +161,10 @@ func (s *store) table(say sayer, g *group, docs string) error {
 		}
 		say("%s\n%s", head, line)
 		for _, r := range list {
+			if f := r.Failed["pitopt"]; f != "" {
+				say("| %s | %s |%s", r.Name, strings.ReplaceAll(f, "\n", " "), strings.Repeat(" |", strings.Count(line, "|")-3))
+				continue
+			}
 			row := fmt.Sprintf("| %s | %s |", r.Name, duration(median(r.Samples["pitopt"])))
 			for _, key := range rivals {
 				switch x := r.ratios(key); {
