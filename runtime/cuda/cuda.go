@@ -85,10 +85,7 @@ func newDevice(name string, ctx driver.Context) *Device {
 
 // options are those of the schedules.
 func options() kernel.Options {
-	return kernel.Options{Lanes: ptx.Lanes, Takes: func(k *kernel.Kernel) error {
-		_, err := ptx.Print(k, ptx.Options{})
-		return err
-	}}
+	return kernel.Options{Lanes: ptx.Lanes, Takes: ptx.Takes, Blocks: kernel.Blocks{Group: ptx.Warps, Rows: 8, Columns: 2}}
 }
 
 // Target tells what the device offers. A program's kernels are the device's affair: modules name none.

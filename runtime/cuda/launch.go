@@ -21,7 +21,7 @@ type function struct {
 
 // inShared says whether the scratch of a block fits into the shared memory that every launch may take.
 func (d *Device) inShared(b *kernel.Bound) bool {
-	return ptx.Scratch(b)*ptx.Warps <= int64(d.info.SharedPerBlock)
+	return ptx.Scratch(b)*int64(ptx.Vectors(b.Kernel)) <= int64(d.info.SharedPerBlock)
 }
 
 // function compiles a kernel, or gives what was made of an equal one.
@@ -60,10 +60,11 @@ func (d *Device) launch(ctx context.Context, r *run, g *group, buffers []uint64)
 	}
 	launches := int(min(float64(pieces), math.Ceil(g.cut.Total()/most)))
 	each := (pieces + max(launches, 1) - 1) / max(launches, 1)
-	blocks := min((each+ptx.Warps-1)/ptx.Warps, blocksPerMultiprocessor*d.info.Multiprocessors)
+	vectors := ptx.Vectors(g.cut.Kernel)
+	blocks := min((each+vectors-1)/vectors, blocksPerMultiprocessor*d.info.Multiprocessors)
 	l := driver.Launch{Grid: driver.D(blocks), Block: driver.D(ptx.Lanes, ptx.Warps), Stream: r.stream}
 	scratch := uint64(0)
-	if n := ptx.Scratch(g.cut.Bound) * ptx.Warps; n > 0 {
+	if n := ptx.Scratch(g.cut.Bound) * int64(vectors); n > 0 {
 		if g.fn.o.Shared {
 			l.Shared = int(n)
 		} else {

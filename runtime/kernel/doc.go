@@ -6,6 +6,7 @@
 //   - build.go: makes values, and makes none twice
 //   - approx.go: functions as polynomials, with their errors
 //   - schedule.go, passes.go: which stages of a program become one kernel, in which loops
+//   - contract.go: sums of products in tiles
 //   - lower.go: their expressions as values; broadcast.go: what sizes decide of them before
 //   - bind.go: a kernel for sizes: its arguments, its bounds, how it is cut
 //   - eval.go: the evaluator

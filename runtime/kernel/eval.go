@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"math"
 
 	"github.com/pitopt/pitopt/core/tensor"
@@ -14,9 +15,40 @@ func floatBits(v float32) uint32 { return math.Float32bits(v) }
 // that of each buffer. It says what a kernel means, and is made to be plain. failed says that the call has failed
 // as OpMust has it.
 func (b *Bound) Run(memory [][]byte, ranges []int64) (failed bool, err error) {
+	if b.Group > 0 {
+		return false, b.group(memory, ranges)
+	}
 	e := &evaluator{Bound: b, memory: memory, ranges: ranges, vals: map[*Value]val{}, active: b.Lanes}
 	err = e.block(b.Body)
 	return e.failed, err
+}
+
+// group evaluates the vectors of a group, each up to the next barrier.
+func (b *Bound) group(memory [][]byte, ranges []int64) (err error) {
+	var next []func() (bool, bool)
+	for i := range b.Group {
+		run := func(yield func(bool) bool) {
+			e := &evaluator{Bound: b, memory: memory, ranges: ranges, vals: map[*Value]val{}, active: b.Lanes, vector: int64(i), barrier: func() { yield(true) }}
+			if x := e.block(b.Body); x != nil {
+				err = x
+			}
+		}
+		more, stop := iter.Pull(iter.Seq[bool](run))
+		defer stop()
+		next = append(next, more)
+	}
+	for waiting := b.Group; waiting > 0 && err == nil; {
+		waiting = 0
+		for _, n := range next {
+			if _, more := n(); more {
+				waiting++
+			}
+		}
+		if waiting > 0 && waiting < b.Group && err == nil {
+			return fmt.Errorf("kernel %s: a barrier that some vectors do not come to", b.Name)
+		}
+	}
+	return err
 }
 
 // val is the value of one: an integer, the element of an address, or bits of lanes.
@@ -32,6 +64,9 @@ type evaluator struct {
 	vals   map[*Value]val
 	active int // lanes
 	failed bool
+
+	vector  int64  // of the group
+	barrier func() // waits for the others
 }
 
 func (e *evaluator) splat(bits uint64) val {
@@ -73,6 +108,9 @@ func (e *evaluator) block(b *Block) error {
 			}
 			continue
 		case OpBarrier: // an operation is one of all lanes
+			if x.N == 1 && e.barrier != nil {
+				e.barrier()
+			}
 			continue
 		}
 		v, err := e.value(x)
@@ -140,6 +178,8 @@ func (e *evaluator) value(x *Value) (val, error) {
 	switch x.Op {
 	case OpIndex:
 		return val{n: args[0].n + args[1].n}, nil
+	case OpVector:
+		return val{n: e.vector}, nil
 	case OpLoad, OpStore:
 		return e.access(x, args)
 	}
@@ -264,7 +304,7 @@ func (e *evaluator) access(x *Value, args []val) (val, error) {
 	}
 	out := val{lanes: make([]uint64, e.Lanes)}
 	for i := range e.active {
-		if x.Op == OpLoad && len(args) == 3 && args[2].lanes[i] == 0 {
+		if n := len(args); (x.Op == OpLoad && n == 3 || n == 4) && args[n-1].lanes[i] == 0 {
 			continue
 		}
 		off := args[1].n + int64(i)*step

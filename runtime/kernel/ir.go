@@ -17,6 +17,7 @@ type Kernel struct {
 	Sizes       []Size     // numbers that a call gives
 	Ranges      []sym.Expr // extents of the loops that a call has a range of, the outermost first
 	VectorRange bool       // the last range is gone over by vectors
+	Group       int        // so many vectors compute a piece together, each all of it that depends on OpVector; 0: one
 	MayFail     bool       // there is an OpMust: what a call that fails has written means nothing
 	Body        *Block
 
@@ -46,7 +47,7 @@ type Buffer struct {
 	Of      *ir.Buffer // of the program; what is written of it, or read
 	DType   tensor.DType
 	Len     sym.Expr // elements
-	Scratch bool     // a temporary of one point of the box, which no other sees
+	Scratch bool     // a temporary of one point of the box, which no other sees; the vectors of a group share it
 	Written bool
 	// Shares are buffers that may lie at the same address, if this one is written: they
 	// are read where it is written, and before.
@@ -112,7 +113,7 @@ const (
 	OpBase            // the first element of Buf
 	OpIndex           // Args[0] and Args[1] elements on
 	OpLoad            // Args[0] and Args[1] elements on, as Access says, converted to the kind; Args[2], a mask: zero in other lanes, which read nothing
-	OpStore           // Args[2] there
+	OpStore           // Args[2] there; Args[3], a mask: other lanes store nothing
 	OpLoop
 	OpMust  // the call has failed where a lane of the mask is not set
 	OpClamp // Args[0] where that is from 0 up to below Args[1], else 0
@@ -162,7 +163,8 @@ const (
 	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300
 	OpSwap  // lane l is lane l^N of Args[0]
 
-	OpBarrier // what lanes have stored before is what they load behind
+	OpVector  // which vector of the group this is
+	OpBarrier // what lanes have stored before is what they load behind; N is 1: those of all vectors of the group
 
 	opUse // what stands there is used: of the verifier
 
@@ -172,7 +174,7 @@ const (
 var opNames = [numOps]string{"const", "size", "lo", "hi", "var", "carry", "end", "base", "index", "load", "store", "loop",
 	"must", "clamp", "lane", "splat", "quo", "add", "sub", "mul", "div", "fma", "neg", "abs", "sqrt", "lesser", "greater", "floor", "ceil", "round", "trunc",
 	"and", "or", "xor", "not", "shl", "shr", "sar", "eq", "ne", "lt", "le", "gt", "ge", "below", "select",
-	"bits", "float", "widen", "short", "cut", "near", "half", "scale", "swap", "barrier", "use"}
+	"bits", "float", "widen", "short", "cut", "near", "half", "scale", "swap", "vector", "barrier", "use"}
 
 func (o Op) String() string { return opNames[o] }
 
@@ -197,7 +199,7 @@ type Value struct {
 	Buf    *Buffer // OpBase, OpIndex, OpLoad, OpStore
 	Access Access
 	Loop   *Loop    // OpLoop; OpVar, OpCarry and OpEnd: whose they are
-	Within []Within // OpLoad: what its mask makes sure of
+	Within []Within // OpLoad, OpStore: what the mask makes sure of
 }
 
 // Within says that lanes of a load's mask have Index from 0 up to below Dim (it is a part of the mask that

@@ -15,17 +15,19 @@ const (
 
 // order checks that between a store to a buffer and a load of it, whichever is first, there is
 // a barrier: lanes need not be as far as each other, where they are threads.
-func order(k *Kernel) error { return orderOf(k.Body, map[*Buffer]use{}) }
+func order(k *Kernel) error { return orderOf(k, k.Body, map[*Buffer]use{}) }
 
-func orderOf(b *Block, since map[*Buffer]use) error {
+func orderOf(k *Kernel, b *Block, since map[*Buffer]use) error {
 	for _, x := range b.List {
 		switch x.Op {
 		case OpBarrier:
-			clear(since)
+			if x.N == 1 || k.Group == 0 { // else scratch is others' too
+				clear(since)
+			}
 		case OpLoop:
 			before := maps.Clone(since) // the loop may have no turns
 			for range 2 {               // what a turn leaves is there in the next one
-				if err := orderOf(x.Loop.Body, since); err != nil {
+				if err := orderOf(k, x.Loop.Body, since); err != nil {
 					return err
 				}
 				for m, u := range before {

@@ -120,7 +120,11 @@ func (p *printer) value(v *Value) string {
 		}
 		return fmt.Sprintf("for %s = %s .. %s step %d%s {", p.name(l.Var), p.name(l.Lo), p.name(l.Hi), l.Step, tail)
 	case OpStore:
-		return fmt.Sprintf("store %s %s[%s] = %s", how, p.name(v.Args[0]), p.name(v.Args[1]), p.name(v.Args[2]))
+		where := ""
+		if len(v.Args) > 3 {
+			where = " where " + p.name(v.Args[3])
+		}
+		return fmt.Sprintf("store %s %s[%s] = %s%s", how, p.name(v.Args[0]), p.name(v.Args[1]), p.name(v.Args[2]), where)
 	case OpLoad:
 		where := ""
 		if len(v.Args) > 2 {

@@ -18,6 +18,7 @@ type Options struct {
 	AnyNaN  bool
 	Takes   func(k *Kernel) error   // whether a kernel can be printed: stages are scheduled so that all can; nil: all
 	Taken   func(i int) bool        // stages that are computed in another way; nil: none
+	Blocks  Blocks                  // of contractions; none: they are reductions as others
 	Repeats func(b *ir.Scalar) bool // whether an ir.OpBcast gives 0, which sizes decide
 }
 
@@ -51,6 +52,11 @@ func New(p *ir.Program, o Options) *Schedule {
 			i++
 			continue
 		}
+		if k := s.stages[i].tiled; k != nil {
+			out.Groups = append(out.Groups, Group{First: i, Count: 1, Kernel: k})
+			i++
+			continue
+		}
 		g, why := s.best(i)
 		if g.Kernel == nil {
 			out.Refused[i] = why
@@ -75,6 +81,7 @@ type stage struct {
 	axes, red []*ir.Axis
 	along     bool // a reduction whose innermost axis is gone over by vectors
 	refused   string
+	tiled     *Kernel // of a contraction in tiles
 }
 
 func (s *scheduler) prepare(of *ir.Stage) *stage {
@@ -102,6 +109,7 @@ func (s *scheduler) prepare(of *ir.Stage) *stage {
 	if n := len(st.red); n > 0 {
 		st.along = len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1]) && !short(st.red[n-1], st.axes[len(st.axes)-1])
 	}
+	st.tiled = s.contract(st)
 	return st
 }
 
@@ -152,7 +160,7 @@ func (s *scheduler) best(i int) (best Group, why string) {
 	}
 	for _, rows := range tries {
 		f := &fused{scheduler: s, first: i, rows: rows, of: map[*ir.Buffer]int{}}
-		for j := i; j < len(s.stages) && (s.Taken == nil || !s.Taken(j)) && len(f.list) < maxStages; j++ {
+		for j := i; j < len(s.stages) && (s.Taken == nil || !s.Taken(j)) && len(f.list) < maxStages && (j == i || s.stages[j].tiled == nil); j++ {
 			if w := f.add(s.stages[j]); w != "" {
 				if j == i && why == "" {
 					why = w

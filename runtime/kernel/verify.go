@@ -109,6 +109,8 @@ func (v *verifier) operands(x *Value) [][]Kind {
 			out = append(out, of(Mask))
 		}
 		return out
+	case OpVector:
+		return nil
 	case OpClamp:
 		return [][]Kind{of(Int), of(Int)}
 	case OpLane, OpSplat:
@@ -148,7 +150,7 @@ func (v *verifier) operands(x *Value) [][]Kind {
 
 // gives are the kinds of results of operations that do not have all.
 var gives = map[Op][]Kind{
-	OpClamp: {Int}, OpMust: {None}, OpLane: {I32}, OpSplat: {I32, I64}, OpQuo: {Int, I32}, OpBelow: {Mask, Int}, OpFloat: {F32, F64},
+	OpClamp: {Int}, OpVector: {Int}, OpMust: {None}, OpLane: {I32}, OpSplat: {I32, I64}, OpQuo: {Int, I32}, OpBelow: {Mask, Int}, OpFloat: {F32, F64},
 	OpWiden: {F64, I64}, OpShort: {F32, I32}, OpCut: {I64}, OpNear: {I32}, OpHalf: {F32}, OpScale: {F32}, OpFma: {F32}, OpIndex: {Addr},
 	OpEq: {Mask, Int}, OpNe: {Mask, Int}, OpLt: {Mask, Int}, OpLe: {Mask, Int}, OpGt: {Mask, Int}, OpGe: {Mask, Int},
 }
@@ -204,12 +206,12 @@ func (v *verifier) block(b *Block) error {
 		case opUse:
 			continue
 		case OpBarrier:
-			if x.Kind != None || len(x.Args) > 0 {
+			if x.Kind != None || len(x.Args) > 0 || x.N != 0 && x.N != 1 {
 				return fmt.Errorf("a barrier has operands")
 			}
 			continue
 		case OpStore:
-			if len(x.Args) != 3 || x.Args[0].Kind != Addr || x.Args[1].Kind != Int || kinds[x.Buf.DType] != x.Args[2].Kind || x.Kind != None || !x.Buf.Written {
+			if n := len(x.Args); n != 3 && (n != 4 || x.Args[3].Kind != Mask) || x.Args[0].Kind != Addr || x.Args[1].Kind != Int || kinds[x.Buf.DType] != x.Args[2].Kind || x.Kind != None || !x.Buf.Written {
 				return fmt.Errorf("a store has the wrong operands")
 			}
 		default:
@@ -299,13 +301,16 @@ func (v *verifier) access(x *Value) error {
 			}
 			step = v.k.Sizes[x.N].Expr
 		}
+		if v.vector == nil && v.k.Group > 0 {
+			f = f.plus(v.lanes(), step)
+		}
 		k := sym.Expr{}
 		for _, t := range f.terms {
 			if t.loop == v.vector && t.of == nil {
 				k = t.k
 			}
 		}
-		if v.vector == nil || !k.Equal(step) {
+		if v.k.Group == 0 && (v.vector == nil || !k.Equal(step)) {
 			return fmt.Errorf("a vector's lanes do not go along a loop")
 		}
 	}
@@ -324,9 +329,18 @@ func (v *verifier) access(x *Value) error {
 	return nil
 }
 
+// lanes are positions from 0 up to below the number of lanes: those of a vector that goes along no loop.
+func (v *verifier) lanes() form {
+	return form{terms: []posTerm{{extent: sym.Const(int64(v.k.Lanes)), k: sym.Const(1)}}}
+}
+
 // within takes an index that a load's mask bounds out of its address, and puts a position in its place.
 func (v *verifier) within(x *Value, f form, w Within) (form, error) {
-	if len(x.Args) != 3 || w.Below.Op != OpBelow || w.Below.Args[0] != w.Index || !implies(x.Args[2], w.Below) {
+	operands := 3
+	if x.Op == OpStore {
+		operands = 4
+	}
+	if len(x.Args) != operands || w.Below.Op != OpBelow || w.Below.Args[0] != w.Index || !implies(x.Args[operands-1], w.Below) {
 		return f, fmt.Errorf("the mask of a load does not bound its index")
 	}
 	ix, err := v.form(w.Index)
@@ -378,8 +392,14 @@ func (v *verifier) form(x *Value) (f form, err error) {
 			return f, fmt.Errorf("a dim that is no size: %v", err)
 		}
 		return form{terms: []posTerm{{of: x, extent: dim.c, k: sym.Const(1)}}}, nil
+	case OpVector:
+		return form{terms: []posTerm{{of: x, extent: sym.Const(int64(v.k.Group)), k: sym.Const(1)}}}, nil
 	case OpLane, OpSplat, OpWiden:
-		return v.form(x.Args[0])
+		f, err := v.form(x.Args[0])
+		if err == nil && x.Op == OpLane && v.k.Group > 0 {
+			f = f.plus(v.lanes(), sym.Const(1))
+		}
+		return f, err
 	case OpAdd, OpIndex, OpMul:
 	default:
 		return form{terms: []posTerm{{of: x, open: true, k: sym.Const(1)}}}, nil

@@ -6,18 +6,18 @@ import (
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
-// limits says what of a kernel is not printed: vectors of 64 bits, loads under masks and by lists, and what
-// notes that a call has failed.
+// limits says what of a kernel is not printed: vectors of 64 bits, loads by lists, and what notes that a
+// call has failed.
 func limits(b *kernel.Block) error {
 	for _, v := range b.List {
 		switch {
 		case v.Kind.Wide():
 			return fmt.Errorf("%s of %s", v.Op, v.Kind)
-		case v.Op == kernel.OpLoad && (v.Access == kernel.Listed || len(v.Args) == 3 || v.Kind == kernel.Int):
-			return fmt.Errorf("a load by a list, under a mask, or of a single integer")
+		case v.Op == kernel.OpLoad && (v.Access == kernel.Listed || v.Kind == kernel.Int):
+			return fmt.Errorf("a load by a list, or of a single integer")
 		}
 		switch v.Op {
-		case kernel.OpMust, kernel.OpClamp, kernel.OpLane, kernel.OpSplat, kernel.OpQuo, kernel.OpBelow, kernel.OpWiden, kernel.OpShort, kernel.OpCut:
+		case kernel.OpMust, kernel.OpClamp, kernel.OpQuo, kernel.OpWiden, kernel.OpShort, kernel.OpCut:
 			return fmt.Errorf("%s", v.Op)
 		case kernel.OpLesser, kernel.OpGreater:
 			if v.Kind == kernel.I32 {

@@ -108,6 +108,23 @@ var memoryTypes = map[tensor.DType]struct {
 	tensor.I64:  {"s64", "", integer, "mov.u64 %s, 0"},
 }
 
+// guard is the lanes that load or store, "": all. Operand n is a mask, if there is one.
+func (e *emitter) guard(v *kernel.Value, n int) reg {
+	switch {
+	case v.Access == kernel.One:
+		return ""
+	case len(v.Args) <= n:
+		return e.tail
+	}
+	p := e.operand(v.Args[n])
+	if e.tail == "" {
+		return p
+	}
+	both := e.new(predicate)
+	e.ins("and.pred %s, %s, %s", both, p, e.tail)
+	return both
+}
+
 func (e *emitter) load(v *kernel.Value) reg {
 	m, ok := memoryTypes[v.Buf.DType]
 	if !ok {
@@ -115,9 +132,9 @@ func (e *emitter) load(v *kernel.Value) reg {
 	}
 	x, guard := e.new(m.class), ""
 	at := e.address(v)
-	if e.tail != "" && v.Access != kernel.One {
+	if p := e.guard(v, 2); p != "" {
 		e.ins(m.zero, x)
-		guard = fmt.Sprintf("@%s ", e.tail)
+		guard = fmt.Sprintf("@%s ", p)
 	}
 	e.ins("%sld.%s.%s %s, %s", guard, e.space(v.Buf), m.load, x, at)
 	r := e.new(classOf(v.Kind))
@@ -146,12 +163,11 @@ func (e *emitter) store(v *kernel.Value) {
 	}
 	at, x := e.address(v), e.register(v.Args[2])
 	guard := ""
-	switch {
-	case v.Access == kernel.One:
+	if v.Access == kernel.One {
 		guard = "@%first "
 		e.first = true
-	case e.tail != "":
-		guard = fmt.Sprintf("@%s ", e.tail)
+	} else if p := e.guard(v, 3); p != "" {
+		guard = fmt.Sprintf("@%s ", p)
 	}
 	t := x
 	if m.class != float {

@@ -56,6 +56,9 @@ func Print(k *kernel.Kernel, o Options) (c *Code, err error) {
 	if err := limits(k.Body); err != nil {
 		return nil, fmt.Errorf("ptx: kernel %s: %w", k.Name, err)
 	}
+	if k.Group > 0 && (k.Group != Warps || !o.Shared) {
+		return nil, fmt.Errorf("ptx: kernel %s is for groups of %d vectors with scratch in shared memory, and a block has %d warps", k.Name, k.Group, Warps)
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(unsupported)
@@ -77,6 +80,20 @@ func Print(k *kernel.Kernel, o Options) (c *Code, err error) {
 	e.body.WriteString(text)
 	e.foot()
 	return &Code{Text: e.body.String(), Entry: name, Words: len(e.names)}, nil
+}
+
+// Vectors is how many vectors of a block work on pieces of their own.
+func Vectors(k *kernel.Kernel) int {
+	if k.Group > 0 {
+		return 1
+	}
+	return Warps
+}
+
+// Takes says whether a kernel can be printed.
+func Takes(k *kernel.Kernel) error {
+	_, err := Print(k, Options{Shared: true})
+	return err
 }
 
 // entryName makes a name of PTX of a kernel's.
@@ -265,11 +282,13 @@ func (e *emitter) head(name string) {
 			e.ins("mov.b32 %s, %%low", r)
 		}
 	}
-	e.note("the first piece of the warp")
+	e.note("the first piece of the warp, or of the block where its warps are a group")
 	e.ins("mov.u32 %%piece, %%ctaid.x")
-	e.ins("mad.lo.u32 %%piece, %%piece, %d, %%warp", Warps)
 	e.ins("mov.u32 %%stride, %%nctaid.x")
-	e.ins("mul.lo.u32 %%stride, %%stride, %d", Warps)
+	if e.k.Group == 0 {
+		e.ins("mad.lo.u32 %%piece, %%piece, %d, %%warp", Warps)
+		e.ins("mul.lo.u32 %%stride, %%stride, %d", Warps)
+	}
 	e.ins("cvt.u32.u64 %%pieces, %s", e.arg("pieces"))
 	e.scratch()
 	e.ins("cvt.u32.u64 %%low, %s", e.arg("first"))
@@ -300,7 +319,11 @@ func (e *emitter) scratch() {
 	base, part := e.arg("scratch"), e.arg("part")
 	if e.Shared {
 		e.ins("mov.u64 %s, temporaries", base)
-		e.ins("cvt.u64.u32 %%which, %%warp")
+		if e.k.Group > 0 {
+			e.ins("mov.u64 %%which, 0") // the warps share it
+		} else {
+			e.ins("cvt.u64.u32 %%which, %%warp")
+		}
 	} else {
 		e.ins("cvta.to.global.u64 %s, %s", base, base)
 		e.ins("cvt.u64.u32 %%which, %%piece")
@@ -384,7 +407,11 @@ func (e *emitter) block(b *kernel.Block) {
 		case kernel.OpStore:
 			e.store(v)
 		case kernel.OpBarrier:
-			e.ins("bar.warp.sync -1")
+			if v.N == 1 && e.k.Group > 0 {
+				e.ins("bar.sync 0")
+			} else {
+				e.ins("bar.warp.sync -1")
+			}
 		default:
 			e.regs[v] = e.value(v)
 		}

@@ -82,6 +82,23 @@ func (e *emitter) value(v *kernel.Value) reg {
 		return e.choose(v)
 	case kernel.OpLesser, kernel.OpGreater:
 		return e.extreme(v)
+	case kernel.OpVector:
+		r := e.new(integer)
+		e.ins("cvt.u64.u32 %s, %%warp", r)
+		return r
+	case kernel.OpLane, kernel.OpSplat:
+		r := e.new(word)
+		e.ins("cvt.u32.u64 %s, %s", r, e.register(v.Args[0]))
+		if v.Op == kernel.OpLane {
+			e.ins("add.s32 %s, %s, %%lane", r, r)
+		}
+		return r
+	case kernel.OpBelow:
+		if v.Kind == kernel.Mask {
+			r := e.new(predicate)
+			e.ins("setp.lt.u32 %s, %s, %s", r, e.register(v.Args[0]), e.operand(v.Args[1])) // what is negative is large
+			return r
+		}
 	case kernel.OpSwap:
 		r := e.new(classOf(v.Kind))
 		e.ins("shfl.sync.bfly.b32 %s, %s, %d, 31, -1", r, e.register(v.Args[0]), v.N)

@@ -39,6 +39,16 @@ var Examples = map[string]string{
     o[i < b, j < 1] f32 = max(sqrt(t[i, j]), least[])
     y[i < b, j < m] = (x[i, j] / o[i, 0])
   }`,
+	"matmul": `program @matmul[n, m, k](x: [n, k] f32, w: [k, m] f32) -> (y: [n, m] f32) {
+    y[i < n, j < m] = sum(l < k) (x[i, l] * w[l, j])
+  }`,
+	"scores": `program @scores[b, h, n, m](q: [b, n, h, 8] f32, k: [b, m, h, 8] f32) -> (y: [b, h, n, m] f32) {
+    t[i < b, j < h, r < n, c < m] f32 = sum(l < 8) (q[i, r, j, l] * k[i, c, j, l])
+    y[i < b, j < h, r < n, c < m] = (t[i, j, r, c] * f32 0.35355338)
+  }`,
+	"conv": `program @conv[b, c, o, n](x: [b, c, (n + 2)] f32, w: [o, c, 3] f32) -> (y: [b, o, n] f32) {
+    y[i < b, j < o, p < n] = sum(l < c, q < 3) (w[j, l, q] * x[i, l, (p + q)])
+  }`,
 	"transpose": `program @transpose[n, m](x: [n, m] f32) -> (y: [m, n] f32) {
     y[i < m, j < n] = (x[j, i] + f32 1)
   }`,
