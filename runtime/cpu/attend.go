@@ -353,38 +353,44 @@ func (w *attender) block(p0, p1 int64) error {
 // tiles brings the sums of a block to what they are with some more keys.
 func (w *attender) tiles(b block, i0 int64, rows int, k0 int64, n int) error {
 	x, g, nr := w.x, &w.args, w.cut.nr
-	g.K, g.C, g.Accumulate = int64(b.depth), nil, 0
+	g.K, g.Accumulate = int64(b.depth), 0
 	for j := 0; j < n; j += nr {
 		g.B, g.COffset, g.Count = unsafe.Pointer(&w.keys[(int(k0)+j)*b.depth]), int64(4*j), int64(min(nr, n-j))
-		row := 0
-		for i := b.from; i < b.to; i++ {
-			size := int(b.size(i))
-			f, err := w.tile(w.first, tile{Rows: size, Cols: nr})
+		for row, i := 0, b.from; i < b.to; {
+			size, count := b.alike(i)
+			f, err := w.tile(w.first, tile{Rows: size, Cols: nr, Panels: true})
 			if err != nil {
 				return err
 			}
-			g.A, g.C = unsafe.Pointer(&w.queries[row*b.depth]), unsafe.Pointer(&w.rowS[row])
+			g.A, g.C, g.Panels = unsafe.Pointer(&w.queries[row*b.depth]), unsafe.Pointer(&w.rowS[row]), int64(count)
 			f.Call(unsafe.Pointer(g))
-			row += size
+			row, i = row+size*count, i+int64(count)
 		}
 	}
 	w.soften(i0, rows, k0, n)
 	g.K, g.Accumulate, g.Count = int64(n), 1, int64(nr)
 	for j := 0; j < int(x.lineV()); j += nr {
 		g.B, g.COffset = unsafe.Pointer(&w.values[int(k0*x.lineV())+j*n]), int64(4*j)
-		row := 0
-		for i := b.from; i < b.to; i++ {
-			size := int(b.size(i))
-			f, err := w.tile(w.second, tile{Rows: size, Cols: nr, Stride: 4 * keyLine})
+		for row, i := 0, b.from; i < b.to; {
+			size, count := b.alike(i)
+			f, err := w.tile(w.second, tile{Rows: size, Cols: nr, Stride: 4 * keyLine, Panels: true})
 			if err != nil {
 				return err
 			}
-			g.A, g.C = unsafe.Pointer(&w.scores[row*keyLine]), unsafe.Pointer(&w.rowO[row])
+			g.A, g.C, g.Panels = unsafe.Pointer(&w.scores[row*keyLine]), unsafe.Pointer(&w.rowO[row]), int64(count)
 			f.Call(unsafe.Pointer(g))
-			row += size
+			row, i = row+size*count, i+int64(count)
 		}
 	}
 	return nil
+}
+
+// alike are the rows of a panel, and how many panels from it on have as many.
+func (b *block) alike(i int64) (size, count int) {
+	size = int(b.size(i))
+	for count = 1; i+int64(count) < b.to && int(b.size(i+int64(count))) == size; count++ {
+	}
+	return size, count
 }
 
 // tile is a micro-kernel, of those by rows.

@@ -56,8 +56,8 @@ type skip struct {
 // cache. Rows up to fewRows read keys and values where they lie: they would be packed to be used so few
 // times.
 const (
-	rowBlock = 4
-	keyBlock = 128
+	rowBlock = 6
+	keyBlock = 256
 	fewRows  = 4
 	keyLine  = keyBlock + 16 // elements from row to row of scores
 )

@@ -1,8 +1,8 @@
 package cpu
 
 import (
+	"bytes"
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime/debug"
@@ -12,6 +12,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/core/text"
+	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
 // attentionForm is an attention in the text form, of what it does to scores.
@@ -68,6 +69,15 @@ func (f attentionForm) text(layout int) string {
 		w = "select(isnan(" + w + "), f32 0, " + w + ")"
 	}
 	out, axes, at := "[b, h, g, s, e]", "i < b, j < h, k < g, l < s, m < e", ""
+	result := "y"
+	if layout == 2 { // heads side by side, and features of a head
+		result, out = "t7", "[b, s, h*g, e]"
+		at = "\n  y[i < b, j < s, k < h*g, l < e] = t7[i, (k // {g}), (k % {g}), j, l]"
+	}
+	typed := ""
+	if result != "y" {
+		typed = " f32"
+	}
 	if layout == 1 {
 		out, axes = "[b, s, h, g, e]", "i < b, l < s, j < h, k < g, m < e"
 	}
@@ -79,7 +89,7 @@ program @attention[b, h, g, s, t, d, e](` + q + `) -> (y: ` + out + ` f32) {
   t4[i < b, j < h, k < g, l < s, m < t] f32 = exp((t2[i, j, k, l, m] - t3[i, j, k, l]))
   t5[i < b, j < h, k < g, l < s] f32 = sum(m < t) t4[i, j, k, l, m]
   t6[i < b, j < h, k < g, l < s, m < t] f32 = ` + w + `
-  y[` + axes + `] = sum(n < t) (t6[i, j, k, l, n] * ` + load[2] + `)` + at + `
+  ` + result + `[` + axes + `]` + typed + ` = sum(n < t) (t6[i, j, k, l, n] * ` + load[2] + `)` + at + `
 }
 }`
 }
@@ -96,7 +106,7 @@ func (f attentionForm) program(t testing.TB, layout int) *ir.Program {
 // Attentions of all forms and ragged sizes, between guards, equal the interpreter's stages.
 func TestAttentions(t *testing.T) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	rounds := 24
+	rounds := 18
 	if testing.Short() {
 		rounds = 6
 	}
@@ -126,7 +136,7 @@ func TestAttentions(t *testing.T) {
 
 // oneAttention draws one, and says whether tiles compute it.
 func oneAttention(t *testing.T, r *rand.Rand, f attentionForm, round int, d *Device) bool {
-	p := f.program(t, round%2)
+	p := f.program(t, round%3)
 	mem := &fence{heap{}, t}
 	size := func(list ...int64) int64 { return list[r.IntN(len(list))] }
 	s := size(1, 2, 3, 5, 14, 15, 57, 90)
@@ -196,4 +206,84 @@ func oneAttention(t *testing.T, r *rand.Rand, f attentionForm, round int, d *Dev
 	return c.attentions[0] != nil
 }
 
-var _ = fmt.Sprint
+// Bits are the same on any number of threads, and a run that is stopped ends.
+func TestAttentionThreads(t *testing.T) {
+	for _, f := range attentionForms {
+		p := f.program(t, 1)
+		sizes := map[string]int64{"b": 1, "h": 2, "g": 2, "s": 200, "t": 290, "d": 24, "e": 40}
+		r := rand.New(rand.NewPCG(8, 9))
+		var bind []int64
+		for _, n := range p.Syms {
+			bind = append(bind, sizes[n])
+		}
+		var args []*tensor.Tensor
+		for _, b := range p.Params {
+			var shape []int64
+			for _, e := range b.Dims {
+				n, _ := e.Eval(func(n string) (int64, bool) { v, ok := sizes[n]; return v, ok })
+				shape = append(shape, n)
+			}
+			x := tensor.New(b.DType, shape...)
+			for j := range x.Len() {
+				if b.DType == tensor.Bool {
+					x.SetBool(j, r.IntN(4) > 0)
+				} else {
+					x.SetFloat(j, r.NormFloat64())
+				}
+			}
+			args = append(args, x)
+		}
+		var first *tensor.Tensor
+		for _, threads := range []int{1, 2, 3, 8} {
+			d := New(threads)
+			d.alone = 0
+			out := tensor.New(tensor.F32, 1, 200, 2, 2, 40)
+			if err := d.Run(context.Background(), kernelProduct, p, bind, args, []*tensor.Tensor{out}, &heap{}); err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first = out
+			} else if !bytes.Equal(first.Bytes(), out.Bytes()) {
+				t.Errorf("%s: %d threads give other bits", f.name, threads)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			if err := d.Run(ctx, kernelProduct, p, bind, args, []*tensor.Tensor{out}, &heap{}); err == nil {
+				t.Errorf("%s: a run that was stopped has no error", f.name)
+			}
+			d.Close()
+		}
+	}
+}
+
+// What an attention takes grows with the number of keys, not with its square.
+func TestAttentionMemory(t *testing.T) {
+	d := New(1)
+	defer d.Close()
+	if d.machine.features == 0 {
+		t.Skip("no machine code runs here: stages run one by one")
+	}
+	p := attentionForms[0].program(t, 0)
+	bytesOf := func(n int64) (all int64) {
+		sizes := map[string]int64{"b": 1, "h": 12, "g": 1, "s": n, "t": n, "d": 64, "e": 64}
+		var bind []int64
+		for _, s := range p.Syms {
+			bind = append(bind, sizes[s])
+		}
+		needs, err := d.Workspace(kernelProduct, p, bind, func(int) bool { return false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range needs {
+			all += n
+		}
+		return all
+	}
+	if a, b := bytesOf(2048), bytesOf(8192); a == 0 || b > 5*a {
+		t.Errorf("%d bytes for 2048 keys, %d for 8192", a, b)
+	}
+	r := p.Inside(kernel.Attentions(p)[0].Range)
+	if len(r) != len(p.Stages)-1 {
+		t.Errorf("inside are %d buffers of %d stages", len(r), len(p.Stages))
+	}
+}

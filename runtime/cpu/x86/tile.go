@@ -22,6 +22,9 @@ type Tile struct {
 	// Cols numbers.
 	List bool
 
+	// Panels multiplies several panels of rows by the same B, one behind the other.
+	Panels bool
+
 	// Weights is what B's numbers are; they are widened when they are read.
 	Weights Weights
 }
@@ -57,6 +60,7 @@ type TileArgs struct {
 	COffset    int64          // bytes from each of them to the first column
 	Count      int64          // columns, 1 to Cols
 	Accumulate int64          // not 0: C is added to
+	Panels     int64          // of rows, for tiles of several: at least 1
 }
 
 // How far ahead of their use A and B are fetched, in bytes, and how many steps of k one
@@ -86,6 +90,9 @@ func vectors(f Features) (Kind, int) {
 func (t Tile) Check(f Features) error {
 	if f&V3 == 0 {
 		return fmt.Errorf("x86: a tile needs %s, and code is made for %q", V3, f)
+	}
+	if t.Panels && (t.Direct || t.List) {
+		return fmt.Errorf("x86: a tile of several panels of rows finds rows of A at a pointer each, or of B by a list")
 	}
 	k, n := vectors(f)
 	lanes := k.Bits() / 32
@@ -122,6 +129,10 @@ type tile struct {
 	sums              [][]Reg // by set, then row and vector
 	a, b, list, index Reg
 	rows              []Reg // Direct: pointers
+
+	// Of several panels: those that are left, and how far behind the first one C's rows and A's are.
+	left, behindC, panelA Reg
+	next                  Label
 }
 
 // Program makes the tile's code for a tier. The epilogue may be nil.
@@ -138,6 +149,9 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 	}
 	if t.List {
 		name += "_list"
+	}
+	if t.Panels {
+		name += "_panels"
 	}
 	name += weightNames[t.Weights]
 	k := &tile{Tile: t, Prog: NewProg(name), epilogue: epilogue}
@@ -173,6 +187,41 @@ func (t *tile) emit() {
 		t.index = t.New(GP64)
 		t.Emit(XOR, t.index, t.index)
 	}
+	if t.Panels {
+		t.left, t.behindC, t.panelA, t.next = t.load(unsafe.Offsetof(args.Panels)), t.New(GP64), t.New(GP64), t.Label("next")
+		t.Emit(XOR, t.behindC, t.behindC)
+		t.Emit(MOV, t.panelA, t.a)
+		again := t.Label("panel")
+		t.Bind(again)
+		t.panel()
+		t.Bind(t.next)
+		t.Emit(ADD, t.behindC, Imm(8*t.Rows))
+		if t.Stride != 0 {
+			t.Emit(ADD, t.panelA, Imm(t.Rows*t.Stride))
+			t.Emit(MOV, t.a, t.panelA)
+		}
+		t.Emit(MOV, t.b, arg(unsafe.Offsetof(args.B)))
+		t.Emit(DEC, t.left)
+		t.Emit(JNE, again)
+		t.Emit(RET)
+		return
+	}
+	t.panel()
+	t.Emit(RET)
+}
+
+// done ends a panel.
+func (t *tile) done() {
+	if t.Panels {
+		t.Emit(JMP, t.next)
+	} else {
+		t.Emit(RET)
+	}
+}
+
+// panel multiplies a panel of rows.
+func (t *tile) panel() {
+	var args TileArgs
 	t.eachC(func(i int, row Mem) {
 		for j := 0; j < 4*t.Cols; j += lineBytes {
 			t.Emit(PREFETCHT0, row.Plus(j)).Note("C, row %d", i)
@@ -220,7 +269,6 @@ func (t *tile) emit() {
 		}
 	}
 	t.store()
-	t.Emit(RET)
 }
 
 // eachC calls f with the memory of every row of C.
@@ -229,7 +277,11 @@ func (t *tile) eachC(f func(i int, row Mem)) {
 	c, offset := t.load(unsafe.Offsetof(args.C)), t.load(unsafe.Offsetof(args.COffset))
 	for i := range t.Rows {
 		row := t.New(GP64)
-		t.Emit(MOV, row, At(c, 8*i))
+		at := At(c, 8*i)
+		if t.Panels {
+			at = AtIndex(c, t.behindC, 1, 8*i)
+		}
+		t.Emit(MOV, row, at)
 		f(i, AtIndex(row, offset, 1, 0))
 	}
 }
@@ -351,7 +403,7 @@ func (t *tile) store() {
 			t.Emit(VMOVUPS, row.Plus(j*t.bytes), sums[i*t.nv+j])
 		}
 	})
-	t.Emit(RET)
+	t.done()
 
 	t.Bind(ragged)
 	t.Emit(TEST, accumulate, accumulate)

@@ -60,9 +60,19 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 		}
 		return s
 	}
-	a := func(i, k int) float32 { return p.a[k*tile.Rows+i] }
-	pointers := make([]unsafe.Pointer, 2*tile.Rows)
-	if tile.Direct {
+	all := tile.Rows
+	if tile.Panels {
+		all, p.args.Panels = 3*tile.Rows, 3
+	}
+	depth := k
+	a := func(i, k int) float32 { return p.a[i/tile.Rows*tile.Rows*depth+k*tile.Rows+i%tile.Rows] }
+	pointers := make([]unsafe.Pointer, 2*all)
+	switch {
+	case tile.Stride != 0:
+		p.a = draw(guarded(t, (all-1)*tile.Stride/4+k))
+		p.args.A = unsafe.Pointer(unsafe.SliceData(p.a))
+		a = func(i, k int) float32 { return p.a[i*tile.Stride/4+k] }
+	case tile.Direct:
 		rows := make([][]float32, tile.Rows)
 		for i := range rows {
 			rows[i] = draw(guarded(t, k))
@@ -70,8 +80,8 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 		}
 		p.args.A = unsafe.Pointer(&pointers[0])
 		a = func(i, k int) float32 { return rows[i][k] }
-	} else {
-		p.a = draw(guarded(t, k*tile.Rows))
+	default:
+		p.a = draw(guarded(t, k*all))
 		p.args.A = unsafe.Pointer(unsafe.SliceData(p.a))
 	}
 	list := make([]int32, k)
@@ -102,10 +112,10 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 		offsets[i] = math.Float32frombits(uint32(list[i]) * uint32(tile.Weights.bytes()*tile.Cols))
 	}
 	p.args.List = unsafe.Pointer(unsafe.SliceData(offsets))
-	for i := range tile.Rows {
+	for i := range all {
 		row := draw(guarded(t, columnOffset+count))
 		p.rows = append(p.rows, row)
-		pointers[tile.Rows+i] = unsafe.Pointer(unsafe.SliceData(row))
+		pointers[all+i] = unsafe.Pointer(unsafe.SliceData(row))
 		want, mag := make([]float64, columnOffset+count), make([]float64, columnOffset+count)
 		for j := range want {
 			want[j] = float64(row[j])
@@ -123,7 +133,7 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 		}
 		p.want, p.mag = append(p.want, want), append(p.mag, mag)
 	}
-	p.args.C = unsafe.Pointer(&pointers[tile.Rows])
+	p.args.C = unsafe.Pointer(&pointers[all])
 	return p
 }
 
@@ -167,6 +177,13 @@ func TestTiles(t *testing.T) {
 					continue
 				}
 				// A test of its own each, which gives back guarded memory when it ends.
+				t.Run(fmt.Sprintf("%s/%+v", f, tile), func(t *testing.T) { checkTile(t, r, tile, f) })
+			}
+			for form := range 4 {
+				tile := Tile{Rows: size[0], Cols: size[1], Stride: 4 * (150 + form), Panels: form&1 != 0, List: form == 2}
+				if form == 1 {
+					tile.Stride = 0
+				}
 				t.Run(fmt.Sprintf("%s/%+v", f, tile), func(t *testing.T) { checkTile(t, r, tile, f) })
 			}
 		}
