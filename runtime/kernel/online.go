@@ -265,7 +265,7 @@ func (a *Attention) Finish() *Tile {
 	i, j := &ir.Axis{Extent: n}, &ir.Axis{Extent: d}
 	x, w := ir.Load(m, i.Ix()), ir.Load(l, i.Ix())
 	w = ir.Select(x.Eq(x.Const(math.Inf(-1))), x.Const(math.NaN()), w)
-	y := ir.Load(o, i.Ix(), j.Ix()).Mul(w.Const(1).Div(w)) // one division a row
+	y := ir.Load(o, i.Ix(), j.Ix()).Div(w)
 	if a.Safe {
 		y = ir.Select(w.IsNaN(), ir.Load(t.param("z", d), j.Ix()), y)
 	}
