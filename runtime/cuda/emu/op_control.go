@@ -85,19 +85,20 @@ func (d *decoder) comparison(t typ) func(x, y uint64) bool {
 	if typeInfo[t].class == 'b' && cmp != "eq" && cmp != "ne" {
 		d.fail("bits are equal or not")
 	}
+	n, flip := ranking(t)
 	switch cmp {
 	case "eq":
 		return func(x, y uint64) bool { return x == y }
 	case "ne":
 		return func(x, y uint64) bool { return x != y }
 	case "lt":
-		return func(x, y uint64) bool { return less(x, y, t) }
+		return func(x, y uint64) bool { return x<<n^flip < y<<n^flip }
 	case "le":
-		return func(x, y uint64) bool { return !less(y, x, t) }
+		return func(x, y uint64) bool { return x<<n^flip <= y<<n^flip }
 	case "gt":
-		return func(x, y uint64) bool { return less(y, x, t) }
+		return func(x, y uint64) bool { return x<<n^flip > y<<n^flip }
 	case "ge":
-		return func(x, y uint64) bool { return !less(x, y, t) }
+		return func(x, y uint64) bool { return x<<n^flip >= y<<n^flip }
 	}
 	d.fail("no comparison of .%v", t)
 	return nil

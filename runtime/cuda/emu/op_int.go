@@ -34,6 +34,14 @@ func less(x, y uint64, t typ) bool {
 	return x < y
 }
 
+// ranking gives a shift and bits to flip that make values of t compare as unsigned words.
+func ranking(t typ) (shift uint, flip uint64) {
+	if t.signed() {
+		return uint(64 - t.bits()), 1 << 63
+	}
+	return 0, 0
+}
+
 func decodeAdd(d *decoder) {
 	if len(d.types) == 1 && d.types[0].float() {
 		floatBinary(d, d.types[0])
@@ -137,6 +145,23 @@ func decodeMul(d *decoder) {
 	}
 	dst, a, b := d.dst(0, to), d.src(1, t), d.src(2, t)
 	d.out.run = binary2(dst, a, b, func(x, y uint64) uint64 { return product(x, y, t, part) })
+	if part == "lo" {
+		mask := t.mask()
+		d.out.run = func(w *warp, m uint32) {
+			r, x, y := &w.regs[dst], &w.regs[a], &w.regs[b]
+			if m == ^uint32(0) {
+				for l := range r {
+					r[l] = x[l] * y[l] & mask
+				}
+				return
+			}
+			for ; m != 0; m &= m - 1 {
+				l := bits.TrailingZeros32(m) & 31
+				r[l] = x[l] * y[l] & mask
+			}
+		}
+		return
+	}
 	if part != "wide" || t != s32 {
 		return
 	}
@@ -298,8 +323,9 @@ func decodeMinMax(d *decoder) {
 	}
 	dst, a, b := d.dst(0, t), d.src(1, t), d.src(2, t)
 	least := d.in.op == "min"
+	n, flip := ranking(t)
 	d.out.run = binary2(dst, a, b, func(x, y uint64) uint64 {
-		if less(x, y, t) == least {
+		if (x<<n^flip < y<<n^flip) == least {
 			return x
 		}
 		return y
@@ -413,8 +439,26 @@ func decodeShift(d *decoder) {
 	}
 	dst, a, b := d.dst(0, t), d.src(1, t), d.src(2, u32)
 	n, mask := uint64(t.bits()), t.mask()
+	if o := &d.in.args[2]; !right && o.kind == immOperand && o.imm < n {
+		by := o.imm & 63
+		d.out.run = func(w *warp, m uint32) {
+			r, x := &w.regs[dst], &w.regs[a]
+			if m == ^uint32(0) {
+				for l := range r {
+					r[l] = x[l] << by & mask
+				}
+				return
+			}
+			for ; m != 0; m &= m - 1 {
+				l := bits.TrailingZeros32(m) & 31
+				r[l] = x[l] << by & mask
+			}
+		}
+		return
+	}
+	signed := t.signed()
 	d.out.run = binary2(dst, a, b, func(x, y uint64) uint64 {
-		if t.signed() {
+		if signed {
 			return uint64(signExtend(x, t)>>min(y, 63)) & mask
 		}
 		if y >= n {
