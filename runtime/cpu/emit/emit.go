@@ -40,6 +40,9 @@ func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err 
 	if k.Lanes != Lanes(f) && k.Lanes != Wide(f) {
 		return nil, fmt.Errorf("emit: kernel %s has %d lanes, and vectors have %d", k.Name, k.Lanes, Lanes(f))
 	}
+	if k.Group > 0 {
+		return nil, fmt.Errorf("emit: kernel %s is for a group of vectors", k.Name)
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(unsupported)
