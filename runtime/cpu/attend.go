@@ -114,7 +114,7 @@ func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory) (
 			return err
 		}
 	}
-	return d.parallel(rt.RecorderOf(run.Context()), run.Stages[x.Last], int(a.workers), a)
+	return d.parallel(rt.RecorderOf(run.Context()), run.Stages[x.Last].Out().Name, int(a.workers), a)
 }
 
 // part works on chunks as long as there are any.

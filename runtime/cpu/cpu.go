@@ -172,7 +172,7 @@ func (r *run) compute(x *interp.Execution, i int) error {
 		start := r.start()
 		r.loops = l
 		r.failed.Store(false)
-		err := r.d.parallel(r.rec, x.Stages[i], l.cut.Pieces(), r)
+		err := r.d.parallel(r.rec, x.Stages[i].Out().Name, l.cut.Pieces(), r)
 		r.loops = nil
 		r.record(start, byKernel, i, l.count)
 		if err != nil || !r.failed.Load() {
@@ -213,7 +213,7 @@ func (r *run) attend(x *interp.Execution, a *attention) error {
 func (r *run) closures(i int) error {
 	r.i = i
 	start := r.start()
-	err := r.d.parallel(r.rec, r.c.Stages[i], r.c.parts[i], r)
+	err := r.d.parallel(r.rec, r.c.Stages[i].Out().Name, r.c.parts[i], r)
 	r.record(start, byClosures, i, 1)
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/tensor"
+	rt "github.com/pitopt/pitopt/runtime"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
@@ -224,7 +225,7 @@ func (d *Device) slide(run *interp.Execution, p *product, room workspace) error 
 		}
 	}
 	x.next.Store(0)
-	return d.team.parallel(n, x)
+	return d.parallel(rt.RecorderOf(run.Context()), p.out.Name, n, x)
 }
 
 // part computes pieces as long as there are any.

@@ -222,7 +222,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 			return err
 		}
 	}
-	return d.parallel(rt.RecorderOf(run.Context()), run.Stages[i], int(x.tiling.workers), x)
+	return d.parallel(rt.RecorderOf(run.Context()), run.Stages[i].Out().Name, int(x.tiling.workers), x)
 }
 
 // operand gives the elements of a factor, nil where it is computed. One with a border is a copy.

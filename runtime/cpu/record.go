@@ -10,11 +10,11 @@ import (
 )
 
 // parallel is parallel of the team, which tells of each part where somebody asks.
-func (d *Device) parallel(rec *rt.Recorder, s *interp.Stage, n int, t task) error {
+func (d *Device) parallel(rec *rt.Recorder, what string, n int, t task) error {
 	if rec == nil {
 		return d.team.parallel(n, t)
 	}
-	return d.team.parallel(n, &recorded{t, rec, s.Out().Name})
+	return d.team.parallel(n, &recorded{t, rec, what})
 }
 
 // recorded is a task that tells of its parts.
