@@ -311,6 +311,8 @@ func (r *memRef) store(w *warp, m uint32) {
 }
 
 // loadParam reads a parameter at a place that is known: the same for all lanes.
+//
+//go:noinline
 func loadParam(off uint64, r *memRef) op {
 	return func(w *warp, m uint32) {
 		for i, d := range r.regs {

@@ -8,7 +8,10 @@ var dataOps = map[string]func(d *decoder){
 	"selp": decodeSelp, "slct": decodeSlct, "prefetch": decodePrefetch, "prefetchu": decodePrefetch, "discard": decodePrefetch,
 }
 
-// unary makes an op that applies f to each lane.
+// unary makes an op that applies f to each lane. What makes ops is not inlined: in a closure that comes of
+// inlining, Go inlines no calls.
+//
+//go:noinline
 func unary(d, a int32, f func(x uint64) uint64) op {
 	return func(w *warp, m uint32) {
 		dst, x := &w.regs[d], &w.regs[a]
@@ -19,6 +22,7 @@ func unary(d, a int32, f func(x uint64) uint64) op {
 	}
 }
 
+//go:noinline
 func binary2(d, a, b int32, f func(x, y uint64) uint64) op {
 	return func(w *warp, m uint32) {
 		dst, x, y := &w.regs[d], &w.regs[a], &w.regs[b]
@@ -29,6 +33,7 @@ func binary2(d, a, b int32, f func(x, y uint64) uint64) op {
 	}
 }
 
+//go:noinline
 func ternary(d, a, b, c int32, f func(x, y, z uint64) uint64) op {
 	return func(w *warp, m uint32) {
 		dst, x, y, z := &w.regs[d], &w.regs[a], &w.regs[b], &w.regs[c]
@@ -40,6 +45,8 @@ func ternary(d, a, b, c int32, f func(x, y, z uint64) uint64) op {
 }
 
 // copyLanes moves a register.
+//
+//go:noinline
 func copyLanes(d, a int32) op {
 	return func(w *warp, m uint32) {
 		dst, x := &w.regs[d], &w.regs[a]

@@ -180,6 +180,8 @@ func floatBinary(d *decoder, t typ) {
 }
 
 // hot32 are the commonest operations, without a call for each lane.
+//
+//go:noinline
 func hot32(name string, d, a, b int32) op {
 	slow := binary2(d, a, b, func(x, y uint64) uint64 {
 		p, q := fromF32(x), fromF32(y)
@@ -258,6 +260,7 @@ func decodeFma(d *decoder) {
 	}
 }
 
+//go:noinline
 func hotFma(d, a, b, c int32) op {
 	return func(w *warp, m uint32) {
 		r, x, y, z := &w.regs[d], &w.regs[a], &w.regs[b], &w.regs[c]
