@@ -15,6 +15,7 @@ type codeLists struct {
 	small []float32        // a tile of C whose columns do not lie side by side
 	into  []unsafe.Pointer // its rows
 	tiles [3][]x86.Func    // by what B is, and rows
+	fetch [3][]x86.Func    // the same with Tile.Fetch
 	packs []x86.Func       // by rows
 	from  []unsafe.Pointer // that are packed
 	wider map[tile]x86.Func
@@ -37,7 +38,7 @@ func (l *codeLists) fit(cut *blocks) {
 		l.small = make([]float32, cut.mr*widest)
 		l.into = make([]unsafe.Pointer, cut.mr)
 		for i := range l.tiles {
-			l.tiles[i] = make([]x86.Func, cut.mr+1)
+			l.tiles[i], l.fetch[i] = make([]x86.Func, cut.mr+1), make([]x86.Func, cut.mr+1)
 		}
 		l.packs = make([]x86.Func, max(cut.mr, cut.nr)+1)
 		l.from = make([]unsafe.Pointer, len(l.packs))
@@ -61,17 +62,33 @@ func (w *worker[T]) begin(b block) error {
 	for i, at := range w.rowC[:b.start(b.to)-b.start(b.from)] {
 		w.rows[i] = unsafe.Pointer(&w.c[w.batchC+at])
 	}
-	for i := b.from; i < b.to; i++ {
-		n := int(b.size(i))
-		if w.tiles[w.half][n].Addr() == 0 {
-			var err error
-			if w.tiles[w.half][n], err = w.cut.code.code(tile{Rows: n, Cols: w.cut.nr, Weights: w.half}); err != nil {
-				return err
-			}
+	w.args.K = int64(b.depth)
+	var err error
+	for i := b.from; i < b.to && err == nil; i++ {
+		t := tile{Rows: int(b.size(i)), Cols: w.cut.nr, Weights: w.half}
+		if err = w.ready(w.tiles[w.half], t); err == nil && i-b.from < w.fetchers(b) {
+			t.Fetch = true
+			err = w.ready(w.fetch[w.half], t)
 		}
 	}
-	w.args.K = int64(b.depth)
-	return nil
+	return err
+}
+
+// ready makes code where there is none yet.
+func (w *worker[T]) ready(list []x86.Func, t tile) (err error) {
+	if list[t.Rows].Addr() == 0 {
+		list[t.Rows], err = w.cut.code.code(t)
+	}
+	return err
+}
+
+// fetchers is how many tiles of a panel of B fetch the next one: each a line for each k. Where
+// there is one, the processor sees by itself what comes next, and what was packed just now is near.
+func (w *worker[T]) fetchers(b block) int64 {
+	if w.whole == nil || b.to-b.from < 2 {
+		return 0
+	}
+	return int64(w.cut.nr * w.half.Bytes() / x86.TileFetch)
 }
 
 // multiplyCode adds the products of packed panels to C: T is float32.
@@ -79,10 +96,8 @@ func (w *worker[T]) multiplyCode(b block) error {
 	if err := w.begin(b); err != nil {
 		return err
 	}
-	elem := 4
-	if w.half != x86.WeightsF32 {
-		elem = 2
-	}
+	panel := w.cut.nr * b.depth * w.half.Bytes()
+	fetchers := w.fetchers(b)
 	calls := int64(0)
 	for j := 0; j < b.cols; j += w.cut.nr {
 		if calls += b.to - b.from; calls > someCalls {
@@ -92,11 +107,17 @@ func (w *worker[T]) multiplyCode(b block) error {
 			}
 		}
 		n := min(w.cut.nr, b.cols-j)
-		w.args.B = unsafe.Add(w.panelsB, j*b.depth*elem)
+		w.args.B = unsafe.Add(w.panelsB, j/w.cut.nr*panel)
+		w.args.Fetch = uintptr(w.args.B) + uintptr(panel)
 		row := 0
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
-			w.call(b, w.tiles[w.half][rows], row, rows, j, n)
+			tiles := w.tiles[w.half]
+			if i-b.from < fetchers {
+				tiles = w.fetch[w.half]
+			}
+			w.call(b, tiles[rows], row, rows, j, n)
+			w.args.Fetch += uintptr(x86.TileFetch * b.depth)
 			row += rows
 		}
 	}

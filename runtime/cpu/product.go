@@ -320,10 +320,7 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	listed, thin := w.whole == nil && w.listed(s, cols), p.thin(w.cut, s.to-s.from)
 	step := w.cut.depthOf(total(p.k))
 	var whole []byte // the matrix
-	elem := int64(4)
-	if w.half != x86.WeightsF32 {
-		elem = 2
-	}
+	elem := int64(w.half.Bytes())
 	if w.whole != nil {
 		size := roundUp(total(p.n), int64(w.cut.nr)) * total(p.k)
 		whole = w.whole[p.matrix(batch, s)*size*elem:][:size*elem]

@@ -27,6 +27,11 @@ type Tile struct {
 
 	// Weights is what B's numbers are; they are widened when they are read.
 	Weights Weights
+
+	// Fetch brings memory from an address on into the second-level cache, [TileFetch] for each
+	// k: what the calls that come next read. For B that is used by few tiles, that hides its way from
+	// beyond, which is longer than what B's own prefetches are ahead.
+	Fetch bool
 }
 
 // Weights is a floating-point type of B in a [Tile].
@@ -40,8 +45,8 @@ const (
 
 var weightNames = [...]string{WeightsF32: "", WeightsF16: "_f16", WeightsBF16: "_bf16"}
 
-// bytes is the size of a number.
-func (w Weights) bytes() int {
+// Bytes is the size of a number.
+func (w Weights) Bytes() int {
 	if w == WeightsF32 {
 		return 4
 	}
@@ -61,6 +66,7 @@ type TileArgs struct {
 	Count      int64          // columns, 1 to Cols
 	Accumulate int64          // not 0: C is added to
 	Panels     int64          // of rows, for tiles of several: at least 1
+	Fetch      uintptr        // with Tile.Fetch: any address
 }
 
 // How far ahead of their use A and B are fetched, in bytes, and how many steps of k one
@@ -73,6 +79,9 @@ const (
 // TileAhead is how many rows of B a list is ahead of the multiplication: the rows that will
 // be read can not be foreseen otherwise.
 const TileAhead = 16
+
+// TileFetch is how many bytes a tile with Fetch brings for each k.
+const TileFetch = lineBytes
 
 // chains is how many sums must run beside each other so that none waits for the one
 // before it: two units, four cycles.
@@ -128,6 +137,7 @@ type tile struct {
 	nv                int     // vectors in a row
 	sums              [][]Reg // by set, then row and vector
 	a, b, list, index Reg
+	fetch             Reg
 	rows              []Reg // Direct: pointers
 
 	// Of several panels: those that are left, and how far behind the first one C's rows and A's are.
@@ -154,6 +164,9 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 		name += "_panels"
 	}
 	name += weightNames[t.Weights]
+	if t.Fetch {
+		name += "_fetch"
+	}
 	k := &tile{Tile: t, Prog: NewProg(name), epilogue: epilogue}
 	k.kind, _ = vectors(f)
 	k.bytes = k.kind.Bits() / 8
@@ -178,6 +191,9 @@ func (t *tile) emit() {
 	t.b = t.load(unsafe.Offsetof(args.B))
 	if t.List {
 		t.list = t.load(unsafe.Offsetof(args.List))
+	}
+	if t.Fetch {
+		t.fetch = t.load(unsafe.Offsetof(args.Fetch))
 	}
 	if t.Direct {
 		for i := range t.Rows {
@@ -299,7 +315,7 @@ func (t *tile) element(i, u int) Mem {
 
 // step is one k, u steps behind where the pointers are.
 func (t *tile) step(u int, sums []Reg) {
-	width := t.Weights.bytes() * t.Cols
+	width := t.Weights.Bytes() * t.Cols
 	row := At(t.b, width*u)
 	if t.List {
 		at := t.New(GP64)
@@ -314,6 +330,9 @@ func (t *tile) step(u int, sums []Reg) {
 		for j := -(u * width) & (lineBytes - 1); j < width; j += lineBytes { // each line once
 			t.Emit(PREFETCHT0, row.Plus(j+tileFetchB))
 		}
+	}
+	if t.Fetch {
+		t.Emit(PREFETCHT1, At(t.fetch, u*TileFetch))
 	}
 	if !t.Direct && t.Stride == 0 && u*lineBytes < tileUnroll*4*t.Rows {
 		t.Emit(PREFETCHT0, At(t.a, u*lineBytes+tileFetchA))
@@ -372,10 +391,13 @@ func (t *tile) advance(n int) {
 	default:
 		t.Emit(ADD, t.a, Imm(4*n*t.Rows))
 	}
+	if t.Fetch {
+		t.Emit(ADD, t.fetch, Imm(TileFetch*n))
+	}
 	if t.List {
 		t.Emit(ADD, t.list, Imm(4*n))
 	} else {
-		t.Emit(ADD, t.b, Imm(n*t.Cols*t.Weights.bytes()))
+		t.Emit(ADD, t.b, Imm(n*t.Cols*t.Weights.Bytes()))
 	}
 }
 
