@@ -79,9 +79,9 @@ type keeper struct {
 
 const keptAnyway = 1 << 20
 
-// What is kept lies side by side in chunks, so that it gets large pages: each chunk twice as large as
-// the one before.
-const leastChunk, mostChunk = 2 << 20, 64 << 20
+// What is kept lies side by side in chunks, so that it gets large pages: each chunk four times as large
+// as the one before, and with room for two of what it is made for.
+const leastChunk, mostChunk = 1 << 18, 32 << 20
 
 // place gives memory for so many bytes.
 func (k *keeper) place(bytes int64) ([]byte, error) {
@@ -92,8 +92,8 @@ func (k *keeper) place(bytes int64) ([]byte, error) {
 	defer k.mu.Unlock()
 	size := analysis.Aligned(bytes)
 	if size > int64(len(k.room)) {
-		k.chunk = max(leastChunk, min(2*k.chunk, mostChunk))
-		t, err := tensor.Make(tensor.U8, []int64{max(k.chunk, size)})
+		k.chunk = max(leastChunk, size, min(max(4*k.chunk, 2*size), mostChunk))
+		t, err := tensor.Make(tensor.U8, []int64{k.chunk})
 		if err != nil {
 			return nil, err
 		}

@@ -81,16 +81,23 @@ const align = 64
 
 // maxBytes bounds what Make allocates. A shape from outside can ask for more than any
 // machine has, and Go ends the process where an allocation fails.
-const maxBytes = min(1<<40, math.MaxInt-align)
+const maxBytes = min(1<<40, math.MaxInt-hugePage)
 
 func alloc(n int64) []byte {
 	if n == 0 {
 		return []byte{}
 	}
-	b := make([]byte, n+align-1)
-	largePages(b)
-	off := -uintptr(unsafe.Pointer(&b[0])) & (align - 1)
-	return b[off : int64(off)+n : int64(off)+n]
+	to := int64(align)
+	if n >= fewPages {
+		to = hugePage
+	}
+	b := make([]byte, n+to-1)
+	off := int64(-uintptr(unsafe.Pointer(&b[0])) & uintptr(to-1))
+	b = b[off : off+n : off+n]
+	if to == hugePage {
+		largePages(b)
+	}
+	return b
 }
 
 // sizeOf gives the number of elements of a tensor and the bytes they take.

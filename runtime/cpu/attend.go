@@ -297,13 +297,11 @@ func (w *attender) pack() error {
 		}
 		n := int(min(keyBlock, x.keys-k0))
 		addresses(w.qk.colB[:n], x.qk.n, k0, stepB)
-		w.qk.packB = w.keys[k0*int64(depth):]
-		if err := w.qk.fillB(w.batch, k0, n, 0, depth); err != nil {
+		if err := w.qk.fillB(w.keys[k0*int64(depth):], w.cut.nr*depth, w.batch, k0, n, 0, depth); err != nil {
 			return err
 		}
 		addresses(w.pv.kB[:n], x.pv.k, k0, stepB)
-		w.pv.packB = w.values[k0*x.lineV():]
-		if err := w.pv.fillB(w.batch, 0, cols, k0, n); err != nil {
+		if err := w.pv.fillB(w.values[k0*x.lineV():], w.cut.nr*n, w.batch, 0, cols, k0, n); err != nil {
 			return err
 		}
 	}
@@ -320,8 +318,8 @@ func (w *attender) block(p0, p1 int64) error {
 	b := block{rowPanels: x.rows, from: p0, to: p1, depth: depth}
 	if !x.thin {
 		addresses(w.qk.kA[:depth], x.qk.k, 0, stepA)
-		w.qk.packA = w.queries
-		if err := w.qk.fillA(w.batch, i0, b, 0); err != nil {
+		w.qk.blockA = w.queries
+		if err := w.qk.fillA(w.batch, i0, b); err != nil {
 			return err
 		}
 	}

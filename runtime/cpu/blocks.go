@@ -24,10 +24,10 @@ var portable = blocks{mr: mr, nr: nr, depth: 256, panels: 16, wide: 512, few: 64
 
 // blocksFor are those for machine code.
 func blocksFor(m *machine) *blocks {
-	b := &blocks{mr: panelRows(m.features), nr: panelCols(m.features), depth: 384, wide: 512, few: 128, code: m}
-	b.panels = 16
+	b := &blocks{mr: panelRows(m.features), nr: panelCols(m.features), depth: 768, wide: 256, few: 128, code: m}
+	b.panels = 12
 	if m.features&x86.V4 == 0 {
-		b.panels = 36
+		b.panels = 28
 	}
 	return b
 }
@@ -49,9 +49,14 @@ func (b *blocks) width(n int) int {
 	return b.mr
 }
 
-// depthOf is the depth of panels for k elements to sum up: all about the same.
-func (b *blocks) depthOf(k int64) int64 {
-	return roundUp(ceilDiv(k, max(ceilDiv(k, b.depth), 1)), 4)
+// depthOf is the depth of panels for k elements of so many rows to sum up: all about the same. With
+// few rows no panel of B comes back often, and less depth would only be more blocks.
+func (b *blocks) depthOf(rows, k int64) int64 {
+	most := b.depth
+	if b.code != nil && rows <= 2*int64(b.mr) {
+		most *= 2
+	}
+	return roundUp(ceilDiv(k, max(ceilDiv(k, most), 1)), 4)
 }
 
 // rowPanels are rows that are cut evenly: the first of them may have one row more. The cut
@@ -66,13 +71,27 @@ func (p rowPanels) start(i int64) int64 { return i*(p.rows/p.n) + min(i, p.rows%
 // size is the rows of a panel.
 func (p rowPanels) size(i int64) int64 { return p.start(i+1) - p.start(i) }
 
-// block is panels of rows, and columns, that are packed to some depth.
+// next is the panel behind those of a block that begins at panel from of p0 .. p1: blocks
+// are about the same, too.
+func (b *blocks) next(p0, p1, from int64) int64 {
+	n := ceilDiv(p1-p0, b.panels)
+	i := ((from-p0)*n + p1 - p0 - 1) / (p1 - p0) // the block's number
+	return p0 + (i+1)*(p1-p0)/n
+}
+
+// block is panels of rows, and columns, of one batch, to some depth.
 type block struct {
 	rowPanels
-	from, to    int64
-	cols, depth int
-	first       bool // of the blocks along k: C holds nothing yet
+	batch      int64
+	row0, col0 int64 // of its segment's rows, the first; of its columns
+	from, to   int64
+	cols       int
+	k0         int64
+	depth      int
 }
+
+// at moves the block along k.
+func (b *block) at(k0, step, depth int64) { b.k0, b.depth = k0, int(max(min(step, depth-k0), 0)) }
 
 // tiling is how a product is cut into tiles, which workers share.
 type tiling struct {
@@ -103,9 +122,11 @@ func (p *product) tiling(d *Device, cut *blocks, kept bool) tiling {
 		t.workers = 1
 	}
 	if kept && t.workers > 1 { // small enough that threads share the work
-		if t.panels = max(4, min(cut.panels, ceilDiv(panels, 4*t.workers))); panels < 8*t.workers {
-			t.panels = max(panels, 1)
-			t.cols = max(min(t.cols, roundUp(ceilDiv(cols, 2*t.workers), int64(cut.nr))), int64(cut.nr))
+		t.panels = max(4, min(cut.panels, ceilDiv(panels, 4*t.workers)))
+		if ceilDiv(panels, t.panels) < 3*t.workers { // too few rows: cut columns, too
+			down := max(1, min(t.workers, panels/4))
+			t.panels = max(ceilDiv(panels, down), 1)
+			t.cols = max(min(t.cols, roundUp(ceilDiv(cols*down, 4*t.workers), int64(cut.nr))), int64(cut.nr))
 		}
 		t.tiles = batches * ceilDiv(cols, t.cols) * ceilDiv(panels, t.panels)
 	}
@@ -127,16 +148,32 @@ func (p *product) tiling(d *Device, cut *blocks, kept bool) tiling {
 	return t
 }
 
+// holds says whether a worker keeps what it has packed of A to its whole depth, for tiles with the
+// same rows and other columns.
+func (p *product) holds(cut *blocks, t tiling) bool {
+	rows := min(t.panels, cut.panelsOf(total(p.m)).n) * int64(cut.mr)
+	return cut.code != nil && t.cols < total(p.n) && t.panels <= cut.panels && times(rows, total(p.k)) <= mostHeld
+}
+
+// mostHeld are elements of A that stay in the second-level cache.
+const mostHeld = 1 << 18
+
 // packs are the numbers of elements of A and of B that a worker packs at a time, where all of B
 // is packed, or not.
-func (p *product) packs(cut *blocks, whole bool) (a, b int64) {
+func (p *product) packs(cut *blocks, t tiling, whole bool) (a, b int64) {
 	rows, cols := total(p.m), min(p.tileCols(cut, whole), total(p.n))
-	depth := cut.depthOf(total(p.k))
+	depth := cut.depthOf(rows, total(p.k))
 	row := depth + cols // of a thin product, and its sums
 	if p.thin(cut, rows) {
 		return row, 0
 	}
-	a, b = min(cut.panels, cut.panelsOf(rows).n)*int64(cut.mr)*depth, roundUp(cols, int64(cut.nr))*depth
+	b = roundUp(cols, int64(cut.nr)) * depth
+	a = min(cut.panels, cut.panelsOf(rows).n) * int64(cut.mr)
+	if p.holds(cut, t) {
+		a = min(t.panels, cut.panelsOf(rows).n) * int64(cut.mr) * total(p.k)
+	} else {
+		a *= depth
+	}
 	if whole {
 		return a, 0
 	}

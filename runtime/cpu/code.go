@@ -43,7 +43,7 @@ func (l *codeLists) fit(cut *blocks) {
 		l.packs = make([]x86.Func, max(cut.mr, cut.nr)+1)
 		l.from = make([]unsafe.Pointer, len(l.packs))
 		l.wider = map[tile]x86.Func{}
-		l.list = make([]int32, cut.depth+x86.TileAhead)
+		l.list = make([]int32, 2*cut.depth+x86.TileAhead)
 		for i := range l.into {
 			l.into[i] = unsafe.Pointer(&l.small[i*widest])
 		}
@@ -96,7 +96,6 @@ func (w *worker[T]) multiplyCode(b block) error {
 	if err := w.begin(b); err != nil {
 		return err
 	}
-	panel := w.cut.nr * b.depth * w.half.Bytes()
 	fetchers := w.fetchers(b)
 	calls := int64(0)
 	for j := 0; j < b.cols; j += w.cut.nr {
@@ -107,8 +106,11 @@ func (w *worker[T]) multiplyCode(b block) error {
 			}
 		}
 		n := min(w.cut.nr, b.cols-j)
-		w.args.B = unsafe.Add(w.panelsB, j/w.cut.nr*panel)
-		w.args.Fetch = uintptr(w.args.B) + uintptr(panel)
+		w.args.B = unsafe.Add(w.panelsB, j/w.cut.nr*w.strideB)
+		w.args.Fetch = uintptr(w.args.B) + uintptr(w.strideB)
+		if j+w.cut.nr >= b.cols && w.nextB != 0 {
+			w.args.Fetch = w.nextB
+		}
 		row := 0
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
@@ -127,14 +129,14 @@ func (w *worker[T]) multiplyCode(b block) error {
 // call computes a tile of C: some rows from row on, and cols columns from j on.
 func (w *worker[T]) call(b block, f x86.Func, row, rows, j, cols int) {
 	g := &w.args
-	g.A, g.Count = unsafe.Pointer(&w.packA[row*b.depth]), int64(cols)
+	g.A, g.Count = unsafe.Pointer(&w.blockA[row*b.depth]), int64(cols)
 	at, beside := w.first+j, w.p.align
 	if !beside {
 		at, beside = w.colC[j], straight(w.colC[j:j+cols])
 	}
 	if beside {
 		g.C, g.COffset, g.Accumulate = unsafe.Pointer(&w.rows[row]), 4*int64(at), 0
-		if !b.first {
+		if b.k0 > 0 {
 			g.Accumulate = 1
 		}
 		f.Call(unsafe.Pointer(g))
@@ -146,7 +148,7 @@ func (w *worker[T]) call(b block, f x86.Func, row, rows, j, cols int) {
 		at := w.batchC + col
 		for i, r := range w.rowC[row : row+rows] {
 			v := T(w.small[i*widest+c])
-			if b.first {
+			if b.k0 == 0 {
 				w.c[at+r] = v
 			} else {
 				w.c[at+r] += v
@@ -237,13 +239,14 @@ func (m *machine) widthFor(rows, width int) int {
 // pack packs rows in a panel of some width: by machine code, which transposes them in registers,
 // where their elements lie side by side. Then columns that are missing hold anything.
 func (w *worker[T]) pack(to []T, width int, data []T, base int, lines, offs []int) error {
+	to = to[:width*len(offs)] // machine code does not look
 	if w.cut.code != nil && width == w.cut.nr {
 		if done, err := w.packRuns(to, data, base, lines, offs); done || err != nil {
 			return err
 		}
 	}
 	if w.cut.code == nil || len(lines) == 1 || len(offs) == 0 || straight(lines) || !straight(offs) {
-		pack(to[:width*len(offs)], width, data, base, lines, offs)
+		pack(to, width, data, base, lines, offs)
 		return nil
 	}
 	if w.packs[width].Addr() == 0 {

@@ -29,10 +29,10 @@ func (s *source[T]) close() {
 }
 
 // panels says where what a view emits belongs: into panels of some rows, or columns, element
-// by element of k.
+// by element of k, which begin apart elements one after the other.
 type panels[T element] struct {
 	to           []T
-	width, depth int
+	width, apart int
 	// The axes that the run of rows and that of k go along, -1 for none, and how far before
 	// the position along them the row and the k in the block lie.
 	row, k     int
@@ -49,7 +49,7 @@ func (p *panels[T]) put(at []int64, lane int, values []T) {
 	}
 	r, c := int(row), int(k)
 	if lane != p.row {
-		to := p.to[r/p.width*p.width*p.depth+c*p.width+r%p.width:]
+		to := p.to[r/p.width*p.apart+c*p.width+r%p.width:]
 		for i, x := range values {
 			to[i*p.width] = x
 		}
@@ -57,14 +57,14 @@ func (p *panels[T]) put(at []int64, lane int, values []T) {
 	}
 	for at := r % p.width; len(values) > 0; at = 0 { // panel by panel
 		n := min(p.width-at, len(values))
-		copy(p.to[r/p.width*p.width*p.depth+c*p.width+at:], values[:n])
+		copy(p.to[r/p.width*p.apart+c*p.width+at:], values[:n])
 		values, r = values[n:], r+n
 	}
 }
 
 // fill packs rows from r0 on of a nest, from k0 on to some depth, of one batch, in panels of
 // width; rows that are missing at the end are 0.
-func (s *source[T]) fill(to []T, width int, p *product, batch int64, rows []loop, r0 int64, n int, k0 int64, depth int) error {
+func (s *source[T]) fill(to []T, width, apart int, p *product, batch int64, rows []loop, r0 int64, n int, k0 int64, depth int) error {
 	if s.emit == nil {
 		s.emit = s.put
 	}
@@ -73,7 +73,7 @@ func (s *source[T]) fill(to []T, width int, p *product, batch int64, rows []loop
 	}
 	box := s.box[:s.view.Axes()]
 	if n%width != 0 {
-		last := n / width * width * depth
+		last := n / width * apart
 		clear(to[last : last+width*depth])
 	}
 	for i := range box {
@@ -82,7 +82,7 @@ func (s *source[T]) fill(to []T, width int, p *product, batch int64, rows []loop
 	atRows := box[len(p.batch):]
 	atK := atRows[len(rows):]
 	stand(box, p.batch, batch)
-	s.to, s.width, s.depth = to, width, depth
+	s.to, s.width, s.apart = to, width, apart
 	s.row, s.k = len(p.batch)+len(rows)-1, len(p.batch)+len(rows)+len(p.k)-1
 	if len(rows) == 0 {
 		s.row = -1

@@ -1,10 +1,10 @@
 package cpu
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
@@ -14,9 +14,9 @@ import (
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
-// Where B is made of constants alone, all of it is packed once for all runs: matrix by matrix (of the
-// batches that it is along, or the groups of rows), within them block by block of k, and there
-// panel by panel.
+// Where B is made of constants alone, all of it is packed once for all runs and all sizes: matrix by
+// matrix (of the batches that it is along, or the groups of rows), and there panel by panel, each to
+// the whole depth.
 
 // identify finds what B is made of, and a key that tells how: products with the same one
 // share what is packed.
@@ -143,6 +143,20 @@ func (x *multiplication[T]) packedB(run *interp.Execution, mem rt.Memory) (const
 	return true, t.Bytes(), nil
 }
 
+// keptB is where the panels of a block lie in all of B, and those of the block that comes next: behind
+// the whole depth that is the one beside it.
+func (w *worker[T]) keptB(s *segment, b *block) (panels unsafe.Pointer, next uintptr) {
+	nr, cols, depth := int64(w.cut.nr), roundUp(total(w.p.n), int64(w.cut.nr)), total(w.p.k)
+	at := func(n0, k0 int64) int64 { return (n0*depth + k0*nr) * int64(w.half.Bytes()) }
+	matrix := w.whole[w.p.matrix(b.batch, s)*at(cols, 0):]
+	k0, n0 := b.k0+int64(b.depth), b.col0
+	if k0 == depth {
+		k0, n0 = 0, roundUp(b.col0+int64(b.cols), nr)%cols
+	}
+	here := at(b.col0, b.k0)
+	return unsafe.Pointer(&matrix[here]), uintptr(unsafe.Pointer(&matrix[0])) + uintptr(at(n0, k0))
+}
+
 func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Tensor, error) {
 	p, cut := x.p, x.cut
 	size := times(p.matrices(), roundUp(x.cols, int64(cut.nr)), total(p.k))
@@ -168,25 +182,35 @@ func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Te
 		defer w.b.close()
 		w.lists.fit(cut)
 		if p.half == x86.WeightsF32 {
-			return w.packMatrices(w.ctx, func(at, n int64) []T { return tensor.Data[T](t)[at : at+n] }, nil)
+			all := tensor.Data[T](t)
+			return w.packMatrices(func(at int64, batch, n0 int64, cols int, k0 int64, depth int) error {
+				return w.fillB(all[at:], cut.nr*int(total(p.k)), batch, n0, cols, k0, depth)
+			})
 		}
-		part := make([]T, cut.depth*cut.wide)
+		part := make([]T, cut.depth*roundUp(cut.wide, int64(cut.nr)))
 		to := tensor.Data[uint16](t)
-		return w.packMatrices(w.ctx, func(_, n int64) []T { return part[:n] }, func(at int64, from []T) {
-			for i, v := range from {
-				if p.half == x86.WeightsF16 {
-					to[at+int64(i)] = tensor.F32ToF16(float32(v))
-				} else {
-					to[at+int64(i)] = tensor.F32ToBF16(float32(v))
-				}
+		return w.packMatrices(func(at int64, batch, n0 int64, cols int, k0 int64, depth int) error {
+			one := cut.nr * depth
+			if err := w.fillB(part, one, batch, n0, cols, k0, depth); err != nil {
+				return err
 			}
+			for i := 0; i < cols; i += cut.nr {
+				for j, v := range part[i/cut.nr*one:][:one] {
+					if p.half == x86.WeightsF16 {
+						to[at+int64(j)] = tensor.F32ToF16(float32(v))
+					} else {
+						to[at+int64(j)] = tensor.F32ToBF16(float32(v))
+					}
+				}
+				at += int64(cut.nr) * total(p.k)
+			}
+			return nil
 		})
 	})
 }
 
-// packMatrices packs all matrices of B, a part at a time, where to says; then, if there is one, is called
-// with what was packed.
-func (w *worker[T]) packMatrices(ctx context.Context, to func(at, n int64) []T, then func(at int64, from []T)) error {
+// packMatrices calls pack for all parts of all matrices of B, with where in all of B the part begins.
+func (w *worker[T]) packMatrices(pack func(at int64, batch, n0 int64, cols int, k0 int64, depth int) error) error {
 	p, groups := w.p, int64(1)
 	if p.table != nil {
 		groups = p.table.size
@@ -205,26 +229,19 @@ func (w *worker[T]) packMatrices(ctx context.Context, to func(at, n int64) []T, 
 			}
 			done++
 			w.stand(&s, batch)
-			at := (done - 1) * one
-			step := w.cut.depthOf(depth)
-			for k0 := int64(0); k0 < depth; k0 += step {
-				n := min(step, depth-k0)
+			for k0 := int64(0); k0 < depth; k0 += w.cut.depth {
+				n := min(w.cut.depth, depth-k0)
 				addresses(w.kB[:n], p.k, k0, stepB)
 				for n0 := int64(0); n0 < cols; n0 += w.cut.wide {
-					if err := ctx.Err(); err != nil {
+					if err := w.ctx.Err(); err != nil {
 						return diag.Stopped(err)
 					}
 					count := min(w.cut.wide, cols-n0)
 					addresses(w.colB[:count], p.n, n0, stepB)
-					size := roundUp(count, int64(w.cut.nr)) * n
-					w.packB = to(at, size)
-					if err := w.fillB(batch, n0, int(count), k0, int(n)); err != nil {
+					at := (done-1)*one + n0*depth + k0*int64(w.cut.nr)
+					if err := pack(at, batch, n0, int(count), k0, int(n)); err != nil {
 						return err
 					}
-					if then != nil {
-						then(at, w.packB)
-					}
-					at += size
 				}
 			}
 		}

@@ -1,19 +1,18 @@
 package cpu
 
-// packRows lays out rows of B, which begin at offs, in panels of some width: row by row, so that all of a row is
-// read while its page is at hand. Columns that are missing at the end are 0.
-func packRows[T element](to []T, width int, data []T, offs []int, cols int) {
-	depth, whole := len(offs), cols/width*width
-	if whole < cols {
-		clear(to[whole*depth : (whole+width)*depth])
-	}
+// packRows lays out rows of B, which begin at offs, in panels of some width, which begin apart elements one
+// after the other: row by row, so that all of a row is read while its page is at hand. Columns that are
+// missing at the end are 0.
+func packRows[T element](to []T, width, apart int, data []T, offs []int, cols int) {
 	for k, off := range offs {
 		row, at := data[off:][:cols], k*width
 		for ; len(row) >= width; row = row[width:] {
 			copy(to[at:at+width], row)
-			at += width * depth
+			at += apart
 		}
-		copy(to[min(at, len(to)):], row)
+		if len(row) > 0 {
+			clear(to[at+copy(to[at:at+width], row) : at+width])
+		}
 	}
 }
 

@@ -23,9 +23,9 @@ func (p *product) bytes(d *Device, kept bool) int64 {
 	}
 	elem, cut := int64(p.out.DType.Bits()/8), d.blocks(p.out.DType)
 	kept = kept && cut.code != nil
-	a, b := p.packs(cut, kept)
-	workers := p.tiling(d, cut, kept).workers
-	n := workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
+	t := p.tiling(d, cut, kept)
+	a, b := p.packs(cut, t, kept)
+	n := t.workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
 	for _, o := range []*operand{&p.a, &p.b} {
 		if o.pad != nil {
 			n += analysis.Aligned(times(elem, o.pad.size()))
@@ -135,7 +135,8 @@ func stepB(l *loop, pos int64) int64 {
 }
 
 // multiplication is a product that is being computed. Work is cut into tiles of rows and columns
-// that threads claim one by one.
+// that threads claim one by one: each in a share of its own, where what one tile reads is what the one
+// before has left near or fetched, and then in those of others.
 type multiplication[T element] struct {
 	workspace
 	p          *product
@@ -144,8 +145,14 @@ type multiplication[T element] struct {
 	tiling     tiling
 	segments   []segment
 	filling    filling[T]
-	next       atomic.Int64
 	workers    []*worker[T] // those in use first
+}
+
+// share is tiles up to an end, of which the next is nobody's yet.
+type share struct {
+	next atomic.Int64
+	end  int64
+	_    [112]byte // so that no two are in one line of the cache
 }
 
 // multiply computes all batches of stage i of a program.
@@ -164,8 +171,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		for _, w := range x.workers[:n] {
 			w.a.close()
 			w.b.close()
-			w.lists.forget()
-			*w = worker[T]{lists: w.lists, a: w.a, b: w.b}
+			w.forget()
 		}
 		x.p, x.cut = nil, nil
 		x.free()
@@ -195,17 +201,19 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 			x.tiling.tiles += ceilDiv(x.cols, x.tiling.cols) * ceilDiv(x.cut.panelsOf(s.to-s.from).n, x.tiling.panels)
 		}
 	}
-	x.next.Store(0)
-	sizeA, sizeB := p.packs(x.cut, whole != nil)
+	sizeA, sizeB := p.packs(x.cut, x.tiling, whole != nil)
 	for n < x.tiling.workers {
 		if int(n) == len(x.workers) {
 			x.workers = append(x.workers, &worker[T]{lists: new(lists), a: new(source[T]), b: new(source[T])})
 		}
 		w := x.workers[n]
+		w.share.next.Store(x.tiling.tiles * n / x.tiling.workers)
 		n++
+		w.share.end = x.tiling.tiles * n / x.tiling.workers
 		w.lists.fit(x.cut)
 		w.ctx, w.p, w.cut, w.c = run.Context(), p, x.cut, tensor.Data[T](out)
 		w.constant, w.whole, w.half = constant, whole, x86.WeightsF32
+		w.holds, w.held = p.holds(x.cut, x.tiling), heldA{}
 		if whole != nil {
 			w.half = p.half
 		}
@@ -244,41 +252,64 @@ func (x *multiplication[T]) operand(d *Device, run *interp.Execution, o *operand
 
 // part works on tiles as long as there are any.
 func (x *multiplication[T]) part(i int) error {
-	for {
-		t := x.next.Add(1) - 1
-		if t >= x.tiling.tiles {
-			return nil
-		}
-		s := &x.segments[0]
-		if x.p.table != nil {
-			at, _ := slices.BinarySearchFunc(x.segments, t+1, func(s segment, t int64) int { return cmp.Compare(s.tile, t) })
-			s = &x.segments[at-1]
-			t -= s.tile
-		}
-		panels := x.cut.panelsOf(s.to - s.from)
-		across, down := ceilDiv(x.cols, x.tiling.cols), ceilDiv(panels.n, x.tiling.panels)
-		n0, p0, batch := t%across*x.tiling.cols, t/across%down*x.tiling.panels, t/across/down
-		if err := x.workers[i].tile(s, batch, panels, p0, min(p0+x.tiling.panels, panels.n), n0, min(n0+x.tiling.cols, x.cols)); err != nil {
-			x.next.Store(x.tiling.tiles) // the others need not go on
-			return err
+	n := int(x.tiling.workers)
+	for o := range n {
+		for share := &x.workers[(i+o)%n].share; ; {
+			t := share.next.Add(1) - 1
+			if t >= share.end {
+				break
+			}
+			if err := x.tile(x.workers[i], t); err != nil {
+				for _, w := range x.workers[:n] { // the others need not go on
+					w.share.next.Store(x.tiling.tiles)
+				}
+				return err
+			}
 		}
 	}
+	return nil
+}
+
+// tile computes tile t.
+func (x *multiplication[T]) tile(w *worker[T], t int64) error {
+	s := &x.segments[0]
+	if x.p.table != nil {
+		at, _ := slices.BinarySearchFunc(x.segments, t+1, func(s segment, t int64) int { return cmp.Compare(s.tile, t) })
+		s = &x.segments[at-1]
+		t -= s.tile
+	}
+	panels := x.cut.panelsOf(s.to - s.from)
+	across, down := ceilDiv(x.cols, x.tiling.cols), ceilDiv(panels.n, x.tiling.panels)
+	n0, p0, batch := t%across*x.tiling.cols, t/across%down*x.tiling.panels, t/across/down
+	return w.tile(s, batch, panels, p0, min(p0+x.tiling.panels, panels.n), n0, min(n0+x.tiling.cols, x.cols))
 }
 
 // worker multiplies on one thread.
 type worker[T element] struct {
 	*lists
+	share        share
 	ctx          context.Context
 	p            *product
 	cut          *blocks
 	a, b         *source[T]
 	c            []T
 	packA, packB []T
+	blockA       []T  // of the block
+	holds        bool // packA has room for all of a block's depth
+	held         heldA
 	constant     bool
 	whole        []byte // all of B, packed for all runs; nil: it is not
 
 	panelsB unsafe.Pointer // of the block, for machine code
+	strideB int            // bytes from one to the next
+	nextB   uintptr        // panels of the block that comes next; 0: it is not known
 	half    x86.Weights    // which they are
+}
+
+// forget drops what the worker has of a run.
+func (w *worker[T]) forget() {
+	w.lists.forget()
+	w.ctx, w.p, w.cut, w.c, w.packA, w.packB, w.blockA, w.whole, w.panelsB = nil, nil, nil, nil, nil, nil, nil, nil, nil
 }
 
 // lists are the addresses of the block that is being computed: element (m, k) of A lies
@@ -294,7 +325,7 @@ type lists struct {
 
 // fit makes lists long enough.
 func (l *lists) fit(cut *blocks) {
-	rows, cols, depth := int(cut.panels)*cut.mr, int(cut.wide), int(cut.depth)
+	rows, cols, depth := int(cut.panels)*cut.mr, int(cut.wide), int(2*cut.depth)
 	if len(l.rowA) < rows || len(l.colB) < cols || len(l.kA) < depth {
 		l.rowA, l.rowC = make([]int, rows), make([]int, rows)
 		l.colB, l.colC = make([]int, cols), make([]int, cols)
@@ -309,69 +340,90 @@ func (l *lists) fit(cut *blocks) {
 func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1 int64) error {
 	p := w.p
 	w.stand(s, batch)
-	cols := int(n1 - n0)
+	b := block{rowPanels: rows, batch: batch, row0: s.from, col0: n0, cols: int(n1 - n0)}
 	w.first = int(n0)
 	if w.whole == nil {
-		addresses(w.colB[:cols], p.n, n0, stepB)
+		addresses(w.colB[:b.cols], p.n, n0, stepB)
 	}
 	if w.whole == nil || !p.align {
-		addresses(w.colC[:cols], p.n, n0, stepC)
+		addresses(w.colC[:b.cols], p.n, n0, stepC)
 	}
-	listed, thin := w.whole == nil && w.listed(s, cols), p.thin(w.cut, s.to-s.from)
-	step := w.cut.depthOf(total(p.k))
-	var whole []byte // the matrix
-	elem := int64(w.half.Bytes())
-	if w.whole != nil {
-		size := roundUp(total(p.n), int64(w.cut.nr)) * total(p.k)
-		whole = w.whole[p.matrix(batch, s)*size*elem:][:size*elem]
-	}
-	for k0 := int64(0); k0 < total(p.k); k0 += step {
-		depth := int(min(step, total(p.k)-k0))
-		addresses(w.kA[:depth], p.k, k0, stepA)
-		if whole == nil {
-			addresses(w.kB[:depth], p.k, k0, stepB)
-		}
-		if whole != nil {
-			w.panelsB = unsafe.Pointer(&whole[(k0*roundUp(total(p.n), int64(w.cut.nr))+n0*int64(depth))*elem])
-		} else if !thin && !listed {
-			if err := w.fillB(batch, n0, cols, k0, depth); err != nil {
+	depth, step := total(p.k), w.cut.depthOf(total(p.m), total(p.k))
+	w.strideB = w.cut.nr * int(depth) * w.half.Bytes()
+	listed, thin := w.whole == nil && w.listed(s, b.cols), p.thin(w.cut, s.to-s.from)
+	if w.whole == nil && !listed && !thin { // rows go by what was packed of B
+		for b.at(0, step, depth); b.depth > 0; b.at(b.k0+step, step, depth) {
+			addresses(w.kB[:b.depth], p.k, b.k0, stepB)
+			if err := w.fillB(w.packB, w.cut.nr*b.depth, batch, n0, b.cols, b.k0, b.depth); err != nil {
 				return err
 			}
-			w.panelsB = unsafe.Pointer(&w.packB[0])
-		}
-		for i := p0; i < p1; i += w.cut.panels {
-			if err := w.ctx.Err(); err != nil {
-				return diag.Stopped(err)
-			}
-			b := block{rowPanels: rows, from: i, to: min(i+w.cut.panels, p1), cols: cols, depth: depth, first: k0 == 0}
-			i0 := s.from + rows.start(b.from)
-			count := int(s.from + rows.start(b.to) - i0)
-			addresses(w.rowA[:count], p.m, i0, stepA)
-			addresses(w.rowC[:count], p.m, i0, stepC)
-			if thin {
-				if err := w.thinBlock(batch, i0, count, cols, k0, depth); err != nil {
+			w.panelsB, w.nextB, w.strideB = unsafe.Pointer(&w.packB[0]), 0, w.cut.nr*b.depth*4
+			for b.from = p0; b.from < p1; b.from = b.to {
+				b.to = w.cut.next(p0, p1, b.from)
+				if err := w.block(&b, false, false); err != nil {
 					return err
 				}
-				continue
 			}
-			if err := w.fillA(batch, i0, b, k0); err != nil {
-				return err
+		}
+		return nil
+	}
+	for b.from = p0; b.from < p1; b.from = b.to {
+		b.to = w.cut.next(p0, p1, b.from)
+		for b.at(0, step, depth); b.depth > 0; b.at(b.k0+step, step, depth) {
+			if w.whole != nil {
+				w.panelsB, w.nextB = w.keptB(s, &b)
+			} else {
+				addresses(w.kB[:b.depth], p.k, b.k0, stepB)
 			}
-			var err error
-			switch {
-			case listed:
-				err = w.multiplyListed(b)
-			case w.cut.code != nil:
-				err = w.multiplyCode(b)
-			default:
-				w.multiply(b)
-			}
-			if err != nil {
+			if err := w.block(&b, listed, thin); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// block computes a block of C to some depth, or adds that to it.
+func (w *worker[T]) block(b *block, listed, thin bool) error {
+	if err := w.ctx.Err(); err != nil {
+		return diag.Stopped(err)
+	}
+	i0 := b.row0 + b.start(b.from)
+	count := int(b.row0 + b.start(b.to) - i0)
+	addresses(w.rowA[:count], w.p.m, i0, stepA)
+	addresses(w.rowC[:count], w.p.m, i0, stepC)
+	if thin {
+		addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)
+		return w.thinBlock(b.batch, i0, count, b.cols, b.k0, b.depth)
+	}
+	w.blockA = w.packA
+	held := heldA{b.batch, i0, count}
+	if w.holds {
+		w.blockA = w.packA[count*int(b.k0):]
+	}
+	if !w.holds || w.held != held {
+		addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)
+		if err := w.fillA(b.batch, i0, *b); err != nil {
+			return err
+		}
+		if w.holds && b.k0+int64(b.depth) == total(w.p.k) {
+			w.held = held
+		}
+	}
+	switch {
+	case listed:
+		return w.multiplyListed(*b)
+	case w.cut.code != nil:
+		return w.multiplyCode(*b)
+	}
+	w.multiply(*b)
+	return nil
+}
+
+// heldA says which rows of A are packed to their whole depth.
+type heldA struct {
+	batch, from int64
+	count       int
 }
 
 // stand goes to a batch and a segment.
@@ -387,8 +439,8 @@ func (w *worker[T]) stand(s *segment, batch int64) {
 }
 
 // fillA packs the rows of a block in panels.
-func (w *worker[T]) fillA(batch, i0 int64, b block, k0 int64) error {
-	to, row := w.packA, 0
+func (w *worker[T]) fillA(batch, i0 int64, b block) error {
+	to, row := w.blockA, 0
 	for i := b.from; i < b.to; {
 		n := int(b.size(i))
 		count := n // of as many panels as have this size
@@ -407,7 +459,7 @@ func (w *worker[T]) fillA(batch, i0 int64, b block, k0 int64) error {
 				each = n
 			}
 			for l := range lot {
-				if err := w.a.fill(to[l*width*b.depth:], width, w.p, batch, w.p.m, i0+int64(row+l*n), each, k0, b.depth); err != nil {
+				if err := w.a.fill(to[l*width*b.depth:], width, width*b.depth, w.p, batch, w.p.m, i0+int64(row+l*n), each, b.k0, b.depth); err != nil {
 					return err
 				}
 			}
@@ -423,17 +475,17 @@ func (w *worker[T]) fillA(batch, i0 int64, b block, k0 int64) error {
 	return nil
 }
 
-// fillB packs columns in panels.
-func (w *worker[T]) fillB(batch, j0 int64, cols int, k0 int64, depth int) error {
+// fillB packs columns in panels, which begin apart elements one after the other.
+func (w *worker[T]) fillB(to []T, apart int, batch, j0 int64, cols int, k0 int64, depth int) error {
 	if w.b.computed() {
-		return w.b.fill(w.packB, w.cut.nr, w.p, batch, w.p.n, j0, cols, k0, depth)
+		return w.b.fill(to, w.cut.nr, apart, w.p, batch, w.p.n, j0, cols, k0, depth)
 	}
 	if straight(w.colB[:cols]) {
-		packRows(w.packB, w.cut.nr, w.b.data[w.batchB+w.colB[0]:], w.kB[:depth], cols)
+		packRows(to, w.cut.nr, apart, w.b.data[w.batchB+w.colB[0]:], w.kB[:depth], cols)
 		return nil
 	}
 	for j := 0; j < cols; j += w.cut.nr {
-		if err := w.pack(w.packB[j*depth:], w.cut.nr, w.b.data, w.batchB, w.colB[j:min(j+w.cut.nr, cols)], w.kB[:depth]); err != nil {
+		if err := w.pack(to[j/w.cut.nr*apart:], w.cut.nr, w.b.data, w.batchB, w.colB[j:min(j+w.cut.nr, cols)], w.kB[:depth]); err != nil {
 			return err
 		}
 	}
@@ -447,7 +499,7 @@ func (w *worker[T]) multiply(b block) {
 		row := 0
 		for i := b.from; i < b.to; i++ {
 			n := int(b.size(i))
-			w.kernel(w.packA[int(i-b.from)*mr*b.depth:int(i-b.from+1)*mr*b.depth], panelB, row, row+n, j, min(j+nr, b.cols), b.first)
+			w.kernel(w.blockA[int(i-b.from)*mr*b.depth:int(i-b.from+1)*mr*b.depth], panelB, row, row+n, j, min(j+nr, b.cols), b.k0 == 0)
 			row += n
 		}
 	}

@@ -12,7 +12,7 @@ func (w *worker[T]) thinBlock(batch, i0 int64, rows, cols int, k0 int64, depth i
 	b, across, along := w.b.data, straight(list), straight(offs)
 	for i := range rows {
 		if w.a.computed() {
-			if err := w.a.fill(a, 1, w.p, batch, w.p.m, i0+int64(i), 1, k0, depth); err != nil {
+			if err := w.a.fill(a, 1, depth, w.p, batch, w.p.m, i0+int64(i), 1, k0, depth); err != nil {
 				return err
 			}
 		} else {
