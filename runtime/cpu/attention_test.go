@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"testing"
 
 	"github.com/pitopt/pitopt/core/interp"
@@ -21,6 +22,7 @@ type attentionForm struct {
 	params string // beside queries, keys and values
 	x      string // of score, at batch i, key head j, head k in it, query l and key m
 	safe   bool
+	half   bool // queries, keys and values are f16
 }
 
 var attentionForms = []attentionForm{
@@ -33,6 +35,7 @@ var attentionForms = []attentionForm{
 	{name: "transposed", params: "mask: [t, s] f32", x: "(score + mask[m, l])"},
 	{name: "truth", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], (score * f32 0.25), f32 -inf)"},
 	{name: "truth, safe", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], (score * f32 0.25), f32 -inf)", safe: true},
+	{name: "f16", x: "(score * f32 0.25)", half: true},
 	{name: "finite", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], score, f32 -1e9)"},
 	{name: "causal", x: "select((m <= (l + {t - s})), score, f32 -inf)"},
 	{name: "window", x: "select(((m <= (l + {t - s})) & ((m + 7) > l)), score, f32 -inf)", safe: true},
@@ -44,6 +47,12 @@ func (f attentionForm) text(layout int) string {
 	q, load := "q: [b, h, g, s, d] f32, k: [b, h, t, d] f32, v: [b, h, t, e] f32", [3]string{"q[i, j, k, l, n]", "k[i, j, m, n]", "v[i, j, n, m]"}
 	if layout == 1 {
 		q, load = "q: [b, s, h, g, d] f32, k: [b, t, h, d] f32, v: [b, t, h, e] f32", [3]string{"q[i, l, j, k, n]", "k[i, m, j, n]", "v[i, n, j, m]"}
+	}
+	if f.half {
+		q = strings.ReplaceAll(q, "f32", "f16")
+		for i, x := range load {
+			load[i] = "f32(" + x + ")"
+		}
 	}
 	if f.params != "" {
 		q += ", " + f.params
