@@ -25,6 +25,6 @@
 // add, sub, mul, fma, div, rcp, sqrt with .rn, .rz, .rm or .rp, and all conversions, round as PTX says. A
 // NaN that is made is the canonical one (0x7fffffff in f32). The approximations (div.approx,
 // div.full, rcp.approx, sqrt.approx, rsqrt.approx, ex2, lg2, sin, cos, tanh) are computed in
-// f64 and rounded once: the result of hardware is within the error that PTX states, and theirs is nearer. mma adds
-// the products of one instruction and the accumulator in f64, and rounds once.
+// f64 and rounded once: hardware may differ from that by the error that PTX states. mma adds the products of
+// one instruction and the accumulator in f64, and rounds once; hardware keeps fewer bits of the sum.
 package emu

@@ -95,8 +95,7 @@ func decodeAtom(d *decoder) {
 		d.fail("modifier .noftz is not for .%v", t)
 	}
 	release := d.oneOf("acq_rel", "release") != ""
-	acquire := d.take("acquire")
-	_ = acquire
+	d.take("acquire") // every one acquires
 	n := 3
 	if red {
 		n = 2

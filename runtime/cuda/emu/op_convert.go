@@ -21,7 +21,7 @@ func decodeCvt(d *decoder) {
 	how := d.oneOf("rni", "rzi", "rmi", "rpi", "rn", "rz", "rm", "rp", "rna")
 	ftz, sat, relu := d.take("ftz"), d.take("sat"), d.take("relu")
 	if s, two := smallOf(to); two {
-		decodeCvtTwo(d, s, to, from, how, relu)
+		decodeCvtTwo(d, s, from, how, relu)
 		return
 	}
 	if !d.operands(2, 2) {
@@ -260,7 +260,7 @@ func floatToInt(to typ, r rounding) func(v float64) uint64 {
 }
 
 // decodeCvtTwo decodes conversions of two f32 to a pair: the first operand is the upper one.
-func decodeCvtTwo(d *decoder, s *small, to, from typ, how string, relu bool) {
+func decodeCvtTwo(d *decoder, s *small, from typ, how string, relu bool) {
 	if from != f32 || how != "rn" && how != "rz" {
 		d.fail("only from .f32, with .rn or .rz")
 		return
@@ -281,7 +281,6 @@ func decodeCvtTwo(d *decoder, s *small, to, from typ, how string, relu bool) {
 		return v
 	}
 	d.out.run = binary2(d.dst(0, b32), d.src(1, f32), d.src(2, f32), func(x, y uint64) uint64 { return one(x)<<16 | one(y) })
-	_ = to
 }
 
 // decodeCvtPack decodes cvt.pack.sat: two s32 to narrow integers, packed below a third operand.
