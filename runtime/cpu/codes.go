@@ -17,7 +17,7 @@ type code struct {
 	products []*product // nil entry: the stage is none, and runs on closures
 	parts    []int      // that closures are cut into
 	kernels  []*loops   // nil entry: the stage begins none
-	plan     *plan      // what they are of
+	plans    []*plan    // what they are of
 
 	attentions []*attention // nil entry: the stage begins none
 	taken      []bool       // stages that are products, or of attentions
@@ -142,7 +142,9 @@ func (c *codes) makeRoom() {
 	}
 	used, attends := map[*plan]bool{}, map[*attentionCode]bool{}
 	for _, x := range c.byID {
-		used[x.plan] = true
+		for _, p := range x.plans {
+			used[p] = true
+		}
 		for _, a := range x.attentions {
 			if a != nil {
 				attends[a.code] = true

@@ -23,6 +23,7 @@ type plan struct {
 type planID struct {
 	p                 *ir.Program
 	products, repeats string
+	alone             bool // kernel.Options.Alone
 }
 
 // loops are stages that machine code computes, for sizes.
@@ -63,37 +64,58 @@ func (d *Device) plan(c *code, p *ir.Program) {
 		}
 	}
 	id.products, id.repeats = string(taken), repeats.Key
-	pl := d.codes.plan(id, func() *plan {
-		return d.newPlan(p, func(i int) bool { return c.taken[i] }, repeats.Repeats)
-	})
-	c.plan = pl
-	for i, g := range pl.groups {
-		points := int64(0)
-		for _, s := range c.Stages[g.First : g.First+g.Count] {
-			points = max(points, s.Points())
-		}
-		if points < fewPoints && d.alone > 0 {
-			continue
-		}
-		bound, err := g.Kernel.Bind(c.Stages[g.First].Symbol)
-		if err != nil {
-			continue
-		}
-		l := &loops{count: g.Count, fn: pl.funcs[i], bound: bound}
-		most, least := float64(mostOps), float64(leastOps)
-		if d.alone == 0 {
-			least = 1
-		}
-		if d.threads > 1 {
-			most = min(most, max(least, bound.Total()/float64(2*d.threads)))
-		}
-		if bound.Point > 2*mostOps && !bound.VectorRange {
-			continue // a row can not be cut
-		}
-		l.cut = bound.Cut(most)
-		c.kernels[g.First] = l
-		c.Join(g.First, g.Count)
+	planned := func(alone bool) *plan {
+		id.alone = alone
+		pl := d.codes.plan(id, func() *plan {
+			return d.newPlan(p, func(i int) bool { return c.taken[i] }, repeats.Repeats, alone)
+		})
+		c.plans = append(c.plans, pl)
+		return pl
 	}
+	pl := planned(false)
+	var single *plan
+	for i, g := range pl.groups {
+		if d.ready(c, pl, i) || g.Count == 1 {
+			continue
+		}
+		// Sizes are none that the stages can be computed for together, or a row is so long that it would
+		// have to be cut.
+		if single == nil {
+			single = planned(true)
+		}
+		for j, h := range single.groups {
+			if h.First >= g.First && h.First < g.First+g.Count {
+				d.ready(c, single, j)
+			}
+		}
+	}
+}
+
+// ready makes a group of a plan ready for sizes, if machine code can compute it in short calls.
+func (d *Device) ready(c *code, pl *plan, i int) bool {
+	g, points := pl.groups[i], int64(0)
+	for _, s := range c.Stages[g.First : g.First+g.Count] {
+		points = max(points, s.Points())
+	}
+	if points < fewPoints && d.alone > 0 {
+		return true // it is for closures
+	}
+	bound, err := g.Kernel.Bind(c.Stages[g.First].Symbol)
+	if err != nil || bound.Point > 2*mostOps && !bound.VectorRange {
+		return false
+	}
+	l := &loops{count: g.Count, fn: pl.funcs[i], bound: bound}
+	most, least := float64(mostOps), float64(leastOps)
+	if d.alone == 0 {
+		least = 1
+	}
+	if d.threads > 1 {
+		most = min(most, max(least, bound.Total()/float64(2*d.threads)))
+	}
+	l.cut = bound.Cut(most)
+	c.kernels[g.First] = l
+	c.Join(g.First, g.Count)
+	return true
 }
 
 // plan gives a plan that is kept, or makes it.
@@ -112,13 +134,13 @@ func (c *codes) plan(id planID, make func() *plan) *plan {
 }
 
 // newPlan makes the code of a program. What can not be made runs on closures.
-func (d *Device) newPlan(p *ir.Program, taken func(int) bool, repeats func(*ir.Scalar) bool) *plan {
+func (d *Device) newPlan(p *ir.Program, taken func(int) bool, repeats func(*ir.Scalar) bool, alone bool) *plan {
 	f, program := d.machine.features, emit.Program
 	if d.watch != nil {
 		program = emit.Annotated
 	}
 	out := &plan{}
-	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Taken: taken, Repeats: repeats})
+	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Alone: alone, Taken: taken, Repeats: repeats})
 	var codes []*x86.Code
 	for _, g := range s.Groups {
 		prog, err := program(g.Kernel, f)

@@ -41,10 +41,28 @@ func TestPlanOfAllSizes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.kernels[0] == nil || c.kernels[0].count != 3 || last != nil && c.plan != last {
-			t.Fatalf("%d rows: %v, plan %p after %p", n, c.kernels, c.plan, last)
+		if c.kernels[0] == nil || c.kernels[0].count != 3 || last != nil && c.plans[0] != last {
+			t.Fatalf("%d rows: %v, plan %p after %p", n, c.kernels, c.plans[0], last)
 		}
-		last = c.plan
+		last = c.plans[0]
+	}
+}
+
+// Rows that are so long that a call over one would take too long are computed stage by stage, each cut.
+func TestLongRows(t *testing.T) {
+	d, p := New(1), rowsOf(t)
+	defer d.Close()
+	if d.machine.features == 0 {
+		t.Skip("no machine code runs here")
+	}
+	c, err := d.codes.get(d, "", p, bindOf(p, 2, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{0, 2} {
+		if l := c.kernels[i]; l == nil || l.count != 1 || l.cut.Pieces() < 4 {
+			t.Errorf("stage %d is %v", i, l)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ type Options struct {
 	// AnyNaN says that the extreme that a stage reduces to need be no NaN where an operand is
 	// one, nor tell zeros apart.
 	AnyNaN  bool
+	Alone   bool                    // each stage is a kernel by itself, which can be cut where fused ones can not
 	Takes   func(k *Kernel) error   // whether a kernel can be printed: stages are scheduled so that all can; nil: all
 	Taken   func(i int) bool        // stages that are computed in another way; nil: none
 	Blocks  Blocks                  // of contractions; none: they are reductions as others
@@ -160,7 +161,7 @@ func (s *scheduler) best(i int) (best Group, why string) {
 	}
 	for _, rows := range tries {
 		f := &fused{scheduler: s, first: i, rows: rows, of: map[*ir.Buffer]int{}}
-		for j := i; j < len(s.stages) && (s.Taken == nil || !s.Taken(j)) && len(f.list) < maxStages && (j == i || s.stages[j].tiled == nil); j++ {
+		for j := i; j < len(s.stages) && (s.Taken == nil || !s.Taken(j)) && len(f.list) < maxStages && (j == i || s.stages[j].tiled == nil && !s.Alone); j++ {
 			if w := f.add(s.stages[j]); w != "" {
 				if j == i && why == "" {
 					why = w
