@@ -137,7 +137,7 @@ func (p *product) tiling(d *Device, cut *blocks, kept bool) tiling {
 		t.workers = min(t.workers, t.tiles)
 		return t
 	}
-	if t.tiles < 8 { // few columns: cut rows too, each tile packing B for itself
+	if t.tiles < 8 && t.workers > 1 { // few columns: cut rows too, each tile packing B for itself
 		t.panels = cut.panels
 		if p.b.buf == nil { // which costs more where B is computed
 			t.panels = roundUp(ceilDiv(panels, t.workers), cut.panels)

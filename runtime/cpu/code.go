@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -19,7 +20,8 @@ type codeLists struct {
 	packs []x86.Func       // by rows
 	from  []unsafe.Pointer // that are packed
 	wider map[tile]x86.Func
-	list  []int32 // where rows of B begin
+	list  []int32 // where rows of B begin, in bytes behind the first of kB
+	short bool    // they can be told so
 
 	packing x86.PackArgs
 	strip   x86.ColumnsArgs
@@ -165,7 +167,9 @@ func (w *worker[T]) listed(s *segment, cols int) bool {
 	}
 	reach := int64(0)
 	for _, l := range w.p.k {
-		reach += (l.extent - 1) * max(l.b, -l.b)
+		if reach += (l.extent - 1) * max(l.b, -l.b); l.list != nil {
+			reach += slices.Max(l.list)
+		}
 	}
 	return 4*reach <= math.MaxInt32
 }
@@ -175,9 +179,6 @@ func (w *worker[T]) listed(s *segment, cols int) bool {
 func (w *worker[T]) multiplyListed(b block) error {
 	if err := w.begin(b); err != nil {
 		return err
-	}
-	for k, at := range w.kB[:b.depth] {
-		w.list[k] = int32(4 * (at - w.kB[0]))
 	}
 	w.args.List = unsafe.Pointer(&w.list[0])
 	lanes := w.cut.nr / 2

@@ -36,6 +36,7 @@ func (d *Device) newCode(kernel string, p *ir.Program, bind []int64) (*code, err
 		if kernel == kernelProduct {
 			if c.products[i], _ = match(s); c.products[i] != nil {
 				c.products[i].identify(p, i, bind)
+				c.products[i].identifyRows(p)
 			}
 		}
 		if c.products[i] == nil && s.Parts() && s.Points() > d.alone {

@@ -28,11 +28,8 @@ func (w *worker[T]) packRuns(to []T, data []T, base int, lines, offs []int) (don
 			most = n
 		}
 	}
-	for k, at := range offs {
-		if at -= offs[0]; at < math.MinInt32/4 || at > math.MaxInt32/4 {
-			return false, nil
-		}
-		w.list[k] = int32(4 * (at))
+	if !w.short || len(offs) != w.lengthB {
+		return false, nil
 	}
 	at := 1 // vectors in a call
 	if most*vectors <= x86.MostRuns {
@@ -64,6 +61,18 @@ func (w *worker[T]) packRuns(to []T, data []T, base int, lines, offs []int) (don
 	}
 	runtime.KeepAlive(data)
 	return true, nil
+}
+
+// shorten makes a list of bytes behind the first address of one of elements; it is false where they
+// are too far apart.
+func shorten(out []int32, list []int) bool {
+	for k, at := range list {
+		if at -= list[0]; at < math.MinInt32/4 || at > math.MaxInt32/4 {
+			return false
+		}
+		out[k] = int32(4 * at)
+	}
+	return true
 }
 
 // strips gives code that packs columns.

@@ -106,7 +106,7 @@ func (d *Device) Workspace(kernel string, p *ir.Program, bind []int64, constant 
 		}
 		if g != nil {
 			out = append(out, make([]int64, i-len(out))...)
-			out = append(out, g.bytes(d, g.keeps(constant)))
+			out = append(out, g.bytes(d, constant))
 		}
 	}
 	return out, nil

@@ -1,11 +1,11 @@
 package cpu
 
-// packRows lays out rows of B, which begin at offs, in panels of some width, which begin apart elements one
-// after the other: row by row, so that all of a row is read while its page is at hand. Columns that are
-// missing at the end are 0.
-func packRows[T element](to []T, width, apart int, data []T, offs []int, cols int) {
+// packRows lays out rows of B, which begin at data[base+offs[k]], in panels of some width, which begin apart
+// elements one after the other: row by row, so that all of a row is read while its page is at hand. Columns
+// that are missing at the end are 0.
+func packRows[T element](to []T, width, apart int, data []T, base int, offs []int, cols int) {
 	for k, off := range offs {
-		row, at := data[off:][:cols], k*width
+		row, at := data[base+off:][:cols], k*width
 		for ; len(row) >= width; row = row[width:] {
 			copy(to[at:at+width], row)
 			at += apart

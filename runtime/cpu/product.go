@@ -16,15 +16,18 @@ import (
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
-// bytes is what a product takes from its workspace, where B is packed for all runs or not.
-func (p *product) bytes(d *Device, kept bool) int64 {
+// bytes is what a product takes from its workspace, where B is packed for all runs or not, or A is.
+func (p *product) bytes(d *Device, constant func(param int) bool) int64 {
 	if p.direct != nil && d.machine.features != 0 {
 		return p.direct.bytes(d, p)
 	}
 	elem, cut := int64(p.out.DType.Bits()/8), d.blocks(p.out.DType)
-	kept = kept && cut.code != nil
+	kept := p.keeps(constant) && cut.code != nil
 	t := p.tiling(d, cut, kept)
 	a, b := p.packs(cut, t, kept)
+	if p.keepsRows(cut, constant) {
+		a = 0
+	}
 	n := t.workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
 	for _, o := range []*operand{&p.a, &p.b} {
 		if o.pad != nil {
@@ -102,26 +105,33 @@ func addresses(out []int, nest []loop, from int64, at func(l *loop, pos int64) i
 		return
 	}
 	last := &nest[len(nest)-1]
-	for len(out) > 0 {
-		sum, pos := int64(0), from/last.extent
+	first, by := int(at(last, 0)), 0
+	if last.extent > 1 {
+		by = int(at(last, 1)) - first
+	}
+	for pos := from % last.extent; len(out) > 0; pos = 0 {
+		sum, row := 0, from/last.extent
 		for i := len(nest) - 2; i >= 0; i-- {
-			sum += at(&nest[i], pos%nest[i].extent)
-			pos /= nest[i].extent
+			l := &nest[i]
+			if l.extent > row {
+				sum += int(at(l, row))
+				break
+			}
+			sum += int(at(l, row%l.extent))
+			row /= l.extent
 		}
-		pos = from % last.extent
-		run := min(last.extent-pos, int64(len(out)))
+		run := out[:min(last.extent-pos, int64(len(out)))]
 		if last.list == nil {
-			first := int(sum + at(last, pos))
-			by := int(at(last, 1) - at(last, 0))
-			for i := range out[:run] {
-				out[i] = first + i*by
+			sum += first + int(pos)*by
+			for i := range run {
+				run[i] = sum + i*by
 			}
 		} else {
-			for i := range out[:run] {
-				out[i] = int(sum + at(last, pos+int64(i)))
+			for i := range run {
+				run[i] = sum + int(at(last, pos+int64(i)))
 			}
 		}
-		out, from = out[run:], from+run
+		out, from = out[len(run):], from+int64(len(run))
 	}
 }
 
@@ -191,6 +201,12 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 	if err != nil {
 		return err
 	}
+	var wholeA []T
+	if whole == nil {
+		if wholeA, err = x.packedA(run, room.mem, dataA); err != nil {
+			return err
+		}
+	}
 	x.tiling = p.tiling(d, x.cut, whole != nil)
 	x.segments = p.segments(x.segments[:0], run)
 	if p.table != nil {
@@ -202,6 +218,9 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		}
 	}
 	sizeA, sizeB := p.packs(x.cut, x.tiling, whole != nil)
+	if wholeA != nil {
+		sizeA = 0
+	}
 	for n < x.tiling.workers {
 		if int(n) == len(x.workers) {
 			x.workers = append(x.workers, &worker[T]{lists: new(lists), a: new(source[T]), b: new(source[T])})
@@ -213,7 +232,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		w.lists.fit(x.cut)
 		w.ctx, w.p, w.cut, w.c = run.Context(), p, x.cut, tensor.Data[T](out)
 		w.constant, w.whole, w.half = constant, whole, x86.WeightsF32
-		w.holds, w.held = p.holds(x.cut, x.tiling), heldA{}
+		w.holds, w.held, w.wholeA = wholeA == nil && p.holds(x.cut, x.tiling), heldA{}, wholeA
 		if whole != nil {
 			w.half = p.half
 		}
@@ -294,6 +313,7 @@ type worker[T element] struct {
 	a, b         *source[T]
 	c            []T
 	packA, packB []T
+	wholeA       []T  // all of A, packed for all runs; nil: it is not
 	blockA       []T  // of the block
 	holds        bool // packA has room for all of a block's depth
 	held         heldA
@@ -309,7 +329,8 @@ type worker[T element] struct {
 // forget drops what the worker has of a run.
 func (w *worker[T]) forget() {
 	w.lists.forget()
-	w.ctx, w.p, w.cut, w.c, w.packA, w.packB, w.blockA, w.whole, w.panelsB = nil, nil, nil, nil, nil, nil, nil, nil, nil
+	w.lengthB = 0
+	w.ctx, w.p, w.cut, w.c, w.packA, w.packB, w.wholeA, w.blockA, w.whole, w.panelsB = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 }
 
 // lists are the addresses of the block that is being computed: element (m, k) of A lies
@@ -320,6 +341,8 @@ type lists struct {
 	rowA, rowC             []int
 	colB, colC             []int
 	kA, kB                 []int
+	fromB                  int64 // of kB: the first row of B, and how many there are
+	lengthB                int
 	codeLists
 }
 
@@ -353,7 +376,7 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	listed, thin := w.whole == nil && w.listed(s, b.cols), p.thin(w.cut, s.to-s.from)
 	if w.whole == nil && !listed && !thin { // rows go by what was packed of B
 		for b.at(0, step, depth); b.depth > 0; b.at(b.k0+step, step, depth) {
-			addresses(w.kB[:b.depth], p.k, b.k0, stepB)
+			w.depthB(&b)
 			if err := w.fillB(w.packB, w.cut.nr*b.depth, batch, n0, b.cols, b.k0, b.depth); err != nil {
 				return err
 			}
@@ -373,7 +396,7 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 			if w.whole != nil {
 				w.panelsB, w.nextB = w.keptB(s, &b)
 			} else {
-				addresses(w.kB[:b.depth], p.k, b.k0, stepB)
+				w.depthB(&b)
 			}
 			if err := w.block(&b, listed, thin); err != nil {
 				return err
@@ -381,6 +404,18 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 		}
 	}
 	return nil
+}
+
+// depthB lists where the rows of B of a block lie, if the lists are not those already.
+func (w *worker[T]) depthB(b *block) {
+	if w.fromB == b.k0 && w.lengthB == b.depth {
+		return
+	}
+	w.fromB, w.lengthB, w.short = b.k0, b.depth, false
+	addresses(w.kB[:b.depth], w.p.k, b.k0, stepB)
+	if w.cut.code != nil {
+		w.short = shorten(w.list, w.kB[:b.depth])
+	}
 }
 
 // block computes a block of C to some depth, or adds that to it.
@@ -401,7 +436,9 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 	if w.holds {
 		w.blockA = w.packA[count*int(b.k0):]
 	}
-	if !w.holds || w.held != held {
+	if w.wholeA != nil {
+		w.blockA = w.keptA(b, i0)
+	} else if !w.holds || w.held != held {
 		addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)
 		if err := w.fillA(b.batch, i0, *b); err != nil {
 			return err
@@ -481,7 +518,7 @@ func (w *worker[T]) fillB(to []T, apart int, batch, j0 int64, cols int, k0 int64
 		return w.b.fill(to, w.cut.nr, apart, w.p, batch, w.p.n, j0, cols, k0, depth)
 	}
 	if straight(w.colB[:cols]) {
-		packRows(to, w.cut.nr, apart, w.b.data[w.batchB+w.colB[0]:], w.kB[:depth], cols)
+		packRows(to, w.cut.nr, apart, w.b.data, w.batchB+w.colB[0], w.kB[:depth], cols)
 		return nil
 	}
 	for j := 0; j < cols; j += w.cut.nr {
