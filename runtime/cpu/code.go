@@ -25,7 +25,7 @@ type codeLists struct {
 
 	packing x86.PackArgs
 	strip   x86.ColumnsArgs
-	columns [2][x86.MostRuns]x86.Func // by vectors and runs
+	columns [2][2][x86.MostRuns]x86.Func // by whether the panel is whole, vectors and runs
 }
 
 // someCalls take 100 to 200 µs: so often is looked whether the run is to stop.
@@ -68,7 +68,7 @@ func (w *worker[T]) begin(b block) error {
 	var err error
 	for i := b.from; i < b.to && err == nil; i++ {
 		t := tile{Rows: int(b.size(i)), Cols: w.cut.nr, Weights: w.half}
-		if err = w.ready(w.tiles[w.half], t); err == nil && i-b.from < w.fetchers(b) {
+		if err = w.ready(w.tiles[w.half], t); err == nil && (w.wholeA != nil || i-b.from < w.fetchers(b)) {
 			t.Fetch = true
 			err = w.ready(w.fetch[w.half], t)
 		}
@@ -98,7 +98,7 @@ func (w *worker[T]) multiplyCode(b block) error {
 	if err := w.begin(b); err != nil {
 		return err
 	}
-	fetchers := w.fetchers(b)
+	fetchers, slim := w.fetchers(b), tile{Cols: w.cut.nr / 2}
 	calls := int64(0)
 	for j := 0; j < b.cols; j += w.cut.nr {
 		if calls += b.to - b.from; calls > someCalls {
@@ -116,11 +116,21 @@ func (w *worker[T]) multiplyCode(b block) error {
 		row := 0
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
-			tiles := w.tiles[w.half]
-			if i-b.from < fetchers {
-				tiles = w.fetch[w.half]
+			f := w.tiles[w.half][rows]
+			switch {
+			case w.slim && n <= slim.Cols:
+				slim.Rows = rows
+				var err error
+				if f, err = w.wide(slim); err != nil {
+					return err
+				}
+			case w.wholeA != nil && j == 0: // all of A is on its way from beyond
+				f = w.fetch[w.half][rows]
+				w.args.Fetch = uintptr(unsafe.Pointer(&w.blockA[row*b.depth])) + uintptr(4*rows*b.depth)
+			case i-b.from < fetchers:
+				f = w.fetch[w.half][rows]
 			}
-			w.call(b, tiles[rows], row, rows, j, n)
+			w.call(b, f, row, rows, j, n)
 			w.args.Fetch += uintptr(x86.TileFetch * b.depth)
 			row += rows
 		}
@@ -241,8 +251,8 @@ func (m *machine) widthFor(rows, width int) int {
 // where their elements lie side by side. Then columns that are missing hold anything.
 func (w *worker[T]) pack(to []T, width int, data []T, base int, lines, offs []int) error {
 	to = to[:width*len(offs)] // machine code does not look
-	if w.cut.code != nil && width == w.cut.nr {
-		if done, err := w.packRuns(to, data, base, lines, offs); done || err != nil {
+	if w.cut.code != nil && (width == w.cut.nr || w.slim && width == w.cut.nr/2) {
+		if done, err := w.packRuns(to, width, data, base, lines, offs); done || err != nil {
 			return err
 		}
 	}

@@ -13,11 +13,11 @@ type columns x86.Columns
 
 func (c columns) Program(f x86.Features) (*x86.Prog, error) { return x86.Columns(c).Program(f) }
 
-// packRuns packs columns of B that lie in runs of elements side by side, if those are long enough:
+// packRuns packs columns of B in a panel of some width that lie in runs of elements side by side, if those are long enough:
 // all of a matrix' row, or pixels of an image's.
-func (w *worker[T]) packRuns(to []T, data []T, base int, lines, offs []int) (done bool, err error) {
-	nr := w.cut.nr
-	lanes, vectors := nr/2, 2
+func (w *worker[T]) packRuns(to []T, width int, data []T, base int, lines, offs []int) (done bool, err error) {
+	lanes := w.cut.nr / 2
+	vectors := width / lanes
 	g := &w.strip
 	*g = x86.ColumnsArgs{K: int64(len(offs)), List: unsafe.Pointer(&w.list[0])}
 	most := 1
@@ -35,7 +35,7 @@ func (w *worker[T]) packRuns(to []T, data []T, base int, lines, offs []int) (don
 	if most*vectors <= x86.MostRuns {
 		at = vectors
 	}
-	f, err := w.strips(columns{Cols: nr, Vectors: at, Runs: most})
+	f, err := w.strips(columns{Cols: width, Vectors: at, Runs: most})
 	if err != nil {
 		return false, err
 	}
@@ -77,7 +77,7 @@ func shorten(out []int32, list []int) bool {
 
 // strips gives code that packs columns.
 func (w *worker[T]) strips(c columns) (f x86.Func, err error) {
-	at := &w.columns[c.Vectors-1][c.Runs-1]
+	at := &w.columns[c.Cols/w.cut.nr][c.Vectors-1][c.Runs-1]
 	if at.Addr() == 0 {
 		*at, err = w.cut.code.code(c)
 	}

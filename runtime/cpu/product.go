@@ -320,6 +320,7 @@ type worker[T element] struct {
 	constant     bool
 	whole        []byte // all of B, packed for all runs; nil: it is not
 
+	slim    bool           // the last panel of B, which is packed for the tile, is half as wide
 	panelsB unsafe.Pointer // of the block, for machine code
 	strideB int            // bytes from one to the next
 	nextB   uintptr        // panels of the block that comes next; 0: it is not known
@@ -374,7 +375,9 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	depth, step := total(p.k), w.cut.depthOf(total(p.m), total(p.k))
 	w.strideB = w.cut.nr * int(depth) * w.half.Bytes()
 	listed, thin := w.whole == nil && w.listed(s, b.cols), p.thin(w.cut, s.to-s.from)
+	w.slim = false
 	if w.whole == nil && !listed && !thin { // rows go by what was packed of B
+		w.slim = w.slimB(&b)
 		for b.at(0, step, depth); b.depth > 0; b.at(b.k0+step, step, depth) {
 			w.depthB(&b)
 			if err := w.fillB(w.packB, w.cut.nr*b.depth, batch, n0, b.cols, b.k0, b.depth); err != nil {
@@ -416,6 +419,14 @@ func (w *worker[T]) depthB(b *block) {
 	if w.cut.code != nil {
 		w.short = shorten(w.list, w.kB[:b.depth])
 	}
+}
+
+// slimB says whether the last panel of B, packed for a tile, is half as wide as the others. Bits do not depend
+// on it.
+func (w *worker[T]) slimB(b *block) bool {
+	rest, half := b.cols%w.cut.nr, w.cut.nr/2
+	return w.cut.code != nil && !w.b.computed() && rest > 0 && rest <= half &&
+		(x86.Tile{Rows: int(b.rows / b.n), Cols: half}).Single(w.cut.code.features)
 }
 
 // block computes a block of C to some depth, or adds that to it.
@@ -517,12 +528,19 @@ func (w *worker[T]) fillB(to []T, apart int, batch, j0 int64, cols int, k0 int64
 	if w.b.computed() {
 		return w.b.fill(to, w.cut.nr, apart, w.p, batch, w.p.n, j0, cols, k0, depth)
 	}
+	from := 0
 	if straight(w.colB[:cols]) {
-		packRows(to, w.cut.nr, apart, w.b.data, w.batchB+w.colB[0], w.kB[:depth], cols)
-		return nil
+		if from = cols; w.slim {
+			from -= cols % w.cut.nr
+		}
+		packRows(to, w.cut.nr, apart, w.b.data, w.batchB+w.colB[0], w.kB[:depth], from)
 	}
-	for j := 0; j < cols; j += w.cut.nr {
-		if err := w.pack(to[j/w.cut.nr*apart:], w.cut.nr, w.b.data, w.batchB, w.colB[j:min(j+w.cut.nr, cols)], w.kB[:depth]); err != nil {
+	for j := from; j < cols; j += w.cut.nr {
+		width := w.cut.nr
+		if w.slim && cols-j < width {
+			width /= 2
+		}
+		if err := w.pack(to[j/w.cut.nr*apart:], width, w.b.data, w.batchB, w.colB[j:min(j+width, cols)], w.kB[:depth]); err != nil {
 			return err
 		}
 	}

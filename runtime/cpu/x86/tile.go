@@ -121,6 +121,21 @@ func (t Tile) Check(f Features) error {
 	return nil
 }
 
+// sets is how many sums there are of each element, with so many vectors in a row.
+func (t Tile) sets(nv int) int {
+	sets := 1
+	for sets < tileUnroll && sets*t.Rows*nv < chains {
+		sets *= 2
+	}
+	return sets
+}
+
+// Single says whether an element has one sum, in the order of k: as it has with more columns, then.
+func (t Tile) Single(f Features) bool {
+	kind, _ := vectors(f)
+	return t.sets(32*t.Cols/kind.Bits()) == 1
+}
+
 // Epilogue changes C before it is stored: a vector of each row, from a column on. Where
 // mask is a register, only its columns are there, and nothing else may be read; in
 // AVX-512 it is a mask register, in AVX2 a vector. What the code needs beside C it finds behind
@@ -243,10 +258,7 @@ func (t *tile) panel() {
 			t.Emit(PREFETCHT0, row.Plus(j)).Note("C, row %d", i)
 		}
 	})
-	sets := 1
-	for sets < tileUnroll && sets*t.Rows*t.nv < chains {
-		sets *= 2
-	}
+	sets := t.sets(t.nv)
 	for range sets {
 		sums := make([]Reg, t.Rows*t.nv)
 		for i := range sums {
