@@ -34,7 +34,7 @@ func (x *attention) chunking(d *Device) chunking {
 	return p
 }
 
-// sizes are the numbers of elements that a worker takes.
+// roomOf is how many elements a worker takes, for what.
 type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions, scratch int64 }
 
 func (x *attention) room() (r roomOf) {
