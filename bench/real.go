@@ -76,7 +76,7 @@ func decode(b *bench, g *group, threads int) error {
 	if !ok {
 		return nil
 	}
-	s, err := sessionOf(file, tokens)
+	s, words, err := sessionOf(file, tokens)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func decode(b *bench, g *group, threads int) error {
 			}
 		}
 		if from == step {
-			r.Profile, err = b.profileOf(threads, file, "-pipeline", b.statesFile(s), "-dim", "batch=1", "-dim", "seq=1", "-dim", fmt.Sprintf("%s=%d", s.Axis, from+step/2))
+			r.Profile, err = b.profileOf(threads, file, "-pipeline", b.statesFile(s), "-dim", "batch=1", "-dim", "seq=1", "-dim", fmt.Sprintf("%s=%d", s.Axis, from+step/2), "-dim", fmt.Sprintf("%s=%d", words, from+step/2+1))
 			if err != nil {
 				return err
 			}
@@ -121,23 +121,27 @@ func decode(b *bench, g *group, threads int) error {
 }
 
 // sessionOf finds the inputs and outputs of a decoder: what an output "present" of the same layer carries on.
-func sessionOf(file string, tokens int) (*protocol.Session, error) {
+// words is the dim of its mask.
+func sessionOf(file string, tokens int) (s *protocol.Session, words string, err error) {
 	f, err := wire.Open(file, wire.Limits{})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer f.Close()
-	s := &protocol.Session{Token: "input_ids", Mask: "attention_mask", Capacity: tokens}
+	s = &protocol.Session{Token: "input_ids", Mask: "attention_mask", Capacity: tokens}
 	for _, in := range f.Model.Graph.Inputs {
+		d := in.Type.Tensor.Shape.Dims
+		if in.Name == s.Mask {
+			words = d[1].Param
+		}
 		rest, ok := strings.CutPrefix(in.Name, "past_key_values.")
 		if !ok {
 			continue
 		}
-		d := in.Type.Tensor.Shape.Dims
 		s.States = append(s.States, [2]string{in.Name, "present." + rest})
 		s.Heads, s.Axis, s.Features = int(d[1].Value), d[2].Param, int(d[3].Value)
 	}
-	return s, nil
+	return s, words, nil
 }
 
 // statesFile writes a pipeline with the states of a session.
