@@ -19,6 +19,8 @@ type code struct {
 	kernels  []*loops   // nil entry: the stage begins none
 	plans    []*plan    // what they are of
 
+	alone func() []*loops // the stages one by one, made ready where they are asked for first
+
 	attentions []*attention // nil entry: the stage begins none
 	taken      []bool       // stages that are products, or of attentions
 

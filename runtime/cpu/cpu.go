@@ -167,24 +167,43 @@ func (r *run) compute(x *interp.Execution, i int) error {
 	if l == nil {
 		return r.closures(i)
 	}
-	if l.apart(x) && r.d.machine.enter() {
-		defer r.d.machine.leave()
-		start := r.start()
-		r.loops = l
-		r.failed.Store(false)
-		err := r.d.parallel(r.rec, x.Stages[i].Out().Name, l.cut.Pieces(), r)
-		r.loops = nil
-		r.record(start, byKernel, i, l.count)
-		if err != nil || !r.failed.Load() {
-			return err
-		}
+	if done, err := r.looped(x, i, l); done {
+		return err
 	}
+	// Closures tell which index is out of its dim. Stages that memory does not let compute together
+	// are computed one by one.
+	singly := l.count > 1 && !r.failed.Load()
 	for end := i + l.count; i < end; i++ {
+		if singly {
+			if one := r.c.alone()[i]; one != nil {
+				if done, err := r.looped(x, i, one); done {
+					if err != nil {
+						return err
+					}
+					continue
+				}
+			}
+		}
 		if err := r.closures(i); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// looped computes stages by machine code, where memory and what indices are looked up allow that.
+func (r *run) looped(x *interp.Execution, i int, l *loops) (done bool, err error) {
+	r.failed.Store(false)
+	if !l.apart(x) || !r.d.machine.enter() {
+		return false, nil
+	}
+	defer r.d.machine.leave()
+	start := r.start()
+	r.loops = l
+	err = r.d.parallel(r.rec, x.Stages[i].Out().Name, l.cut.Pieces(), r)
+	r.loops = nil
+	r.record(start, byKernel, i, l.count)
+	return err != nil || !r.failed.Load(), err
 }
 
 // attend computes the stages of an attention together, or one by one where there is no code any more

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -28,7 +29,8 @@ type planID struct {
 
 // loops are stages that machine code computes, for sizes.
 type loops struct {
-	count int // of stages
+	of    *plan // whose code stays as long as it is here
+	count int   // of stages
 	fn    x86.Func
 	bound *kernel.Bound
 	cut   *kernel.Cut
@@ -66,45 +68,57 @@ func (d *Device) plan(c *code, p *ir.Program) {
 	id.products, id.repeats = string(taken), repeats.Key
 	planned := func(alone bool) *plan {
 		id.alone = alone
-		pl := d.codes.plan(id, func() *plan {
+		return d.codes.plan(id, func() *plan {
 			return d.newPlan(p, func(i int) bool { return c.taken[i] }, repeats.Repeats, alone)
 		})
-		c.plans = append(c.plans, pl)
-		return pl
 	}
 	pl := planned(false)
-	var single *plan
+	c.plans = append(c.plans, pl)
+	c.alone = sync.OnceValue(func() []*loops { return d.singly(c, func() *plan { return planned(true) }) })
 	for i, g := range pl.groups {
-		if d.ready(c, pl, i) || g.Count == 1 {
-			continue
-		}
-		// Sizes are none that the stages can be computed for together, or a row is so long that it would
-		// have to be cut.
-		if single == nil {
-			single = planned(true)
-		}
-		for j, h := range single.groups {
-			if h.First >= g.First && h.First < g.First+g.Count {
-				d.ready(c, single, j)
-			}
+		l, ok := d.ready(c, pl, i)
+		switch {
+		case l != nil:
+			c.kernels[g.First] = l
+			c.Join(g.First, g.Count)
+		case !ok && g.Count > 1:
+			// Sizes are none that the stages can be computed for together, or a row is so long that it
+			// would have to be cut.
+			copy(c.kernels[g.First:g.First+g.Count], c.alone()[g.First:])
 		}
 	}
 }
 
-// ready makes a group of a plan ready for sizes, if machine code can compute it in short calls.
-func (d *Device) ready(c *code, pl *plan, i int) bool {
+// singly makes the stages ready to be computed one by one, which run where they can not be computed
+// together. A point has the same bits either way.
+func (d *Device) singly(c *code, planned func() *plan) []*loops {
+	out := make([]*loops, len(c.Stages))
+	if !d.machine.enter() {
+		return out
+	}
+	defer d.machine.leave()
+	pl := planned()
+	for i, g := range pl.groups {
+		out[g.First], _ = d.ready(c, pl, i)
+	}
+	return out
+}
+
+// ready makes a group of a plan ready for sizes: it is false where machine code can not compute it in
+// short calls, and gives nothing where it is for closures.
+func (d *Device) ready(c *code, pl *plan, i int) (*loops, bool) {
 	g, points := pl.groups[i], int64(0)
 	for _, s := range c.Stages[g.First : g.First+g.Count] {
 		points = max(points, s.Points())
 	}
 	if points < fewPoints && d.alone > 0 {
-		return true // it is for closures
+		return nil, true
 	}
 	bound, err := g.Kernel.Bind(c.Stages[g.First].Symbol)
 	if err != nil || bound.Point > 2*mostOps && !bound.VectorRange {
-		return false
+		return nil, false
 	}
-	l := &loops{count: g.Count, fn: pl.funcs[i], bound: bound}
+	l := &loops{of: pl, count: g.Count, fn: pl.funcs[i], bound: bound}
 	most, least := float64(mostOps), float64(leastOps)
 	if d.alone == 0 {
 		least = 1
@@ -113,9 +127,7 @@ func (d *Device) ready(c *code, pl *plan, i int) bool {
 		most = min(most, max(least, bound.Total()/float64(2*d.threads)))
 	}
 	l.cut = bound.Cut(most)
-	c.kernels[g.First] = l
-	c.Join(g.First, g.Count)
-	return true
+	return l, true
 }
 
 // plan gives a plan that is kept, or makes it.
