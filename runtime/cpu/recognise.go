@@ -79,22 +79,24 @@ func productCost(p *ir.Program, s target.Sizes, features x86.Features) (ns float
 			continue
 		}
 		multiply, pack := blockCost(x.Out().DType, features)
-		ns += multiply*s.Points(x) + f.b.cost(x, s, pack)
+		// A second factor that is computed is most often made of constants, and packed once.
+		ns += multiply*s.Points(x) + f.b.cost(x, s, pack, loopCost)
 		columns := 1.0
 		for _, ax := range x.Axes {
 			if f.b.uses(ax) && !f.a.uses(ax) {
 				columns *= max(s.Eval(ax.Extent), 0)
 			}
 		}
-		ns += f.a.cost(x, s, pack) * max(1, columns/tileColumns)
+		ns += f.a.cost(x, s, pack, closureCost) * max(1, columns/tileColumns)
 	}
 	return ns
 }
 
-// cost is what packing a factor takes once, in nanoseconds: ns for each element that is loaded.
-func (a access) cost(x *ir.Stage, s target.Sizes, ns float64) float64 {
+// cost is what packing a factor takes once, in nanoseconds: ns for each element that is loaded, or
+// computed for each that is not just that.
+func (a access) cost(x *ir.Stage, s target.Sizes, ns, computed float64) float64 {
 	if !a.linear {
-		ns = closureCost
+		ns = computed
 	}
 	for _, ax := range x.AllAxes() {
 		if a.uses(ax) {
