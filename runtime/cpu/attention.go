@@ -282,7 +282,7 @@ func (x *attention) leafSteps(scores *interp.Stage) bool {
 	list, _ := x.Leaves()
 	for _, l := range list {
 		f := leaf{Leaf: l}
-		step := map[*ir.Axis]int64{}
+		var step map[*ir.Axis]int64
 		if l.Position {
 			form, ok := linear(l.Node)
 			if !ok {
