@@ -82,10 +82,10 @@ type codeOf struct {
 }
 
 // attentions are those of a program that machine code for some features can compute. Portable Go computes
-// them stage by stage, but has the same plan.
+// them stage by stage.
 func attentions(p *ir.Program, f x86.Features) (out []*kernel.Attention) {
 	if f == 0 {
-		f = x86.V3
+		return nil
 	}
 	for _, a := range kernel.Attentions(p) {
 		leaves, why := a.Leaves()

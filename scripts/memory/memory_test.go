@@ -40,8 +40,8 @@ and exports of ` + "`$PITOPT_ZOO`" + `. ` + "`pitopt inspect -memory`" + ` tells
 - **live**: the most that is in use at the same step. No plan for these lives takes less.
 
 All of them hold the workspace that the device packs products into, in portable Go, so that the figures are those of any
-machine. Machine code takes up to a few hundred KiB more or less; it packs weights once, and keeps that as long as the
-model is loaded. Where bounds are declared in ` + "`[dims]`" + ` for all sizes, one
+machine. Machine code takes up to a few hundred KiB more or less, and less than that for attention, whose scores it never
+has in memory; it packs weights once, and keeps that as long as the model is loaded. Where bounds are declared in ` + "`[dims]`" + ` for all sizes, one
 piece of memory is placed before the first run, and every run takes just that. Otherwise each call takes what its own
 sizes need.
 
