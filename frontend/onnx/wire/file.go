@@ -56,7 +56,16 @@ func openError(name string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return diag.New(diag.Usage, "there is no such file").In(name).Hint("check the path")
 	}
-	return diag.New(diag.Usage, "can not be read: %v", err).In(name).Hint("a model is a regular file that you may read")
+	wrong := diag.New(diag.Usage, "can not be read: %v", err).In(name)
+	if inside := filepath.Join(name, "model.onnx"); isRegular(inside) { // a folder of a test case
+		return wrong.Hint("the model in it is %s", inside)
+	}
+	return wrong.Hint("a model is a regular file that you may read")
+}
+
+func isRegular(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.Mode().IsRegular()
 }
 
 // openRegular opens a file that is none of the special ones. It looks before it opens,
