@@ -87,6 +87,9 @@ func (a *app) bench(args []string) error {
 		return err
 	}
 	defer m.Close()
+	if *profiled && m.TargetName() != "cpu" {
+		return diag.New(diag.Usage, "-profile is for the target cpu, and the model runs on %s", m.TargetName())
+	}
 	t.load = time.Since(start) - drawing
 	tr.compiled("load", time.Since(start))
 	for i := range t.sets {
@@ -100,9 +103,6 @@ func (a *app) bench(args []string) error {
 		return err
 	}
 	t.peak = peakRSS()
-	if err := tr.write(); err != nil {
-		return err
-	}
 	for i := range t.sets {
 		if s := &t.sets[i]; *profiled {
 			if s.profile, err = a.profile(m, s, *minTime/time.Duration(len(t.sets))); err != nil {
@@ -115,7 +115,7 @@ func (a *app) bench(args []string) error {
 	} else {
 		a.printBench(path, m, t)
 	}
-	return nil
+	return tr.write()
 }
 
 // each gives the inputs of every set of sizes in shapes; those of the flags alone where

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pitopt/pitopt"
-	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/runtime"
 	"github.com/pitopt/pitopt/runtime/cpu"
 )
@@ -32,9 +31,6 @@ type profileRow struct {
 // profile runs a set for about so long, and tells where its time goes. What the machine can do is
 // measured before and after.
 func (a *app) profile(m *pitopt.Model, s *timedSet, minTime time.Duration) (*profile, error) {
-	if m.TargetName() != "cpu" {
-		return nil, diag.New(diag.Usage, "-profile is for the target cpu, and the model runs on %s", m.TargetName())
-	}
 	device := cpu.New(m.Threads())
 	defer device.Close()
 	bytes := int64(1 << 24)
