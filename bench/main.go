@@ -85,6 +85,9 @@ func run() (err error) {
 		return err
 	}
 	if *write {
+		if *docs == "" {
+			return errors.New("-write needs -docs, the folder to write to")
+		}
 		return kept.report(*docs)
 	}
 	counts, err := numbers(*threads)
