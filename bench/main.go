@@ -158,9 +158,6 @@ func run() (err error) {
 			if *docs == "" {
 				continue
 			}
-			if err := history(filepath.Join(*docs, "performance-history.csv"), b, kept.CPU); err != nil {
-				return err
-			}
 			if err := kept.report(*docs); err != nil {
 				return err
 			}

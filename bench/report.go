@@ -12,7 +12,7 @@ import (
 // short are names of rivals in tables.
 var short = map[string]string{"ort": "ONNX Runtime", "ort-opt": "after its optimiser", "openvino": "OpenVINO", "gomlx": "onnx-gomlx", "single": "each by itself"}
 
-// report writes docs/performance.md.
+// report writes docs/performance.md, its plots, and rows of the history.
 func (s *store) report(docs string) error {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -26,6 +26,9 @@ func (s *store) report(docs string) error {
 		if err := s.table(say, g, docs); err != nil {
 			return err
 		}
+	}
+	if err := s.history(filepath.Join(docs, "performance-history.csv")); err != nil {
+		return err
 	}
 	return os.WriteFile(filepath.Join(docs, "performance.md"), []byte(b.String()), 0o666)
 }

@@ -113,7 +113,7 @@ var historyHead = []string{"date", "commit", "cpu", "group", "threads", "rival",
 
 // history appends a row for each group, number of threads and rival of a commit; those of the same commit
 // are written over.
-func history(file string, b *bench, cpu string) error {
+func (s *store) history(file string) error {
 	rows := [][]string{historyHead}
 	if f, err := os.Open(file); err == nil {
 		rows, err = csv.NewReader(f).ReadAll()
@@ -127,7 +127,7 @@ func history(file string, b *bench, cpu string) error {
 			for _, rival := range rivalOrder {
 				var lists, own [][]float64
 				date, commit := "", ""
-				for _, r := range b.results {
+				for _, r := range s.Results {
 					if x := r.ratios(rival); r.Group == g.name && r.Threads == threads && x != nil {
 						lists, own, date, commit = append(lists, x), append(own, r.Samples["pitopt"]), r.Date, r.Commit
 					}
@@ -136,7 +136,7 @@ func history(file string, b *bench, cpu string) error {
 					continue
 				}
 				m, ns := geomeanOf(lists), geomeanOf(own)
-				row := []string{date, commit, cpu, g.name, fmt.Sprint(threads), rival, fmt.Sprint(len(lists)),
+				row := []string{date, commit, s.CPU, g.name, fmt.Sprint(threads), rival, fmt.Sprint(len(lists)),
 					fmt.Sprintf("%.4f", m.Median), fmt.Sprintf("%.4f", m.Low), fmt.Sprintf("%.4f", m.High), fmt.Sprintf("%.0f", ns.Median)}
 				rows = slices.DeleteFunc(rows, func(old []string) bool { return slices.Equal(old[1:6], row[1:6]) })
 				rows = append(rows, row)
