@@ -130,13 +130,13 @@ func Run(t *testing.T, open func() (driver.Driver, error)) {
 		name string
 		test func(t *testing.T, s *suite)
 	}{{"memory", memory}, {"modules", modules}, {"launches", launches}, {"shared", sharedMemory}, {"globals", globals},
-		{"streams", streams}, {"goroutines", goroutines}, {"limits", limits}, {"crash", crash}, {"again", launches}} {
+		{"streams", streams}, {"goroutines", goroutines}, {"limits", limits}, {"contexts", contexts}, {"crash", crash}, {"again", launches}} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, err := d.Open(0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &suite{Context: ctx, t: t, info: info}
+			s := &suite{Context: ctx, t: t, driver: d, info: info}
 			c.test(t, s)
 			for _, p := range s.held {
 				s.must(ctx.Free(p))
@@ -151,9 +151,10 @@ func Run(t *testing.T, open func() (driver.Driver, error)) {
 // suite is a context in a test.
 type suite struct {
 	driver.Context
-	t    *testing.T
-	info driver.Info
-	held []driver.Ptr
+	t      *testing.T
+	driver driver.Driver
+	info   driver.Info
+	held   []driver.Ptr
 }
 
 func (s *suite) must(err error) {
@@ -429,6 +430,31 @@ func limits(t *testing.T, s *suite) {
 	// None of them harms the context.
 	s.must(s.Launch(f, driver.Launch{Grid: driver.D(1), Block: driver.D(1)}))
 	s.must(s.SynchronizeAll())
+}
+
+// contexts has two, of which one is closed: what it had is gone, and the other goes on.
+func contexts(t *testing.T, s *suite) {
+	const bytes = 16 << 20
+	p := s.alloc(16)
+	s.must(s.Memset(p, 7, 16, 0))
+	s.must(s.SynchronizeAll())
+	other, err := s.driver.Open(0)
+	s.must(err)
+	q, err := other.Alloc(bytes)
+	s.must(err)
+	s.must(other.Memset(q, 1, bytes, 0))
+	s.must(other.SynchronizeAll())
+	held, _, err := other.MemInfo()
+	s.must(err)
+	s.must(other.Close())
+	b := make([]byte, 16)
+	s.must(s.DtoH(b, p, 0))
+	if b[0] != 7 || b[15] != 7 {
+		t.Errorf("memory of a context after another one was closed: %v", b)
+	}
+	if free, _, err := s.MemInfo(); err != nil || free < held+bytes/2 {
+		t.Errorf("%d bytes are free after a context with %d was closed, %d before: %v", free, bytes, held, err)
+	}
 }
 
 // crash is a kernel that fails: every call after it does, and a new context works.

@@ -11,11 +11,10 @@ import (
 	"github.com/pitopt/pitopt/runtime/cuda/driver"
 )
 
-// context is the primary context of a device. It is made current on the thread of each call.
+// context is a context of a device. It is made current on the thread of each call.
 type context struct {
 	*api
 	info driver.Info
-	dev  int32
 	ctx  uintptr
 }
 
@@ -244,5 +243,5 @@ func (c *context) SynchronizeAll() error {
 }
 
 func (c *context) Close() error {
-	return check("cuDevicePrimaryCtxRelease", c.ctxRelease(c.dev))
+	return check("cuCtxDestroy", c.ctxDestroy(c.ctx))
 }

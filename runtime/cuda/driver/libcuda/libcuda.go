@@ -5,6 +5,7 @@ package libcuda
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"unsafe"
@@ -26,8 +27,9 @@ type api struct {
 	deviceGetName     func(name *byte, n, dev int32) int32
 	deviceAttribute   func(v *int32, attr, dev int32) int32
 	deviceTotalMem    func(n *uintptr, dev int32) int32
-	ctxRetain         func(ctx *uintptr, dev int32) int32
-	ctxRelease        func(dev int32) int32
+	ctxCreate         func(ctx *uintptr, flags uint32, dev int32) int32
+	ctxDestroy        func(ctx uintptr) int32
+	ctxPopCurrent     func(ctx *uintptr) int32
 	ctxSetCurrent     func(ctx uintptr) int32
 	ctxSynchronize    func() int32
 	memGetInfo        func(free, total *uintptr) int32
@@ -60,8 +62,8 @@ func (a *api) symbols() map[string]any {
 	return map[string]any{
 		"cuInit": &a.init, "cuDriverGetVersion": &a.driverGetVersion, "cuDeviceGetCount": &a.deviceGetCount,
 		"cuDeviceGet": &a.deviceGet, "cuDeviceGetName": &a.deviceGetName, "cuDeviceGetAttribute": &a.deviceAttribute,
-		"cuDeviceTotalMem_v2": &a.deviceTotalMem, "cuDevicePrimaryCtxRetain": &a.ctxRetain,
-		"cuDevicePrimaryCtxRelease_v2": &a.ctxRelease, "cuCtxSetCurrent": &a.ctxSetCurrent, "cuCtxSynchronize": &a.ctxSynchronize,
+		"cuDeviceTotalMem_v2": &a.deviceTotalMem, "cuCtxCreate_v2": &a.ctxCreate,
+		"cuCtxDestroy_v2": &a.ctxDestroy, "cuCtxPopCurrent_v2": &a.ctxPopCurrent, "cuCtxSetCurrent": &a.ctxSetCurrent, "cuCtxSynchronize": &a.ctxSynchronize,
 		"cuMemGetInfo_v2": &a.memGetInfo, "cuMemAlloc_v2": &a.memAlloc, "cuMemFree_v2": &a.memFree,
 		"cuMemcpyHtoDAsync_v2": &a.copyHtoD, "cuMemcpyDtoHAsync_v2": &a.copyDtoH, "cuMemcpyDtoDAsync_v2": &a.copyDtoD,
 		"cuMemsetD8Async": &a.memset, "cuModuleLoadDataEx": &a.moduleLoad, "cuModuleUnload": &a.moduleUnload,
@@ -173,17 +175,23 @@ func (l *lib) Info(device int) (driver.Info, error) {
 	return info, err
 }
 
+// Open makes a context of its own: the primary one would be shared by all that are open, with their memory.
 func (l *lib) Open(device int) (driver.Context, error) {
 	info, err := l.Info(device)
 	if err != nil {
 		return nil, err
 	}
+	var dev int32
+	if err := check("cuDeviceGet", l.deviceGet(&dev, int32(device))); err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	c := &context{api: l.api, info: info}
-	if err := check("cuDeviceGet", l.deviceGet(&c.dev, int32(device))); err != nil {
+	if err := check("cuCtxCreate", l.ctxCreate(&c.ctx, 0, dev)); err != nil {
 		return nil, err
 	}
-	if err := check("cuDevicePrimaryCtxRetain", l.ctxRetain(&c.ctx, c.dev)); err != nil {
-		return nil, err
-	}
-	return c, nil
+	// It is made current by each call.
+	var popped uintptr
+	return c, check("cuCtxPopCurrent", l.ctxPopCurrent(&popped))
 }

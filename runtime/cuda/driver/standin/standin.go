@@ -27,7 +27,6 @@ var (
 	mu       sync.Mutex
 	contexts = map[uintptr]driver.Context{} // by handle
 	params   = map[driver.Function][]int{}
-	primary  uintptr
 	last     uintptr
 	current  uintptr // of all threads: the tests use one context at a time
 )
@@ -41,18 +40,6 @@ func ctx() driver.Context {
 	mu.Lock()
 	defer mu.Unlock()
 	return contexts[current]
-}
-
-func open() (uintptr, error) {
-	c, err := device.Open(0)
-	if err != nil {
-		return 0, err
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	last++
-	contexts[last] = c
-	return last, nil
 }
 
 // with calls f with the current context.
@@ -116,32 +103,18 @@ func cuDeviceTotalMem_v2(n *C.size_t, dev C.int) C.int {
 	return result(err)
 }
 
-//export cuDevicePrimaryCtxRetain
-func cuDevicePrimaryCtxRetain(out *C.uintptr_t, dev C.int) C.int {
-	if primary == 0 {
-		h, err := open()
-		if err != nil {
-			return result(err)
-		}
-		primary = h
-	}
-	*out = C.uintptr_t(primary)
-	return 0
-}
-
-//export cuDevicePrimaryCtxRelease_v2
-func cuDevicePrimaryCtxRelease_v2(dev C.int) C.int {
-	h := primary
-	primary = 0
-	return cuCtxDestroy_v2(C.uintptr_t(h))
-}
-
 //export cuCtxCreate_v2
 func cuCtxCreate_v2(out *C.uintptr_t, flags C.uint, dev C.int) C.int {
-	h, err := open()
-	*out = C.uintptr_t(h)
-	current = h
-	return result(err)
+	c, err := device.Open(int(dev))
+	if err != nil {
+		return result(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	last++
+	contexts[last], current = c, last
+	*out = C.uintptr_t(last)
+	return 0
 }
 
 //export cuCtxDestroy_v2
