@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"runtime"
 	"testing"
+	"weak"
 
 	"github.com/pitopt/pitopt/runtime/cuda/driver"
 )
@@ -152,4 +154,20 @@ func TestVectorAdd(t *testing.T) {
 			t.Fatalf("%+v: %v", o, err)
 		}
 	}
+}
+
+// What is freed, the host has back while the context is open.
+func TestFreeGivesBack(t *testing.T) {
+	b := load(t, Options{}, vadd)
+	p := b.alloc(1 << 20)
+	a := b.c.mem.find(uint64(p))
+	first := weak.Make(&a.data[0])
+	if err := b.c.Free(p); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	if first.Value() != nil {
+		t.Error("the bytes are still held")
+	}
+	runtime.KeepAlive(b)
 }

@@ -52,8 +52,7 @@ func (m *memory) free(p uint64) error {
 		return driver.Errorf(call, driver.InvalidValue, "%#x was freed before", p)
 	}
 	m.used -= alignUp(int64(len(a.data)), 256)
-	// The size stays, for messages.
-	a.data, a.freed, a.shadow = a.data[:0:0], true, nil
+	a.data, a.freed, a.shadow = nil, true, nil
 	return nil
 }
 
