@@ -6,7 +6,7 @@ import (
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
-// limits says what of a kernel is not printed: vectors of 64 bits, loads by lists, and what notes that a
+// limits says what of a kernel is not printed: vectors of 64 bits, integers of more than 8, loads by lists, and what notes that a
 // call has failed.
 func limits(b *kernel.Block) error {
 	for _, v := range b.List {

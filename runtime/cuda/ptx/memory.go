@@ -104,8 +104,6 @@ var memoryTypes = map[tensor.DType]struct {
 	tensor.Bool: {"u8", "u8", word, "mov.b32 %s, 0"},
 	tensor.U8:   {"u8", "u8", word, "mov.b32 %s, 0"},
 	tensor.I8:   {"s8", "u8", word, "mov.b32 %s, 0"},
-	tensor.I32:  {"s32", "", word, "mov.b32 %s, 0"},
-	tensor.I64:  {"s64", "", integer, "mov.u64 %s, 0"},
 }
 
 // guard is the lanes that load or store, "": all. Operand n is a mask, if there is one.
@@ -148,8 +146,6 @@ func (e *emitter) load(v *kernel.Value) reg {
 		e.ins("mov.b32 %s, %s", r, x)
 	case tensor.Bool:
 		e.ins("setp.ne.u32 %s, %s, 0", r, x)
-	case tensor.I64:
-		e.ins("cvt.rn.f32.s64 %s, %s", r, x)
 	default:
 		e.ins("cvt.rn.f32.s32 %s, %s", r, x)
 	}
@@ -157,8 +153,8 @@ func (e *emitter) load(v *kernel.Value) reg {
 }
 
 func (e *emitter) store(v *kernel.Value) {
-	m := memoryTypes[v.Buf.DType]
-	if m.store == "" {
+	m, ok := memoryTypes[v.Buf.DType]
+	if !ok {
 		panic(unsupported("a store of " + v.Buf.DType.String()))
 	}
 	at, x := e.address(v), e.register(v.Args[2])
