@@ -61,10 +61,10 @@ func (p *product) identify(program *ir.Program, stage int, bind []int64) {
 		add(1, int64(stage))
 		add(bind...)
 	}
-	for _, nest := range [][]loop{p.batch, p.n, p.k} {
+	for i, nest := range [][]loop{p.batch, p.n, p.k} {
 		add(int64(len(nest)))
 		for _, l := range nest {
-			if l.inB {
+			if l.inB || i == 2 { // panels have an element for each k, whoever goes along it
 				add(l.extent, l.b)
 			}
 		}

@@ -2,7 +2,9 @@ package cpu
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -124,6 +126,57 @@ func TestKeptWeightsGiveTheSameBits(t *testing.T) {
 								t.Errorf("round %d: weights in %s are kept as %s", round, b.DType, got.DType())
 							}
 						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// What is packed of weights depends on how long the axes are that only the other factor goes along.
+func TestWeightsAreKeptByLength(t *testing.T) {
+	m, err := text.Parse("lengths.pit", fmt.Appendf(nil, `module {
+  const @w: [12, 40] f32 = {%[1]s}
+  const @v: [16, 12] f32 = {%[2]s}
+  func @main(%%x: [n, 12, l] f32, %%y: [12, l, n] f32) -> ([n, 40] f32, [16, n] f32) {
+    %%a: [n, 40] f32 = call @columns[n, l](%%x, @w)
+    %%b: [16, n] f32 = call @rows[n, l](@v, %%y)
+    return %%a, %%b
+  }
+  program @columns[n, l](X: [n, 12, l] f32, W: [12, 40] f32) -> (Y: [n, 40] f32) {
+    Y[i < n, j < 40] = sum(k < 12, h < l) (X[i, k, h] * W[k, j])
+  }
+  program @rows[n, l](V: [16, 12] f32, X: [12, l, n] f32) -> (Y: [16, n] f32) {
+    T[k < 12, h < l, j < n] f32 = (X[k, h, j] + X[k, h, j])
+    Y[i < 16, j < n] = sum(k < 12, h < l) (V[i, k] * T[k, h, j])
+  }
+}`, strings.TrimSuffix(strings.Repeat("1, 2, 3, ", 12*40/3), ", "), strings.TrimSuffix(strings.Repeat("1, 2, 3, ", 16*12/3), ", ")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			one := load(t, m, tier.device(1))
+			for _, l := range []int64{1, 2, 7, 3} {
+				var in []tensor.Value
+				for _, shape := range [][]int64{{48, 12, l}, {12, l, 48}} {
+					x := tensor.New(tensor.F32, shape...)
+					for i := range x.Len() {
+						x.SetFloat(i, float64(i%5))
+					}
+					in = append(in, x)
+				}
+				got, err := one.Run(context.Background(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := load(t, m, tier.device(1)).Run(context.Background(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range want {
+					if a, b := got[i].(*tensor.Tensor), want[i].(*tensor.Tensor); !slices.Equal(a.Bytes(), b.Bytes()) {
+						t.Errorf("length %d, result %d: other bits than without those before", l, i)
 					}
 				}
 			}

@@ -27,10 +27,10 @@ func (p *product) identifyRows(program *ir.Program) {
 	add := func(n int64) { key = binary.AppendVarint(key, n) }
 	add(int64(p.out.DType))
 	add(p.a.base)
-	for _, nest := range [][]loop{p.batch, p.m, p.k} {
+	for i, nest := range [][]loop{p.batch, p.m, p.k} {
 		add(int64(len(nest)))
 		for _, l := range nest {
-			if l.inA {
+			if l.inA || i == 2 { // as in identify
 				add(l.extent)
 				add(l.a)
 			}
