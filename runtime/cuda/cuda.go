@@ -37,9 +37,11 @@ type Device struct {
 	kept  constants
 	work  work
 
+	compiling sync.Mutex           // takes long: no run waits for it that has its kernels
+	kernels   map[string]*function // by their text, which is all that they depend on
+	order     []string
+
 	mu      sync.Mutex
-	kernels map[string]*function // by their text, which is all that they depend on
-	order   []string
 	streams []driver.Stream // that nobody uses
 
 	closing sync.RWMutex // who runs holds it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
@@ -137,6 +138,56 @@ func FuzzKernels(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		kerneltest.CheckRandom(t, rand.New(rand.NewPCG(seed, 8)), []kerneltest.Machine{emulated(device(t, emu.Options{Races: true}))})
 	})
+}
+
+// slow is a context whose compiler does not come back before it may.
+type slow struct {
+	driver.Context
+	asked, may chan bool
+}
+
+func (s *slow) Load(text string) (driver.Module, error) {
+	s.asked <- true
+	<-s.may
+	return s.Context.Load(text)
+}
+
+// A run that has its kernels does not wait while those of another program are compiled.
+func TestRunsWhileCompiling(t *testing.T) {
+	d := device(t, emu.Options{})
+	s := &slow{d.ctx, make(chan bool), make(chan bool)}
+	d.ctx = s
+	k := kernel.New(kerneltest.Program(t, kerneltest.Examples["gelu"]), options()).Groups[0].Kernel
+	code, err := ptx.Print(k, ptx.Options{Shared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled := make(chan error)
+	go func() {
+		_, err := d.function(k, code, ptx.Options{Shared: true})
+		compiled <- err
+	}()
+	<-s.asked
+	ran := make(chan error, 1)
+	go func() {
+		stream, err := d.stream()
+		if err == nil {
+			err = (&run{d: d, stream: stream}).end()
+		}
+		ran <- err
+	}()
+	select {
+	case err := <-ran:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a run waits for the compiler")
+	}
+	close(s.may)
+	if err := <-compiled; err != nil {
+		t.Error(err)
+	}
 }
 
 // The suite of every executor.

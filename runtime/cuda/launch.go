@@ -26,8 +26,8 @@ func (d *Device) inShared(b *kernel.Bound) bool {
 
 // function compiles a kernel, or gives what was made of an equal one.
 func (d *Device) function(k *kernel.Kernel, code *ptx.Code, o ptx.Options) (*function, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.compiling.Lock()
+	defer d.compiling.Unlock()
 	if f := d.kernels[code.Text]; f != nil {
 		return f, nil
 	}
@@ -95,7 +95,7 @@ func (d *Device) launch(ctx context.Context, r *run, g *group, buffers []uint64)
 
 // PTX are the kernels that programs have been made ready with, in that order.
 func (d *Device) PTX() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.compiling.Lock()
+	defer d.compiling.Unlock()
 	return slices.Clone(d.order)
 }
