@@ -91,6 +91,9 @@ func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory) (
 	if err != nil {
 		return err
 	}
+	if overlap(run.Tensor(x.pv.out).Bytes(), room) {
+		room = nil // it was planned for stages that are computed one by one
+	}
 	a := d.attends.Get()
 	a.d, a.x, a.run, a.mem, a.left = d, x, run, mem, room
 	a.chunking = x.chunking(d)

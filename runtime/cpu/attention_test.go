@@ -11,8 +11,11 @@ import (
 
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/core/text"
+	"github.com/pitopt/pitopt/passes/builtin"
+	"github.com/pitopt/pitopt/runtime"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
@@ -294,5 +297,54 @@ func TestAttentionMemory(t *testing.T) {
 	r := p.Inside(kernel.Attentions(p)[0].Range)
 	if len(r) != len(p.Stages)-1 {
 		t.Errorf("inside are %d buffers of %d stages", len(r), len(p.Stages))
+	}
+}
+
+// A module whose memory was planned for stages one by one, on a machine without machine code, gives the same where they
+// are computed together.
+func TestAttentionPlannedElsewhere(t *testing.T) {
+	src := strings.TrimSuffix(strings.TrimSpace(attentionForms[0].text(0)), "}") + `
+program @twice[b, h, g, s, e](x: [b, h, g, s, e] f32) -> (y: [b, h, g, s, e] f32) {
+  y[i < b, j < h, k < g, l < s, m < e] = (x[i, j, k, l, m] + x[i, j, k, l, m])
+}
+func @main(%q: [b, h, g, s, d] f32, %k: [b, h, t, d] f32, %v: [b, h, t, e] f32) -> ([b, h, g, s, e] f32) {
+  %a: [b, h, g, s, e] f32 = call @attention[b, h, g, s, t, d, e](%q, %k, %v)
+  %y: [b, h, g, s, e] f32 = call @twice[b, h, g, s, e](%a)
+  return %y
+}
+}`
+	m, err := text.Parse("test", []byte(src), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := newDevice(1, 0)
+	mg := pass.Manager{Target: plain.Target()}
+	if err := mg.Run(context.Background(), m, []pass.Step{{Pass: builtin.Dispatch}, {Pass: builtin.PlanMemory}}); err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	var in []tensor.Value
+	for _, shape := range [][]int64{{1, 2, 1, 60, 32}, {1, 2, 300, 32}, {1, 2, 300, 48}} {
+		x := tensor.New(tensor.F32, shape...)
+		for i := range x.Len() {
+			x.SetFloat(i, r.NormFloat64())
+		}
+		in = append(in, x)
+	}
+	var want *tensor.Tensor
+	for _, tier := range tiers(t) {
+		x, err := runtime.Load(m, tier.device(2), runtime.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := x.Run(context.Background(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = got[0].(*tensor.Tensor)
+		} else if err := tensor.Compare(got[0].(*tensor.Tensor), want, tensor.Tolerance{RTol: 2e-5, ATol: 2e-5}); err != nil {
+			t.Errorf("%s: %v", tier.name, err)
+		}
 	}
 }
