@@ -85,7 +85,7 @@ func (d *Device) plan(c *code) error {
 		var o ptx.Options
 		if err == nil {
 			o.Shared = d.inShared(b)
-			code, err = ptx.Print(g.Kernel, o)
+			code, err = s.print(g.Kernel, o)
 		}
 		if err != nil {
 			for i := range g.Count {
@@ -110,7 +110,7 @@ func (d *Device) plan(c *code) error {
 type codes struct {
 	mu        sync.Mutex
 	byID      map[codeID]*code
-	schedules map[scheduleID]*kernel.Schedule
+	schedules map[scheduleID]*schedule
 }
 
 type codeID struct {
@@ -122,6 +122,30 @@ type codeID struct {
 type scheduleID struct {
 	p       *ir.Program
 	repeats string
+}
+
+// schedule is one with its kernels as PTX, which all sizes share.
+type schedule struct {
+	*kernel.Schedule
+	printed sync.Map // *ptx.Code by printing
+}
+
+type printing struct {
+	k *kernel.Kernel
+	o ptx.Options
+}
+
+// print gives a kernel as PTX, printed once.
+func (s *schedule) print(k *kernel.Kernel, o ptx.Options) (*ptx.Code, error) {
+	if c, ok := s.printed.Load(printing{k, o}); ok {
+		return c.(*ptx.Code), nil
+	}
+	c, err := ptx.Print(k, o)
+	if err != nil {
+		return nil, err
+	}
+	kept, _ := s.printed.LoadOrStore(printing{k, o}, c)
+	return kept.(*ptx.Code), nil
 }
 
 // maxCodes bounds how many are kept.
@@ -155,14 +179,14 @@ func (c *codes) get(d *Device, p *ir.Program, bind []int64) (*code, error) {
 }
 
 // schedule gives a schedule that is kept, or makes it.
-func (c *codes) schedule(id scheduleID, o kernel.Options) *kernel.Schedule {
+func (c *codes) schedule(id scheduleID, o kernel.Options) *schedule {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.schedules[id]
 	if s == nil {
-		s = kernel.New(id.p, o)
+		s = &schedule{Schedule: kernel.New(id.p, o)}
 		if len(c.schedules) >= maxCodes || c.schedules == nil {
-			c.schedules = map[scheduleID]*kernel.Schedule{}
+			c.schedules = map[scheduleID]*schedule{}
 		}
 		c.schedules[id] = s
 	}

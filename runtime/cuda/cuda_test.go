@@ -3,6 +3,7 @@ package cuda
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -187,6 +188,33 @@ func TestRunsWhileCompiling(t *testing.T) {
 	close(s.may)
 	if err := <-compiled; err != nil {
 		t.Error(err)
+	}
+}
+
+// Sizes share what is printed and compiled.
+func TestSizesSharePTX(t *testing.T) {
+	d := device(t, emu.Options{})
+	p := kerneltest.Program(t, kerneltest.Examples["gelu"])
+	var codes []*ptx.Code
+	for n := range int64(3) {
+		bind := make([]int64, len(p.Syms))
+		for i := range bind {
+			bind[i] = 10 + n
+		}
+		c, err := d.codes.get(d, p, bind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range d.codes.schedules {
+			code, err := s.print(s.Groups[0].Kernel, c.groups[0].fn.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			codes = append(codes, code, c.groups[0].fn.code)
+		}
+	}
+	if codes = slices.Compact(codes); len(codes) != 1 || len(d.PTX()) != 1 {
+		t.Errorf("%d texts were printed, and %d compiled", len(codes), len(d.PTX()))
 	}
 }
 
