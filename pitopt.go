@@ -167,8 +167,12 @@ func LoadBytes(name string, data []byte, opts ...Option) (*Model, error) {
 }
 
 func load(f source, list []Option) (m *Model, err error) {
+	var device runtime.Device
 	defer func() {
 		if err != nil {
+			if device != nil {
+				_ = device.Close()
+			}
 			_ = f.Close()
 		}
 	}()
@@ -179,12 +183,14 @@ func load(f source, list []Option) (m *Model, err error) {
 		return nil, err
 	}
 	if m.own != nil {
+		device = m.own
 		if d, ok := m.own.(interface{ Code() (string, error) }); ok {
 			if m.code, err = d.Code(); err != nil {
 				return nil, err
 			}
 		}
-		m.device = around(m.own)
+		device = around(m.own)
+		m.device = device
 	}
 	if d, ok := m.own.(*cpu.Device); ok && m.opts.watch != nil {
 		d.Watch(m.opts.watch)

@@ -40,8 +40,10 @@ func OpenDevice(name, file string, threads int) (d runtime.Device, target string
 		}
 		target = "cpu"
 	}
-	d, err = openers[target](threads)
-	return d, target, err
+	if d, err = openers[target](threads); err != nil {
+		return nil, target, err // d may hold a nil pointer
+	}
+	return d, target, nil
 }
 
 // CheckTarget says what is wrong with the name of a target; nil where this binary has it.
