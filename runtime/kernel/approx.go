@@ -134,7 +134,7 @@ func (b *builder) extreme(x, y *Value, greatest bool) *Value {
 	}
 	bits := b.op(ties, bitsKind, b.op(OpBits, bitsKind, x), b.op(OpBits, bitsKind, y))
 	r := b.op(OpSelect, kind, b.op(OpEq, Mask, x, y), b.op(OpBits, kind, bits), b.op(pick, kind, x, y))
-	if x.Op == OpConst {
+	if x.Op == OpConst && c == c {
 		return r
 	}
 	return b.op(OpSelect, kind, b.op(OpEq, Mask, x, x), r, x)

@@ -271,12 +271,12 @@ func (e *emitter) loop(l *kernel.Loop) {
 	at := e.New(x86.GP64)
 	e.Emit(x86.MOV, at, e.reg(l.Lo))
 	hi, hiMem := x86.NoReg, x86.Operand(nil)
-	switch l.Hi.Op {
-	case kernel.OpSize:
+	switch {
+	case l.Hi.Op == kernel.OpSize:
 		hiMem = e.sizeArg(l.Hi.N)
-	case kernel.OpHi:
+	case l.Hi.Op == kernel.OpHi:
 		hiMem = e.rangeArg(2*l.Hi.N + 1)
-	case kernel.OpConst:
+	case l.Hi.Op == kernel.OpConst && l.Hi.N == int64(int32(l.Hi.N)):
 		hiMem = x86.Imm(l.Hi.N)
 	default:
 		hiMem = e.reg(l.Hi)

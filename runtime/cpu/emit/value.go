@@ -43,10 +43,11 @@ func (e *emitter) value(v *kernel.Value) x86.Reg {
 	case kernel.OpIndex:
 		r := e.New(x86.GP64)
 		base := e.reg(v.Args[0])
-		if n := v.Args[1]; n.Op == kernel.OpConst {
-			e.Emit(x86.LEA, r, x86.At(base, int(n.N)*v.Buf.DType.Bits()/8))
+		size, n := v.Buf.DType.Bits()/8, v.Args[1]
+		if n.Op == kernel.OpConst && n.N <= math.MaxInt32/int64(size) && n.N >= math.MinInt32/int64(size) {
+			e.Emit(x86.LEA, r, x86.At(base, int(n.N)*size))
 		} else {
-			e.Emit(x86.LEA, r, x86.AtIndex(base, e.reg(n), v.Buf.DType.Bits()/8, 0))
+			e.Emit(x86.LEA, r, x86.AtIndex(base, e.reg(n), size, 0))
 		}
 		return r
 	}
