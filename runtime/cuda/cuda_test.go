@@ -84,7 +84,7 @@ func (d *Device) runOn(c *kernel.Cut, code *ptx.Code, o ptx.Options, memory [][]
 }
 
 // unprinted are those with operations that are not printed yet (ptx.Takes).
-var unprinted = map[string]bool{"gather": true, "mask": true, "upsample": true, "joined": true}
+var unprinted = map[string]bool{"gather": true, "mask": true, "upsample": true, "joined": true, "rolled": true}
 
 // All kinds of ragged and empty sizes.
 func TestExamples(t *testing.T) {

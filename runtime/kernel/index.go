@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"slices"
 
 	"github.com/pitopt/pitopt/core/analysis"
@@ -593,8 +594,11 @@ func (l *lowering) divide(x *ir.Scalar, kind Kind) *Value {
 				least = least.Add(t.Coef.Mul(t.Extent.Sub(sym.Const(1))))
 			}
 		}
-		if n, ok := least.Int(); !ok || n < 0 {
+		switch lo, _ := sym.NewContext().Bounds(least); { // sizes are not negative
+		case lo == math.MinInt64:
 			up = least.Neg()
+		case lo < 0:
+			up = sym.Const(-lo)
 		}
 	}
 	for _, c := range span {

@@ -95,6 +95,11 @@ var Examples = map[string]string{
     z[i < b, k < n*m] = x[i, (({n*m - 1} - k) // {m}), (k % {m})]
     v[i < b, k < 2*n, l < 2*m] = x[i, (k // 2), (l // 2)]
   }`,
+	"rolled": `program @rolled[b, n](x: [b, n] f32) -> (y: [b, n] f32, z: [b, n] f32, v: [n, b] f32) {
+    y[i < b, j < n] = x[i, ((j + {n - 1}) % {n})]
+    z[i < b, j < n] = x[i, ((j + {n}) // 2)]
+    v[i < n, j < b] = x[j, ((i - 1) % {n})]
+  }`,
 	"joined": `program @joined[n, m](a: [n, m] f32, b: [n, 3] f32, c: [n, m] i64) -> (y: [n, (m + 3)] f32, z: [n, (m + 3)] i64) {
     y[i < n, j < m + 3] = guard((j < {m}), a[i, j], b[i, (j - {m})])
     z[i < n, j < m + 3] = guard((j < {m}), c[i, j], (j * i))
