@@ -213,6 +213,19 @@ func (b *builder) loop(lo, hi *Value, step int64, tail bool, extent sym.Expr, in
 	return l, carried
 }
 
+// rangeLoop opens a loop over a range that a call gives.
+func (b *builder) rangeLoop(extent sym.Expr) *Value {
+	lo, hi := b.newRange(extent)
+	l, _ := b.loop(lo, hi, 1, false, extent)
+	return l.Var
+}
+
+func (b *builder) newRange(extent sym.Expr) (lo, hi *Value) {
+	n := int64(len(b.k.Ranges))
+	b.k.Ranges = append(b.k.Ranges, extent)
+	return b.opN(OpLo, Int, n), b.opN(OpHi, Int, n)
+}
+
 // close ends the innermost loop, with what goes to the next turn, and gives what it ends with.
 func (b *builder) close(out ...*Value) (ends []*Value) {
 	s := b.open[len(b.open)-1]

@@ -122,10 +122,8 @@ func (c *contraction) kernel() *Kernel {
 		f.buf = c.buffer(f.load.Buf, false)
 		for i, x := range f.load.Args {
 			g, _ := analysis.AffineOf(x)
-			check := Check{Const: g.C, Dim: f.load.Buf.Dims[i], Why: fmt.Sprintf("index %d of %s", i, f.load.Buf.Name)}
-			for _, t := range g.Terms {
-				check.Terms = append(check.Terms, Term{t.K, t.Axis.Extent})
-			}
+			check := rangeOf(g)
+			check.Dim, check.Why = f.load.Buf.Dims[i], fmt.Sprintf("index %d of %s", i, f.load.Buf.Name)
 			k.Checks = append(k.Checks, check)
 		}
 	}
@@ -138,19 +136,11 @@ func (c *contraction) kernel() *Kernel {
 	}
 	ta, tb := c.scratch("tile."+c.a.load.Buf.Name, rows*depth), c.scratch("tile."+c.b.load.Buf.Name, depth*cols)
 
-	open := 0
-	rangeOf := func(extent sym.Expr) *Value {
-		n := int64(len(k.Ranges))
-		k.Ranges = append(k.Ranges, extent)
-		loop, _ := c.loop(c.opN(OpLo, Int, n), c.opN(OpHi, Int, n), 1, false, extent)
-		open++
-		return loop.Var
-	}
 	for _, x := range c.outer {
-		c.at[x] = rangeOf(x.Extent)
+		c.at[x] = c.rangeLoop(x.Extent)
 	}
-	i0 := c.mulInt(rangeOf(blocksOf(c.row.Extent, rows)), c.int(int64(rows)))
-	j0 := c.mulInt(rangeOf(blocksOf(c.col.Extent, cols)), c.int(int64(cols)))
+	i0 := c.mulInt(c.rangeLoop(blocksOf(c.row.Extent, rows)), c.int(int64(rows)))
+	j0 := c.mulInt(c.rangeLoop(blocksOf(c.col.Extent, cols)), c.int(int64(cols)))
 	which := c.op(OpVector, Int)
 	first := c.addInt(i0, c.mulInt(which, c.int(int64(c.tile.Rows)))) // row of the vector
 	row := func(r int) *Value { return c.addInt(first, c.int(int64(r))) }
@@ -180,11 +170,11 @@ func (c *contraction) kernel() *Kernel {
 	var bs, next []*Value
 	from := c.index(tb, c.mulInt(inner.Var, c.int(int64(cols))))
 	for v := range c.tile.Columns {
-		bs = append(bs, c.access(OpLoad, Contiguous, 0, from, c.int(int64(v*lanes))))
+		bs = append(bs, c.loadTile(Contiguous, from, v*lanes))
 	}
 	own := c.index(c.index(ta, c.mulInt(which, c.int(int64(c.tile.Rows*depth)))), inner.Var)
 	for r := range c.tile.Rows {
-		a := c.access(OpLoad, One, 0, own, c.int(int64(r*depth)))
+		a := c.loadTile(One, own, r*depth)
 		for v := range c.tile.Columns {
 			next = append(next, c.op(OpFma, F32, a, bs[v], in[r*c.tile.Columns+v]))
 		}
@@ -202,7 +192,7 @@ func (c *contraction) kernel() *Kernel {
 			c.emit(&Value{Op: OpStore, Args: []*Value{addr, c.int(0), sums[r*c.tile.Columns+v], mask}, Buf: result.Buf, Access: access, N: n, Within: within})
 		}
 	}
-	for range open {
+	for range k.Ranges {
 		c.close()
 	}
 	k.Work.Passes = []PassWork{{Extents: []sym.Expr{steps}, Vector: sym.Const(1), Ops: depth*(c.tile.Rows+1)*(c.tile.Columns+1) + 8*(each*c.tile.Columns+c.tile.Rows)}}
@@ -212,9 +202,9 @@ func (c *contraction) kernel() *Kernel {
 	return k
 }
 
-// access is a load of a tile in scratch.
-func (c *contraction) access(op Op, a Access, n int64, addr, ix *Value) *Value {
-	return c.emit(&Value{Op: op, Kind: F32, Args: []*Value{addr, ix}, Buf: addr.Buf, Access: a, N: n})
+// loadTile is a load of a tile in scratch, so many elements behind an address.
+func (c *contraction) loadTile(a Access, addr *Value, n int) *Value {
+	return c.emit(&Value{Op: OpLoad, Kind: F32, Args: []*Value{addr, c.int(int64(n))}, Buf: addr.Buf, Access: a})
 }
 
 // pos is a position along an axis of the tile, that of lane 0 where lanes go along.

@@ -5,11 +5,13 @@
 //   - ir.go: kernels, values, loops; print.go: their text; verify.go, order.go: their rules
 //   - build.go: makes values, and makes none twice
 //   - approx.go: functions as polynomials, with their errors
-//   - schedule.go, passes.go: which stages of a program become one kernel, in which loops
+//   - schedule.go: which stages of a program become one kernel; why.go: which have none; broadcast.go: what
+//     sizes decide of them before
+//   - lower.go: their loops; node.go, index.go, reduce.go: their expressions as values
 //   - contract.go: sums of products in tiles
-//   - lower.go: their expressions as values; broadcast.go: what sizes decide of them before
+//   - attention.go: finds attentions; online.go: their kernels over tiles, as tensor programs
 //   - bind.go: a kernel for sizes: its arguments, its bounds, how it is cut
-//   - eval.go: the evaluator
+//   - eval.go, lanes.go: the evaluator
 //
 // A kernel is made once for a program, whatever its sizes: strides and extents are numbers
 // that a call gives. What changes the loops themselves, which dims are broadcast, is decided

@@ -261,7 +261,7 @@ func (l *lowering) emitRows() {
 		}
 	}
 	for _, r := range l.rowLevels {
-		r.at = l.rangeLoop(r.extent, 1)
+		r.at = l.rangeLoop(r.extent)
 	}
 	for i, p := range l.passes {
 		l.epoch++
@@ -273,19 +273,6 @@ func (l *lowering) emitRows() {
 	for range l.rowLevels {
 		l.close()
 	}
-}
-
-// rangeLoop opens a loop over a range that a call gives.
-func (l *lowering) rangeLoop(extent sym.Expr, step int64) *Value {
-	lo, hi := l.newRange(extent)
-	loop, _ := l.loop(lo, hi, step, step > 1, extent)
-	return loop.Var
-}
-
-func (l *lowering) newRange(extent sym.Expr) (lo, hi *Value) {
-	n := int64(len(l.k.Ranges))
-	l.k.Ranges = append(l.k.Ranges, extent)
-	return l.opN(OpLo, Int, n), l.opN(OpHi, Int, n)
 }
 
 // emitPass makes the loops of a pass.

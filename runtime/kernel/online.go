@@ -147,7 +147,7 @@ func (t tiles) result(b *ir.Buffer) *ir.Buffer {
 	return b
 }
 
-// rows makes a buffer of rows that lie apart.
+// apart makes a buffer of rows that lie so far from each other.
 func apart(b *ir.Buffer, stride string) *ir.Buffer {
 	b.Room = []sym.Expr{b.Dims[0], sym.Var(stride)}
 	return b
