@@ -55,7 +55,8 @@ func (r *run) record(start time.Time, by string, first, count int) {
 		return
 	}
 	w := rt.Work{Program: r.p.Name, By: by}
-	own := map[*ir.Buffer]bool{} // what is handed on inside
+	inside := r.p.Inside(ir.Range{First: first, Last: first + count - 1}) // it may never be written
+	own := map[*ir.Buffer]bool{}                                          // what is handed on inside
 	for i := first; i < first+count; i++ {
 		for _, b := range r.c.Stages[i].Outs {
 			own[b] = true
@@ -78,25 +79,12 @@ func (r *run) record(start time.Time, by string, first, count int) {
 			}
 		}
 		for _, b := range s.Outs {
-			if !r.inside(b, first, count) {
+			if !slices.Contains(inside, b) {
 				w.Bytes += bytesOf(s, b)
 			}
 		}
 	}
 	r.rec.Stage(start, w)
-}
-
-// inside says whether nothing but stages of a group reads a buffer, so that it may never be written.
-func (r *run) inside(b *ir.Buffer, first, count int) bool {
-	if count == 1 || slices.Contains(r.p.Results, b) {
-		return false
-	}
-	for i, s := range r.c.Stages {
-		if (i < first || i >= first+count) && slices.Contains(s.Reads(), b) {
-			return false
-		}
-	}
-	return true
 }
 
 // bytesOf is what a stage reads or writes of a buffer: all of it, or, of one that it looks something
