@@ -80,7 +80,8 @@ type keeper struct {
 const keptAnyway = 1 << 20
 
 // What is kept lies side by side in chunks, so that it gets large pages: each chunk four times as large
-// as the one before, and with room for two of what it is made for.
+// as the one before, and with room for two of what it is made for. What a chunk has no room for two of has
+// memory of its own.
 const leastChunk, mostChunk = 1 << 18, 32 << 20
 
 // place gives memory for so many bytes.
@@ -88,11 +89,18 @@ func (k *keeper) place(bytes int64) ([]byte, error) {
 	if k.alloc != nil {
 		return k.alloc(bytes)
 	}
+	size := analysis.Aligned(bytes)
+	if size > mostChunk/2 {
+		t, err := tensor.Make(tensor.U8, []int64{bytes})
+		if err != nil {
+			return nil, err
+		}
+		return t.Bytes(), nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	size := analysis.Aligned(bytes)
 	if size > int64(len(k.room)) {
-		k.chunk = max(leastChunk, size, min(max(4*k.chunk, 2*size), mostChunk))
+		k.chunk = max(leastChunk, min(max(4*k.chunk, 2*size), mostChunk))
 		t, err := tensor.Make(tensor.U8, []int64{k.chunk})
 		if err != nil {
 			return nil, err
