@@ -93,8 +93,10 @@ func (p *profile) add(spans []runtime.Span) {
 	}
 }
 
-// perRun is what a row takes of a run, in seconds.
-func (p *profile) perRun(r *profileRow) float64 { return float64(r.ns) / 1e9 / float64(p.runs) }
+// perRun is what a row takes of a run, in seconds: not 0, which a clock with coarse ticks may say.
+func (p *profile) perRun(r *profileRow) float64 {
+	return float64(max(r.ns, 1)) / 1e9 / float64(p.runs)
+}
 
 // limit is the share of what the machine can do at least as much of: arithmetic, or memory.
 func (p *profile) limit(r *profileRow) float64 {
