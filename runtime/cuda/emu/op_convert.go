@@ -165,15 +165,14 @@ func intToFloat(from, to typ, r rounding) func(uint64) uint64 {
 		} else {
 			f = float64(v)
 		}
-		// What f misses of v.
-		b := new(big.Float).SetPrec(64)
-		if from.signed() {
-			b.SetInt64(int64(v))
-		} else {
-			b.SetUint64(v)
-		}
 		e := 0.0
-		if from.bits() == 64 {
+		if from.bits() == 64 { // what f misses of v
+			b := new(big.Float).SetPrec(64)
+			if from.signed() {
+				b.SetInt64(int64(v))
+			} else {
+				b.SetUint64(v)
+			}
 			e, _ = new(big.Float).Sub(b, new(big.Float).SetFloat64(f)).Float64()
 		}
 		switch to {
