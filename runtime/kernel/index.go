@@ -189,6 +189,8 @@ func (l *lowering) at(b *ir.Buffer, index []*ir.Scalar) place {
 		if p.ix.Kind == I32 {
 			l.fits(reach, "the address of an index of "+b.Name)
 		}
+	case c.IsInt(0) && p.mask != nil: // some lanes read nothing
+		p.ix, p.access = l.i32(0), Listed
 	case c.IsInt(0):
 	case c.IsInt(1):
 		p.ix, p.access = l.inner[last].at, Contiguous

@@ -183,7 +183,7 @@ type Access uint8
 
 const (
 	Contiguous Access = iota // one behind the other
-	One                      // a load gives one element to all lanes, a store takes that of lane 0
+	One                      // a load gives one element to all lanes, a store takes that of lane 0; without a mask
 	Strided                  // N is the number of a size: so many elements from lane to lane
 	Listed                   // Args[1] is a vector: so many elements on in each lane
 )

@@ -237,6 +237,9 @@ func (v *verifier) block(b *Block) error {
 			}
 		}
 		if x.Op == OpLoad || x.Op == OpStore {
+			if x.Access == One && x.Args[len(x.Args)-1].Kind == Mask && (x.Op == OpLoad || len(x.Args) == 4) {
+				return fmt.Errorf("a mask of one element")
+			}
 			if err := v.access(x); err != nil {
 				return err
 			}

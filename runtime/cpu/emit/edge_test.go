@@ -79,3 +79,13 @@ func TestConstantNaN(t *testing.T) {
 		}
 	}
 }
+
+// What no lane asks for is not read, where all lanes would read the same element, too.
+func TestNobodyAsks(t *testing.T) {
+	p := kerneltest.Program(t, `program @none[n](x: [4, 1] f32) -> (y: [n] f32) {
+    y[i < n] = guard((i < 0), x[(900000 - i), i], f32 7)
+  }`)
+	if _, _, compared := kerneltest.Check(t, p, []int64{20}, rand.New(rand.NewPCG(5, 6)), 0, false, machines(t)); compared == 0 {
+		t.Error("nothing is compared")
+	}
+}

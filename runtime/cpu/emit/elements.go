@@ -41,7 +41,7 @@ func (e *emitter) load(v *kernel.Value) x86.Reg {
 	}
 	size := d.Bits() / 8
 	switch {
-	case v.Access == kernel.One && len(v.Args) < 3:
+	case v.Access == kernel.One:
 		return e.repeated(d, e.memory(v))
 	case v.Access == kernel.Contiguous && (mask == x86.NoReg || e.v4 || size >= 4):
 		return e.decode(d, e.memory(v), mask)
@@ -123,7 +123,7 @@ func (e *emitter) eachLane(v *kernel.Value, mask x86.Reg, body func(lane x86.Reg
 	case kernel.Listed:
 		e.Emit(x86.VMOVUPS, e.scratch(scratchPlaces), e.reg(v.Args[1]))
 		offset = e.New(x86.GP64)
-	case kernel.Strided, kernel.One:
+	case kernel.Strided:
 		offset = e.New(x86.GP64)
 	}
 	top, done := e.Label("lane"), e.Label("lanes")
@@ -141,8 +141,6 @@ func (e *emitter) eachLane(v *kernel.Value, mask x86.Reg, body func(lane x86.Reg
 	case kernel.Strided:
 		e.Emit(x86.MOV, offset, lane)
 		e.Emit(x86.IMUL, offset, e.sizeArg(v.N))
-	case kernel.One:
-		e.Emit(x86.XOR, offset.As(x86.GP32), offset.As(x86.GP32))
 	}
 	body(lane, x86.AtIndex(base, offset, size, 0))
 	e.Emit(x86.BLSR, bits.As(x86.GP32), bits.As(x86.GP32))
