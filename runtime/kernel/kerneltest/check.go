@@ -51,8 +51,8 @@ func Draw(r *rand.Rand, t *tensor.Tensor, special int) {
 	}
 }
 
-// Stages runs a program on the interpreter and gives every buffer.
-func Stages(t testing.TB, p *ir.Program, bind []int64, args []*tensor.Tensor) map[*ir.Buffer]*tensor.Tensor {
+// stages runs a program on the interpreter and gives every buffer.
+func stages(t testing.TB, p *ir.Program, bind []int64, args []*tensor.Tensor) map[*ir.Buffer]*tensor.Tensor {
 	t.Helper()
 	c, err := interp.Compile(p, bind)
 	if err != nil {
@@ -82,9 +82,9 @@ func (heap) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
 }
 func (heap) Free(*tensor.Tensor) {}
 
-// Repeats decides broadcasts by sizes.
-func Repeats(p *ir.Program, bind []int64) func(*ir.Scalar) bool {
-	value := Symbols(p, bind)
+// repeats decides broadcasts by sizes.
+func repeats(p *ir.Program, bind []int64) func(*ir.Scalar) bool {
+	value := symbols(p, bind)
 	return func(x *ir.Scalar) bool {
 		dim, _ := x.Args[1].Symbolic()
 		extent, _ := x.Args[2].Symbolic()
@@ -94,8 +94,8 @@ func Repeats(p *ir.Program, bind []int64) func(*ir.Scalar) bool {
 	}
 }
 
-// Symbols gives the values of a program's symbols.
-func Symbols(p *ir.Program, bind []int64) func(string) (int64, bool) {
+// symbols gives the values of a program's symbols.
+func symbols(p *ir.Program, bind []int64) func(string) (int64, bool) {
 	return func(name string) (int64, bool) {
 		for i, s := range p.Syms {
 			if s == name {
@@ -123,13 +123,13 @@ func exact(all map[*ir.Buffer]*tensor.Tensor) bool {
 // many is NaN or the like, or all are small whole numbers.
 func Check(t testing.TB, p *ir.Program, bind []int64, r *rand.Rand, special int, whole bool, machines []Machine) (groups, refused, compared int) {
 	t.Helper()
-	value := Symbols(p, bind)
+	value := symbols(p, bind)
 	args := arguments(t, p, value, r, special, whole)
-	all := Stages(t, p, bind, args)
+	all := stages(t, p, bind, args)
 	comparable := p.Name != "rounded" && (p.Name != "random" || whole && exact(all)) // else sums that cancel differ by their order
 	for _, m := range machines {
 		o := m.Options
-		o.Repeats = Repeats(p, bind)
+		o.Repeats = repeats(p, bind)
 		s := kernel.New(p, o)
 		for i, st := range p.Stages {
 			why, is := s.Refused[i]
