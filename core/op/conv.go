@@ -132,33 +132,34 @@ func (w *window) source(i int, x, k *ir.Scalar, n sym.Expr) (p, inside *ir.Scala
 }
 
 // polyphase says whether the kernel elements that meet position x along spatial dim i are every
-// stride-th one from x mod stride on.
-func (w *window) polyphase(i int) bool { return w.stride[i] > 1 && w.dilation[i] == 1 }
+// stride-th one from x mod stride on, and as many for each x. Were there one fewer for some, a
+// position of the input would meet a 0 there, which with an infinite one is no 0.
+func (w *window) polyphase(c *ir.Call, i int) bool {
+	s := w.stride[i]
+	return s > 1 && w.dilation[i] == 1 && c.Syms.Divides(sym.Const(s), w.kernel[i]) == sym.True
+}
 
 // taps is how many elements along dim i of a transposed window a position is to be held against.
 func (w *window) taps(c *ir.Call, i int) sym.Expr {
-	if w.polyphase(i) {
-		return c.Syms.Simplify(w.kernel[i].CeilDiv(sym.Const(w.stride[i])))
+	if w.polyphase(c, i) {
+		return c.Syms.Simplify(w.kernel[i].FloorDiv(sym.Const(w.stride[i])))
 	}
 	return w.kernel[i]
 }
 
 // tap is what tap t of a transposed window reads for position x of its result: the position
-// p of the input, the kernel element k, and the conditions that these are there; nil where k always is.
-func (w *window) tap(c *ir.Call, i int, x, t *ir.Scalar) (p, k, inside, there *ir.Scalar) {
-	if !w.polyphase(i) {
+// p of the input, the kernel element k, and the condition that there is such a position.
+func (w *window) tap(c *ir.Call, i int, x, t *ir.Scalar) (p, k, inside *ir.Scalar) {
+	if !w.polyphase(c, i) {
 		p, inside = w.source(i, x, t, w.in[i])
-		return p, t, inside, nil
+		return p, t, inside
 	}
 	s := ir.IntLit(w.stride[i])
 	if !w.begin[i].IsInt(0) {
 		x = x.Add(ir.SymVal(w.begin[i]))
 	}
-	p, k = x.FloorDiv(s).Sub(t), x.Mod(s).Add(t.Mul(ir.IntLit(w.stride[i])))
-	if c.Syms.Divides(sym.Const(w.stride[i]), w.kernel[i]) != sym.True {
-		there = k.Lt(ir.SymVal(w.kernel[i]))
-	}
-	return p, k, p.Ge(ir.IntLit(0)).And(p.Lt(ir.SymVal(w.in[i]))), there
+	p, k = x.FloorDiv(s).Sub(t), x.Mod(s).Add(t.Mul(s))
+	return p, k, p.Ge(ir.IntLit(0)).And(p.Lt(ir.SymVal(w.in[i])))
 }
 
 func both(a, b *ir.Scalar) *ir.Scalar {
@@ -352,15 +353,12 @@ var ConvTranspose = ir.Register(&ir.OpDef{
 		perGroup := c.Syms.Simplify(X.Dims[1].FloorDiv(sym.Const(g)))
 		ch := b.Axis(perGroup)
 		red := []*ir.Axis{ch}
-		var inside, there *ir.Scalar // X, W
+		var inside *ir.Scalar
 		var ix, kernel []*ir.Scalar
 		for i := range win.in {
 			tap := b.Axis(win.taps(c, i))
-			p, k, in, th := win.tap(c, i, axes[2+i].Ix(), tap.Ix())
+			p, k, in := win.tap(c, i, axes[2+i].Ix(), tap.Ix())
 			red, ix, kernel, inside = append(red, tap), append(ix, p), append(kernel, k), both(inside, in)
-			if th != nil {
-				there = both(there, th)
-			}
 		}
 		filter, channel := axes[1].Ix(), ch.Ix()
 		if g > 1 {
@@ -370,7 +368,7 @@ var ConvTranspose = ir.Register(&ir.OpDef{
 		}
 		x := b.Load(X, append([]*ir.Scalar{axes[0].Ix(), channel}, ix...)...)
 		w := b.Load(W, append([]*ir.Scalar{channel, filter}, kernel...)...)
-		acc := b.Reduced(axes, ir.Sum, red, guarded(inside, x, x.Const(0)).Mul(guarded(there, w, w.Const(0))))
+		acc := b.Reduced(axes, ir.Sum, red, guarded(inside, x, x.Const(0)).Mul(w))
 		out := b.Axes(Y.Dims)
 		y := ir.Load(acc, ir.Ix(out)...)
 		if c.Has(2) {
