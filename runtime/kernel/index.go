@@ -398,19 +398,33 @@ func (l *lowering) position(a *ir.Axis) *Value {
 
 // spanOf is a range that an expression of positions and sizes alone is within: that of all of these together; nil: it
 // reads memory, or is something else.
-func spanOf(x *ir.Scalar) []Check {
+func spanOf(x *ir.Scalar) []Check { return spans{}.of(x) }
+
+// spans are those of expressions, each found once: views of views divide the same number again and again.
+type spans map[*ir.Scalar][]Check
+
+func (s spans) of(x *ir.Scalar) []Check {
+	span, ok := s[x]
+	if !ok {
+		span = s.find(x)
+		s[x] = span
+	}
+	return span
+}
+
+func (s spans) find(x *ir.Scalar) []Check {
 	if f, ok := analysis.AffineOf(x); ok {
 		return []Check{rangeOf(f)}
 	}
 	if x.Op == ir.OpBcast {
-		return spanOf(x.Args[0])
+		return s.of(x.Args[0])
 	}
 	if x.DType != tensor.I64 || x.Op == ir.OpLoad || len(x.Args) < 2 {
 		return nil
 	}
-	a, b := spanOf(x.Args[0]), spanOf(x.Args[1])
+	a, b := s.of(x.Args[0]), s.of(x.Args[1])
 	if x.Op == ir.OpSelect {
-		a = spanOf(x.Args[2])
+		a = s.of(x.Args[2])
 	}
 	if a == nil || b == nil {
 		return nil
