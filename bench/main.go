@@ -104,8 +104,8 @@ func run() (err error) {
 	if *cores != "" {
 		b.cores = strings.Split(*cores, ",")
 	} else {
-		for i := range runtime.NumCPU() {
-			b.cores = append(b.cores, strconv.Itoa(i))
+		if b.cores, err = allowed(); err != nil {
+			return err
 		}
 	}
 	if b.root, err = filepath.Abs(".."); err != nil {

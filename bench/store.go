@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -152,4 +153,36 @@ func (s *store) history(file string) error {
 		return err
 	}
 	return f.Close()
+}
+
+// allowed lists the cores that the process may use.
+func allowed() (cores []string, err error) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		list, ok := strings.CutPrefix(line, "Cpus_allowed_list:")
+		if !ok {
+			continue
+		}
+		for _, part := range strings.Split(strings.TrimSpace(list), ",") {
+			from, to, isRange := strings.Cut(part, "-")
+			if !isRange {
+				to = from
+			}
+			first, err1 := strconv.Atoi(from)
+			last, err2 := strconv.Atoi(to)
+			if err := errors.Join(err1, err2); err != nil {
+				return nil, fmt.Errorf("the cores that may be used: %w", err)
+			}
+			for i := first; i <= last; i++ {
+				cores = append(cores, strconv.Itoa(i))
+			}
+		}
+	}
+	if len(cores) == 0 {
+		return nil, errors.New("/proc/self/status does not tell which cores may be used: say it with -cores")
+	}
+	return cores, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pitopt/pitopt"
+	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/runtime"
 	"github.com/pitopt/pitopt/runtime/cpu"
 )
@@ -51,9 +52,11 @@ func (a *app) profile(m *pitopt.Model, s *timedSet, minTime time.Duration) (*pro
 			return nil, err
 		}
 		out.took += took
-		if spans, _ := t.Spans(); len(spans) > 0 {
-			out.add(spans)
+		spans, dropped := t.Spans()
+		if dropped > 0 {
+			return nil, diag.New(diag.Run, "a run has more than %d stages and parts to tell of", len(spans)).Hint("profile a smaller input")
 		}
+		out.add(spans)
 		t = runtime.NewTimeline()
 		ctx = runtime.Record(a.ctx, t)
 	}

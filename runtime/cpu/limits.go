@@ -68,20 +68,17 @@ func (d *Device) Limits(took time.Duration, bytes int) (Limits, error) {
 	return out, err
 }
 
-// limit is work that says what the machine can do: all threads do it at the same time.
+// limit is work that says what the machine can do: all threads do it at the same time, or those that come.
 type limit struct {
 	most  int     // elements or steps of a piece
 	count float64 // of what is counted, in a piece
 	do    func(thread, i int)
 	until time.Time
-	ready sync.WaitGroup
 	mu    sync.Mutex
 	done  float64
 }
 
 func (l *limit) part(thread int) error {
-	l.ready.Done()
-	l.ready.Wait()
 	n := 0
 	for ; n&7 != 0 || time.Now().Before(l.until); n++ {
 		l.do(thread, n)
@@ -97,7 +94,6 @@ func (d *Device) rate(l *limit, took time.Duration) (best float64, err error) {
 	const tries = 5
 	for range tries {
 		l.done = 0
-		l.ready.Add(d.threads)
 		start := time.Now()
 		l.until = start.Add(took / tries)
 		if err := d.team.parallel(d.threads, l); err != nil {

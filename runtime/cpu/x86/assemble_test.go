@@ -123,6 +123,7 @@ func TestRefusals(t *testing.T) {
 		{VPBROADCASTD, []Operand{Z(1), reg(GP32, 16)}, allFeatures, "no form"},
 		{VMOVUPS, []Operand{Z(1), At(R15+1, 0)}, allFeatures, "no form"},
 		{VMOVUPS, []Operand{Z(1), AtIndex(RAX, R15+1, 1, 0)}, allFeatures, "no form"},
+		{VMOVUPS, []Operand{Z(1), At(RAX, 1<<31-64).Plus(64)}, allFeatures, "no form"},
 		{VMOVUPS, []Operand{Z(1), Mem{Base: RAX, sym: 1}}, allFeatures, "no form"},
 		{VGATHERDPS, []Operand{Z(0).K(K(1)), AtIndex(RAX, Z(32), 4, 0)}, allFeatures, "no form"},
 		{VADDPS, []Operand{Z(0), Z(1)}, allFeatures, "no form"},

@@ -97,11 +97,11 @@ func (d drawer) mem(s *argSpec, sp space) Mem {
 	switch d.IntN(4) {
 	case 0:
 	case 1:
-		m.Disp = int32(d.IntN(256) - 128)
+		m.Disp = int64(d.IntN(256) - 128)
 	case 2:
-		m.Disp = int32((d.IntN(260) - 130) * size)
+		m.Disp = int64((d.IntN(260) - 130) * size)
 	case 3:
-		m.Disp = int32(d.Uint32())
+		m.Disp = int64(int32(d.Uint32()))
 	}
 	scale := uint8(1) << d.IntN(4)
 	base := reg(GP64, d.IntN(16))
@@ -161,7 +161,7 @@ func (d drawer) operand(s *argSpec, sp space) Operand {
 	case imm8s:
 		can = append(can, func() Operand { return Imm(d.IntN(256) - 128) })
 	case imm32:
-		can = append(can, func() Operand { return Imm(int32(d.Uint32())) })
+		can = append(can, func() Operand { return Imm(int64(int32(d.Uint32()))) })
 	case imm32u:
 		can = append(can, func() Operand { return Imm(d.Uint32()) })
 	case imm64:

@@ -135,7 +135,7 @@ func (f *Form) encode(dst []byte, args []Operand) ([]byte, fixup) {
 			}
 			dst = appendAddress(dst, byte(e.reg&7), e.mem, compress)
 			if e.mem.sym != 0 {
-				fix = fixup{at: len(dst) - start - 4, sym: e.mem.sym, disp: e.mem.Disp}
+				fix = fixup{at: len(dst) - start - 4, sym: e.mem.sym, disp: int32(e.mem.Disp)}
 			}
 		}
 	}

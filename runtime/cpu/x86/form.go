@@ -446,6 +446,9 @@ func (a *argSpec) takes(o Operand, sp space) bool {
 // valid tells whether the address can be encoded, with an index of a kind of vector or,
 // for none, a plain one.
 func (m Mem) valid(index Kind, sp space) bool {
+	if m.Disp != int64(int32(m.Disp)) {
+		return false
+	}
 	if m.sym != 0 {
 		return m.Base == NoReg && m.Index == NoReg && index == NoKind
 	}

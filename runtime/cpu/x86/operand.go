@@ -122,25 +122,25 @@ type Masked struct {
 type Mem struct {
 	Base, Index Reg   // either may be missing; Index may be a vector (gather, scatter)
 	Scale       uint8 // 1, 2, 4 or 8; 0 counts as 1
-	Disp        int32
-	Bcast       bool // one element, repeated
-	Mask        Reg  // a store writes the elements of the mask
-	sym         sym  // in place of Base and Index: relative to the instruction pointer
+	Disp        int64 // what fits 32 bits has an encoding
+	Bcast       bool  // one element, repeated
+	Mask        Reg   // a store writes the elements of the mask
+	sym         sym   // in place of Base and Index: relative to the instruction pointer
 }
 
 // sym is a place in the code or its constants: 0 none, n > 0 constant n-1, n < 0 label -n-1.
 type sym int32
 
 // At is the memory at base + disp.
-func At(base Reg, disp int) Mem { return Mem{Base: base, Disp: int32(disp)} }
+func At(base Reg, disp int) Mem { return Mem{Base: base, Disp: int64(disp)} }
 
 // AtIndex is the memory at base + index*scale + disp.
 func AtIndex(base, index Reg, scale, disp int) Mem {
-	return Mem{Base: base, Index: index, Scale: uint8(scale), Disp: int32(disp)}
+	return Mem{Base: base, Index: index, Scale: uint8(scale), Disp: int64(disp)}
 }
 
 // Plus is the memory d bytes further on.
-func (m Mem) Plus(d int) Mem { m.Disp += int32(d); return m }
+func (m Mem) Plus(d int) Mem { m.Disp += int64(d); return m }
 
 // B is one element of memory, repeated over the vector.
 func (m Mem) B() Mem { m.Bcast = true; return m }

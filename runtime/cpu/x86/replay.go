@@ -9,9 +9,9 @@ import (
 // ways that the program can take, which register of the program that came in each real
 // register and each slot of scratch holds, and every instruction must find its own.
 func (a *allocator) replay() error {
-	r := &replayer{allocator: a, slot: map[int32]int{}}
+	r := &replayer{allocator: a, slot: map[int64]int{}}
 	for _, at := range a.slots {
-		r.slot[int32(at)] = reals + len(r.slot)
+		r.slot[int64(at)] = reals + len(r.slot)
 	}
 	fl := a.flow
 	n := len(fl.starts) - 1
@@ -72,7 +72,7 @@ const nothing = -1
 // which register of the first program it holds, by number.
 type replayer struct {
 	*allocator
-	slot  map[int32]int
+	slot  map[int64]int
 	state []int
 	wrong error
 
