@@ -174,7 +174,28 @@ func (w *programWriter) stage(s *Stage, result map[*Buffer]bool) {
 		fmt.Fprintf(w, "scatter %s(%s, [%s]) ", s.Monoid, w.name(s.Base), w.list(s.Index))
 	}
 	w.WriteString(w.list(s.Exprs))
+	w.hints(s)
 	w.WriteByte('\n')
+}
+
+// hints stand behind a stage's expressions: sparse(X finite, W) wanted(M[i, j]).
+func (w *programWriter) hints(s *Stage) {
+	if len(s.Sparse) > 0 {
+		parts := make([]string, len(s.Sparse))
+		for i, h := range s.Sparse {
+			if parts[i] = w.name(h.Buffer); h.Finite {
+				parts[i] += " finite"
+			}
+		}
+		fmt.Fprintf(w, " sparse(%s)", strings.Join(parts, ", "))
+	}
+	if s.Wanted != nil {
+		text := w.scalar(s.Wanted)
+		if infix[s.Wanted.Op] == "" { // which is in parentheses already
+			text = "(" + text + ")"
+		}
+		w.WriteString(" wanted" + text)
+	}
 }
 
 func (w *programWriter) list(list []*Scalar) string {

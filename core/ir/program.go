@@ -136,6 +136,10 @@ type Stage struct {
 
 	Base  *Buffer   // scatter: what Out holds before
 	Index []*Scalar // scatter: where the point is written, one for each dim of Outs[0]; out of range traps
+
+	// Hints of a sum, which change nothing that anybody reads; to leave them out is always right.
+	Sparse []Sparse
+	Wanted *Scalar // over Axes; nobody cares for points where it is false, and they may hold zeros. nil: all count
 }
 
 // Out is the first buffer that the stage defines.
@@ -149,7 +153,7 @@ func (s *Stage) AllAxes() []*Axis {
 	return append(append([]*Axis(nil), s.Axes...), s.Red...)
 }
 
-// Walk visits every node of the stage's expressions, indices included.
+// Walk visits every node of the expressions that say what the stage computes, indices included.
 func (s *Stage) Walk(f func(*Scalar) bool) {
 	var seen made[bool]
 	for _, e := range s.Exprs {
@@ -160,7 +164,8 @@ func (s *Stage) Walk(f func(*Scalar) bool) {
 	}
 }
 
-// Reads gives the buffers the stage loads from, each once, in order of appearance.
+// Reads gives the buffers the stage loads from, each once, in order of appearance. Those of
+// Wanted come last.
 func (s *Stage) Reads() []*Buffer {
 	var out []*Buffer
 	add := func(b *Buffer) {
@@ -168,13 +173,17 @@ func (s *Stage) Reads() []*Buffer {
 			out = append(out, b)
 		}
 	}
-	add(s.Base)
-	s.Walk(func(x *Scalar) bool {
+	load := func(x *Scalar) bool {
 		if x.Op == OpLoad {
 			add(x.Buf)
 		}
 		return true
-	})
+	}
+	add(s.Base)
+	s.Walk(load)
+	if s.Wanted != nil {
+		s.Wanted.Walk(load)
+	}
 	return out
 }
 
@@ -230,12 +239,16 @@ func (p *Program) symsOf() []string {
 		for _, a := range s.AllAxes() {
 			add(a.Extent)
 		}
-		s.Walk(func(x *Scalar) bool {
+		symbol := func(x *Scalar) bool {
 			if x.Op == OpSym {
 				add(x.Sym)
 			}
 			return true
-		})
+		}
+		s.Walk(symbol)
+		if s.Wanted != nil {
+			s.Wanted.Walk(symbol)
+		}
 	}
 	return out
 }
@@ -305,6 +318,10 @@ func (p *Program) Clone(bind func(string) (sym.Expr, bool)) *Program {
 		if s.ScanAxis != nil {
 			n.ScanAxis = axes[s.ScanAxis]
 		}
+		n.Sparse = slices.Clone(s.Sparse)
+		for i := range n.Sparse {
+			n.Sparse[i].Buffer = buffer(n.Sparse[i].Buffer)
+		}
 		n.Rewrite(func(x *Scalar) *Scalar {
 			switch x.Op {
 			case OpAxis:
@@ -327,7 +344,8 @@ func (p *Program) Clone(bind func(string) (sym.Expr, bool)) *Program {
 	return out
 }
 
-// Rewrite rewrites every expression of the stage, indices included.
+// Rewrite rewrites every expression of the stage, indices and Wanted included. Hints of buffers
+// that it no longer loads from then are dropped.
 func (s *Stage) Rewrite(f func(*Scalar) *Scalar) {
 	var done made[*Scalar]
 	each := func(list []*Scalar) []*Scalar {
@@ -338,18 +356,26 @@ func (s *Stage) Rewrite(f func(*Scalar) *Scalar) {
 		return out
 	}
 	s.Exprs, s.Index = each(s.Exprs), each(s.Index)
+	if s.Wanted != nil {
+		s.Wanted = s.Wanted.rewrite(f, &done)
+	}
+	s.keepHints()
 }
 
 // CountLoads is the number of loads of b in the program's expressions.
 func (p *Program) CountLoads(b *Buffer) int {
 	n := 0
+	count := func(x *Scalar) bool {
+		if x.Op == OpLoad && x.Buf == b {
+			n++
+		}
+		return true
+	}
 	for _, s := range p.Stages {
-		s.Walk(func(x *Scalar) bool {
-			if x.Op == OpLoad && x.Buf == b {
-				n++
-			}
-			return true
-		})
+		s.Walk(count)
+		if s.Wanted != nil {
+			s.Wanted.Walk(count)
+		}
 	}
 	return n
 }

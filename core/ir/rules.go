@@ -62,6 +62,7 @@ var (
 	ruleAxes     = rule("program-axes", "a stage has an axis for each dim of what it writes, of that extent (a scatter: an index); a load has an index for each dim; expressions use axes of their stage")
 	rulePSymbols = rule("program-symbols", "a program declares each symbol once, and mentions none that it does not declare")
 	ruleScalars  = rule("program-types", "scalar operations and monoids get operands of types that they are defined for, and what is stored has the type of the buffer")
+	ruleHints    = rule("program-hints", "a sum alone has hints: each of a buffer that it loads from, once, and what is wanted is a truth value over its spatial axes")
 	ruleMonoid   = rule("program-monoid", "a stage has the axes, expressions, indices and results that its kind and monoid call for, and no others")
 )
 

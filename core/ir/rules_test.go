@@ -405,6 +405,14 @@ var breaches = []breach{
 	edit("program-types", "mul of type", func(m *ir.Module) { double(m).Stages[0].Exprs[0].Args = nil }),
 	edit("program-types", "not i64", func(m *ir.Module) { stages(m).Stages[3].Index[0] = ir.Lit(tensor.I32, 0) }),
 
+	cut("program-hints", "(X[i, j] * f32 2)", "(X[i, j] * f32 2) sparse(X)", "no sum"),
+	cut("program-hints", "(X[i, j] * f32 2)", "(X[i, j] * f32 2) wanted(i < j)", "no sum"),
+	cut("program-hints", "S[] = sum(i < m) X[i]", "S[] = sum(i < m) X[i] sparse(I)", "does not load from I"),
+	cut("program-hints", "S[] = sum(i < m) X[i]", "S[] = sum(i < m) X[i] sparse(X finite, X)", "sparse twice"),
+	cut("program-hints", "S[] = sum(i < m) X[i]", "S[] = sum(i < m) X[i] wanted(X[0])", "no truth value"),
+	cut("program-axes", "S[] = sum(i < m) X[i]", "S[] = sum(i < m) X[i] wanted(i < 2)", "not its stage's"),
+	edit("complete", "a sparse buffer", func(m *ir.Module) { stages(m).Stages[0].Sparse = []ir.Sparse{{}} }),
+
 	edit("program-monoid", "1 expressions, 1 results", func(m *ir.Module) { stages(m).Stages[0].Monoid = ir.ArgMax }),
 	edit("program-monoid", "", func(m *ir.Module) { stages(m).Stages[0].Monoid = ir.Last }),
 	edit("program-monoid", "", func(m *ir.Module) { stages(m).Stages[0].Monoid = ir.NoMonoid }),

@@ -139,6 +139,9 @@ func (v *programVerifier) stage(s *Stage) error {
 	if err != nil {
 		return err
 	}
+	if err := v.hints(s, axes); err != nil {
+		return err
+	}
 	if s.Base != nil && s.Base.Room != nil {
 		return v.fail(ruleBuffers, "%s, the base of a scatter, is part of a larger tensor", s.Base.Name)
 	}

@@ -69,6 +69,12 @@ func (r *stageReader) stage(s *Stage) *ir.Stage {
 		r.nodes = append(r.nodes, r.scalar(x))
 	}
 	out.Exprs, out.Index = r.roots(s.GetExprs()), r.roots(s.GetIndex())
+	for _, h := range s.GetSparse() {
+		out.Sparse = append(out.Sparse, ir.Sparse{Buffer: at(r.decoder, "buffer", r.bufs, h.GetBuffer()), Finite: h.GetFinite()})
+	}
+	if n := s.GetWanted(); n > 0 {
+		out.Wanted = r.roots([]uint32{n - 1})[0]
+	}
 	return out
 }
 

@@ -314,6 +314,12 @@ func (q *programEncoder) stage(s *ir.Stage) *Stage {
 	for _, x := range s.Exprs {
 		out.Exprs = append(out.Exprs, q.scalar(out, x))
 	}
+	for _, h := range s.Sparse {
+		out.Sparse = append(out.Sparse, &Sparse{Buffer: q.buffer(h.Buffer), Finite: h.Finite})
+	}
+	if s.Wanted != nil {
+		out.Wanted = q.scalar(out, s.Wanted) + 1
+	}
 	return out
 }
 

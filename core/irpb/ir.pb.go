@@ -1989,6 +1989,8 @@ type Stage struct {
 	Reverse       bool                   `protobuf:"varint,10,opt,name=reverse,proto3" json:"reverse,omitempty"`
 	Base          uint32                 `protobuf:"varint,11,opt,name=base,proto3" json:"base,omitempty"`          // buffer
 	Index         []uint32               `protobuf:"varint,12,rep,packed,name=index,proto3" json:"index,omitempty"` // nodes
+	Sparse        []*Sparse              `protobuf:"bytes,13,rep,name=sparse,proto3" json:"sparse,omitempty"`
+	Wanted        uint32                 `protobuf:"varint,14,opt,name=wanted,proto3" json:"wanted,omitempty"` // node, plus 1; 0: all is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2107,6 +2109,72 @@ func (x *Stage) GetIndex() []uint32 {
 	return nil
 }
 
+func (x *Stage) GetSparse() []*Sparse {
+	if x != nil {
+		return x.Sparse
+	}
+	return nil
+}
+
+func (x *Stage) GetWanted() uint32 {
+	if x != nil {
+		return x.Wanted
+	}
+	return 0
+}
+
+type Sparse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Buffer        uint32                 `protobuf:"varint,1,opt,name=buffer,proto3" json:"buffer,omitempty"`
+	Finite        bool                   `protobuf:"varint,2,opt,name=finite,proto3" json:"finite,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sparse) Reset() {
+	*x = Sparse{}
+	mi := &file_core_irpb_ir_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sparse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sparse) ProtoMessage() {}
+
+func (x *Sparse) ProtoReflect() protoreflect.Message {
+	mi := &file_core_irpb_ir_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sparse.ProtoReflect.Descriptor instead.
+func (*Sparse) Descriptor() ([]byte, []int) {
+	return file_core_irpb_ir_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Sparse) GetBuffer() uint32 {
+	if x != nil {
+		return x.Buffer
+	}
+	return 0
+}
+
+func (x *Sparse) GetFinite() bool {
+	if x != nil {
+		return x.Finite
+	}
+	return false
+}
+
 type Axis struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2117,7 +2185,7 @@ type Axis struct {
 
 func (x *Axis) Reset() {
 	*x = Axis{}
-	mi := &file_core_irpb_ir_proto_msgTypes[25]
+	mi := &file_core_irpb_ir_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2197,7 @@ func (x *Axis) String() string {
 func (*Axis) ProtoMessage() {}
 
 func (x *Axis) ProtoReflect() protoreflect.Message {
-	mi := &file_core_irpb_ir_proto_msgTypes[25]
+	mi := &file_core_irpb_ir_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2210,7 @@ func (x *Axis) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Axis.ProtoReflect.Descriptor instead.
 func (*Axis) Descriptor() ([]byte, []int) {
-	return file_core_irpb_ir_proto_rawDescGZIP(), []int{25}
+	return file_core_irpb_ir_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Axis) GetName() string {
@@ -2178,7 +2246,7 @@ type Scalar struct {
 
 func (x *Scalar) Reset() {
 	*x = Scalar{}
-	mi := &file_core_irpb_ir_proto_msgTypes[26]
+	mi := &file_core_irpb_ir_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2258,7 @@ func (x *Scalar) String() string {
 func (*Scalar) ProtoMessage() {}
 
 func (x *Scalar) ProtoReflect() protoreflect.Message {
-	mi := &file_core_irpb_ir_proto_msgTypes[26]
+	mi := &file_core_irpb_ir_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2271,7 @@ func (x *Scalar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scalar.ProtoReflect.Descriptor instead.
 func (*Scalar) Descriptor() ([]byte, []int) {
-	return file_core_irpb_ir_proto_rawDescGZIP(), []int{26}
+	return file_core_irpb_ir_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Scalar) GetOp() string {
@@ -2411,7 +2479,7 @@ const file_core_irpb_ir_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05dtype\x18\x02 \x01(\x05R\x05dtype\x12\x12\n" +
 	"\x04dims\x18\x03 \x03(\tR\x04dims\x12\x12\n" +
-	"\x04room\x18\x04 \x03(\tR\x04room\"\xac\x03\n" +
+	"\x04room\x18\x04 \x03(\tR\x04room\"\xf2\x03\n" +
 	"\x05Stage\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.pitopt.ir.v1.Stage.KindR\x04kind\x12\x12\n" +
 	"\x04outs\x18\x02 \x03(\rR\x04outs\x12&\n" +
@@ -2425,13 +2493,18 @@ const file_core_irpb_ir_proto_rawDesc = "" +
 	"\areverse\x18\n" +
 	" \x01(\bR\areverse\x12\x12\n" +
 	"\x04base\x18\v \x01(\rR\x04base\x12\x14\n" +
-	"\x05index\x18\f \x03(\rR\x05index\"2\n" +
+	"\x05index\x18\f \x03(\rR\x05index\x12,\n" +
+	"\x06sparse\x18\r \x03(\v2\x14.pitopt.ir.v1.SparseR\x06sparse\x12\x16\n" +
+	"\x06wanted\x18\x0e \x01(\rR\x06wanted\"2\n" +
 	"\x04Kind\x12\a\n" +
 	"\x03MAP\x10\x00\x12\n" +
 	"\n" +
 	"\x06REDUCE\x10\x01\x12\b\n" +
 	"\x04SCAN\x10\x02\x12\v\n" +
-	"\aSCATTER\x10\x03\"2\n" +
+	"\aSCATTER\x10\x03\"8\n" +
+	"\x06Sparse\x12\x16\n" +
+	"\x06buffer\x18\x01 \x01(\rR\x06buffer\x12\x16\n" +
+	"\x06finite\x18\x02 \x01(\bR\x06finite\"2\n" +
 	"\x04Axis\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06extent\x18\x02 \x01(\tR\x06extent\"\xfa\x01\n" +
@@ -2461,7 +2534,7 @@ func file_core_irpb_ir_proto_rawDescGZIP() []byte {
 }
 
 var file_core_irpb_ir_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_core_irpb_ir_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_core_irpb_ir_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_core_irpb_ir_proto_goTypes = []any{
 	(Stage_Kind)(0),    // 0: pitopt.ir.v1.Stage.Kind
 	(*Module)(nil),     // 1: pitopt.ir.v1.Module
@@ -2489,8 +2562,9 @@ var file_core_irpb_ir_proto_goTypes = []any{
 	(*Program)(nil),    // 23: pitopt.ir.v1.Program
 	(*Buffer)(nil),     // 24: pitopt.ir.v1.Buffer
 	(*Stage)(nil),      // 25: pitopt.ir.v1.Stage
-	(*Axis)(nil),       // 26: pitopt.ir.v1.Axis
-	(*Scalar)(nil),     // 27: pitopt.ir.v1.Scalar
+	(*Sparse)(nil),     // 26: pitopt.ir.v1.Sparse
+	(*Axis)(nil),       // 27: pitopt.ir.v1.Axis
+	(*Scalar)(nil),     // 28: pitopt.ir.v1.Scalar
 }
 var file_core_irpb_ir_proto_depIdxs = []int32{
 	2,  // 0: pitopt.ir.v1.Module.symbols:type_name -> pitopt.ir.v1.Symbol
@@ -2528,15 +2602,16 @@ var file_core_irpb_ir_proto_depIdxs = []int32{
 	24, // 32: pitopt.ir.v1.Program.temporaries:type_name -> pitopt.ir.v1.Buffer
 	25, // 33: pitopt.ir.v1.Program.stages:type_name -> pitopt.ir.v1.Stage
 	0,  // 34: pitopt.ir.v1.Stage.kind:type_name -> pitopt.ir.v1.Stage.Kind
-	26, // 35: pitopt.ir.v1.Stage.axes:type_name -> pitopt.ir.v1.Axis
-	26, // 36: pitopt.ir.v1.Stage.reduced:type_name -> pitopt.ir.v1.Axis
-	27, // 37: pitopt.ir.v1.Stage.nodes:type_name -> pitopt.ir.v1.Scalar
-	8,  // 38: pitopt.ir.v1.Scalar.literal:type_name -> pitopt.ir.v1.Tensor
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	27, // 35: pitopt.ir.v1.Stage.axes:type_name -> pitopt.ir.v1.Axis
+	27, // 36: pitopt.ir.v1.Stage.reduced:type_name -> pitopt.ir.v1.Axis
+	28, // 37: pitopt.ir.v1.Stage.nodes:type_name -> pitopt.ir.v1.Scalar
+	26, // 38: pitopt.ir.v1.Stage.sparse:type_name -> pitopt.ir.v1.Sparse
+	8,  // 39: pitopt.ir.v1.Scalar.literal:type_name -> pitopt.ir.v1.Tensor
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_core_irpb_ir_proto_init() }
@@ -2582,7 +2657,7 @@ func file_core_irpb_ir_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_irpb_ir_proto_rawDesc), len(file_core_irpb_ir_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

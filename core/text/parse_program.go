@@ -90,6 +90,7 @@ func (q *programParser) stage() *ir.Stage {
 	q.expect("=")
 	q.kind(s)
 	q.commas(func() { s.Exprs = append(s.Exprs, q.scalar(0)) })
+	q.hints(s)
 	for _, b := range temps {
 		if q.err == nil && q.bufs[b.Name] != nil {
 			q.failAt(at, "%s is written twice", b.Name)
@@ -178,6 +179,39 @@ func (q *programParser) kind(s *ir.Stage) {
 	s.Monoid = ir.NoMonoid
 }
 
+// hints reads what stands behind a stage's expressions: sparse(X finite, W) wanted(x < y). The next
+// stage begins otherwise: a bracket or a comma stands behind its first name.
+func (q *programParser) hints(s *ir.Stage) {
+	if start := q.here(); q.word("sparse") && q.take("(") {
+		q.list(")", func() {
+			at, name := q.here(), q.name()
+			h := ir.Sparse{Buffer: q.bufs[name]}
+			if h.Buffer == nil {
+				q.failAt(at, "there is no buffer %s", name)
+			}
+			h.Finite = q.word("finite")
+			s.Sparse = append(s.Sparse, h)
+		})
+	} else {
+		_ = q.rewind(start)
+	}
+	if start := q.here(); q.word("wanted") && q.peek() == '(' {
+		s.Wanted = q.parenthesis(0)
+	} else {
+		_ = q.rewind(start)
+	}
+}
+
+// parenthesis reads an expression in parentheses, or an operation that has its own.
+func (q *programParser) parenthesis(depth int) *ir.Scalar {
+	q.expect("(")
+	x := q.scalar(depth + 1)
+	if q.take(")") {
+		return x
+	}
+	return q.infix(x, depth)
+}
+
 // rewind goes back to a place; it gives true unless reading has failed.
 func (q *programParser) rewind(at int) bool {
 	if q.err == nil {
@@ -244,7 +278,11 @@ func (q *programParser) scalar(depth int) *ir.Scalar {
 
 func (q *programParser) binary(depth int) *ir.Scalar {
 	q.expect("(")
-	x := q.scalar(depth + 1)
+	return q.infix(q.scalar(depth+1), depth)
+}
+
+// infix reads an operation behind its first operand.
+func (q *programParser) infix(x *ir.Scalar, depth int) *ir.Scalar {
 	for _, f := range infix {
 		if q.take(f.sign) {
 			y := q.scalar(depth + 1)
