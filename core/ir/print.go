@@ -51,6 +51,12 @@ func (p *Program) Key() string {
 	return fmt.Sprintf("%d %s", len(p.Syms), &w.Builder) // also symbols that nothing mentions are bound
 }
 
+// String is the expression in the text form, for messages: what lies deep in it is "..".
+func (x *Scalar) String() string {
+	w := &programWriter{expr: sym.Expr.String, deep: 4}
+	return w.scalar(x)
+}
+
 // programWriter prints a program. expr prints symbolic integers; buf and axis name
 // buffers and axes, by their own names where they are nil.
 type programWriter struct {
@@ -58,6 +64,7 @@ type programWriter struct {
 	expr func(sym.Expr) string
 	buf  func(*Buffer) string
 	axis func(*Axis) string
+	deep int // levels of an expression that are printed; 0: all
 }
 
 func (w *programWriter) name(b *Buffer) string {
@@ -211,6 +218,13 @@ var infix = map[ScalarOp]string{OpAdd: "+", OpSub: "-", OpMul: "*", OpDiv: "/", 
 	OpLt: "<", OpLe: "<=", OpGt: ">", OpGe: ">=", OpAnd: "&", OpOr: "|", OpXor: "^"}
 
 func (w *programWriter) scalar(x *Scalar) string {
+	if w.deep > 0 {
+		if w.deep == 1 && len(x.Args) > 0 {
+			return ".."
+		}
+		w.deep--
+		defer func() { w.deep++ }()
+	}
 	switch x.Op {
 	case OpLit:
 		return literal(x.Lit)

@@ -77,7 +77,10 @@ func orders(list []pass.Order) []map[string]any {
 
 // ops lists the operators.
 func (a *app) ops(args []string) error {
-	a.begin("ops", "", "Lists the operators, the versions of ONNX that they cover, and how their meaning is written.")
+	a.begin("ops", "", "Lists the operators, the versions of ONNX that they cover, and how their meaning is written.\n"+
+		"With -axes it tells of each whose meaning is a tensor program, called in a way that is common, which axes may be permuted\n"+
+		"or left out in part (PIT axes), why, and why others may not. Nobody wrote that down: it follows from the programs.")
+	axes := a.flags.Bool("axes", false, "the axes of operators that have a program, and what may be done along them")
 	rest, err := a.parse(args)
 	if err != nil {
 		return err
@@ -85,16 +88,11 @@ func (a *app) ops(args []string) error {
 	if err := none(rest); err != nil {
 		return err
 	}
+	if *axes {
+		return a.opsAxes()
+	}
 	for _, d := range ir.Registered() {
-		how := "executor"
-		switch {
-		case d.Body != nil:
-			how = "program"
-		case d.Expand != nil:
-			how = "operators"
-		case d.Reference():
-			how = "reference"
-		}
+		how := meaning(d)
 		if a.common.json {
 			a.emit(map[string]any{"kind": "operator", "name": d.Name, "versions": d.Since, "doc": d.Doc, "meaning": how, "effect": d.Effect.String()})
 			continue
@@ -102,4 +100,17 @@ func (a *app) ops(args []string) error {
 		fmt.Fprintf(a.out, "%-36s %-10s %-28s %s\n", d.Name, how, strings.Trim(fmt.Sprint(d.Since), "[]"), d.Doc)
 	}
 	return nil
+}
+
+// meaning says how the meaning of an operator is written.
+func meaning(d *ir.OpDef) string {
+	switch {
+	case d.Body != nil:
+		return "program"
+	case d.Expand != nil:
+		return "operators"
+	case d.Reference():
+		return "reference"
+	}
+	return "executor"
 }
