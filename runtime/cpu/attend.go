@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"iter"
 	"math"
 	"runtime"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
-	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
 	"github.com/pitopt/pitopt/runtime/cpu/emit"
@@ -35,7 +35,7 @@ func (x *attention) chunking(d *Device) chunking {
 }
 
 // roomOf is how many elements a worker takes, for what.
-type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions, scratch int64 }
+type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions, iota, scratch int64 }
 
 func (x *attention) room() (r roomOf) {
 	rows := x.mostRows()
@@ -48,22 +48,34 @@ func (x *attention) room() (r roomOf) {
 	for _, l := range x.leaves {
 		if l.Position {
 			r.positions += roundUp(rows, 16)
+			r.iota = x.keys
 		}
 	}
-	for _, b := range []*kernel.Bound{x.top[0], x.state, x.weights[0], x.finish, x.scored[0], x.zeros} {
-		if b != nil {
-			n := int64(0)
-			for _, s := range b.Scratch {
-				n += roundUp(s, 64) / 4
-			}
-			r.scratch = max(r.scratch, n)
+	for b := range x.bounds() {
+		n := int64(0)
+		for _, s := range b.Scratch {
+			n += roundUp(s, 64) / 4
 		}
+		r.scratch = max(r.scratch, n)
 	}
 	return r
 }
 
+// bounds are all kernels.
+func (x *attention) bounds() iter.Seq[*kernel.Bound] {
+	return func(yield func(*kernel.Bound) bool) {
+		for _, list := range [][]*kernel.Bound{x.top, x.weights, x.scored, {x.state, x.finish, x.zeros}} {
+			for _, b := range list {
+				if b != nil && !yield(b) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (r roomOf) each() []int64 {
-	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, keyBlock, r.scratch}
+	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.scratch}
 }
 
 // bytes is what an attention takes from its workspace.
@@ -129,7 +141,7 @@ func (a *attending) part(i int) error {
 			return nil
 		}
 		chunk := j % p.chunks
-		if err := a.team[i].chunk(j/p.chunks, p.blocks*chunk/p.chunks, p.blocks*(chunk+1)/p.chunks); err != nil {
+		if err := a.team[i].chunk(j/p.chunks, chunk, p.chunks); err != nil {
 			a.next.Store(p.batches * p.chunks)
 			return err
 		}
@@ -161,7 +173,17 @@ type attender struct {
 
 	first, second []x86.Func // by rows: tiles of scores, and of values
 	spot          []int64    // positions along the loops of rows
+
+	numbers      []unsafe.Pointer // of rows
+	blocks       []rowsBlock      // of the batch
+	spans        []span           // of keys that count, by row
+	column       []int64          // what a position is, by row
+	key, planned []int64          // where what blocks depend on lies, of this batch and of that they are of
+	group        []keyRun         // keys of a block
 }
+
+// keyRun is keys that lie side by side: so many from one on, whose scores stand at a column.
+type keyRun struct{ from, n, at int }
 
 func newAttender() *attender {
 	w := &attender{qk: new(worker[float32]), pv: new(worker[float32])}
@@ -179,7 +201,7 @@ func (w *attender) open(a *attending) (err error) {
 	w.out = tensor.Data[float32](out)
 	to := []*[]float32{&w.queries, &w.keys, &w.values, &w.scores, &w.sums, &w.m, &w.l, &w.t, &w.f, &w.by, &w.zeros, &w.positions, &w.iota, &w.scratch}
 	r := x.room()
-	for i, n := range [...]int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, keyBlock, r.scratch} {
+	for i, n := range [...]int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.scratch} {
 		if *to[i], err = take[float32](&a.workspace, out, n); err != nil {
 			return err
 		}
@@ -228,6 +250,15 @@ func (w *attender) open(a *attending) (err error) {
 		}
 		w.bases = append(w.bases, at)
 	}
+	w.numbers, w.blocks = w.numbers[:0], w.blocks[:0]
+	for _, l := range x.leaves {
+		for _, n := range l.numbers {
+			w.numbers = append(w.numbers, unsafe.Pointer(unsafe.SliceData(a.run.Tensor(n.buf).Bytes())))
+		}
+	}
+	if len(w.column) < 128 {
+		w.column = make([]int64, 128)
+	}
 	for len(w.at) < slotLeaf+len(x.leaves) {
 		w.at = append(w.at, nil)
 	}
@@ -241,10 +272,8 @@ func (w *attender) open(a *attending) (err error) {
 		w.spot = append(w.spot, 0)
 	}
 	most := 0
-	for _, b := range []*kernel.Bound{x.top[0], x.state, x.weights[0], x.finish, x.scored[0], x.zeros} {
-		if b != nil {
-			most = max(most, emit.Words(b.Kernel))
-		}
+	for b := range x.bounds() {
+		most = max(most, emit.Words(b.Kernel))
 	}
 	if len(w.words) < most {
 		w.words = make([]int64, most)
@@ -265,24 +294,29 @@ func (w *attender) close() {
 	clear(w.rowS)
 	clear(w.rowO)
 	clear(w.words)
-	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, list: w.list, words: w.words, spot: w.spot}
+	clear(w.numbers)
+	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, list: w.list, words: w.words, spot: w.spot,
+		numbers: w.numbers, blocks: w.blocks, spans: w.spans, column: w.column, key: w.key, planned: w.planned, group: w.group}
 	*w = keep
 }
 
-// chunk computes some blocks of rows of a batch.
-func (w *attender) chunk(batch, from, to int64) error {
+// chunk computes a share of the blocks of rows of a batch.
+func (w *attender) chunk(batch, part, parts int64) error {
 	x := w.x
 	w.qk.stand(&segment{}, batch)
 	w.pv.stand(&segment{}, batch)
 	if w.batch != batch {
-		if w.batch, w.clean = batch, 0; !x.thin {
+		w.batch, w.clean = batch, 0
+		w.plan()
+		if !x.thin {
 			if err := w.pack(); err != nil {
 				return err
 			}
 		}
 	}
-	for b := from; b < to; b++ {
-		if err := w.block(b*rowBlock, min((b+1)*rowBlock, x.rows.n)); err != nil {
+	n := int64(len(w.blocks))
+	for i := n * part / parts; i < n*(part+1)/parts; i++ {
+		if err := w.block(&w.blocks[i]); err != nil {
 			return err
 		}
 	}
@@ -304,7 +338,7 @@ func (w *attender) pack() error {
 			return err
 		}
 		addresses(w.pv.kB[:n], x.pv.k, k0, stepB)
-		if err := w.pv.fillB(w.values[k0*x.lineV():], w.cut.nr*n, w.batch, 0, cols, k0, n); err != nil {
+		if err := w.pv.fillB(w.values[int(k0)*w.cut.nr:], w.cut.nr*int(x.keys), w.batch, 0, cols, k0, n); err != nil {
 			return err
 		}
 	}
@@ -312,13 +346,13 @@ func (w *attender) pack() error {
 }
 
 // block computes some panels of rows.
-func (w *attender) block(p0, p1 int64) error {
+func (w *attender) block(of *rowsBlock) error {
 	x, depth := w.x, int(total(w.x.qk.k))
-	i0 := x.rows.start(p0)
-	rows := int(x.rows.start(p1) - i0)
+	b := block{rowPanels: of.rowPanels, from: of.from, to: of.to, depth: depth}
+	i0 := of.row0 + b.start(b.from)
+	rows := int(b.start(b.to) - b.start(b.from))
 	addresses(w.qk.rowA[:rows], x.qk.m, i0, stepA)
 	addresses(w.rowsAt[:rows], x.qk.m, i0, stepC)
-	b := block{rowPanels: x.rows, from: p0, to: p1, depth: depth}
 	if !x.thin {
 		addresses(w.qk.kA[:depth], x.qk.k, 0, stepA)
 		w.qk.blockA = w.queries
@@ -326,61 +360,95 @@ func (w *attender) block(p0, p1 int64) error {
 			return err
 		}
 	}
+	for i := range x.leaves {
+		if l := &x.leaves[i]; l.Position {
+			w.rowNumbers(i, i0, w.column[:rows])
+			for j, at := range w.column[:rows] {
+				w.position(i)[j] = float32(at)
+			}
+		}
+	}
+	all := span{0, x.keys}
+	if of.keys != all && !x.thin && w.finite() {
+		if err := w.over(b, i0, rows, of.keys); err != nil {
+			return err
+		}
+		if w.beside(rows) {
+			return w.finish(i0, rows)
+		}
+	}
+	if err := w.over(b, i0, rows, all); err != nil {
+		return err
+	}
+	return w.finish(i0, rows)
+}
+
+// position is what a leaf is at the first key, by row of the block.
+func (w *attender) position(leaf int) []float32 {
+	return w.positions[int64(w.x.leaves[leaf].at)*roundUp(w.x.mostRows(), 16):]
+}
+
+// over sums up values, over keys.
+func (w *attender) over(b block, i0 int64, rows int, keys span) error {
+	x, nr := w.x, int64(w.cut.nr)
 	clear(w.sums[:rows*int(x.lineO())])
 	for i := range rows {
 		w.m[i], w.l[i] = float32(math.Inf(-1)), 0
 	}
-	for k0 := int64(0); k0 < x.keys; k0 += keyBlock {
+	keys = span{keys.from / nr * nr, min(roundUp(keys.to, nr), x.keys)}
+	for k0 := keys.from; k0 < keys.to; k0 += keyBlock {
 		if err := w.qk.ctx.Err(); err != nil {
 			return diag.Stopped(err)
 		}
-		n := int(min(keyBlock, x.keys-k0))
-		if w.skips(i0, rows, k0, n) {
-			continue
-		}
+		w.group = append(w.group[:0], keyRun{int(k0), int(min(keyBlock, keys.to-k0)), 0})
 		var err error
 		if x.thin {
-			err = w.thinBlock(rows, k0, n)
+			err = w.thinBlock(rows, k0, w.group[0].n)
 		} else {
-			err = w.tiles(b, i0, rows, k0, n)
+			err = w.tiles(b, i0, rows)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return w.finish(i0, rows)
+	return nil
 }
 
-// tiles brings the sums of a block to what they are with some more keys.
-func (w *attender) tiles(b block, i0 int64, rows int, k0 int64, n int) error {
+// tiles brings the sums of a block to what they are with some more keys, the group.
+func (w *attender) tiles(b block, i0 int64, rows int) error {
 	x, g, nr := w.x, &w.args, w.cut.nr
 	g.K, g.Accumulate = int64(b.depth), 0
-	for j := 0; j < n; j += nr {
-		g.B, g.COffset, g.Count = unsafe.Pointer(&w.keys[(int(k0)+j)*b.depth]), int64(4*j), int64(min(nr, n-j))
-		for row, i := 0, b.from; i < b.to; {
-			size, count := b.alike(i)
-			f, err := w.tile(w.first, tile{Rows: size, Cols: nr, Panels: true})
-			if err != nil {
-				return err
+	for _, keys := range w.group {
+		for j := 0; j < keys.n; j += nr {
+			g.B, g.COffset, g.Count = unsafe.Pointer(&w.keys[(keys.from+j)*b.depth]), int64(4*(keys.at+j)), int64(min(nr, keys.n-j))
+			for row, i := 0, b.from; i < b.to; {
+				size, count := b.alike(i)
+				f, err := w.tile(w.first, tile{Rows: size, Cols: nr, Panels: true})
+				if err != nil {
+					return err
+				}
+				g.A, g.C, g.Panels = unsafe.Pointer(&w.queries[row*b.depth]), unsafe.Pointer(&w.rowS[row]), int64(count)
+				f.Call(unsafe.Pointer(g))
+				row, i = row+size*count, i+int64(count)
 			}
-			g.A, g.C, g.Panels = unsafe.Pointer(&w.queries[row*b.depth]), unsafe.Pointer(&w.rowS[row]), int64(count)
-			f.Call(unsafe.Pointer(g))
-			row, i = row+size*count, i+int64(count)
 		}
 	}
-	w.soften(i0, rows, k0, n)
-	g.K, g.Accumulate, g.Count = int64(n), 1, int64(nr)
-	for j := 0; j < int(x.lineV()); j += nr {
-		g.B, g.COffset = unsafe.Pointer(&w.values[int(k0*x.lineV())+j*n]), int64(4*j)
-		for row, i := 0, b.from; i < b.to; {
-			size, count := b.alike(i)
-			f, err := w.tile(w.second, tile{Rows: size, Cols: nr, Stride: 4 * keyLine, Panels: true})
-			if err != nil {
-				return err
+	w.soften(i0, rows)
+	g.Accumulate, g.Count = 1, int64(nr)
+	for _, keys := range w.group {
+		g.K = int64(keys.n)
+		for j := 0; j < int(x.lineV()); j += nr {
+			g.B, g.COffset = unsafe.Pointer(&w.values[j*int(x.keys)+keys.from*nr]), int64(4*j)
+			for row, i := 0, b.from; i < b.to; {
+				size, count := b.alike(i)
+				f, err := w.tile(w.second, tile{Rows: size, Cols: nr, Stride: 4 * keyLine, Panels: true})
+				if err != nil {
+					return err
+				}
+				g.A, g.C, g.Panels = unsafe.Pointer(&w.scores[row*keyLine+keys.at]), unsafe.Pointer(&w.rowO[row]), int64(count)
+				f.Call(unsafe.Pointer(g))
+				row, i = row+size*count, i+int64(count)
 			}
-			g.A, g.C, g.Panels = unsafe.Pointer(&w.scores[row*keyLine]), unsafe.Pointer(&w.rowO[row]), int64(count)
-			f.Call(unsafe.Pointer(g))
-			row, i = row+size*count, i+int64(count)
 		}
 	}
 	return nil
@@ -412,8 +480,8 @@ func (w *attender) thinBlock(rows int, k0 int64, n int) error {
 	w.at[slotA] = unsafe.Pointer(&w.qk.a.data[w.qk.batchA])
 	w.at[slotB] = unsafe.Pointer(&w.qk.b.data[w.qk.batchB+int(k0*x.qk.n[0].b)])
 	w.at[slotScores] = unsafe.Pointer(&w.scores[0])
-	w.call(x.code.scored, x.scored[w.which(n)], rows)
-	w.soften(0, rows, k0, n)
+	w.call(x.code.scored, x.scored[x.which(int64(n))], rows)
+	w.soften(0, rows)
 	step := x.pv.k[0].b
 	for i := range n {
 		w.list[i] = int32(4 * int64(i) * step)
@@ -435,48 +503,38 @@ func (w *attender) thinBlock(rows int, k0 int64, n int) error {
 	return nil
 }
 
-// which is the kernel for blocks of so many keys.
-func (w *attender) which(keys int) int {
-	if int64(keys) == min(keyBlock, w.x.keys) {
-		return 0
+// soften makes weights of the scores of a group of keys, and brings the state of the rows along.
+func (w *attender) soften(i0 int64, rows int) {
+	x, n := w.x, 0
+	for i := range rows {
+		w.t[i] = float32(math.Inf(-1))
 	}
-	return 1
-}
-
-// soften makes weights of scores, and brings the state of the rows along.
-func (w *attender) soften(i0 int64, rows int, k0 int64, n int) {
-	x := w.x
-	which := w.which(n)
-	w.at[slotIota] = unsafe.Pointer(&w.iota[0])
-	for r := 0; r < rows; {
-		run := w.stretch(i0+int64(r), rows-r)
-		w.at[slotScores], w.at[slotT] = unsafe.Pointer(&w.scores[r*keyLine]), unsafe.Pointer(&w.t[r])
-		positions := w.positions
-		for i := range x.leaves {
-			l := &x.leaves[i]
-			if !l.Position {
-				w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, k0)*l.elem)
-				continue
-			}
-			at, step := w.leafAt(i, k0), int64(0)
-			if len(l.row) > 0 {
-				step = l.row[len(l.row)-1]
-			}
-			for j := range run {
-				positions[j] = float32(at + int64(j)*step)
-			}
-			w.at[slotLeaf+i] = unsafe.Pointer(&positions[0])
-			positions = positions[roundUp(x.mostRows(), 16):]
+	for _, keys := range w.group {
+		n += keys.n
+		if x.leaves != nil {
+			w.at[slotIota] = unsafe.Pointer(unsafe.SliceData(w.iota[min(keys.from, len(w.iota)):]))
 		}
-		w.call(x.code.top, x.top[which], run)
-		r += run
+		for r := 0; r < rows; {
+			run := w.stretch(i0+int64(r), rows-r)
+			w.at[slotScores], w.at[slotT] = unsafe.Pointer(&w.scores[r*keyLine+keys.at]), unsafe.Pointer(&w.t[r])
+			for i := range x.leaves {
+				l := &x.leaves[i]
+				if l.Position {
+					w.at[slotLeaf+i] = unsafe.Pointer(&w.position(i)[r])
+				} else {
+					w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, int64(keys.from))*l.elem)
+				}
+			}
+			w.call(x.code.top, x.top[x.which(int64(keys.n))], run)
+			r += run
+		}
 	}
 	w.at[slotScores] = unsafe.Pointer(&w.scores[0])
 	w.at[slotM], w.at[slotL] = unsafe.Pointer(&w.m[0]), unsafe.Pointer(&w.l[0])
 	w.at[slotT], w.at[slotSums] = unsafe.Pointer(&w.t[0]), unsafe.Pointer(&w.sums[0])
 	w.at[slotF], w.at[slotBy] = unsafe.Pointer(&w.f[0]), unsafe.Pointer(&w.by[0])
 	w.call(x.code.state, x.state, rows)
-	w.call(x.code.weights, x.weights[which], rows)
+	w.call(x.code.weights, x.weights[x.which(int64(n))], rows)
 }
 
 // stretch is how many rows from one on, most at most, differ along the last loop of rows alone; it
@@ -511,50 +569,6 @@ func (w *attender) leafAt(i int, key int64) int64 {
 		at += s * w.spot[len(l.batch)+j]
 	}
 	return at
-}
-
-// skips says whether X is minus infinity in all of a block, by its position alone, and values are
-// finite, so that it changes nothing.
-func (w *attender) skips(i0 int64, rows int, k0 int64, n int) bool {
-	x := w.x
-	if len(x.skips) == 0 || x.thin {
-		return false
-	}
-	for _, s := range x.skips {
-		l := &x.leaves[s.leaf]
-		lo, hi := int64(math.MaxInt64), int64(math.MinInt64)
-		for r := 0; r < rows; {
-			run := w.stretch(i0+int64(r), rows-r)
-			at := w.leafAt(s.leaf, k0)
-			last := int64(0)
-			if len(l.row) > 0 {
-				last = l.row[len(l.row)-1] * int64(run-1)
-			}
-			across := l.key * int64(n-1)
-			lo = min(lo, at+min(last, 0)+min(across, 0))
-			hi = max(hi, at+max(last, 0)+max(across, 0))
-			r += run
-		}
-		never := false
-		switch s.op {
-		case ir.OpLt:
-			never = lo >= 0
-		case ir.OpLe:
-			never = lo > 0
-		case ir.OpGt:
-			never = hi <= 0
-		case ir.OpGe:
-			never = hi < 0
-		case ir.OpEq:
-			never = lo > 0 || hi < 0
-		case ir.OpNe:
-			never = lo == 0 && hi == 0
-		}
-		if never && w.finite() {
-			return true
-		}
-	}
-	return false
 }
 
 // finite says whether all values of the batch are finite.
@@ -624,13 +638,10 @@ func (w *attender) timesZero() error {
 	if w.finite() {
 		return nil
 	}
-	for k0 := 0; k0 < int(x.keys); k0 += keyBlock {
-		n := min(keyBlock, int(x.keys)-k0)
-		for c := range cols {
-			panel := w.values[k0*int(x.lineV())+c/x.nr*x.nr*n:]
-			for k := range n {
-				w.zeros[c] += panel[k*x.nr+c%x.nr] * 0
-			}
+	for c := range cols {
+		panel := w.values[c/x.nr*x.nr*int(x.keys):]
+		for k := range int(x.keys) {
+			w.zeros[c] += panel[k*x.nr+c%x.nr] * 0
 		}
 	}
 	return nil
@@ -652,7 +663,7 @@ const (
 	slotLeaf
 )
 
-var slots = map[string]int{"s": slotScores, "p": slotScores, "m": slotM, "m1": slotM, "t": slotT, "f": slotF, "by": slotBy, "x": slotScores, "l": slotL, "l1": slotL, "o": slotSums, "o1": slotSums,
+var slots = map[string]int{"s": slotScores, "p": slotScores, "m": slotM, "m1": slotM, "t": slotT, "t1": slotT, "f": slotF, "by": slotBy, "x": slotScores, "l": slotL, "l1": slotL, "o": slotSums, "o1": slotSums,
 	"position": slotIota, "z": slotZeros, "q": slotA, "y": slotA, "k": slotB, "v": slotB}
 
 // slotsOf are those of a kernel's buffers, -1 for scratch.

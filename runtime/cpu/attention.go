@@ -24,16 +24,20 @@ type attention struct {
 	reads        []*ir.Buffer // that must not be written over
 	leaves       []leaf
 	keys         int64
-	thin         bool             // keys and values are read where they lie
-	top, weights [2]*kernel.Bound // of as many keys as a block has, and the last one
+	thin         bool            // keys and values are read where they lie
+	top, weights []*kernel.Bound // by the number of keys: see which
 	state        *kernel.Bound
 	finish       *kernel.Bound
-	scored       [2]*kernel.Bound // where it is thin
+	scored       []*kernel.Bound // where it is thin
 	zeros        *kernel.Bound
 	direct       bool // the result is written where it belongs, else by way of scratch
-	skips        []skip
 	rows         rowPanels
-	nr           int // columns of a panel
+	mr, nr       int // rows and columns of a panel
+
+	mask    *kernel.Masking // nil: nothing is masked, for all that is known
+	needs   []need
+	low     float64 // X at most, where a need does not hold
+	numbers int     // of rows that are read for positions
 }
 
 // leaf is a kernel.Leaf with sizes: what its address, or its value, is at a point.
@@ -44,12 +48,8 @@ type leaf struct {
 	base       int64
 	batch, row []int64 // steps of loops
 	key        int64
-}
-
-// skip is a position, a leaf, of which a comparison with 0 says where X is minus infinity.
-type skip struct {
-	leaf int
-	op   ir.ScalarOp // holds where X is something else
+	numbers    []rowNumber // that a position also has
+	at         int         // of positions: which
 }
 
 // Blocks of rows are as many panels, and of keys as long, as keep scores in the first-level
@@ -253,7 +253,7 @@ func (x *attention) nests(scores, out, result *interp.Stage, cut *blocks) bool {
 	if depth > cut.depth || cols > cut.wide || times(total(x.qk.batch), total(x.qk.m), x.keys, depth+cols) >= far {
 		return false
 	}
-	x.rows, x.nr = cut.panelsOf(total(x.qk.m)), cut.nr
+	x.rows, x.mr, x.nr = cut.panelsOf(total(x.qk.m)), cut.mr, cut.nr
 	lanes := int64(cut.nr) / 2
 	x.thin = total(x.qk.m) <= fewRows && k.buf != nil && q.buf != nil && v.buf != nil && len(x.qk.k) == 1 && x.qk.k[0].a == 1 && x.qk.k[0].b == 1 &&
 		len(x.qk.m) <= 1 && len(x.pv.n) == 1 && x.pv.n[0].b == 1 && cols%lanes == 0 && x.qk.n[0].b >= depth && keyBlock*x.pv.k[0].b < 1<<28 && x.pv.k[0].b >= 0
@@ -280,11 +280,12 @@ func bare(step map[along]int64) (map[*ir.Axis]int64, bool) {
 // leafSteps finds where leaves lie.
 func (x *attention) leafSteps(scores *interp.Stage) bool {
 	list, _ := x.Leaves()
+	positions := 0
 	for _, l := range list {
 		f := leaf{Leaf: l}
 		var step map[*ir.Axis]int64
 		if l.Position {
-			form, ok := linear(l.Node)
+			form, numbers, ok := positionOf(scores, l.Node, 1)
 			if !ok {
 				return false
 			}
@@ -301,9 +302,20 @@ func (x *attention) leafSteps(scores *interp.Stage) bool {
 				n, _ := extent(scores, ax)
 				most += times(max(k, -k), n)
 			}
-			if most >= 1<<24 { // such numbers are exact in f32
+			if most >= reachable { // such numbers are exact in f32
 				return false
 			}
+			for _, n := range numbers {
+				if n.step[x.Scores.Axes[x.Key]] != 0 {
+					return false
+				}
+				n.batch, n.row = x.stepsAlong(n.step)
+				n.id = x.numbers
+				x.numbers++
+				f.numbers = append(f.numbers, n)
+			}
+			f.at = positions
+			positions++
 		} else {
 			a := accessOf(l.Node)
 			if !a.linear {
@@ -318,44 +330,27 @@ func (x *attention) leafSteps(scores *interp.Stage) bool {
 			}
 			f.buf, f.elem, f.base = o.buf, int64(o.buf.DType.Bits()/8), o.base
 		}
-		for _, l := range x.qk.batch {
-			f.batch = append(f.batch, step[l.axis])
-		}
-		for _, l := range x.qk.m {
-			f.row = append(f.row, step[l.axis])
-		}
+		f.batch, f.row = x.stepsAlong(step)
 		f.key = step[x.Scores.Axes[x.Key]]
 		if !l.Position && (f.key < 0 || len(f.row) > 0 && f.row[len(f.row)-1] < 0) {
 			return false
 		}
 		x.leaves = append(x.leaves, f)
 	}
-	x.findSkips(x.X)
+	x.findMask(scores)
 	return true
 }
 
-// findSkips finds comparisons of positions that say where X is not minus infinity.
-func (x *attention) findSkips(v *ir.Scalar) {
-	if v.Op != ir.OpSelect || v.Args[2].Op != ir.OpLit || !isMinusInf(v.Args[2]) {
-		return
+// stepsAlong are the steps along the loops of batches, and of rows.
+func (x *attention) stepsAlong(step map[*ir.Axis]int64) (batch, row []int64) {
+	for _, l := range x.qk.batch {
+		batch = append(batch, step[l.axis])
 	}
-	var conds func(c *ir.Scalar)
-	conds = func(c *ir.Scalar) {
-		if c.Op == ir.OpAnd {
-			conds(c.Args[0])
-			conds(c.Args[1])
-		}
-		for i, l := range x.leaves {
-			if l.Compares(c) {
-				x.skips = append(x.skips, skip{i, c.Op})
-			}
-		}
+	for _, l := range x.qk.m {
+		row = append(row, step[l.axis])
 	}
-	conds(v.Args[0])
-	x.findSkips(v.Args[1])
+	return batch, row
 }
-
-func isMinusInf(x *ir.Scalar) bool { f := x.Lit.Float(0); return f < 0 && f-f != 0 }
 
 // steps say which kernel computes X.
 func (x *attention) steps() (out []kernel.Steps) {
@@ -468,7 +463,10 @@ func (x *attention) bind() bool {
 		ok = ok && err == nil
 		return b
 	}
-	for i, n := range []int64{min(keyBlock, x.keys), x.lastKeys()} {
+	x.top = make([]*kernel.Bound, 2*keyBlock/x.nr+1)
+	x.weights, x.scored = make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top))
+	for _, n := range x.widths() {
+		i := x.which(n)
 		sizes["c"] = n
 		for j, l := range x.leaves {
 			if !l.Position {
@@ -493,6 +491,9 @@ func numbered(s string, i int) string { return fmt.Sprint(s, i) }
 
 // mostRows is the rows of the largest block.
 func (x *attention) mostRows() int64 {
+	if len(x.needs) > 0 {
+		return min(x.rows.rows, rowBlock*int64(x.mr))
+	}
 	return x.rows.start(min(rowBlock, x.rows.n))
 }
 
@@ -500,8 +501,32 @@ func (x *attention) mostRows() int64 {
 func (x *attention) lineO() int64 { return roundUp(total(x.pv.n), 32) }
 func (x *attention) lineV() int64 { return roundUp(total(x.pv.n), int64(x.nr)) }
 
-// lastKeys is how many keys the last block has.
-func (x *attention) lastKeys() int64 { return x.keys - (ceilDiv(x.keys, keyBlock)-1)*keyBlock }
+// widths are the numbers of keys that blocks of keys have: where some are left out, they are panels, of which the
+// last one may be short.
+func (x *attention) widths() (list []int64) {
+	if len(x.needs) == 0 {
+		return []int64{min(keyBlock, x.keys), x.keys - (ceilDiv(x.keys, keyBlock)-1)*keyBlock}
+	}
+	nr := int64(x.nr)
+	for n := nr; n <= min(keyBlock, x.keys); n += nr {
+		list = append(list, n)
+	}
+	if rest := x.keys % nr; rest > 0 {
+		for n := rest; n <= min(keyBlock, x.keys); n += nr {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// which is the number of a width.
+func (x *attention) which(n int64) int {
+	nr := int64(x.nr)
+	if n%nr == 0 {
+		return int(n / nr)
+	}
+	return int(keyBlock/nr + n/nr + 1)
+}
 
 // apart says whether the result lies apart from all that is read.
 func (x *attention) apart(run *interp.Execution) bool {

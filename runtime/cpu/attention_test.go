@@ -42,6 +42,14 @@ var attentionForms = []attentionForm{
 	{name: "finite", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], score, f32 -1e9)"},
 	{name: "causal", x: "select((m <= (l + {t - s})), score, f32 -inf)"},
 	{name: "window", x: "select(((m <= (l + {t - s})) & ((m + 7) > l)), score, f32 -inf)", safe: true},
+	{name: "up to a length", params: "length: [b] i64", x: "select((m < length[i]), (score * f32 0.25), f32 -inf)"},
+	{name: "up to a length, finite", params: "length: [b] i32", x: "select((m >= i64(length[i])), f32 -3.4028235e38, score)"},
+	{name: "sequences", params: "start: [b, s] i64, end: [b, s] i64", x: "select(((m >= start[i, l]) & (m < end[i, l])), (score * f32 0.25), f32 -inf)", safe: true},
+	{name: "sequences, finite, causal", params: "start: [s] i64, end: [s] i64", x: "select((((m >= start[l]) & (m < end[l])) & (m <= (l + {t - s}))), score, f32 -1e9)"},
+	{name: "sequences of any head", params: "start: [h, g, s] i32, end: [h, g, s] i64", x: "select(((m < i64(start[j, k, l])) | (m >= end[j, k, l])), f32 -inf, score)"},
+	{name: "sequences, added", params: "start: [s] i64, end: [s] i64", x: "((score + select((m >= start[l]), f32 0, f32 -inf)) + select((m < end[l]), f32 0, f32 -1e30))"},
+	{name: "truth of integers", params: "truth: [b, t] i64", x: "select((truth[i, m] != i64 0), score, f32 -inf)"},
+	{name: "one position", params: "start: [b, s] i64", x: "select((m == start[i, l]), score, f32 -inf)"},
 	{name: "slopes", params: "slope: [h] f32", x: "(score + (slope[j] * f32((m - l))))"},
 }
 
@@ -177,6 +185,20 @@ func oneAttention(t *testing.T, r *rand.Rand, f attentionForm, round int, d *Dev
 			switch {
 			case b.DType == tensor.Bool:
 				x.SetBool(j, r.IntN(3) > 0 && j/last%7 != 3)
+			case b.Name == "truth":
+				x.SetInt(j, r.Int64N(3)-1)
+			case b.Name == "length" || b.Name == "start" && b.DType == tensor.I64 && f.name == "one position":
+				x.SetInt(j, r.Int64N(sizes["t"]+2)-1)
+			case b.Name == "start" || b.Name == "end": // of sequences of a length
+				n := int64(1 + round*round)
+				at := j % last / n * n
+				if at -= r.Int64N(2); b.Name == "end" {
+					at += n
+				}
+				if round%9 == 4 && j%5 == 1 {
+					at = []int64{-1 << 31, 1<<31 - 1, 0, sizes["t"]}[r.IntN(4)]
+				}
+				x.SetInt(j, at)
 			case b.Name == "mask":
 				x.SetFloat(j, r.NormFloat64())
 				if r.IntN(3) == 0 || j/last%7 == 3 {
@@ -239,6 +261,8 @@ func TestAttentionThreads(t *testing.T) {
 			for j := range x.Len() {
 				if b.DType == tensor.Bool {
 					x.SetBool(j, r.IntN(4) > 0)
+				} else if b.DType.IsInt() {
+					x.SetInt(j, map[string]int64{"start": j / 30 * 30, "end": j/30*30 + 30, "length": 77, "truth": j % 2}[b.Name])
 				} else {
 					x.SetFloat(j, r.NormFloat64())
 				}

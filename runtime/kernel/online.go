@@ -15,7 +15,7 @@ import (
 // rows of a lie apart.
 
 // Leaf is what X reads beside scores: an element, or where the point lies, of which a comparison or a
-// conversion makes something.
+// conversion makes something. Numbers of the row may take part in a position that is compared.
 type Leaf struct {
 	Node     *ir.Scalar // a load, or an index
 	Position bool
@@ -54,8 +54,25 @@ func (a *Attention) Leaves() (out []Leaf, why string) {
 
 func (a *Attention) isScore(x *ir.Scalar) bool { return x.Op == ir.OpLoad && x.Buf == a.Scores.Out() }
 
+// reads says whether a load of some kind is in an expression.
+func (a *Attention) reads(x *ir.Scalar, what func(*ir.Scalar) bool) (found bool) {
+	x.Walk(func(y *ir.Scalar) bool {
+		found = found || y.Op == ir.OpLoad && what(y)
+		return !found
+	})
+	return found
+}
+
+// ofKeys says whether something is read that differs from key to key.
+func (a *Attention) ofKeys(x *ir.Scalar) bool {
+	key := a.Scores.Axes[a.Key]
+	return a.reads(x, func(y *ir.Scalar) bool {
+		return slices.ContainsFunc(y.Args, func(i *ir.Scalar) bool { return along(i, key) })
+	})
+}
+
 // rewrite replaces the leaves of X. A position that is compared is the difference of both
-// sides, and what stands for it is f32.
+// sides, and what stands for it is f32; what is read in it is of the row alone.
 func (a *Attention) rewrite(f func(Leaf) *ir.Scalar, why *string) *ir.Scalar {
 	done := map[*ir.Scalar]*ir.Scalar{}
 	var visit func(x *ir.Scalar) *ir.Scalar
@@ -68,17 +85,22 @@ func (a *Attention) rewrite(f func(Leaf) *ir.Scalar, why *string) *ir.Scalar {
 	compute := func(x *ir.Scalar) *ir.Scalar {
 		_, known := x.Symbolic()
 		switch {
+		case x.Op == ir.OpLit:
+			return x
 		case x.Op == ir.OpLoad:
 			return f(Leaf{x, false})
 		case x.Op == ir.OpGuard || x.Op == ir.OpBcast || x.DType == tensor.I64:
 			*why = fmt.Sprintf("%s of %s between scores and weights", x.Op, x.DType)
 			return x
-		case x.Op.Compares() && x.Args[0].DType == tensor.I64:
+		case x.Op.Compares() && x.Args[0].DType == tensor.I64 && !a.ofKeys(x):
 			y := *x
 			d := position(x.Args[0].Sub(x.Args[1]))
 			y.Args = []*ir.Scalar{d, d.Const(0)}
 			return &y
 		case x.Op == ir.OpCast && x.Args[0].DType == tensor.I64 && x.DType == tensor.F32 && x.Args[0].Op != ir.OpLoad && !known:
+			if a.reads(x.Args[0], func(*ir.Scalar) bool { return true }) {
+				*why = "a number made of positions and what is read"
+			}
 			return position(x.Args[0])
 		case x.Op == ir.OpCast && x.Args[0].DType == tensor.I64 && x.Args[0].Op != ir.OpLoad:
 			return x
@@ -155,7 +177,7 @@ func apart(b *ir.Buffer, stride string) *ir.Buffer {
 
 // Tiles are the kernels of a block of keys, one behind the other: a row by itself would wait for each of them.
 type Tiles struct {
-	Top     *Tile // x[n, c] of scores s[n, c], in their place, and the largest of each row, t[n]
+	Top     *Tile // x[n, c] of scores s[n, c], in their place, and the largest of each row and of what t[n] has
 	State   *Tile // brings m[n], the largest X so far, and l[n], the sum of weights, to what t makes of them; f[n] and by[n] are what Weights needs
 	Weights *Tile // s[n, c], which become exp(X - m), their sum l[n], and sums of values o[n, d], to which what the new keys add comes on top
 }
@@ -186,12 +208,16 @@ func (a *Attention) Softmax(steps []Steps) (ts Tiles, err error) {
 		}, &why))
 	}
 	r, k := axis(n), axis(c)
-	t.stage(t.result(t.buffer("t", tensor.F32, n)), []*ir.Axis{r}, ir.Max, k, load(x, r, k))
+	top := t.stage(t.buffer("most", tensor.F32, n), []*ir.Axis{r}, ir.Max, k, load(x, r, k))
+	r = axis(n)
+	was := t.param("t", n)
+	t.stage(t.result(t.buffer("t1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, ir.Select(load(top, r).Gt(load(was, r)), load(top, r), load(was, r)))
 	t.Finish()
 	ts.Top = t.Tile
 
 	t = newTile("state")
-	m, l, top := t.param("m", n), t.param("l", n), t.param("t", n)
+	m, l := t.param("m", n), t.param("l", n)
+	top = t.param("t", n)
 	r = axis(n)
 	m1 := t.stage(t.result(t.buffer("m1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, ir.Select(load(top, r).Gt(load(m, r)), load(top, r), load(m, r)))
 	r = axis(n)

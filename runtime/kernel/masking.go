@@ -1,0 +1,280 @@
+package kernel
+
+import (
+	"math"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Masking says where scores count nothing, whatever they are: where X is minus infinity, or so low that its exponential
+// is 0 beside that of any X which is not.
+//
+// X is Upper and something that the score makes, whose absolute value is at most Slack. A point is masked where
+// Upper is at most Masked.
+type Masking struct {
+	Upper *ir.Scalar // over the axes of Scores; it does not read them
+	Slack Slack      // of X where it is masked
+	Needs []Need     // a point is masked where one of these is false
+	Whole bool       // hardly anywhere else
+}
+
+// Masked is what Upper is at most where a point is masked.
+const Masked = -1000
+
+// Need is a comparison that holds where a point is not masked. Elsewhere Upper is Low at most.
+type Need struct {
+	Cond *ir.Scalar
+	Op   ir.ScalarOp // what Cond is to be with the sides as they are
+	Low  float64
+}
+
+// Slack bounds what a score adds: Times the largest absolute value of a score, and Plus. Both are 0 where the score is
+// not looked at.
+type Slack struct{ Times, Plus float64 }
+
+func (s Slack) plus(t Slack) Slack { return Slack{s.Times + t.Times, s.Plus + t.Plus} }
+
+func (s Slack) or(t Slack) Slack { return Slack{max(s.Times, t.Times), max(s.Plus, t.Plus)} }
+
+func (s Slack) by(f float64) Slack { return Slack{s.Times * f, s.Plus * f} }
+
+// Masking finds where X is masked; nil where it never is, or where nothing tells. Symbols give constants numbers: without
+// them Slack is without meaning.
+func (a *Attention) Masking(symbols func(string) (int64, bool)) *Masking {
+	m := &masker{a: a, symbols: symbols}
+	u, ok := m.upper(a.X)
+	if !ok || !u.can {
+		return nil
+	}
+	out := &Masking{Upper: u.x, Slack: u.masked}
+	out.Needs, out.Whole = m.needs(u.x, Masked)
+	return out
+}
+
+type masker struct {
+	a       *Attention
+	symbols func(string) (int64, bool)
+}
+
+// upper is what is known of a value: it is x, and something of the score, which is at most full. Where x is so low
+// that a point is masked, it is at most masked.
+type upper struct {
+	x            *ir.Scalar
+	full, masked Slack
+	can          bool // be so low
+}
+
+func (m *masker) free(x *ir.Scalar) (free bool) {
+	free = true
+	x.Walk(func(y *ir.Scalar) bool {
+		free = free && !m.a.isScore(y)
+		return free
+	})
+	return free
+}
+
+// number is the value of a constant.
+func (m *masker) number(x *ir.Scalar) (float64, bool) {
+	if x.Op == ir.OpLit && !x.DType.IsComplex() && x.DType != tensor.String {
+		switch {
+		case x.DType == tensor.Bool:
+			return 0, false
+		case x.DType.IsInt():
+			return float64(x.Lit.Int(0)), true
+		}
+		return x.Lit.Float(0), true
+	}
+	if e, ok := x.Symbolic(); ok {
+		if m.symbols == nil {
+			return 1, true
+		}
+		n, err := e.Eval(m.symbols)
+		return float64(n), err == nil
+	}
+	var args []float64
+	for _, y := range x.Args {
+		v, ok := m.number(y)
+		if !ok {
+			return 0, false
+		}
+		args = append(args, v)
+	}
+	switch x.Op {
+	case ir.OpCast:
+		return args[0], x.DType.IsFloat()
+	case ir.OpNeg:
+		return -args[0], true
+	case ir.OpSqrt:
+		return math.Sqrt(args[0]), true
+	case ir.OpAdd:
+		return args[0] + args[1], true
+	case ir.OpSub:
+		return args[0] - args[1], true
+	case ir.OpMul:
+		return args[0] * args[1], true
+	case ir.OpDiv:
+		return args[0] / args[1], x.DType.IsFloat()
+	}
+	return 0, false
+}
+
+func (m *masker) upper(x *ir.Scalar) (upper, bool) {
+	if m.a.isScore(x) {
+		return upper{x: ir.Lit(tensor.F32, 0), full: Slack{Times: 1}}, true
+	}
+	if m.free(x) {
+		v, known := m.number(x)
+		return upper{x: x, can: !known || v <= Masked}, x.DType == tensor.F32
+	}
+	if x.DType != tensor.F32 {
+		return upper{}, false
+	}
+	switch x.Op {
+	case ir.OpSelect:
+		if !m.free(x.Args[0]) {
+			return upper{}, false
+		}
+		a, ok := m.upper(x.Args[1])
+		b, ok2 := m.upper(x.Args[2])
+		u := upper{x: a.x, full: a.full.or(b.full), masked: a.masked.or(b.masked), can: a.can || b.can}
+		if !same(a.x, b.x) {
+			u.x = ir.Select(x.Args[0], a.x, b.x)
+		}
+		return u, ok && ok2
+	case ir.OpAdd, ir.OpSub:
+		a, ok := m.upper(x.Args[0])
+		b, ok2 := m.upper(x.Args[1])
+		if !ok || !ok2 {
+			return upper{}, false
+		}
+		u := upper{full: a.full.plus(b.full), can: a.can || b.can}
+		if x.Op == ir.OpSub && b.x.Op == ir.OpLit {
+			b.x = b.x.Const(-b.x.Lit.Float(0))
+		} else if x.Op == ir.OpSub {
+			b.x, u.can = ir.Unary(ir.OpNeg, b.x), true
+		}
+		u.x = m.sum(a.x, b.x)
+		if u.can {
+			u.masked = u.full
+		}
+		return u, true
+	case ir.OpMul, ir.OpDiv:
+		a, by := x.Args[0], x.Args[1]
+		if x.Op == ir.OpMul && m.free(a) {
+			a, by = by, a
+		}
+		f, known := m.number(by)
+		u, ok := m.upper(a)
+		if !known || !ok || math.IsNaN(f) || math.IsInf(f, 0) {
+			return upper{}, false
+		}
+		if x.Op == ir.OpDiv {
+			f = 1 / f
+		}
+		if zero := u.x.Op == ir.OpLit && u.x.Lit.Float(0) == 0; !zero {
+			if f <= 0 || m.symbols == nil && by.Op != ir.OpLit { // a negative factor of something low, or what may be one
+				return upper{}, false
+			}
+			y := *x
+			y.Args = []*ir.Scalar{u.x, by}
+			u.x = &y
+			u.can = true
+		}
+		f = math.Abs(f)
+		u.full, u.masked = u.full.by(f), u.masked.by(f)
+		if u.can {
+			u.masked = u.full
+		}
+		return u, true
+	case ir.OpTanh:
+		return upper{x: x.Const(0), full: Slack{Plus: 1}}, true
+	}
+	return upper{}, false
+}
+
+// sum adds without zeros.
+func (m *masker) sum(a, b *ir.Scalar) *ir.Scalar {
+	for _, p := range [2][2]*ir.Scalar{{a, b}, {b, a}} {
+		if p[0].Op == ir.OpLit && p[0].Lit.Float(0) == 0 {
+			return p[1]
+		}
+	}
+	return a.Add(b)
+}
+
+// most is what an expression is at most, as far as its literals tell.
+func (m *masker) most(x *ir.Scalar) float64 {
+	switch x.Op {
+	case ir.OpLit:
+		if v := x.Lit.Float(0); v == v {
+			return v
+		}
+	case ir.OpSelect:
+		return max(m.most(x.Args[1]), m.most(x.Args[2]))
+	case ir.OpAdd:
+		return m.most(x.Args[0]) + m.most(x.Args[1])
+	}
+	return math.Inf(1)
+}
+
+// needs finds comparisons that hold where x is more than a bound; all says that it knows of nothing else that x
+// takes for that.
+func (m *masker) needs(x *ir.Scalar, bound float64) (out []Need, all bool) {
+	switch x.Op {
+	case ir.OpLit:
+		return nil, x.Lit.Float(0) > bound
+	case ir.OpSelect:
+		for n := range 2 {
+			if low := m.most(x.Args[2-n]); low <= bound {
+				holds, whole := m.conjuncts(x.Args[0], n == 1)
+				for i := range holds {
+					holds[i].Low = low
+				}
+				more, all := m.needs(x.Args[1+n], bound)
+				return append(holds, more...), whole && all
+			}
+		}
+	case ir.OpAdd:
+		all = true
+		for n := range 2 {
+			other := m.most(x.Args[1-n])
+			if math.IsInf(other, 1) {
+				return nil, false
+			}
+			some, whole := m.needs(x.Args[n], bound-other)
+			for i := range some {
+				some[i].Low += other
+			}
+			out, all = append(out, some...), all && whole
+		}
+		return out, all
+	}
+	return nil, false
+}
+
+var opposite = map[ir.ScalarOp]ir.ScalarOp{ir.OpEq: ir.OpNe, ir.OpNe: ir.OpEq, ir.OpLt: ir.OpGe, ir.OpGe: ir.OpLt, ir.OpLe: ir.OpGt, ir.OpGt: ir.OpLe}
+
+// conjuncts are comparisons of integers that all hold where a condition does, or does not; whole says that there is no
+// more to it.
+func (m *masker) conjuncts(c *ir.Scalar, not bool) (out []Need, whole bool) {
+	join := ir.OpAnd
+	if not {
+		join = ir.OpOr
+	}
+	switch {
+	case c.Op == join:
+		a, whole := m.conjuncts(c.Args[0], not)
+		b, whole2 := m.conjuncts(c.Args[1], not)
+		return append(a, b...), whole && whole2
+	case c.Op == ir.OpNot:
+		return m.conjuncts(c.Args[0], !not)
+	case c.Op.Compares() && c.Args[0].DType == tensor.I64:
+		op := c.Op
+		if not {
+			op = opposite[op]
+		}
+		return []Need{{Cond: c, Op: op}}, true
+	}
+	return nil, false
+}
