@@ -87,7 +87,7 @@ func newDevice(name string, ctx driver.Context) *Device {
 
 // options are those of the schedules.
 func options() kernel.Options {
-	return kernel.Options{Lanes: ptx.Lanes, Takes: ptx.Takes, Blocks: kernel.Blocks{Group: ptx.Warps, Rows: 8, Columns: 2}}
+	return kernel.Options{Lanes: ptx.Lanes, Takes: ptx.Takes, Blocks: ptx.Blocks}
 }
 
 // Target tells what the device offers. A program's kernels are the device's affair: modules name none.

@@ -13,9 +13,23 @@ import (
 // together: each some rows of it, and of each row some vectors of columns, which it keeps in registers. A step
 // along the axis that is summed up brings a tile of each factor to scratch, which the group shares, and multiplies
 // them. Between the two there are barriers. What lies beyond the ends is not read: it is zero in scratch, and not stored.
+//
+// Products of f16 and of bf16 are of fragments (OpMma), where there are such. Then scratch has the elements as they are, and a tile lies
+// there as its factor does in memory, rows or columns side by side. The sums go through scratch once more, to be vectors when they are
+// stored.
 
 // Blocks are tiles of contractions: of Group vectors, each of which has Rows rows of it and Columns vectors of columns.
-type Blocks struct{ Group, Rows, Columns int }
+type Blocks struct {
+	Group, Rows, Columns int
+	Fragments            bool // there is OpMma: products of two f16 or bf16 are by that, in FragmentRows rows a vector
+}
+
+// FragmentRows is how many rows of a tile a vector has that multiplies fragments.
+const FragmentRows = 16
+
+// rowGap is what rows of a tile have beside their elements, so that rows that are read at once lie in different banks
+// of the memory that they are in.
+const rowGap = fragmentRow
 
 // contraction is a stage that is one.
 type contraction struct {
@@ -25,17 +39,39 @@ type contraction struct {
 	tile       Blocks
 	a, b       factor
 	out        analysis.Affine
-	row, col   *ir.Axis // of the tile
-	k          *ir.Axis
+	row, col   side       // of the tile
+	k          side       // of a step
 	outer, red []*ir.Axis // the other axes
 	at         map[*ir.Axis]*Value
+	which      *Value // of the group's vectors
 }
 
-// factor is one of the two: a load.
+// factor is one of the two: a load, and its tile in scratch.
 type factor struct {
-	load *ir.Scalar
-	buf  *Buffer
-	f    analysis.Affine
+	load        *ir.Scalar
+	buf         *Buffer
+	f           analysis.Affine
+	tile        *Value
+	outer, lane side // of the tile: lanes bring what lies along lane
+	width       int  // elements from row to row of the tile
+}
+
+// side is a side of a tile: so many positions along an axis, from one on.
+type side struct {
+	axis *ir.Axis
+	n    int
+	at   *Value
+}
+
+// factorOf is the load that a factor is: of an f32, or of what f32 has exactly.
+func factorOf(x *ir.Scalar) *ir.Scalar {
+	if x.Op == ir.OpCast && x.DType == tensor.F32 {
+		x = x.Args[0]
+	}
+	if x.Op != ir.OpLoad || kinds[x.Buf.DType] != F32 {
+		return nil
+	}
+	return x
 }
 
 // contract makes the kernel of a stage that is a contraction; nil: it is none, or not one that pays in tiles.
@@ -44,13 +80,13 @@ func (s *scheduler) contract(st *stage) *Kernel {
 		return nil
 	}
 	x := st.Exprs[0]
-	if x.Op != ir.OpMul || x.Args[0].Op != ir.OpLoad || x.Args[1].Op != ir.OpLoad {
+	if x.Op != ir.OpMul {
 		return nil
 	}
 	c := &contraction{scheduler: s, st: st, tile: s.Blocks, at: map[*ir.Axis]*Value{}}
-	c.a, c.b = factor{load: x.Args[0]}, factor{load: x.Args[1]}
+	c.a, c.b = factor{load: factorOf(x.Args[0])}, factor{load: factorOf(x.Args[1])}
 	for _, f := range []*factor{&c.a, &c.b} {
-		if f.load.Buf.DType != tensor.F32 {
+		if f.load == nil {
 			return nil
 		}
 		var rest []int
@@ -60,6 +96,10 @@ func (s *scheduler) contract(st *stage) *Kernel {
 	}
 	if !c.axes() {
 		return nil
+	}
+	d := c.a.load.Buf.DType
+	if c.tile.Fragments = c.tile.Fragments && d == c.b.load.Buf.DType && (d == tensor.F16 || d == tensor.BF16); c.tile.Fragments {
+		c.tile.Rows = FragmentRows
 	}
 	k := c.kernel()
 	if err := k.Verify(nil); err != nil {
@@ -78,19 +118,19 @@ func (c *contraction) axes() bool {
 		x := c.st.axes[i]
 		a, b := !coef(c.a.f, x).IsInt(0), !coef(c.b.f, x).IsInt(0)
 		switch {
-		case a != b && c.col == nil:
-			if c.col = x; a {
+		case a != b && c.col.axis == nil:
+			if c.col.axis = x; a {
 				c.a, c.b = c.b, c.a
 			}
-		case a != b && c.row == nil && !coef(c.a.f, x).IsInt(0):
-			c.row = x
+		case a != b && c.row.axis == nil && !coef(c.a.f, x).IsInt(0):
+			c.row.axis = x
 		default:
 			c.outer = append([]*ir.Axis{x}, c.outer...)
 		}
 	}
 	last := len(c.st.red) - 1
-	c.k, c.red = c.st.red[last], c.st.red[:last]
-	return c.row != nil && c.col != nil && !coef(c.a.f, c.k).IsInt(0) && !coef(c.b.f, c.k).IsInt(0)
+	c.k.axis, c.red = c.st.red[last], c.st.red[:last]
+	return c.row.axis != nil && c.col.axis != nil && !coef(c.a.f, c.k.axis).IsInt(0) && !coef(c.b.f, c.k.axis).IsInt(0)
 }
 
 // buffer is a buffer of the program in memory.
@@ -106,10 +146,27 @@ func (c *contraction) buffer(b *ir.Buffer, written bool) *Buffer {
 }
 
 // scratch is a tile that the group shares.
-func (c *contraction) scratch(name string, n int) *Value {
-	m := &Buffer{Of: &ir.Buffer{Name: name, DType: tensor.F32}, DType: tensor.F32, Len: sym.Const(int64(n)), Scratch: true, Written: true}
+func (c *contraction) scratch(name string, d tensor.DType, n int) *Value {
+	m := &Buffer{Of: &ir.Buffer{Name: name, DType: d}, DType: d, Len: sym.Const(int64(n)), Scratch: true, Written: true}
 	c.builder.k.Buffers = append(c.builder.k.Buffers, m)
 	return c.emit(&Value{Op: OpBase, Kind: Addr, Buf: m})
+}
+
+// place decides how the tile of a factor lies in scratch, whose sides are outer and lane: those of a fragment may be the other way round,
+// if elements lie side by side in memory so.
+func (c *contraction) place(f *factor, outer, lane side) {
+	one := func(s side) bool { return coef(f.f, s.axis).IsInt(1) }
+	d := tensor.F32
+	if c.tile.Fragments {
+		d = f.load.Buf.DType
+		if one(outer) && !one(lane) {
+			outer, lane = lane, outer
+		}
+	}
+	if f.outer, f.lane, f.width = outer, lane, lane.n; c.tile.Fragments {
+		f.width += rowGap
+	}
+	f.tile = c.scratch("tile."+f.load.Buf.Name, d, outer.n*f.width)
 }
 
 // blocksOf is how many tiles there are along an axis.
@@ -130,76 +187,159 @@ func (c *contraction) kernel() *Kernel {
 	out := c.st.Out()
 	c.out, _ = flat(out, outIndex(c.st))
 	result := c.emit(&Value{Op: OpBase, Kind: Addr, Buf: c.buffer(out, true)})
-	lanes, rows, cols, depth := c.Lanes, c.tile.Group*c.tile.Rows, c.tile.Columns*c.Lanes, c.Lanes
-	for _, x := range []*ir.Axis{c.row, c.col, c.k} { // positions beyond the ends are numbers of 32 bits, too
-		k.Checks = append(k.Checks, Check{Const: x.Extent, Dim: sym.Const(1<<31 - int64(max(rows, cols, depth))), Why: "the extent of " + x.Name})
+	c.row.n, c.col.n, c.k.n = c.tile.Group*c.tile.Rows, c.tile.Columns*c.Lanes, c.Lanes
+	for _, s := range []side{c.row, c.col, c.k} { // positions beyond the ends are numbers of 32 bits, too
+		k.Checks = append(k.Checks, Check{Const: s.axis.Extent, Dim: sym.Const(1<<31 - int64(max(c.row.n, c.col.n, c.k.n))), Why: "the extent of " + s.axis.Name})
 	}
-	ta, tb := c.scratch("tile."+c.a.load.Buf.Name, rows*depth), c.scratch("tile."+c.b.load.Buf.Name, depth*cols)
+	c.place(&c.a, c.row, c.k)
+	c.place(&c.b, c.k, c.col)
 
 	for _, x := range c.outer {
 		c.at[x] = c.rangeLoop(x.Extent)
 	}
-	i0 := c.mulInt(c.rangeLoop(blocksOf(c.row.Extent, rows)), c.int(int64(rows)))
-	j0 := c.mulInt(c.rangeLoop(blocksOf(c.col.Extent, cols)), c.int(int64(cols)))
-	which := c.op(OpVector, Int)
-	first := c.addInt(i0, c.mulInt(which, c.int(int64(c.tile.Rows)))) // row of the vector
-	row := func(r int) *Value { return c.addInt(first, c.int(int64(r))) }
-	col := func(v int) *Value { return c.addInt(j0, c.int(int64(v*lanes))) }
-
-	var sums []*Value
-	for range c.tile.Rows * c.tile.Columns {
-		sums = append(sums, c.f32(0))
+	for _, s := range []*side{&c.row, &c.col} {
+		s.at = c.mulInt(c.rangeLoop(blocksOf(s.axis.Extent, s.n)), c.int(int64(s.n)))
 	}
+	c.which = c.op(OpVector, Int)
+
+	sums := c.zeros()
 	for _, x := range c.red {
 		loop, in := c.loop(c.int(0), c.size(x.Extent, Int), 1, false, x.Extent, sums...)
 		c.at[x], sums = loop.Var, in
 	}
-	steps := blocksOf(c.k.Extent, depth)
+	steps := blocksOf(c.k.axis.Extent, c.k.n)
 	loop, sums := c.loop(c.int(0), c.size(steps, Int), 1, false, steps, sums...)
-	k0 := c.mulInt(loop.Var, c.int(int64(depth)))
-	c.opN(OpBarrier, None, 1) // the tiles of the step before are read
-	c.epoch++
-	each := depth / c.tile.Group // rows of B's tile that a vector brings
-	c.stage(ta, c.a, c.row, c.k, c.mulInt(which, c.int(int64(c.tile.Rows))), depth, c.tile.Rows, 1, row, func(int) *Value { return k0 })
-	k1 := c.addInt(k0, c.mulInt(which, c.int(int64(each))))
-	c.stage(tb, c.b, c.k, c.col, c.mulInt(which, c.int(int64(each))), cols, each, c.tile.Columns, func(r int) *Value { return c.addInt(k1, c.int(int64(r))) }, col)
-	c.opN(OpBarrier, None, 1)
-	c.epoch++
-
-	inner, in := c.loop(c.int(0), c.int(int64(depth)), 1, false, sym.Const(int64(depth)), sums...)
-	var bs, next []*Value
-	from := c.index(tb, c.mulInt(inner.Var, c.int(int64(cols))))
-	for v := range c.tile.Columns {
-		bs = append(bs, c.loadTile(Contiguous, from, v*lanes))
-	}
-	own := c.index(c.index(ta, c.mulInt(which, c.int(int64(c.tile.Rows*depth)))), inner.Var)
-	for r := range c.tile.Rows {
-		a := c.loadTile(One, own, r*depth)
-		for v := range c.tile.Columns {
-			next = append(next, c.op(OpFma, F32, a, bs[v], in[r*c.tile.Columns+v]))
-		}
-	}
-	sums = c.close(next...)
+	c.k.at = c.mulInt(loop.Var, c.int(int64(c.k.n)))
+	c.barrier() // the tiles of the step before are read
+	c.stage(&c.a)
+	c.stage(&c.b)
+	c.barrier()
+	sums = c.multiply(sums)
 	for range 1 + len(c.red) {
 		sums = c.close(sums...)
 	}
+	sums = c.vectors(sums)
 
-	to := c.address(result, c.out, c.row, c.col)
-	for r := range c.tile.Rows {
-		for v := range c.tile.Columns {
-			mask, within := c.inside(c.out, pos{c.row, row(r), false}, pos{c.col, col(v), true})
-			addr, access, n := c.lanes(to, c.out, pos{c.row, row(r), false}, pos{c.col, col(v), true})
-			c.emit(&Value{Op: OpStore, Args: []*Value{addr, c.int(0), sums[r*c.tile.Columns+v], mask}, Buf: result.Buf, Access: access, N: n, Within: within})
-		}
-	}
+	c.each(result, c.out, c.row, c.col, c.tile.Rows, func(r, v int, p place) {
+		c.emit(&Value{Op: OpStore, Args: []*Value{p.addr, p.ix, sums[r*c.tile.Columns+v], p.mask}, Buf: result.Buf, Access: p.access, N: p.n, Within: p.within})
+	})
 	for range k.Ranges {
 		c.close()
 	}
-	k.Work.Passes = []PassWork{{Extents: []sym.Expr{steps}, Vector: sym.Const(1), Ops: depth*(c.tile.Rows+1)*(c.tile.Columns+1) + 8*(each*c.tile.Columns+c.tile.Rows)}}
+	brought := (c.row.n + c.col.n) * c.k.n / c.Lanes / c.tile.Group // vectors
+	work := c.k.n * (c.tile.Rows + 1) * (c.tile.Columns + 1)
+	if c.tile.Fragments { // a product of fragments is 16 of vectors, and as fast as one
+		work /= 16
+	}
+	k.Work.Passes = []PassWork{{Extents: []sym.Expr{steps}, Vector: sym.Const(1), Ops: work + 8*brought}}
 	for _, x := range c.red {
 		k.Work.Passes[0].Extents = append(k.Work.Passes[0].Extents, x.Extent)
 	}
 	return k
+}
+
+// barrier has the vectors of the group wait for each other.
+func (c *contraction) barrier() {
+	c.opN(OpBarrier, None, 1)
+	c.epoch++
+}
+
+// along is a position of a side of which each vector has so many: that of one of its own.
+func (c *contraction) along(s side, each, i int) *Value {
+	return c.addInt(c.addInt(s.at, c.mulInt(c.which, c.int(int64(each)))), c.int(int64(i)))
+}
+
+// own is the address in a tile of what the vector has of its rows.
+func (c *contraction) own(tile *Value, rows, width int) *Value {
+	return c.index(tile, c.mulInt(c.which, c.int(int64(rows*width))))
+}
+
+// zeros are the sums at the beginning.
+func (c *contraction) zeros() (sums []*Value) {
+	if c.tile.Fragments {
+		for range c.fragments() {
+			sums = append(sums, c.opN(OpConst, FragC, 0))
+		}
+		return sums
+	}
+	for range c.tile.Rows * c.tile.Columns {
+		sums = append(sums, c.f32(0))
+	}
+	return sums
+}
+
+// fragments is how many lie side by side in the rows of a vector.
+func (c *contraction) fragments() int {
+	_, columns := FragC.Fragment()
+	return c.col.n / columns
+}
+
+// multiply adds the products of the tiles in scratch.
+func (c *contraction) multiply(sums []*Value) []*Value {
+	if c.tile.Fragments {
+		return c.multiplyFragments(sums)
+	}
+	inner, in := c.loop(c.int(0), c.int(int64(c.k.n)), 1, false, sym.Const(int64(c.k.n)), sums...)
+	var bs, next []*Value
+	from := c.index(c.b.tile, c.mulInt(inner.Var, c.int(int64(c.b.width))))
+	for v := range c.tile.Columns {
+		bs = append(bs, c.loadTile(Contiguous, from, v*c.Lanes))
+	}
+	own := c.index(c.own(c.a.tile, c.tile.Rows, c.a.width), inner.Var)
+	for r := range c.tile.Rows {
+		a := c.loadTile(One, own, r*c.a.width)
+		for v := range c.tile.Columns {
+			next = append(next, c.op(OpFma, F32, a, bs[v], in[r*c.tile.Columns+v]))
+		}
+	}
+	return c.close(next...)
+}
+
+// multiplyFragments does it with fragments, as many along the sum as a step has.
+func (c *contraction) multiplyFragments(sums []*Value) []*Value {
+	depth, columns := FragB.Fragment()
+	load := func(kind Kind, f factor, addr *Value, row, col int) *Value {
+		access, n := Rows, row*f.width+col
+		if f.lane.axis != c.col.axis && kind == FragB || f.lane.axis != c.k.axis && kind == FragA {
+			access, n = Columns, col*f.width+row
+		}
+		return c.emit(&Value{Op: OpLoad, Kind: kind, Args: []*Value{addr, c.int(int64(n))}, Buf: addr.Buf, Access: access, N: int64(f.width)})
+	}
+	own := c.own(c.a.tile, c.tile.Rows, c.a.width)
+	if c.a.lane.axis != c.k.axis {
+		own = c.own(c.a.tile, c.tile.Rows, 1)
+	}
+	for at := 0; at < c.k.n; at += depth {
+		a := load(FragA, c.a, own, 0, at)
+		next := make([]*Value, len(sums))
+		for i := range next {
+			next[i] = c.op(OpMma, FragC, a, load(FragB, c.b, c.b.tile, at, i*columns), sums[i])
+		}
+		sums = next
+	}
+	return sums
+}
+
+// vectors are the sums as vectors: the columns of each row.
+func (c *contraction) vectors(sums []*Value) (out []*Value) {
+	if !c.tile.Fragments {
+		return sums
+	}
+	width := c.col.n + rowGap
+	tile := c.scratch("sums", tensor.F32, c.row.n*width)
+	own := c.own(tile, c.tile.Rows, width)
+	_, columns := FragC.Fragment()
+	c.barrier() // those of the tile before are read
+	for i, x := range sums {
+		c.emit(&Value{Op: OpStore, Args: []*Value{own, c.int(int64(i * columns)), x}, Buf: tile.Buf, Access: Rows, N: int64(width)})
+	}
+	c.barrier()
+	for r := range c.tile.Rows {
+		for v := range c.tile.Columns {
+			out = append(out, c.loadTile(Contiguous, own, r*width+v*c.Lanes))
+		}
+	}
+	return out
 }
 
 // loadTile is a load of a tile in scratch, so many elements behind an address.
@@ -207,37 +347,66 @@ func (c *contraction) loadTile(a Access, addr *Value, n int) *Value {
 	return c.emit(&Value{Op: OpLoad, Kind: F32, Args: []*Value{addr, c.int(int64(n))}, Buf: addr.Buf, Access: a})
 }
 
-// pos is a position along an axis of the tile, that of lane 0 where lanes go along.
-type pos struct {
-	axis *ir.Axis
-	at   *Value
-	lane bool
-}
-
-// stage brings rows of a factor to a tile in scratch, from its row first on, each as some vectors.
-func (c *contraction) stage(tile *Value, f factor, rows, cols *ir.Axis, first *Value, width, n, vectors int, row, col func(int) *Value) {
-	from := c.address(c.emit(&Value{Op: OpBase, Kind: Addr, Buf: f.buf}), f.f, rows, cols)
-	to := c.index(tile, c.mulInt(first, c.int(int64(width))))
-	var loaded []*Value
-	for r := range n {
-		for v := range vectors {
-			at := []pos{{rows, row(r), false}, {cols, col(v), true}}
-			mask, within := c.inside(f.f, at...)
-			addr, access, size := c.lanes(from, f.f, at...)
-			loaded = append(loaded, c.emit(&Value{Op: OpLoad, Kind: F32, Args: []*Value{addr, c.int(0), mask}, Buf: f.buf, Access: access, N: size, Within: within}))
+// stage brings a factor's tile to scratch, each vector some rows of it.
+func (c *contraction) stage(f *factor) {
+	for _, s := range []*side{&f.outer, &f.lane} {
+		for _, of := range []side{c.row, c.col, c.k} {
+			if of.axis == s.axis {
+				s.at = of.at
+			}
 		}
 	}
-	for i, x := range loaded {
-		at := c.int(int64(i/vectors*width + i%vectors*c.Lanes))
-		c.emit(&Value{Op: OpStore, Args: []*Value{to, at, x}, Buf: tile.Buf, Access: Contiguous})
+	each := f.outer.n / c.tile.Group
+	to := c.own(f.tile, each, f.width)
+	type one struct {
+		x  *Value
+		at int
+	}
+	var loaded []one
+	c.each(c.emit(&Value{Op: OpBase, Kind: Addr, Buf: f.buf}), f.f, f.outer, f.lane, each, func(r, v int, p place) {
+		x := c.emit(&Value{Op: OpLoad, Kind: F32, Args: []*Value{p.addr, p.ix, p.mask}, Buf: f.buf, Access: p.access, N: p.n, Within: p.within})
+		loaded = append(loaded, one{x, r*f.width + v*c.Lanes})
+	})
+	for _, l := range loaded {
+		c.emit(&Value{Op: OpStore, Args: []*Value{to, c.int(int64(l.at)), l.x}, Buf: f.tile.Buf, Access: Contiguous})
 	}
 }
 
-// address is what of an address does not go along the axes of the tile.
-func (c *contraction) address(base *Value, f analysis.Affine, without ...*ir.Axis) *Value {
+// each goes over what a vector has of a tile in memory: so many rows, each as some vectors. The address goes from row to row, so that
+// none waits for its turn in a register.
+func (c *contraction) each(base *Value, f analysis.Affine, outer, lane side, rows int, do func(r, v int, p place)) {
+	down, across := coef(f, outer.axis), coef(f, lane.axis)
+	addr := c.index(c.address(base, f, outer, lane), c.mulInt(c.along(outer, rows, 0), c.size(down, Int)))
+	addr = c.index(addr, c.mulInt(lane.at, c.size(across, Int)))
+	p := place{access: Contiguous}
+	if !across.IsInt(1) {
+		p.access, p.n = Strided, c.sizeNumber(across, Int)
+	}
+	for r := range rows {
+		for v := range lane.n / c.Lanes {
+			n := c.int(int64(v * c.Lanes))
+			if p.addr, p.ix = addr, n; p.access == Strided {
+				p.addr, p.ix = c.index(addr, c.mulInt(c.size(across, Int), n)), c.int(0)
+			}
+			row := c.inside(c.op(OpSplat, I32, c.along(outer, rows, r)), outer.axis, down)
+			col := c.inside(c.op(OpLane, I32, c.addInt(lane.at, n)), lane.axis, across)
+			p.mask, p.within = c.op(OpAnd, Mask, row.Below, col.Below), []Within{row, col}
+			do(r, v, p)
+		}
+		addr = c.index(addr, c.size(down, Int))
+	}
+}
+
+// inside is the lanes whose positions along an axis there are.
+func (c *contraction) inside(at *Value, a *ir.Axis, step sym.Expr) Within {
+	return Within{Index: at, Below: c.op(OpBelow, Mask, at, c.op(OpSplat, I32, c.size(a.Extent, Int))), Step: step}
+}
+
+// address is what of an address does not go along two sides of a tile.
+func (c *contraction) address(base *Value, f analysis.Affine, without ...side) *Value {
 	addr := c.index(base, c.size(f.C, Int))
 	for x, at := range c.positions() {
-		if k := coef(f, x); !k.IsInt(0) && x != without[0] && x != without[1] {
+		if k := coef(f, x); !k.IsInt(0) && x != without[0].axis && x != without[1].axis {
 			addr = c.index(addr, c.mulInt(at, c.size(k, Int)))
 		}
 	}
@@ -255,36 +424,4 @@ func (c *contraction) positions() func(yield func(*ir.Axis, *Value) bool) {
 			}
 		}
 	}
-}
-
-// lanes is the address of positions in the tile, and how lanes lie.
-func (c *contraction) lanes(addr *Value, f analysis.Affine, at ...pos) (*Value, Access, int64) {
-	access, n := Contiguous, int64(0)
-	for _, p := range at {
-		k := coef(f, p.axis)
-		addr = c.index(addr, c.mulInt(p.at, c.size(k, Int)))
-		if p.lane && !k.IsInt(1) {
-			access, n = Strided, c.sizeNumber(k, Int)
-		}
-	}
-	return addr, access, n
-}
-
-// inside is the lanes whose positions there are, and what that makes sure of an address.
-func (c *contraction) inside(f analysis.Affine, at ...pos) (mask *Value, within []Within) {
-	for _, p := range at {
-		op := OpSplat
-		if p.lane {
-			op = OpLane
-		}
-		x := c.op(op, I32, p.at)
-		below := c.op(OpBelow, Mask, x, c.op(OpSplat, I32, c.size(p.axis.Extent, Int)))
-		within = append(within, Within{Index: x, Below: below, Step: coef(f, p.axis)})
-		if mask == nil {
-			mask = below
-		} else {
-			mask = c.op(OpAnd, Mask, mask, below)
-		}
-	}
-	return mask, within
 }

@@ -12,8 +12,8 @@ import (
 // A contraction in tiles: all accesses are proved for all sizes or guarded, and a barrier or a guard
 // that is missing is found.
 func TestContractions(t *testing.T) {
-	o := kernel.Options{Lanes: 32, Blocks: kernel.Blocks{Group: 4, Rows: 4, Columns: 2}}
-	for _, name := range []string{"matmul", "scores"} {
+	o := kernel.Options{Lanes: 32, Blocks: kernel.Blocks{Group: 4, Rows: 4, Columns: 2, Fragments: true}}
+	for name, expected := range map[string]int{"matmul": 2, "scores": 2, "matmul16": 4, "scores16": 4} {
 		k := kernel.New(kerneltest.Program(t, kerneltest.Examples[name]), o).Groups[0].Kernel
 		if k.Group != 4 {
 			t.Fatalf("%s is not computed in tiles\n%s", name, k)
@@ -53,7 +53,7 @@ func TestContractions(t *testing.T) {
 			}
 		}
 		spoil(k.Body)
-		if barriers != 2 || guards < 10 {
+		if barriers != expected || guards < 10 {
 			t.Errorf("%s: %d barriers, %d guards", name, barriers, guards)
 		}
 		if err := k.Verify(ctx); err != nil {

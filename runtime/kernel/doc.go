@@ -8,7 +8,7 @@
 //   - schedule.go: which stages of a program become one kernel; why.go: which have none; broadcast.go: what
 //     sizes decide of them before
 //   - lower.go: their loops; node.go, index.go, reduce.go: their expressions as values
-//   - contract.go: sums of products in tiles
+//   - contract.go: sums of products in tiles; fragment.go: matrices that tensor cores multiply
 //   - attention.go: finds attentions; online.go: their kernels over tiles, as tensor programs
 //   - bind.go: a kernel for sizes: its arguments, its bounds, how it is cut
 //   - eval.go, lanes.go: the evaluator

@@ -83,6 +83,9 @@ func (e *evaluator) get(x *Value) val {
 		if x.Kind == Int {
 			return val{n: x.N}
 		}
+		if rows, columns := x.Kind.Fragment(); rows > 0 { // zeros
+			return val{lanes: make([]uint64, rows*columns)}
+		}
 		return e.splat(uint64(x.N))
 	case OpSize:
 		if x.Kind == Int {
@@ -180,7 +183,12 @@ func (e *evaluator) value(x *Value) (val, error) {
 		return val{n: args[0].n + args[1].n}, nil
 	case OpVector:
 		return val{n: e.vector}, nil
+	case OpMma:
+		return mma(args), nil
 	case OpLoad, OpStore:
+		if x.ofFragment() {
+			return e.fragment(x, args)
+		}
 		return e.access(x, args)
 	}
 	if x.Kind == Int {

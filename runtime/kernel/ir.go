@@ -77,7 +77,8 @@ type Check struct {
 type Term struct{ Coef, Extent sym.Expr }
 
 // Kind is what a value is. Int and Addr are single; all others are vectors of as many lanes as
-// the kernel has.
+// the kernel has. A fragment is a matrix that the lanes of a vector hold together; which lane has which
+// elements is the affair of who prints the kernel.
 type Kind uint8
 
 const (
@@ -90,14 +91,28 @@ const (
 	F64
 	I64
 	Divisor // of sizes alone: see OpQuo
+	FragA   // a fragment of 16 x 16, as the buffer that it is loaded from has them: f16 or bf16
+	FragB   // of 16 x 8
+	FragC   // of 16 x 8, of f32
 )
 
-var kindNames = [...]string{"", "int", "addr", "f32", "i32", "mask", "f64", "i64", "divisor"}
+var kindNames = [...]string{"", "int", "addr", "f32", "i32", "mask", "f64", "i64", "divisor", "fragment a", "fragment b", "fragment c"}
 
 func (k Kind) String() string { return kindNames[k] }
 
 // Wide says whether lanes have 64 bits.
 func (k Kind) Wide() bool { return k == F64 || k == I64 }
+
+// Fragment is how many rows and columns a fragment has; 0: it is none.
+func (k Kind) Fragment() (rows, columns int) {
+	switch k {
+	case FragA:
+		return 16, 16
+	case FragB, FragC:
+		return 16, 8
+	}
+	return 0, 0
+}
 
 // Op is what a value computes.
 type Op uint8
@@ -163,6 +178,7 @@ const (
 	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300
 	OpSwap  // lane l is lane l^N of Args[0]
 
+	OpMma     // Args[0]*Args[1] + Args[2], of fragments: each element is one sum in f64, of Args[2] and then the products in order, rounded once
 	OpVector  // which vector of the group this is
 	OpBarrier // what lanes have stored before is what they load behind; N is 1: those of all vectors of the group
 
@@ -174,7 +190,7 @@ const (
 var opNames = [numOps]string{"const", "size", "lo", "hi", "var", "carry", "end", "base", "index", "load", "store", "loop",
 	"must", "clamp", "lane", "splat", "quo", "add", "sub", "mul", "div", "fma", "neg", "abs", "sqrt", "lesser", "greater", "floor", "ceil", "round", "trunc",
 	"and", "or", "xor", "not", "shl", "shr", "sar", "eq", "ne", "lt", "le", "gt", "ge", "below", "select",
-	"bits", "float", "widen", "short", "cut", "near", "half", "scale", "swap", "vector", "barrier", "use"}
+	"bits", "float", "widen", "short", "cut", "near", "half", "scale", "swap", "mma", "vector", "barrier", "use"}
 
 func (o Op) String() string { return opNames[o] }
 
@@ -186,9 +202,11 @@ const (
 	One                      // a load gives one element to all lanes, a store takes that of lane 0; without a mask
 	Strided                  // N is the number of a size: so many elements from lane to lane
 	Listed                   // Args[1] is a vector: so many elements on in each lane
+	Rows                     // of a fragment in scratch: N elements from row to row, and those of a row lie one behind the other
+	Columns                  // the same with rows for columns
 )
 
-var accessNames = [...]string{"", "one", "strided", "listed"}
+var accessNames = [...]string{"", "one", "strided", "listed", "rows", "columns"}
 
 // Value is what an operation gives: each is computed once, before it is used.
 type Value struct {

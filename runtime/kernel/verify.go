@@ -119,6 +119,8 @@ func (v *verifier) operands(x *Value) [][]Kind {
 		return [][]Kind{of(Mask)}
 	case OpFma:
 		return [][]Kind{own, own, own}
+	case OpMma:
+		return [][]Kind{of(FragA), of(FragB), of(FragC)}
 	case OpNeg, OpAbs, OpSqrt, OpFloor, OpCeil, OpRound, OpTrunc, OpHalf, OpNot, OpShl, OpShr, OpSar, OpSwap, OpQuo:
 		return [][]Kind{own}
 	case OpSelect:
@@ -151,7 +153,7 @@ func (v *verifier) operands(x *Value) [][]Kind {
 // gives are the kinds of results of operations that do not have all.
 var gives = map[Op][]Kind{
 	OpClamp: {Int}, OpVector: {Int}, OpMust: {None}, OpLane: {I32}, OpSplat: {I32, I64}, OpQuo: {Int, I32}, OpBelow: {Mask, Int}, OpFloat: {F32, F64},
-	OpWiden: {F64, I64}, OpShort: {F32, I32}, OpCut: {I64}, OpNear: {I32}, OpHalf: {F32}, OpScale: {F32}, OpFma: {F32}, OpIndex: {Addr},
+	OpWiden: {F64, I64}, OpShort: {F32, I32}, OpCut: {I64}, OpNear: {I32}, OpHalf: {F32}, OpScale: {F32}, OpFma: {F32}, OpMma: {FragC}, OpIndex: {Addr},
 	OpEq: {Mask, Int}, OpNe: {Mask, Int}, OpLt: {Mask, Int}, OpLe: {Mask, Int}, OpGt: {Mask, Int}, OpGe: {Mask, Int},
 }
 
@@ -211,7 +213,7 @@ func (v *verifier) block(b *Block) error {
 			}
 			continue
 		case OpStore:
-			if n := len(x.Args); n != 3 && (n != 4 || x.Args[3].Kind != Mask) || x.Args[0].Kind != Addr || x.Args[1].Kind != Int || kinds[x.Buf.DType] != x.Args[2].Kind || x.Kind != None || !x.Buf.Written {
+			if n := len(x.Args); n != 3 && (n != 4 || x.Args[3].Kind != Mask) || x.Args[0].Kind != Addr || x.Args[1].Kind != Int || kinds[x.Buf.DType] != x.Args[2].Kind && !x.ofFragment() || x.Kind != None || !x.Buf.Written {
 				return fmt.Errorf("a store has the wrong operands")
 			}
 		default:
@@ -227,8 +229,11 @@ func (v *verifier) block(b *Block) error {
 			if k, ok := gives[x.Op]; ok && !slices.Contains(k, x.Kind) {
 				return fmt.Errorf("%s gives %s", x.Op, x.Kind)
 			}
-			if x.Op == OpLoad && x.Kind != kinds[x.Buf.DType] && !(x.Kind == Int && x.Access == One && (x.Buf.DType == tensor.I64 || x.Buf.DType == tensor.I32)) {
+			if x.Op == OpLoad && x.Kind != kinds[x.Buf.DType] && !x.ofFragment() && !(x.Kind == Int && x.Access == One && (x.Buf.DType == tensor.I64 || x.Buf.DType == tensor.I32)) {
 				return fmt.Errorf("a load of %s gives %s", x.Buf.DType, x.Kind)
+			}
+			if x.Op == OpMma && (x.Args[0].Op != OpLoad || x.Args[1].Op != OpLoad || x.Args[0].Buf.DType != x.Args[1].Buf.DType) {
+				return fmt.Errorf("fragments of two types")
 			}
 			if x.Op == OpQuo {
 				if err := v.use(&Value{Op: OpSize, Kind: Divisor, N: x.N}); err != nil {
@@ -237,8 +242,8 @@ func (v *verifier) block(b *Block) error {
 			}
 		}
 		if x.Op == OpLoad || x.Op == OpStore {
-			if x.Access == One && x.Args[len(x.Args)-1].Kind == Mask && (x.Op == OpLoad || len(x.Args) == 4) {
-				return fmt.Errorf("a mask of one element")
+			if (x.Access == One || x.ofFragment()) && x.Args[len(x.Args)-1].Kind == Mask && (x.Op == OpLoad || len(x.Args) == 4) {
+				return fmt.Errorf("a mask of one element, or of a fragment")
 			}
 			if err := v.access(x); err != nil {
 				return err
@@ -296,7 +301,11 @@ func (v *verifier) access(x *Value) error {
 		return err
 	}
 	f = f.plus(ix, sym.Const(1))
-	if x.Access != One && x.Access != Listed {
+	if x.ofFragment() {
+		if f, err = v.fragment(x, f); err != nil {
+			return err
+		}
+	} else if x.Access != One && x.Access != Listed {
 		step := sym.Const(1)
 		if x.Access == Strided {
 			if x.N < 0 || int(x.N) >= len(v.k.Sizes) {

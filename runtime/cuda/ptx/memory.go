@@ -35,6 +35,7 @@ type place struct {
 	of   *kernel.Value
 	size int
 	lane bool
+	part reg // of a fragment, behind an address
 }
 
 // place makes one, once where it is known.
@@ -69,7 +70,7 @@ func (e *emitter) address(v *kernel.Value) string {
 	}
 	switch lane := v.Access == kernel.Contiguous; {
 	case ix.Op != kernel.OpConst:
-		add(e.place(place{ix, size, lane}))
+		add(e.place(place{of: ix, size: size, lane: lane}))
 	case lane:
 		add(e.lane(size))
 	}
@@ -124,6 +125,9 @@ func (e *emitter) guard(v *kernel.Value, n int) reg {
 }
 
 func (e *emitter) load(v *kernel.Value) reg {
+	if v.Kind == kernel.FragA || v.Kind == kernel.FragB {
+		return e.loadFragment(v)
+	}
 	m, ok := memoryTypes[v.Buf.DType]
 	if !ok {
 		panic(unsupported("a load of " + v.Buf.DType.String()))
@@ -135,6 +139,7 @@ func (e *emitter) load(v *kernel.Value) reg {
 		guard = fmt.Sprintf("@%s ", p)
 	}
 	e.ins("%sld.%s.%s %s, %s", guard, e.space(v.Buf), m.load, x, at)
+	e.raw[v] = x
 	r := e.new(classOf(v.Kind))
 	switch v.Buf.DType {
 	case tensor.F32:
@@ -153,6 +158,10 @@ func (e *emitter) load(v *kernel.Value) reg {
 }
 
 func (e *emitter) store(v *kernel.Value) {
+	if v.Args[2].Kind == kernel.FragC {
+		e.storeFragment(v)
+		return
+	}
 	m, ok := memoryTypes[v.Buf.DType]
 	if !ok {
 		panic(unsupported("a store of " + v.Buf.DType.String()))
@@ -164,6 +173,10 @@ func (e *emitter) store(v *kernel.Value) {
 		e.first = true
 	} else if p := e.guard(v, 3); p != "" {
 		guard = fmt.Sprintf("@%s ", p)
+	}
+	if of := v.Args[2]; of.Op == kernel.OpLoad && of.Buf.DType == v.Buf.DType && m.class == half { // it is what it was
+		e.ins("%sst.%s.%s %s, %s", guard, e.space(v.Buf), m.store, at, e.raw[of])
+		return
 	}
 	t := x
 	if m.class != float {

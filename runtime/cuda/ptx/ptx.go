@@ -8,6 +8,7 @@
 //   - ptx.go: the entry, its parameters, loops
 //   - value.go: operations
 //   - memory.go: loads and stores
+//   - fragment.go: matrices of tensor cores
 //
 // Floating-point instructions name their rounding (add.rn and so on), so that the driver's compiler
 // contracts none, and denormals are kept. So results have the bits of the kernel's evaluator.
@@ -23,6 +24,9 @@ import (
 
 // Lanes is how many lanes kernels are to have: those of a warp.
 const Lanes = 32
+
+// Blocks are the tiles of contractions, a block's.
+var Blocks = kernel.Blocks{Group: Warps, Rows: 8, Columns: 2, Fragments: true}
 
 // Major and Minor are the compute capability that a device must have at least: the driver compiles for
 // what it has.
@@ -68,7 +72,7 @@ func Print(k *kernel.Kernel, o Options) (c *Code, err error) {
 			c, err = nil, fmt.Errorf("ptx: kernel %s: %s", k.Name, string(e))
 		}
 	}()
-	e := &emitter{k: k, Options: o, regs: map[*kernel.Value]reg{}, sizes: map[int64]reg{}, lanes: map[int]reg{}, bounds: map[string]reg{}, places: map[place]reg{}}
+	e := &emitter{k: k, Options: o, regs: map[*kernel.Value]reg{}, sizes: map[int64]reg{}, lanes: map[int]reg{}, bounds: map[string]reg{}, places: map[place]reg{}, parts: map[part]reg{}, raw: map[*kernel.Value]reg{}}
 	e.params()
 	e.indent = 2
 	e.piece()
@@ -151,8 +155,11 @@ type emitter struct {
 	lanes  map[int]reg   // the lane times so many bytes
 	bounds map[string]reg
 	places map[place]reg // that the block and those around it know
-	tail   reg           // which lanes there are; "": all
-	first  bool          // the predicate of lane 0 is used
+	parts  map[part]reg  // of fragments
+	order  []part
+	raw    map[*kernel.Value]reg // what was loaded, before it was converted
+	tail   reg                   // which lanes there are; "": all
+	first  bool                  // the predicate of lane 0 is used
 }
 
 // new takes a register.
@@ -254,7 +261,7 @@ func (e *emitter) head(name string) {
 			fmt.Fprintf(b, "\t.reg %s %s<%d>;\n", classNames[c].directive, classNames[c].prefix, n)
 		}
 	}
-	b.WriteString("\t.reg .b32 %lane, %warp, %piece, %stride, %pieces, %low;\n\t.reg .b64 %which;\n\t.reg .pred %more, %first;\n")
+	b.WriteString("\t.reg .b32 %lane, %warp, %piece, %stride, %pieces, %low, %row, %column;\n\t.reg .b64 %which;\n\t.reg .pred %more, %first;\n")
 	fmt.Fprintf(b, "\t.reg .b64 %%arg<%d>;\n", len(e.names))
 	e.indent = 1
 	for i, n := range e.names {
@@ -275,6 +282,7 @@ func (e *emitter) head(name string) {
 			e.ins("mul.wide.u32 %s, %%lane, %d", r, size)
 		}
 	}
+	e.fragmentParts()
 	for i := range e.k.Sizes {
 		if r, ok := e.sizes[int64(i)]; ok {
 			t := e.sizeArg(int64(i))
@@ -425,7 +433,7 @@ func (e *emitter) loop(l *kernel.Loop) {
 	last := hi // the loop goes on below
 	carried := make([]reg, len(l.Carries))
 	for i, c := range l.Carries {
-		carried[i] = e.new(classOf(c.In.Kind))
+		carried[i] = e.result(c.In.Kind)
 		e.move(c.In.Kind, carried[i], e.operand(c.Init))
 		e.regs[c.In], e.regs[c.End] = carried[i], carried[i]
 	}
@@ -475,7 +483,7 @@ func (e *emitter) carry(l *kernel.Loop, carried []reg) {
 		out[i] = e.operand(c.Out)
 		for _, d := range l.Carries { // what goes to another place before it is read
 			if c.Out == d.In && d.In != c.In {
-				r := e.new(classOf(c.In.Kind))
+				r := e.result(c.In.Kind)
 				e.move(c.In.Kind, r, out[i])
 				out[i] = r
 			}
@@ -496,7 +504,15 @@ func (e *emitter) carry(l *kernel.Loop, carried []reg) {
 
 var moves = map[kernel.Kind]string{kernel.Int: "mov.u64", kernel.Addr: "mov.u64", kernel.F32: "mov.f32", kernel.I32: "mov.b32", kernel.Mask: "mov.pred"}
 
-func (e *emitter) move(k kernel.Kind, to, from reg) { e.ins("%s %s, %s", moves[k], to, from) }
+func (e *emitter) move(k kernel.Kind, to, from reg) {
+	if k == kernel.FragC {
+		for i, r := range to.list() {
+			e.ins("mov.f32 %s, %s", r, from.list()[i])
+		}
+		return
+	}
+	e.ins("%s %s, %s", moves[k], to, from)
+}
 
 // copied is an operand as a register, if it is a number.
 func (e *emitter) copied(r reg) reg {

@@ -23,6 +23,8 @@ func (e *emitter) operand(v *kernel.Value) reg {
 			p := e.new(predicate)
 			e.ins("setp.ne.u32 %s, %d, 0", p, v.N)
 			return p
+		case kernel.FragC:
+			return zeros
 		}
 		return reg(fmt.Sprint(v.N))
 	case kernel.OpSize:
@@ -74,6 +76,8 @@ var comparisons = map[kernel.Op]string{kernel.OpEq: "eq", kernel.OpNe: "ne", ker
 // value makes a value.
 func (e *emitter) value(v *kernel.Value) reg {
 	switch v.Op {
+	case kernel.OpMma:
+		return e.mma(v)
 	case kernel.OpLoad:
 		return e.load(v)
 	case kernel.OpIndex:

@@ -42,6 +42,17 @@ var Examples = map[string]string{
 	"matmul": `program @matmul[n, m, k](x: [n, k] f32, w: [k, m] f32) -> (y: [n, m] f32) {
     y[i < n, j < m] = sum(l < k) (x[i, l] * w[l, j])
   }`,
+	"matmul16": `program @matmul16[n, m, k](x: [n, k] f16, w: [k, m] f16) -> (y: [n, m] f16) {
+    t[i < n, j < m] f32 = sum(l < k) (f32(x[i, l]) * f32(w[l, j]))
+    y[i < n, j < m] = f16(t[i, j])
+  }`,
+	"scores16": `program @scores16[b, h, n, m](q: [b, 40, h, n] f16, k: [b, m, h, 40] f16) -> (y: [b, h, n, m] f32) {
+    y[i < b, j < h, r < n, c < m] = sum(l < 40) (f32(q[i, l, j, r]) * f32(k[i, c, j, l]))
+  }`,
+	"mixed": `program @mixed[n, m, k](x: [n, k] f32, w: [m, k] f16, v: [k, m] i8) -> (y: [n, m] f32, z: [n, m] f32) {
+    y[i < n, j < m] = sum(l < k) (x[i, l] * f32(w[j, l]))
+    z[i < n, j < m] = sum(l < k) (f32(v[l, j]) * x[i, l])
+  }`,
 	"scores": `program @scores[b, h, n, m](q: [b, n, h, 8] f32, k: [b, m, h, 8] f32) -> (y: [b, h, n, m] f32) {
     t[i < b, j < h, r < n, c < m] f32 = sum(l < 8) (q[i, r, j, l] * k[i, c, j, l])
     y[i < b, j < h, r < n, c < m] = (t[i, j, r, c] * f32 0.35355338)
