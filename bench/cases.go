@@ -49,6 +49,9 @@ func listed(list func(*bench, *group) ([]workload, error), env ...string) func(*
 		if err != nil {
 			return err
 		}
+		if b.match != nil {
+			all = slices.DeleteFunc(all, func(w workload) bool { return !b.match.MatchString(w.name) })
+		}
 		for i := range all {
 			all[i].group = g.name
 		}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -36,6 +37,7 @@ type bench struct {
 	script  string
 	cores   []string
 	quick   bool
+	match   *regexp.Regexp // names of workloads that are measured; nil: all
 	missing map[string]bool // rivals that can not be had
 	titles  map[string]string
 
@@ -69,6 +71,7 @@ func run() (err error) {
 	flag.StringVar(&b.python, "python", defaultPython(), "`FILE` Python that has the rivals; default: $PITOPT_RIVALS, or what ./rivals.sh made")
 	flag.BoolVar(&b.quick, "quick", false, "small workloads, few rounds: whether it all works")
 	flag.DurationVar(&b.time, "time", time.Second, "`TIME` for a workload, unless it needs more for six rounds")
+	match := flag.String("match", "", "`REGEXP` of names of workloads to measure, of groups that are lists of them; nothing is kept then")
 	list := flag.Bool("list", false, "list the groups")
 	results := flag.String("results", defaultResults(), "`FILE` that keeps what was measured last of each group")
 	docs := flag.String("docs", "", "`DIR` write performance.md there, its plots, and rows of the history")
@@ -131,7 +134,12 @@ func run() (err error) {
 	if kept.Code, err = device.Code(); err != nil {
 		return err
 	}
-	if b.quick { // times of a hurry are none
+	if *match != "" {
+		if b.match, err = regexp.Compile(*match); err != nil {
+			return fmt.Errorf("-match: %w", err)
+		}
+	}
+	if b.quick || b.match != nil { // times of a hurry are none, and a part of a group is not to take its place
 		*results, *docs = filepath.Join(b.dir, "results.json"), b.dir
 		kept = &store{Titles: map[string]string{}}
 	}
