@@ -53,11 +53,18 @@ func (b *blocks) width(n int) int {
 // few rows no panel of B comes back often, and less depth would only be more blocks.
 func (b *blocks) depthOf(rows, k int64) int64 {
 	most := b.depth
-	if b.code != nil && rows <= 2*int64(b.mr) {
+	switch {
+	case b.code == nil || rows > 2*int64(b.mr):
+	case rows > int64(b.mr):
 		most *= 2
+	default:
+		most = b.deepest()
 	}
 	return roundUp(ceilDiv(k, max(ceilDiv(k, most), 1)), 4)
 }
+
+// deepest is the largest of all depths.
+func (b *blocks) deepest() int64 { return 4 * b.depth }
 
 // rowPanels are rows that are cut evenly: the first of them may have one row more. The cut
 // depends on rows alone, and with it the order in which an element is summed up.

@@ -15,8 +15,7 @@ type codeLists struct {
 	rows  []unsafe.Pointer // of C
 	small []float32        // a tile of C whose columns do not lie side by side
 	into  []unsafe.Pointer // its rows
-	tiles [3][]x86.Func    // by what B is, and rows
-	fetch [3][]x86.Func    // the same with Tile.Fetch
+	tiles [3][3][]x86.Func // by reach, what B is, and rows
 	packs []x86.Func       // by rows
 	from  []unsafe.Pointer // that are packed
 	wider map[tile]x86.Func
@@ -28,8 +27,8 @@ type codeLists struct {
 	columns [2][2][x86.MostRuns]x86.Func // by whether the panel is whole, vectors and runs
 }
 
-// someCalls take 100 to 200 µs: so often is looked whether the run is to stop.
-const someCalls = 64
+// someDepth is how deep calls are together that take 100 to 200 µs: so often is looked whether the run is to stop.
+const someDepth = 64 * 768
 
 // widest is the columns of the widest tile.
 const widest = 128
@@ -40,12 +39,14 @@ func (l *codeLists) fit(cut *blocks) {
 		l.small = make([]float32, cut.mr*widest)
 		l.into = make([]unsafe.Pointer, cut.mr)
 		for i := range l.tiles {
-			l.tiles[i], l.fetch[i] = make([]x86.Func, cut.mr+1), make([]x86.Func, cut.mr+1)
+			for j := range l.tiles[i] {
+				l.tiles[i][j] = make([]x86.Func, cut.mr+1)
+			}
 		}
 		l.packs = make([]x86.Func, max(cut.mr, cut.nr)+1)
 		l.from = make([]unsafe.Pointer, len(l.packs))
 		l.wider = map[tile]x86.Func{}
-		l.list = make([]int32, 2*cut.depth+x86.TileAhead)
+		l.list = make([]int32, cut.deepest()+x86.TileAhead)
 		for i := range l.into {
 			l.into[i] = unsafe.Pointer(&l.small[i*widest])
 		}
@@ -65,21 +66,42 @@ func (w *worker[T]) begin(b block) error {
 		w.rows[i] = unsafe.Pointer(&w.c[w.batchC+at])
 	}
 	w.args.K = int64(b.depth)
-	var err error
-	for i := b.from; i < b.to && err == nil; i++ {
-		t := tile{Rows: int(b.size(i)), Cols: w.cut.nr, Weights: w.half}
-		if err = w.ready(w.tiles[w.half], t); err == nil && (w.wholeA != nil || i-b.from < w.fetchers(b)) {
-			t.Fetch = true
-			err = w.ready(w.fetch[w.half], t)
+	for i := b.from; i < b.to; i++ {
+		rows := int(b.size(i))
+		if err := w.ready(w.reach(b), rows); err != nil {
+			return err
+		}
+		if w.wholeA != nil || i-b.from < w.fetchers(b) {
+			if err := w.ready(fetching, rows); err != nil {
+				return err
+			}
 		}
 	}
-	return err
+	return nil
+}
+
+// reach is where what a tile reads comes from.
+type reach int
+
+const (
+	near     reach = iota
+	distant        // Tile.Far
+	fetching       // Tile.Fetch, for what comes next
+)
+
+// reach is that of most tiles of a block: where there is one panel of rows, all of B goes by once, from where
+// it lies. What was packed just now is near.
+func (w *worker[T]) reach(b block) reach {
+	if w.whole != nil && b.to-b.from < 2 {
+		return distant
+	}
+	return near
 }
 
 // ready makes code where there is none yet.
-func (w *worker[T]) ready(list []x86.Func, t tile) (err error) {
-	if list[t.Rows].Addr() == 0 {
-		list[t.Rows], err = w.cut.code.code(t)
+func (w *worker[T]) ready(f reach, rows int) (err error) {
+	if list := w.tiles[f][w.half]; list[rows].Addr() == 0 {
+		list[rows], err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Weights: w.half, Far: f == distant, Fetch: f == fetching})
 	}
 	return err
 }
@@ -98,11 +120,11 @@ func (w *worker[T]) multiplyCode(b block) error {
 	if err := w.begin(b); err != nil {
 		return err
 	}
-	fetchers, slim := w.fetchers(b), tile{Cols: w.cut.nr / 2}
-	calls := int64(0)
+	reach, fetchers, slim := w.reach(b), w.fetchers(b), tile{Cols: w.cut.nr / 2}
+	deep := 0
 	for j := 0; j < b.cols; j += w.cut.nr {
-		if calls += b.to - b.from; calls > someCalls {
-			calls = 0
+		if deep += int(b.to-b.from) * b.depth; deep > someDepth {
+			deep = 0
 			if err := w.ctx.Err(); err != nil {
 				return diag.Stopped(err)
 			}
@@ -116,7 +138,7 @@ func (w *worker[T]) multiplyCode(b block) error {
 		row := 0
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
-			f := w.tiles[w.half][rows]
+			f := w.tiles[reach][w.half][rows]
 			switch {
 			case w.slim && n <= slim.Cols:
 				slim.Rows = rows
@@ -125,10 +147,10 @@ func (w *worker[T]) multiplyCode(b block) error {
 					return err
 				}
 			case w.wholeA != nil && j == 0: // all of A is on its way from beyond
-				f = w.fetch[w.half][rows]
+				f = w.tiles[fetching][w.half][rows]
 				w.args.Fetch = uintptr(unsafe.Pointer(&w.blockA[row*b.depth])) + uintptr(4*rows*b.depth)
 			case i-b.from < fetchers:
-				f = w.fetch[w.half][rows]
+				f = w.tiles[fetching][w.half][rows]
 			}
 			w.call(b, f, row, rows, j, n)
 			w.args.Fetch += uintptr(x86.TileFetch * b.depth)
@@ -209,7 +231,7 @@ func (w *worker[T]) multiplyListed(b block) error {
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
 			if width == 0 {
-				w.call(b, w.tiles[w.half][rows], row, rows, j, b.cols-j)
+				w.call(b, w.tiles[near][w.half][rows], row, rows, j, b.cols-j)
 			} else {
 				f, err := w.wide(tile{Rows: rows, Cols: width, List: true})
 				if err != nil {

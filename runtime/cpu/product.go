@@ -349,7 +349,7 @@ type lists struct {
 
 // fit makes lists long enough.
 func (l *lists) fit(cut *blocks) {
-	rows, cols, depth := int(cut.panels)*cut.mr, int(cut.wide), int(2*cut.depth)
+	rows, cols, depth := int(cut.panels)*cut.mr, int(cut.wide), int(cut.deepest())
 	if len(l.rowA) < rows || len(l.colB) < cols || len(l.kA) < depth {
 		l.rowA, l.rowC = make([]int, rows), make([]int, rows)
 		l.colB, l.colC = make([]int, cols), make([]int, cols)

@@ -28,6 +28,10 @@ type Tile struct {
 	// Weights is what B's numbers are; they are widened when they are read.
 	Weights Weights
 
+	// Far fetches A and B before they are read, by more than the processor does itself: for those that come from
+	// beyond the second-level cache. Elsewhere that would take loads away from the multiplication.
+	Far bool
+
 	// Fetch brings memory from an address on into the second-level cache, [TileFetch] for each
 	// k: what the calls that come next read. For B that is used by few tiles, that hides its way from
 	// beyond, which is longer than what B's own prefetches are ahead.
@@ -69,7 +73,7 @@ type TileArgs struct {
 	Fetch      uintptr        // with Tile.Fetch: any address
 }
 
-// How far ahead of their use A and B are fetched, in bytes, and how many steps of k one
+// How far ahead of their use A and B are fetched with Tile.Far, in bytes, and how many steps of k one
 // turn of the loop takes: what was the fastest on Zen 4 and Cascade Lake.
 const (
 	tileFetchA, tileFetchB = 448, 512
@@ -179,6 +183,9 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 		name += "_panels"
 	}
 	name += weightNames[t.Weights]
+	if t.Far {
+		name += "_far"
+	}
 	if t.Fetch {
 		name += "_fetch"
 	}
@@ -338,7 +345,7 @@ func (t *tile) step(u int, sums []Reg) {
 		for j := 0; j < width; j += lineBytes {
 			t.Emit(PREFETCHT0, AtIndex(t.b, ahead, 1, j))
 		}
-	} else {
+	} else if t.Far {
 		for j := -(u * width) & (lineBytes - 1); j < width; j += lineBytes { // each line once
 			t.Emit(PREFETCHT0, row.Plus(j+tileFetchB))
 		}
@@ -346,7 +353,7 @@ func (t *tile) step(u int, sums []Reg) {
 	if t.Fetch {
 		t.Emit(PREFETCHT1, At(t.fetch, u*TileFetch))
 	}
-	if !t.Direct && t.Stride == 0 && u*lineBytes < tileUnroll*4*t.Rows {
+	if t.Far && !t.Direct && t.Stride == 0 && u*lineBytes < tileUnroll*4*t.Rows {
 		t.Emit(PREFETCHT0, At(t.a, u*lineBytes+tileFetchA))
 	}
 	part := func(j int) Mem { return row.Plus(j * width / t.nv) }
@@ -355,14 +362,8 @@ func (t *tile) step(u int, sums []Reg) {
 		b = append(b, t.weights(part(j)))
 	}
 	for i := range t.Rows {
-		if t.kind == ZMM && t.Rows > 1 && i%2 == 1 {
-			// Every other row is repeated by the multiplication itself: that saves an
-			// instruction, and all rows would load more than the ports can.
-			for j := range t.nv {
-				t.Emit(VFMADD231PS, sums[i*t.nv+j], b[j], t.element(i, u).B())
-			}
-			continue
-		}
+		// The multiplication could repeat the element itself, which saves an instruction, but loads it once for each
+		// vector of the row; and it is loads that there are most of.
 		a := t.New(t.kind)
 		t.Emit(VBROADCASTSS, a, t.element(i, u))
 		for j := range t.nv {
