@@ -37,7 +37,7 @@ type bench struct {
 	script  string
 	cores   []string
 	quick   bool
-	match   *regexp.Regexp // names of workloads that are measured; nil: all
+	match   *regexp.Regexp  // names of workloads that are measured; nil: all
 	missing map[string]bool // rivals that can not be had
 	titles  map[string]string
 
