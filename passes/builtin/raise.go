@@ -30,6 +30,8 @@ elsewhere too is not taken apart: it would be computed twice.
 Experts of a mixture that are spelled one by one, or by a loop, become one: rows of all of them
 stand behind one another, each with its expert, and products with an expert's weights are
 pit.GroupedMatMul.
+So do experts that get every row, where a weight that may be zero is multiplied by what each makes of a row.
+Rows so large that an expert's values might overflow, or NaN, then go to all of them.
 
 What it makes may be newer than the operator set of the model, or not be ONNX's: ONNX is
 written before it.

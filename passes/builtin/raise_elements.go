@@ -50,6 +50,15 @@ func (x elements) source(v *ir.Value, at []sym.Expr) (*ir.Value, []sym.Expr) {
 
 // stageOf is what computes a value point by point, nil where that is not so.
 func (x elements) stageOf(v *ir.Value) *pointReader {
+	r := x.lastStage(v)
+	if r == nil || r.s.Kind != ir.MapStage {
+		return nil
+	}
+	return r
+}
+
+// lastStage is what gives a value, of the program of its operator; nil where there is none.
+func (x elements) lastStage(v *ir.Value) *pointReader {
 	if v.Def == nil || v.Def.Kind != ir.OpStmt || len(v.Def.Regions) > 0 {
 		return nil
 	}
@@ -65,9 +74,6 @@ func (x elements) stageOf(v *ir.Value) *pointReader {
 		}
 	}
 	i := slices.IndexFunc(p.Stages, func(s *ir.Stage) bool { return slices.Contains(s.Outs, p.Results[out]) })
-	if p.Stages[i].Kind != ir.MapStage {
-		return nil
-	}
 	return &pointReader{x, v.Def, c, p, args, p.Stages[i]}
 }
 
@@ -105,7 +111,7 @@ func (r *pointReader) eval(e *ir.Scalar, at []sym.Expr) (k sym.Expr, ok bool) {
 	}
 	switch e.Op {
 	case ir.OpAxis:
-		return at[slices.Index(r.s.Axes, e.Axis)], true
+		return at[slices.Index(r.s.AllAxes(), e.Axis)], true
 	case ir.OpBcast:
 		dim, ok := e.Args[1].Symbolic()
 		extent, ok2 := e.Args[2].Symbolic()

@@ -22,10 +22,11 @@ import (
 // the same. Nothing is asked of where masks come from, or of what experts compute, but that
 // each row is computed from itself.
 func mergeExperts(m *ir.Module) error {
-	x := &expertMerger{continued: map[*ir.Value]bool{}, names: map[*ir.Value]string{}}
+	x := &expertMerger{continued: map[*ir.Value]bool{}, users: map[*ir.Value]*ir.Stmt{}, names: map[*ir.Value]string{}, ranges: map[*ir.Value]analysis.Range{}}
 	x.terms = newTerms(m, points{}, x.subst.Value)
 	for _, f := range m.Funcs {
 		f.Walk(func(s *ir.Stmt) {
+			s.EachUse(func(v *ir.Value) { x.users[v] = s })
 			if c := combineOf(s); c != nil && x.uses[c.onto] == 1 {
 				x.continued[c.onto] = true
 			}
@@ -74,9 +75,11 @@ func (x *expertMerger) rename(m *ir.Module) {
 type expertMerger struct {
 	rewriter
 	terms
-	names     map[*ir.Value]string // of the first expert's values
-	continued map[*ir.Value]bool   // what another expert's rows are put onto
-	before    *merge               // the last one of rows that are put behind one another
+	names     map[*ir.Value]string         // of the first expert's values
+	continued map[*ir.Value]bool           // what another expert's rows are put onto
+	users     map[*ir.Value]*ir.Stmt       // one that reads a value
+	ranges    map[*ir.Value]analysis.Range // of constants
+	before    *merge                       // the last one of rows that are put behind one another
 	changed   bool
 }
 
@@ -179,7 +182,11 @@ func (x *expertMerger) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error
 	case op.Concat:
 		v = x.joined(b, s)
 	default:
-		v = x.chain(b, s)
+		if v = x.chain(b, s); v == nil {
+			b.Reset(mark)
+			x.M.Consts = x.M.Consts[:consts]
+			v = x.dense(b, s)
+		}
 	}
 	if v == nil || b.Err() != nil || !x.Proves(v.Type, s.Results[0].Type) {
 		b.Reset(mark)
@@ -299,6 +306,11 @@ func (m *merge) combined(onto *ir.Value, at, rows []*ir.Value, reduction string,
 	if !m.findLists(at) {
 		return nil
 	}
+	return m.put(onto, at, rows, reduction, once)
+}
+
+// put puts what the experts make of rows where these came from.
+func (m *merge) put(onto *ir.Value, at, rows []*ir.Value, reduction string, once bool) *ir.Value {
 	y, to := m.of(rows), m.of(at)
 	if y == nil || to == nil || y.kind != byRow || to.kind != byRow || once && !m.distinct(at) {
 		return nil
