@@ -34,27 +34,28 @@ func (b *builder) horner(x *Value, c ...float32) *Value {
 	return p
 }
 
-// exp cuts its argument where the result is infinite for sure, and does not compute it where that is 0:
-// processors take some hundred cycles for what is too small, and masks of attention are made of
-// that. NaN goes through.
-func (b *builder) exp(x *Value) *Value {
-	x = b.op(OpLesser, F32, b.f32(89), x)
-	zero := b.op(OpLt, Mask, x, b.f32(-104))
-	y := b.power(b.op(OpSelect, F32, zero, b.f32(0), x))
-	return b.op(OpSelect, F32, zero, b.f32(0), y)
+// exp cuts its argument where the result is infinite for sure. NaN goes through.
+func (b *builder) exp(x *Value) *Value { return b.decay(b.op(OpLesser, F32, b.f32(89), x)) }
+
+// decay is exp up to 89. It is not computed where it is 0 for sure: processors take some hundred cycles for what is
+// too small, and masks of attention are made of that.
+func (b *builder) decay(x *Value) *Value {
+	some := b.op(OpNot, Mask, b.op(OpLt, Mask, x, b.f32(-104)))
+	p, n := b.power(x)
+	return b.op(OpScale, F32, p, n, some)
 }
 
-// power is exp from -104 to 89: 2^n * e^r with n the nearest to x/ln 2 and |r| <= ln 2 / 2.
-func (b *builder) power(x *Value) *Value {
-	n := b.op(OpSub, F32, b.fma(x, b.f32(math.Log2E), b.f32(magic)), b.f32(magic))
+// power is exp as p * 2^n, with n the nearest to x/ln 2 and p = e^r for |r| <= ln 2 / 2.
+func (b *builder) power(x *Value) (p, n *Value) {
+	f := b.op(OpSub, F32, b.fma(x, b.f32(math.Log2E), b.f32(magic)), b.f32(magic))
 	const high = 0.693145751953125 // ln 2 to 16 bits: n times it is exact
-	r := b.fma(n, b.f32(-high), x)
-	r = b.fma(n, b.f32(float32(high-math.Ln2)), r)
-	p := b.horner(r, 0.00139504904, 0.00836888887, 0.041666206, 0.166665182, 0.5)
-	p = b.fma(b.op(OpMul, F32, r, r), p, r)
-	p = b.op(OpAdd, F32, p, b.f32(1))
-	return b.op(OpScale, F32, p, b.op(OpNear, I32, n))
+	r := b.fma(f, b.f32(-high), x)
+	r = b.fma(f, b.f32(float32(high-math.Ln2)), r)
+	p = b.horner(r, 0.00138145988, 0.00836871658, 0.041668389, 0.16666522, 0.49999994, 1, 1)
+	return p, b.op(OpNear, I32, f)
 }
+
+func (b *builder) scale(p, n *Value) *Value { return b.op(OpScale, F32, p, n) }
 
 // log is e ln 2 + log(1+f) with x = 2^e (1+f) and 1+f between the roots of 1/2 and 2.
 func (b *builder) log(x *Value) *Value {
@@ -93,7 +94,7 @@ func (b *builder) tanh(x *Value) *Value {
 	s := b.op(OpMul, F32, x, x)
 	p := b.horner(s, -0.00560391368, 0.0205517188, -0.0537141077, 0.133311525, -0.333332717)
 	near := b.fma(b.op(OpMul, F32, s, p), x, x)
-	e := b.power(b.op(OpLesser, F32, b.f32(89), b.op(OpAdd, F32, t, t)))
+	e := b.scale(b.power(b.op(OpLesser, F32, b.f32(89), b.op(OpAdd, F32, t, t))))
 	far := b.op(OpSub, F32, b.f32(1), b.op(OpDiv, F32, b.f32(2), b.op(OpAdd, F32, e, b.f32(1))))
 	return b.op(OpSelect, F32, b.op(OpLt, Mask, t, b.f32(0.625)), near, b.withSign(far, x))
 }
@@ -106,7 +107,7 @@ func (b *builder) erf(x *Value) *Value {
 	near := b.fma(p, x, x)
 	c := b.op(OpLesser, F32, b.f32(4), t)
 	q := b.horner(c, 0.000164415324, -0.00275598932, 0.0211634226, -0.101881593, -0.639354289, -1.12647486, -0.000466631551)
-	far := b.op(OpSub, F32, b.f32(1), b.power(q))
+	far := b.op(OpSub, F32, b.f32(1), b.scale(b.power(q)))
 	return b.op(OpSelect, F32, b.op(OpLt, Mask, t, b.f32(0.92)), near, b.withSign(far, x))
 }
 

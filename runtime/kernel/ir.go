@@ -175,7 +175,7 @@ const (
 	OpCut   // a float, towards zero, as the nearest i64; 0 of NaN
 	OpNear  // the nearest i32 to an f32, half to even; 1<<31 where there is none
 	OpHalf  // the nearest f16, half to even
-	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300
+	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300; Args[2], a mask: zero in other lanes
 	OpSwap  // lane l is lane l^N of Args[0]
 
 	OpMma     // Args[0]*Args[1] + Args[2], of fragments: each element is one sum in f64, of Args[2] and then the products in order, rounded once

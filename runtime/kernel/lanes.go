@@ -33,6 +33,9 @@ func lane(x *Value, a [3]uint64) (uint64, bool) {
 		case OpHalf:
 			return bits32(float32(tensor.RoundTo(tensor.F16, float64(f), tensor.CastOpts{})), true)
 		case OpScale:
+			if len(x.Args) == 3 && a[2] == 0 {
+				return 0, true
+			}
 			return bits32(float32(math.Ldexp(float64(f), int(int32(a[1])))), true)
 		case OpBits:
 			return a[0], true

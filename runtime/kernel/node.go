@@ -84,6 +84,12 @@ func (l *lowering) node(x *ir.Scalar) *Value {
 			return l.op(OpMul, kind, arg(0), arg(0))
 		}
 	}
+	switch {
+	case l.soft.below[x]:
+		return l.decay(arg(0))
+	case l.soft.shares[x]:
+		return l.op(OpMul, F32, arg(0), l.op(OpDiv, F32, l.f32(1), arg(1)))
+	}
 	if op, ok := arithmetic[x.Op]; ok {
 		return l.op(op, kind, arg(0), arg(1))
 	}

@@ -63,7 +63,7 @@ func (l *lowering) combine(st *stage, x, y *Value) *Value {
 		return l.op(OpOr, x.Kind, x, y)
 	}
 	switch {
-	case (x.Kind == F32 || x.Kind == F64) && !l.AnyNaN:
+	case (x.Kind == F32 || x.Kind == F64) && !l.AnyNaN && !l.isLoose(st):
 		return l.extreme(x, y, greatest)
 	case greatest:
 		return l.op(OpGreater, x.Kind, x, y)

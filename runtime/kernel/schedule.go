@@ -47,6 +47,7 @@ func New(p *ir.Program, o Options) *Schedule {
 	for _, st := range p.Stages {
 		s.stages = append(s.stages, s.prepare(st))
 	}
+	s.soft = findSoftmaxes(s.decided())
 	out := &Schedule{Refused: map[int]string{}}
 	for i := 0; i < len(s.stages); {
 		if o.Taken != nil && o.Taken(i) {
@@ -74,6 +75,15 @@ type scheduler struct {
 	Options
 	p      *ir.Program
 	stages []*stage
+	soft   *softmaxes
+}
+
+// decided are the stages as they are where broadcasts are decided.
+func (s *scheduler) decided() (out []*ir.Stage) {
+	for _, st := range s.stages {
+		out = append(out, st.Stage)
+	}
+	return out
 }
 
 // stage is a stage whose broadcasts are decided, without axes of one position.

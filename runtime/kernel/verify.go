@@ -141,7 +141,7 @@ func (v *verifier) operands(x *Value) [][]Kind {
 	case OpNear:
 		return [][]Kind{of(F32)}
 	case OpScale:
-		return [][]Kind{of(F32), of(I32)}
+		return [][]Kind{of(F32), of(I32), of(Mask)}[:min(max(len(x.Args), 2), 3)]
 	case OpEq, OpNe, OpLt, OpLe, OpGt, OpGe, OpBelow:
 		if len(x.Args) == 2 && x.Kind != Int {
 			return [][]Kind{of(x.Args[0].Kind), of(x.Args[0].Kind)}

@@ -52,7 +52,7 @@ func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err 
 			p, err = nil, fmt.Errorf("emit: kernel %s: %s", k.Name, string(e))
 		}
 	}()
-	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}, converts: map[*kernel.Value]bool{}}
+	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}, converts: map[*kernel.Value]bool{}, denied: map[*kernel.Value]int{}}
 	e.kind, e.wide = vectorOf(32*k.Lanes), vectorOf(64*k.Lanes)
 	if annotate {
 		var head string
@@ -62,6 +62,11 @@ func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err 
 		}
 	}
 	e.count(k.Body)
+	for v, n := range e.denied {
+		if n != e.uses[v] {
+			delete(e.denied, v)
+		}
+	}
 	e.block(k.Body)
 	e.Emit(x86.RET)
 	return e.Prog, nil
@@ -83,6 +88,7 @@ type emitter struct {
 	regs     map[*kernel.Value]x86.Reg
 	uses     map[*kernel.Value]int      // that are still to come in the block that defines it; many where it is used in loops
 	converts map[*kernel.Value]bool     // integers that are used otherwise than as an exponent
+	denied   map[*kernel.Value]int      // comparisons of floats that OpNot alone uses: it makes them
 	tail     x86.Reg                    // which lanes there are; NoReg: all
 	line     func(*kernel.Value) string // what stands before a value's instructions; nil: nothing
 }
@@ -99,6 +105,9 @@ func (e *emitter) count(b *kernel.Block) {
 			}
 			if a.Op == kernel.OpNear && v.Op == kernel.OpScale {
 				e.uses[a.Args[0]] += many
+			}
+			if _, compares := predicates[a.Op]; compares && v.Op == kernel.OpNot && (a.Args[0].Kind == kernel.F32 || a.Args[0].Kind == kernel.F64) {
+				e.denied[a]++
 			}
 			e.uses[a]++
 			if !own[a] {
@@ -145,6 +154,9 @@ func (e *emitter) block(b *kernel.Block) {
 		if e.line != nil {
 			e.Comment("%s", e.line(v))
 		}
+		if e.denied[v] > 0 {
+			continue
+		}
 		switch v.Op {
 		case kernel.OpLoop:
 			e.loop(v.Loop)
@@ -158,6 +170,11 @@ func (e *emitter) block(b *kernel.Block) {
 		}
 		for _, a := range v.Args {
 			e.uses[a]--
+			if e.denied[a] > 0 {
+				for _, of := range a.Args {
+					e.uses[of]--
+				}
+			}
 		}
 	}
 }

@@ -7,12 +7,16 @@ import (
 
 // mask makes truth values: a mask register in AVX-512, lanes of 32 bits, ones or zeros, in AVX2.
 func (e *emitter) mask(v *kernel.Value) x86.Reg {
+	deny := x86.Imm(0)
+	if e.denied[v.Args[0]] > 0 {
+		v, deny = v.Args[0], 4
+	}
 	of := v.Args[0].Kind
 	if !e.v4 {
 		if of.Wide() {
-			return e.shorten(e.mask2(v, of))
+			return e.shorten(e.mask2(v, of, deny))
 		}
-		return e.mask2(v, of)
+		return e.mask2(v, of, deny)
 	}
 	r := e.New(x86.Mask)
 	switch {
@@ -21,9 +25,9 @@ func (e *emitter) mask(v *kernel.Value) x86.Reg {
 	case of == kernel.Mask:
 		e.Emit(maskwise[v.Op], r, e.reg(v.Args[0]), e.reg(v.Args[1]))
 	case of == kernel.F32:
-		e.Emit(x86.VCMPPS, r, e.reg(v.Args[0]), e.operand(v.Args[1]), predicates[v.Op])
+		e.Emit(x86.VCMPPS, r, e.reg(v.Args[0]), e.operand(v.Args[1]), predicates[v.Op]^deny)
 	case of == kernel.F64:
-		e.Emit(x86.VCMPPD, r, e.reg(v.Args[0]), e.operand(v.Args[1]), predicates[v.Op])
+		e.Emit(x86.VCMPPD, r, e.reg(v.Args[0]), e.operand(v.Args[1]), predicates[v.Op]^deny)
 	default:
 		op, p := [2][2]*x86.Op{{x86.VPCMPD, x86.VPCMPUD}, {x86.VPCMPQ, x86.VPCMPUQ}}[b2i(of.Wide())], integerPredicates[v.Op]
 		if v.Op == kernel.OpBelow { // what is below 0 is a large number
@@ -35,8 +39,8 @@ func (e *emitter) mask(v *kernel.Value) x86.Reg {
 	return r
 }
 
-// mask2 makes truth values in AVX2: in lanes as wide as those that are compared.
-func (e *emitter) mask2(v *kernel.Value, of kernel.Kind) x86.Reg {
+// mask2 makes truth values in AVX2: in lanes as wide as those that are compared. Of floats deny changes the predicate.
+func (e *emitter) mask2(v *kernel.Value, of kernel.Kind, deny x86.Imm) x86.Reg {
 	wide, kind := of.Wide(), e.vector(of)
 	r, a := e.New(kind), e.reg(v.Args[0])
 	not := func(a x86.Reg) x86.Reg {
@@ -55,9 +59,9 @@ func (e *emitter) mask2(v *kernel.Value, of kernel.Kind) x86.Reg {
 	}
 	switch {
 	case of == kernel.F32:
-		e.Emit(x86.VCMPPS, r, a, b, predicates[v.Op])
+		e.Emit(x86.VCMPPS, r, a, b, predicates[v.Op]^deny)
 	case of == kernel.F64:
-		e.Emit(x86.VCMPPD, r, a, b, predicates[v.Op])
+		e.Emit(x86.VCMPPD, r, a, b, predicates[v.Op]^deny)
 	case of == kernel.Mask && (v.Op == kernel.OpNe || v.Op == kernel.OpXor):
 		e.Emit(x86.VPXOR, r, a, b)
 	case of == kernel.Mask && v.Op != kernel.OpEq:

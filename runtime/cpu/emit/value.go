@@ -28,7 +28,7 @@ var shifts = map[kernel.Op]*x86.Op{kernel.OpShl: x86.VPSLLD, kernel.OpShr: x86.V
 var maskwise = map[kernel.Op]*x86.Op{kernel.OpAnd: x86.KANDW, kernel.OpOr: x86.KORW, kernel.OpXor: x86.KXORW, kernel.OpNe: x86.KXORW, kernel.OpEq: x86.KXNORW}
 
 // The predicates of comparisons: of floats ordered and quiet, but for "not equal", which
-// holds of NaN; of integers AVX-512's.
+// holds of NaN; of integers AVX-512's. Another bit 2 is what holds where they do not.
 var predicates = map[kernel.Op]x86.Imm{kernel.OpEq: 0, kernel.OpNe: 4, kernel.OpLt: 17, kernel.OpLe: 18, kernel.OpGt: 30, kernel.OpGe: 29}
 var integerPredicates = map[kernel.Op]x86.Imm{kernel.OpEq: 0, kernel.OpNe: 4, kernel.OpLt: 1, kernel.OpLe: 2, kernel.OpGt: 6, kernel.OpGe: 5}
 
@@ -226,7 +226,7 @@ func (e *emitter) fma(v *kernel.Value) x86.Reg {
 }
 
 // scale multiplies by a power of two: in AVX2 in two steps, of which only the second one can
-// round.
+// round. What a mask leaves out is not scaled: a result that is too small would take long.
 func (e *emitter) scale(v *kernel.Value) x86.Reg {
 	r := e.New(e.kind)
 	if e.v4 {
@@ -236,10 +236,21 @@ func (e *emitter) scale(v *kernel.Value) x86.Reg {
 		} else {
 			e.Emit(x86.VCVTDQ2PS, f, e.reg(v.Args[1]))
 		}
-		e.Emit(x86.VSCALEFPS, r, e.reg(v.Args[0]), f)
+		var into x86.Operand = r
+		if len(v.Args) == 3 {
+			into = r.Z(e.reg(v.Args[2]))
+		}
+		e.Emit(x86.VSCALEFPS, into, e.reg(v.Args[0]), f)
 		return r
 	}
-	n := e.reg(v.Args[1])
+	p, n := e.reg(v.Args[0]), e.reg(v.Args[1])
+	if len(v.Args) == 3 {
+		some := e.reg(v.Args[2])
+		q, m := e.New(e.kind), e.New(e.kind)
+		e.Emit(x86.VPAND, q, p, some)
+		e.Emit(x86.VPAND, m, n, some)
+		p, n = q, m
+	}
 	half, rest := e.New(e.kind), e.New(e.kind)
 	e.Emit(x86.VPSRAD, half, n, x86.Imm(1))
 	e.Emit(x86.VPSUBD, rest, n, half)
@@ -252,7 +263,7 @@ func (e *emitter) scale(v *kernel.Value) x86.Reg {
 		return q
 	}
 	s := e.New(e.kind)
-	e.Emit(x86.VMULPS, s, e.reg(v.Args[0]), power(half))
+	e.Emit(x86.VMULPS, s, p, power(half))
 	e.Emit(x86.VMULPS, r, s, power(rest))
 	return r
 }

@@ -263,5 +263,8 @@ func (e *emitter) scale(v *kernel.Value) reg {
 	s, r := e.new(float), e.new(float)
 	e.ins("mul.rn.f32 %s, %s, %s", s, e.operand(v.Args[0]), power(first))
 	e.ins("mul.rn.f32 %s, %s, %s", r, s, power(rest))
+	if len(v.Args) == 3 {
+		e.ins("selp.f32 %s, %s, 0f00000000, %s", r, r, e.operand(v.Args[2]))
+	}
 	return r
 }

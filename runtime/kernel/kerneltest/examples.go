@@ -29,6 +29,15 @@ var Examples = map[string]string{
     t5[i < b, j < h, k < n] f32 = sum(l < m) t4[i, j, k, l]
     y[i < b, j < h, k < n, l < m] = (t4[i, j, k, l] / t5[i, j, k])
   }`,
+	"weights": `program @weights[n, m](x: [n, m] f32, b: [m] f32) -> (y: [n, m] f32, e: [n, m] f32, z: [n, m] f32) {
+    t[i < n] f32 = max(l < m) (x[i, l] + b[l])
+    e[i < n, l < m] = exp(((x[i, l] + b[l]) - t[i]))
+    s[i < n] f32 = sum(l < m) e[i, l]
+    y[i < n, l < m] = (e[i, l] / s[i])
+    u[i < n] f32 = max(l < m) y[i, l]
+    q[i < n] f32 = sum(l < m) exp((y[i, l] - u[i]))
+    z[i < n, l < m] = select(((exp((y[i, l] - u[i])) / q[i]) < f32 0.5), (exp((y[i, l] - u[i])) / q[i]), f32 0)
+  }`,
 	"average": `program @average[b, s, m](x: [b, s, m] f32, w: [b, s, m] f32, least: [] f32) -> (y: [b, m] f32) {
     r[i < b, j < m] f32 = sum(k < s) (x[i, k, j] * w[i, k, j])
     q[i < b, j < m] f32 = sum(k < s) w[i, k, j]
