@@ -185,7 +185,11 @@ func (x *expertMerger) stmt(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error
 		if v = x.chain(b, s); v == nil {
 			b.Reset(mark)
 			x.M.Consts = x.M.Consts[:consts]
-			v = x.dense(b, s)
+			if v = x.dense(b, s); v == nil {
+				b.Reset(mark)
+				x.M.Consts = x.M.Consts[:consts]
+				v = x.batched(b, s)
+			}
 		}
 	}
 	if v == nil || b.Err() != nil || !x.Proves(v.Type, s.Results[0].Type) {
@@ -670,5 +674,3 @@ func (m *merge) distinct(at []*ir.Value) bool {
 	}
 	return others == 0 || others == 1 && m.elements().oneOf(mask, index)
 }
-
-func (m *merge) elements() elements { return elements{m.Deducer} }
