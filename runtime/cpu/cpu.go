@@ -38,6 +38,9 @@ type Device struct {
 	i32     reuse.List[multiplication[int32]]
 	slides  reuse.List[slide]
 	attends reuse.List[attending]
+	sparse  reuse.List[sparse]
+	weigh   func(way) float64 // for tests: takes the place of what the table says
+	decided func(way)         // for tests: is told
 }
 
 // New makes a device with a number of threads; 0 takes all processors. It uses machine code where
@@ -85,6 +88,7 @@ func (d *Device) Close() error {
 	d.f64.Clear()
 	d.i32.Clear()
 	d.slides.Clear()
+	d.sparse.Clear()
 	return nil
 }
 

@@ -30,6 +30,7 @@ type product struct {
 	half  x86.Weights // what is packed of B, where that is no f32: it is only widened
 
 	direct *direct // nil: it is computed in blocks
+	sides  []side  // factors that may have many zeros
 }
 
 // loop is an axis of more than one position, or its runs, or the positions of a run of it; and the step it

@@ -43,6 +43,11 @@ func (d *Device) product(x *interp.Execution, i int, p *product, mem rt.Memory) 
 	if err != nil {
 		return err
 	}
+	if p.sides != nil {
+		if done, err := d.sparsely(x, i, p, mem, room); done || err != nil {
+			return err
+		}
+	}
 	space := workspace{mem: mem, left: room}
 	switch p.out.DType {
 	case tensor.F32:

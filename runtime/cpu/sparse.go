@@ -1,0 +1,408 @@
+package cpu
+
+import (
+	"slices"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/pitopt/pitopt/core/interp"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+	rt "github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
+)
+
+// Where a stage says that a factor may have many zeros (ir.Stage.Sparse), a run looks for them, as PIT does
+// (Zheng et al., SOSP 2023): one pass over the factor gives a bit for each element; from these follow how many
+// tiles of each shape cover what is not zero, and by what tiles cost, which of them is the fastest, or that all of
+// the product is. Then what the tiles cover is gathered while it is packed, and rows of the result are written
+// through pointers. Axes of a product may be permuted, so rows that have something in the same place make a dense
+// tile wherever they lie.
+//
+// Terms are left out, so what they would have multiplied zero by has to be finite. It is proved, or looked
+// at: constants once, others as they are packed; where it is not, the product is computed as if nothing was
+// known.
+
+// side is a product gone about from a factor that may have many zeros: a.
+type side struct {
+	*product
+	finite bool // b is proved finite
+}
+
+// sides are those of a product's stage.
+func sides(p *product, s *ir.Stage) (out []side) {
+	if p.out.DType != tensor.F32 || p.table != nil || p.direct != nil {
+		return nil
+	}
+	for _, h := range s.Sparse {
+		if p.a.loads(h.Buffer) {
+			out = append(out, side{p, h.Finite})
+		}
+		if q := p.other(); q != nil && p.b.loads(h.Buffer) {
+			out = append(out, side{q, h.Finite})
+		}
+	}
+	return out
+}
+
+// loads says whether a factor is made of a buffer.
+func (o *operand) loads(b *ir.Buffer) bool {
+	if o.buf != nil {
+		return o.buf == b
+	}
+	found := false
+	o.expr.Walk(func(x *ir.Scalar) bool {
+		found = found || x.Op == ir.OpLoad && x.Buf == b
+		return !found
+	})
+	return found
+}
+
+// other is the product with its factors in the other order; nil where positions of one are listed.
+func (p *product) other() *product {
+	q := &product{a: p.b, b: p.a, out: p.out}
+	turn := func(nest []loop) (out []loop) {
+		for _, l := range nest {
+			l.a, l.b, l.inA, l.inB = l.b, l.a, l.inB, l.inA
+			out = append(out, l)
+		}
+		return out
+	}
+	for _, nest := range [][]loop{p.batch, p.m, p.n, p.k} {
+		if slices.ContainsFunc(nest, func(l loop) bool { return l.list != nil }) {
+			return nil
+		}
+	}
+	q.batch, q.m, q.n, q.k = turn(p.batch), turn(p.n), turn(p.m), turn(p.k)
+	return q
+}
+
+// sparse is a product of which terms are left out, batch by batch.
+type sparse struct {
+	workspace
+	d      *Device
+	p      *product
+	finite bool
+	cut    *blocks
+	run    *interp.Execution
+	out    *tensor.Tensor
+	table  *TileTable
+
+	rows, cols, depth int
+	dataA, dataB      []float32
+	filling           filling[float32]
+	constant          bool
+	whole             []byte // panels of b for all runs; nil: they are packed for this one
+	half              x86.Weights
+
+	batch        int64
+	at           *worker[float32] // where the batch begins
+	rowA, kA, kB []int
+	rowC         []int
+	bits         bitmap
+	way          way
+	plan         selection
+	packed       []float32 // groups, one behind the other
+	lists        []int32
+	covers       covers
+	code         [16]x86.Func // of groups, by rows
+	beside       bool         // columns of the result lie side by side
+
+	workers   []*sparseWorker
+	threads   int // of them that are in use
+	phase     phase
+	next      atomic.Int64
+	strips    int // of the phase
+	notFinite atomic.Bool
+
+	stripCols, columnCount int
+}
+
+// phase is a part of the work that threads share, in strips.
+type phase uint8
+
+const (
+	detecting phase = iota // strips of rows
+	gathering              // groups
+	computing              // strips of columns
+)
+
+// sparseWorker is a thread's.
+type sparseWorker struct {
+	*worker[float32]
+	zeros   x86.ZerosArgs
+	words   []uint64 // of rows along which elements lie side by side
+	sum     [16]float32
+	into    []unsafe.Pointer // rows of C, of groups, in order
+	compact []float32        // columns of a panel of C
+}
+
+// sparsely computes a product by leaving out terms; it is not done where all of it is as fast, or a
+// factor is not known to be finite.
+func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memory, room []byte) (done bool, err error) {
+	if !d.machine.enter() {
+		return false, nil
+	}
+	defer d.machine.leave()
+	s := d.sparse.Get()
+	defer func() {
+		s.close()
+		d.sparse.Put(s)
+	}()
+	for _, side := range p.sides {
+		s.close()
+		s.workspace.mem, s.workspace.left = mem, room
+		s.d, s.p, s.finite, s.run, s.cut = d, side.product, side.finite, run, d.machine.blocks
+		s.out, s.table = run.Tensor(p.out), d.tiles()
+		if done, err = s.compute(i); done || err != nil {
+			return done, err
+		}
+	}
+	return false, nil
+}
+
+// close drops what is of a run.
+func (s *sparse) close() {
+	for _, w := range s.workers {
+		w.a.close()
+		w.b.close()
+		w.forget()
+		clear(w.into)
+		w.zeros, w.compact = x86.ZerosArgs{}, nil
+	}
+	s.free()
+	s.p, s.run, s.out, s.dataA, s.dataB, s.whole, s.packed, s.lists, s.bits.words = nil, nil, nil, nil, nil, nil, nil, nil, nil
+}
+
+// compute computes all batches.
+func (s *sparse) compute(stage int) (done bool, err error) {
+	p := s.p
+	s.rows, s.cols, s.depth = int(total(p.m)), int(total(p.n)), int(total(p.k))
+	if s.cols < s.cut.nr || s.depth < mostLittle || s.cols > mostWide || s.depth > mostWide || s.rows > mostWide ||
+		times(int64(s.rows), int64(s.cols), int64(s.depth)) < 1<<14 {
+		return false, nil
+	}
+	s.notFinite.Store(false)
+	s.code = [16]x86.Func{}
+	s.hire(1)
+	if s.dataA, err = s.operand(&p.a); err != nil {
+		return false, err
+	}
+	if s.dataB, err = s.operand(&p.b); err != nil {
+		return false, err
+	}
+	if ok, err := s.weights(); !ok || err != nil {
+		return false, err
+	}
+	if err := s.staff(); err != nil {
+		return false, err
+	}
+	rec := rt.RecorderOf(s.run.Context())
+	name := s.run.Stages[stage].Out().Name
+	for s.batch = range total(p.batch) {
+		s.stand()
+		if s.batch == 0 && s.seemsDense() {
+			if s.d.decided != nil {
+				s.d.decided(way{dense: true})
+			}
+			return false, nil
+		}
+		if err := s.bitmap(); err != nil {
+			return false, err
+		}
+		if err := s.share(rec, name, detecting, s.detectStrips()); err != nil {
+			return false, err
+		}
+		s.choose()
+		if s.d.decided != nil {
+			s.d.decided(s.way)
+		}
+		if s.batch == 0 && s.way.dense {
+			return false, nil
+		}
+		s.plan.make(s)
+		if err := s.room(); err != nil {
+			return false, err
+		}
+		if err := s.share(rec, name, gathering, s.gatherStrips()); err != nil {
+			return false, err
+		}
+		if err := s.share(rec, name, computing, s.columnCount); err != nil {
+			return false, err
+		}
+		if s.notFinite.Load() { // so zeros are not left out
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+const (
+	mostLittle = 8       // less depth has nothing to leave out
+	mostWide   = 1 << 20 // rows and columns have numbers of 32 bits
+)
+
+// operand gives the elements of a factor, nil where it is computed. One with a border is a copy.
+func (s *sparse) operand(o *operand) ([]float32, error) {
+	if o.buf == nil {
+		return nil, nil
+	}
+	data := tensor.Data[float32](s.run.Tensor(o.buf))
+	if o.pad == nil {
+		return data, nil
+	}
+	copied, err := take[float32](&s.workspace, s.out, o.pad.size())
+	if err == nil {
+		err = s.filling.fill(s.d, o.pad, copied, data)
+	}
+	return copied, err
+}
+
+// weights finds what is packed of b for all runs. It is false where b is constant and not finite.
+func (s *sparse) weights() (ok bool, err error) {
+	p := s.p
+	s.whole, s.constant, s.half = nil, false, x86.WeightsF32
+	if p.kept == nil {
+		return true, nil
+	}
+	x := s.d.f32.Get()
+	defer s.d.f32.Put(x)
+	x.p, x.cut, x.rows, x.cols = p, s.cut, int64(s.rows), int64(s.cols)
+	s.constant, s.whole, err = x.packedB(s.run, s.mem)
+	x.p, x.cut = nil, nil
+	if err != nil || s.whole == nil {
+		return true, err
+	}
+	s.half = p.half
+	if s.finite {
+		return true, nil
+	}
+	k := s.mem.Keep(p.kept, p.keyB+"finite")
+	if k == nil {
+		return false, nil
+	}
+	verdict := k.Get()
+	if verdict == nil {
+		verdict, err = k.Make(tensor.Bool, 1, func(t *tensor.Tensor) error {
+			t.SetBool(0, s.finiteWeights())
+			return nil
+		})
+		if verdict == nil || err != nil {
+			return false, err
+		}
+	}
+	s.finite = verdict.Bool(0)
+	return s.finite, nil
+}
+
+// staff readies workers.
+func (s *sparse) staff() error {
+	n := s.d.threads
+	if times(total(s.p.batch), int64(s.rows), int64(s.cols), int64(s.depth)) < 4*s.d.alone {
+		n = 1
+	}
+	s.hire(n)
+	for _, w := range s.workers[:n] {
+		w.lists.fit(s.cut)
+		w.ctx, w.p, w.cut, w.c = s.run.Context(), s.p, s.cut, tensor.Data[float32](s.out)
+		w.constant, w.whole, w.half, w.slim, w.lengthB = s.constant, s.whole, s.half, false, 0
+		if err := w.a.open(s.run, &s.p.a, s.dataA); err != nil {
+			return err
+		}
+		if err := w.b.open(s.run, &s.p.b, s.dataB); err != nil {
+			return err
+		}
+	}
+	s.at = s.workers[0].worker
+	return nil
+}
+
+// hire sees to it that there are workers.
+func (s *sparse) hire(n int) {
+	s.threads = n
+	for len(s.workers) < n {
+		s.workers = append(s.workers, &sparseWorker{worker: &worker[float32]{lists: new(lists), a: new(source[float32]), b: new(source[float32])}})
+	}
+}
+
+// bitmap takes memory for bits, and for the elements of a where it is computed.
+func (s *sparse) bitmap() (err error) {
+	if s.bits.words != nil {
+		return nil
+	}
+	s.bits.row = (s.depth + 63) / 64
+	room, err := take[float32](&s.workspace, s.out, 2*int64(s.rows)*int64(s.bits.row))
+	if err != nil || len(room) == 0 {
+		return err
+	}
+	s.bits.words = unsafe.Slice((*uint64)(unsafe.Pointer(&room[0])), s.rows*s.bits.row)
+	if s.p.a.buf == nil {
+		s.dataA, err = take[float32](&s.workspace, s.out, int64(s.rows)*int64(s.depth))
+	}
+	return err
+}
+
+// stand goes to a batch.
+func (s *sparse) stand() {
+	for _, w := range s.workers[:s.threads] {
+		w.stand(&segment{}, s.batch)
+		w.lengthB = 0
+	}
+	if s.batch > 0 {
+		return
+	}
+	list := func(to []int, n int, nest []loop, at func(*loop, int64) int64) []int {
+		to = slices.Grow(to[:0], n)[:n]
+		addresses(to, nest, 0, at)
+		return to
+	}
+	s.rowA, s.rowC = list(s.rowA, s.rows, s.p.m, stepA), list(s.rowC, s.rows, s.p.m, stepC)
+	s.kA, s.kB = list(s.kA, s.depth, s.p.k, stepA), list(s.kB, s.depth, s.p.k, stepB)
+	if s.p.a.buf == nil { // it is computed row by row
+		for i := range s.rowA {
+			s.rowA[i] = i * s.depth
+		}
+		for i := range s.kA {
+			s.kA[i] = i
+		}
+	}
+}
+
+// baseA is where a begins in its data.
+func (s *sparse) baseA() int {
+	if s.p.a.buf == nil {
+		return 0
+	}
+	return s.at.batchA
+}
+
+// share has the workers go through the strips of a phase.
+func (s *sparse) share(rec *rt.Recorder, name string, p phase, strips int) error {
+	if strips == 0 {
+		return nil
+	}
+	s.phase, s.strips = p, strips
+	s.next.Store(0)
+	return s.d.parallel(rec, name, min(s.threads, strips), s)
+}
+
+// part works on strips as long as there are any.
+func (s *sparse) part(i int) (err error) {
+	w := s.workers[i]
+	for err == nil {
+		at := int(s.next.Add(1)) - 1
+		if at >= s.strips {
+			return nil
+		}
+		switch s.phase {
+		case detecting:
+			err = s.detect(w, at)
+		case gathering:
+			err = s.gather(w, at)
+		default:
+			err = s.columns(w, at)
+		}
+	}
+	s.next.Store(int64(s.strips)) // the others need not go on
+	return err
+}

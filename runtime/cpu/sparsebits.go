@@ -1,0 +1,195 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
+)
+
+// zeros is code.
+type zeros x86.Zeros
+
+func (z zeros) Program(f x86.Features) (*x86.Prog, error) { return x86.Zeros(z).Program(f) }
+
+// bitmap has a bit for each element of a, which is 0 where the element is 0 or -0: rows of words, along k.
+type bitmap struct {
+	words []uint64
+	row   int // words of a row
+}
+
+// of is the words of a row.
+func (b *bitmap) of(r int) []uint64 { return b.words[r*b.row : (r+1)*b.row] }
+
+// detectRows is the rows of a strip; along rows, as many lots of elements are looked at together.
+const detectRows = 512
+
+func (s *sparse) detectStrips() int { return (s.rows + detectRows - 1) / detectRows }
+
+// along says how the elements of a lie side by side.
+func (s *sparse) along() (k, rows bool) {
+	if s.p.a.buf == nil {
+		return true, false
+	}
+	return straight(s.kA), straight(s.rowA)
+}
+
+// detect sets the bits of a strip of rows. Where a is computed, it is now.
+func (s *sparse) detect(w *sparseWorker, strip int) error {
+	if err := w.ctx.Err(); err != nil {
+		return diag.Stopped(err)
+	}
+	r0, r1 := strip*detectRows, min((strip+1)*detectRows, s.rows)
+	if s.p.a.buf == nil {
+		for r := r0; r < r1; r += 64 {
+			n := min(64, r1-r)
+			if err := w.a.fill(s.dataA[r*s.depth:], 1, s.depth, s.p, s.batch, s.p.m, int64(r), n, 0, s.depth); err != nil {
+				return err
+			}
+		}
+	}
+	f, err := s.cut.code.code(zeros{})
+	if err != nil {
+		return err
+	}
+	k, rows := s.along()
+	switch {
+	case k:
+		for r := r0; r < r1; r++ {
+			s.look(w, f, s.bits.of(r), s.dataA[s.baseA()+s.rowA[r]+s.kA[0]:][:s.depth])
+		}
+	case rows:
+		s.lookAcross(w, f, r0, r1)
+	default:
+		for r := r0; r < r1; r++ {
+			words, row := s.bits.of(r), s.baseA()+s.rowA[r]
+			clear(words)
+			for k, at := range s.kA {
+				if s.dataA[row+at] != 0 {
+					words[k/64] |= 1 << (k % 64)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// look sets bits of elements that lie side by side.
+func (s *sparse) look(w *sparseWorker, f x86.Func, to []uint64, from []float32) {
+	if lots := len(from) / x86.ZerosLot; lots > 0 {
+		w.zeros = x86.ZerosArgs{Lots: int64(lots), From: unsafe.Pointer(&from[0]), To: unsafe.Pointer(&to[0])}
+		f.Call(unsafe.Pointer(&w.zeros))
+		to, from = to[lots:], from[lots*x86.ZerosLot:]
+	}
+	if len(from) > 0 {
+		word := uint64(0)
+		for i, x := range from {
+			if x != 0 {
+				word |= 1 << i
+			}
+		}
+		to[0] = word
+	}
+}
+
+// lookAcross sets the bits of rows r0 to r1, along which elements lie side by side: first along them, k by k.
+func (s *sparse) lookAcross(w *sparseWorker, f x86.Func, r0, r1 int) {
+	across := (r1 - r0 + 63) / 64
+	if n := across * 64; len(w.words) < n {
+		w.words = make([]uint64, n)
+	}
+	from := s.baseA() + s.rowA[r0]
+	for k0 := 0; k0 < s.depth; k0 += 64 {
+		n := min(64, s.depth-k0)
+		for k := range n {
+			s.look(w, f, w.words[k*across:(k+1)*across], s.dataA[from+s.kA[k0+k]:][:r1-r0])
+		}
+		for b := range across {
+			var square [64]uint64
+			for k := range n {
+				square[k] = w.words[k*across+b]
+			}
+			transpose(&square)
+			for i, x := range square[:min(64, r1-r0-64*b)] {
+				s.bits.words[(r0+64*b+i)*s.bits.row+k0/64] = x
+			}
+		}
+	}
+}
+
+// transpose swaps rows and columns of a square of bits, halves, quarters and so on at a time.
+func transpose(x *[64]uint64) {
+	mask := uint64(1<<32 - 1)
+	for j := 32; j > 0; j, mask = j/2, mask^mask<<(j/2) {
+		for k := 0; k < 64; k = (k + j + 1) &^ j {
+			t := (x[k]>>j ^ x[k+j]) & mask
+			x[k] ^= t << j
+			x[k+j] ^= t
+		}
+	}
+}
+
+// seemsDense says whether a sample of rows has hardly a zero, so that there is no need to look on. Rows are few
+// enough that this takes no time, and the same ones each time.
+func (s *sparse) seemsDense() bool {
+	k, _ := s.along()
+	if s.p.a.buf == nil || !k || s.rows < 2*sampleRows {
+		return false
+	}
+	zero := 0
+	for i := range sampleRows {
+		row := s.dataA[s.baseA()+s.rowA[i*s.rows/sampleRows]+s.kA[0]:][:s.depth]
+		for _, x := range row[:min(sampleDepth, len(row))] {
+			if x == 0 {
+				zero++
+			}
+		}
+	}
+	return zero < sampleRows*min(sampleDepth, s.depth)/32
+}
+
+const sampleRows, sampleDepth = 64, 128
+
+// finiteWeights says whether all that was packed of b for all runs is finite.
+func (s *sparse) finiteWeights() bool {
+	if s.half == x86.WeightsF32 {
+		w := s.workers[0]
+		return s.finitePanels(w, unsafe.Slice((*float32)(unsafe.Pointer(&s.whole[0])), len(s.whole)/4))
+	}
+	exponent := uint16(0x7c00)
+	if s.half == x86.WeightsBF16 {
+		exponent = 0x7f80
+	}
+	for _, x := range unsafe.Slice((*uint16)(unsafe.Pointer(&s.whole[0])), len(s.whole)/2) {
+		if x&exponent == exponent {
+			return false
+		}
+	}
+	return true
+}
+
+// finitePanels says whether elements that were packed are finite.
+func (s *sparse) finitePanels(w *sparseWorker, list []float32) bool {
+	f, err := s.cut.code.code(zeros{Finite: true})
+	if err != nil {
+		return false
+	}
+	const most = 1 << 10 // lots of a call
+	for len(list) >= x86.ZerosLot {
+		lots := min(len(list)/x86.ZerosLot, most)
+		w.zeros = x86.ZerosArgs{Lots: int64(lots), From: unsafe.Pointer(&list[0]), To: unsafe.Pointer(&w.sum[0])}
+		f.Call(unsafe.Pointer(&w.zeros))
+		for _, x := range w.sum {
+			if x != x {
+				return false
+			}
+		}
+		list = list[lots*x86.ZerosLot:]
+	}
+	for _, x := range list {
+		if x-x != 0 {
+			return false
+		}
+	}
+	return true
+}

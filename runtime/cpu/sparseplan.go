@@ -1,0 +1,364 @@
+package cpu
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// way is a way to cover what is not zero by tiles of a product.
+type way struct {
+	dense bool // by all that there are
+	rows  int  // of a tile, at most
+	depth int  // of a block of k
+	list  bool // a tile has the terms that one of its rows has something in; else all of a block, of rows that have something there
+	wide  bool // rows one by one, with rows of b where they lie
+
+	ns float64 // that it is expected to take
+}
+
+func (w way) String() string {
+	switch {
+	case w.dense:
+		return "dense"
+	case w.wide:
+		return "lists of a row"
+	case w.list:
+		return fmt.Sprintf("lists of %d rows", w.rows)
+	}
+	return fmt.Sprintf("rows by blocks of %d", w.depth)
+}
+
+// group is rows that are multiplied together, in a block of k.
+type group struct {
+	first, n int32 // in selection.order
+	k0       int32 // of the block
+	count    int32 // terms
+	list     int   // where they are listed; -1: all of the block
+	panel    int   // where it is packed
+}
+
+// chunk is rows whose groups are near the processor while columns go by.
+type chunk struct{ row, rows, group, groups int }
+
+// selection is a way with rows and terms.
+type selection struct {
+	groups []group
+	chunks []chunk
+	order  []int32 // rows, group by group
+	zero   []int32 // rows of which no group is made, where each row is of one group at most
+	sums   bool    // rows are of several groups, which are summed up
+	packed int     // elements
+	listed int     // terms, with room ahead of each list
+}
+
+// nearElements are packed elements that stay in the second-level cache.
+const nearElements = 3 << 17
+
+// covers is what tiles of some shapes cover, counted in windows of rows.
+type covers struct {
+	rows   []int     // of a tile with lists
+	terms  []float64 // that the lists of such tiles have together
+	depths []int     // of blocks
+	blocks []float64 // rows that have something in a block, over all blocks
+	ones   float64
+	some   float64 // part of k that has something in some row
+}
+
+// window is a number of rows that all tiles divide.
+func (t *TileTable) window() int {
+	if len(t.Rows) > 0 && t.Rows[len(t.Rows)-1] == 14 {
+		return 56
+	}
+	return 24
+}
+
+// mostWindows is how many windows of rows are looked at; of more, a sample is.
+const mostWindows = 64
+
+// cover counts what tiles cover. Which rows are looked at depends on how many there are alone.
+func (s *sparse) cover(c *covers) {
+	t := s.table
+	c.rows, c.depths = append(c.rows[:0], t.Rows...), append(c.depths[:0], 32, 64, 256, s.depth)
+	c.terms, c.blocks = append(c.terms[:0], make([]float64, len(c.rows))...), append(c.blocks[:0], make([]float64, len(c.depths))...)
+	c.ones, c.some = 0, 0
+	size := t.window()
+	windows := (s.rows + size - 1) / size
+	looked, factor := windows, 1.0
+	seed := uint64(s.rows)
+	if windows > mostWindows {
+		looked = mostWindows
+	}
+	seen := 0
+	most := 0
+	for i := range looked {
+		at := i
+		if looked < windows {
+			lo, hi := i*windows/looked, (i+1)*windows/looked
+			seed = seed*6364136223846793005 + 1442695040888963407
+			at = lo + int(seed>>33)%(hi-lo)
+		}
+		r0, r1 := at*size, min((at+1)*size, s.rows)
+		seen += r1 - r0
+		any := s.coverWindow(c, r0, r1)
+		most = max(most, any)
+	}
+	if seen > 0 {
+		factor = float64(s.rows) / float64(seen)
+	}
+	for i := range c.terms {
+		c.terms[i] *= factor
+	}
+	for i := range c.blocks {
+		c.blocks[i] *= factor
+	}
+	c.ones *= factor
+	c.some = float64(most) / float64(s.depth)
+	if windows > 1 {
+		c.some = min(1, c.some*float64(windows))
+	}
+}
+
+// coverWindow counts in some rows, and gives the number of k that have something in one of them.
+func (s *sparse) coverWindow(c *covers, r0, r1 int) (some int) {
+	b := &s.bits
+	var has, quarter [56]bool // rows with something: in all, in a quarter of 256
+	for at := range b.row {
+		var col [56]uint64
+		union := uint64(0)
+		for i := r0; i < r1; i++ {
+			x := b.words[i*b.row+at]
+			col[i-r0] = x
+			union |= x
+			if x == 0 {
+				continue
+			}
+			has[i-r0], quarter[i-r0] = true, true
+			c.blocks[1]++
+			if x&(1<<32-1) != 0 {
+				c.blocks[0]++
+			}
+			if x>>32 != 0 {
+				c.blocks[0]++
+			}
+		}
+		if at%4 == 3 || at == b.row-1 {
+			for i, q := range quarter {
+				if q {
+					c.blocks[2]++
+					quarter[i] = false
+				}
+			}
+		}
+		some += bits.OnesCount64(union)
+		for j, n := range c.rows {
+			sum := 0
+			for i := 0; i < r1-r0; i += n {
+				x := uint64(0)
+				for _, y := range col[i:min(i+n, r1-r0)] {
+					x |= y
+				}
+				sum += bits.OnesCount64(x)
+			}
+			c.terms[j] += float64(sum)
+			if j == 0 {
+				c.ones += float64(sum)
+			}
+		}
+	}
+	for _, h := range has {
+		if h {
+			c.blocks[3]++
+		}
+	}
+	return some
+}
+
+// choose finds the way that is expected to take the least time.
+func (s *sparse) choose() {
+	c := &s.covers
+	s.cover(c)
+	s.way = way{dense: true, ns: s.table.denseCost(s)}
+	if s.batch > 0 { // the first one has decided
+		s.way.ns = 1e30
+	}
+	if s.d.weigh != nil {
+		s.way.ns = s.d.weigh(s.way)
+	}
+	try := func(w way) {
+		if s.d.weigh != nil {
+			w.ns = s.d.weigh(w)
+		}
+		if w.ns < s.way.ns*chosenBelow || s.way.ns >= 1e30 {
+			s.way = w
+		}
+	}
+	for i, n := range c.rows {
+		depth := s.depth
+		if depth > mostTerms {
+			depth = evenly(depth, mostTerms)
+		}
+		w := way{rows: n, depth: depth, list: true}
+		w.ns = s.table.listCost(s, w, c.terms[i], c.some)
+		try(w)
+	}
+	if s.widely() {
+		w := way{rows: 1, depth: s.depth, list: true, wide: true}
+		w.ns = s.table.wideCost(s, c.ones, c.some)
+		try(w)
+	}
+	for i, depth := range c.depths {
+		if depth > s.depth || i > 0 && depth == c.depths[i-1] {
+			continue
+		}
+		if depth == s.depth && depth > mostTerms {
+			continue
+		}
+		w := way{rows: s.cut.mr, depth: depth}
+		w.ns = s.table.blockCost(s, w, c.blocks[i])
+		try(w)
+	}
+}
+
+const (
+	mostTerms   = 4096 // of a call: it is to take less than 200 µs
+	chosenBelow = 0.97 // of what another way is expected to take: what is about the same is left alone
+)
+
+// evenly cuts n in parts of most at most, in whole words.
+func evenly(n, most int) int {
+	parts := (n + most - 1) / most
+	return ((n+parts-1)/parts + 63) / 64 * 64
+}
+
+// make finds groups for the way that was chosen.
+func (p *selection) make(s *sparse) {
+	p.groups, p.chunks, p.order, p.zero, p.packed, p.listed = p.groups[:0], p.chunks[:0], p.order[:0], p.zero[:0], 0, 0
+	p.sums = s.way.depth < s.depth
+	if s.way.list {
+		p.lists(s)
+	} else {
+		p.blocks(s)
+	}
+}
+
+// end ends a chunk.
+func (p *selection) end(row, rows, group int) {
+	if rows > 0 {
+		p.chunks = append(p.chunks, chunk{row, rows, group, len(p.groups) - group})
+	}
+}
+
+// lists makes groups of rows beside each other.
+func (p *selection) lists(s *sparse) {
+	row, n := 0, s.way.rows
+	for row < s.rows {
+		rows := min(s.chunkRows(s.way.ones(s)), s.rows-row)
+		group0 := len(p.groups)
+		for k0 := 0; k0 < s.depth; k0 += s.way.depth {
+			w0, w1 := k0/64, (min(k0+s.way.depth, s.depth)+63)/64
+			for r := row; r < row+rows; r += n {
+				count, size := 0, min(n, row+rows-r)
+				for at := w0; at < w1; at++ {
+					x := uint64(0)
+					for i := r; i < r+size; i++ {
+						x |= s.bits.words[i*s.bits.row+at]
+					}
+					count += bits.OnesCount64(x)
+				}
+				if count == 0 {
+					if !p.sums {
+						for i := range size {
+							p.zero = append(p.zero, int32(r+i))
+						}
+					}
+					continue
+				}
+				p.groups = append(p.groups, group{first: int32(len(p.order)), n: int32(size), k0: int32(k0), count: int32(count), list: p.listed, panel: p.packed})
+				for i := range size {
+					p.order = append(p.order, int32(r+i))
+				}
+				p.packed += size * count
+				p.listed += count + listAhead
+			}
+		}
+		p.end(row, rows, group0)
+		row += rows
+	}
+}
+
+// blocks makes groups of rows that have something in a block, wherever they lie.
+func (p *selection) blocks(s *sparse) {
+	for row := 0; row < s.rows; {
+		rows := min(s.chunkRows(s.covers.blocks[s.depthIndex()]*float64(s.way.depth)), s.rows-row)
+		group0 := len(p.groups)
+		for k0 := 0; k0 < s.depth; k0 += s.way.depth {
+			from := len(p.order)
+			depth := min(s.way.depth, s.depth-k0)
+			for r := row; r < row+rows; r++ {
+				if s.bits.has(r, k0, depth) {
+					p.order = append(p.order, int32(r))
+				} else if !p.sums {
+					p.zero = append(p.zero, int32(r))
+				}
+			}
+			n := len(p.order) - from
+			if n == 0 {
+				continue
+			}
+			even := rowPanels{int64(n), int64((n + s.way.rows - 1) / s.way.rows)}
+			for i := range even.n {
+				g := group{first: int32(from + int(even.start(i))), n: int32(even.size(i)), k0: int32(k0), count: int32(depth), list: -1, panel: p.packed}
+				p.groups = append(p.groups, g)
+				p.packed += int(g.n) * depth
+			}
+		}
+		p.end(row, rows, group0)
+		row += rows
+	}
+}
+
+// has says whether a row has something in a block of k.
+func (b *bitmap) has(r, k0, depth int) bool {
+	words := b.of(r)
+	if depth == 32 { // half a word
+		return words[k0/64]>>(k0%64)&(1<<32-1) != 0
+	}
+	for _, x := range words[k0/64 : min((k0+depth+63)/64, len(words))] {
+		if x != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *sparse) depthIndex() int {
+	for i, d := range s.covers.depths {
+		if d == s.way.depth {
+			return i
+		}
+	}
+	return 0
+}
+
+// ones is about how many elements are packed in a way with lists.
+func (w way) ones(s *sparse) float64 {
+	for i, n := range s.covers.rows {
+		if n == w.rows {
+			return s.covers.terms[i] * float64(n)
+		}
+	}
+	return float64(s.rows * s.depth)
+}
+
+// chunkRows is how many rows go together, if all of them have so many packed elements.
+func (s *sparse) chunkRows(elements float64) int {
+	if elements <= nearElements && s.rows <= mostCompact {
+		return s.rows
+	}
+	chunks := max(int(elements/nearElements)+1, (s.rows+mostCompact-1)/mostCompact)
+	each := (s.rows + chunks - 1) / chunks
+	return max((each+55)/56*56, 56)
+}
+
+// mostCompact is how many rows of a panel of C are summed up beside each other.
+const mostCompact = 2048
