@@ -94,14 +94,19 @@ func (s *sparse) gather(w *sparseWorker, strip int) error {
 		list := s.lists[g.list : g.list+int(g.count)+listAhead]
 		s.terms(list, rows, int(g.k0))
 		for j, r := range rows {
-			row := base + s.rowA[r]
-			for i, k := range list[:g.count] {
-				to[i*n+j] = s.dataA[row+s.kA[k]]
-			}
+			gatherTerms(to, n, j, s.dataA, base+s.rowA[r], s.kA, list[:g.count])
 		}
 		s.place(list, int(g.count), int(g.k0))
 	}
 	return nil
+}
+
+// gatherTerms packs those elements of a row that a list names, as row at of n.
+func gatherTerms(to []float32, n, at int, data []float32, row int, places []int, list []int32) {
+	for _, k := range list {
+		to[at] = data[row+places[k]]
+		at += n
+	}
 }
 
 // terms lists the k of a block in which one of some rows has something.
@@ -218,7 +223,7 @@ func (s *sparse) columns(w *sparseWorker, strip int) error {
 	if err := s.panelsOf(w, n0, cols); err != nil {
 		return err
 	}
-	calls, compact := 0, s.plan.sums || !s.beside
+	deep, compact := 0, s.plan.sums || !s.beside
 	for i := range s.plan.chunks {
 		c := &s.plan.chunks[i]
 		s.rowsOf(w, c, compact)
@@ -228,7 +233,7 @@ func (s *sparse) columns(w *sparseWorker, strip int) error {
 				clear(w.compact[:c.rows*s.cut.nr])
 			}
 			panel := unsafe.Add(w.panelsB, j/s.cut.nr*w.strideB)
-			if err := s.panel(w, c, panel, j, n, compact, &calls); err != nil {
+			if err := s.panel(w, c, panel, j, n, compact, &deep); err != nil {
 				return err
 			}
 			if compact {
@@ -295,7 +300,7 @@ func (s *sparse) rowsOf(w *sparseWorker, c *chunk, compact bool) {
 }
 
 // panel multiplies the groups of a chunk by a panel of b.
-func (s *sparse) panel(w *sparseWorker, c *chunk, panel unsafe.Pointer, j, cols int, compact bool, calls *int) error {
+func (s *sparse) panel(w *sparseWorker, c *chunk, panel unsafe.Pointer, j, cols int, compact bool, deep *int) error {
 	g := &w.args
 	g.Count, g.COffset, g.Accumulate = int64(cols), 0, 0
 	if compact {
@@ -309,7 +314,8 @@ func (s *sparse) panel(w *sparseWorker, c *chunk, panel unsafe.Pointer, j, cols 
 	groups := s.plan.groups[c.group : c.group+c.groups]
 	for i := range groups {
 		o := &groups[i]
-		if *calls++; *calls%someCalls == 0 {
+		if *deep += int(o.count); *deep > someDepth {
+			*deep = 0
 			if err := w.ctx.Err(); err != nil {
 				return diag.Stopped(err)
 			}
