@@ -87,7 +87,7 @@ func newDevice(name string, ctx driver.Context) *Device {
 
 // options are those of the schedules.
 func options() kernel.Options {
-	return kernel.Options{Lanes: ptx.Lanes, Takes: ptx.Takes, Blocks: ptx.Blocks}
+	return kernel.Options{Lanes: ptx.Lanes, Blocks: ptx.Blocks}
 }
 
 // Target tells what the device offers. A program's kernels are the device's affair: modules name none.
@@ -169,11 +169,11 @@ func (d *Device) stream() (driver.Stream, error) {
 		return s, nil
 	}
 	s, err := d.ctx.NewStream()
-	return s, failed(err)
+	return s, wrap(err)
 }
 
-// failed is an error of the driver as one of a run.
-func failed(err error) error {
+// wrap is an error of the driver as one of a run.
+func wrap(err error) error {
 	if err == nil {
 		return nil
 	}

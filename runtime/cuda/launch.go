@@ -33,11 +33,11 @@ func (d *Device) function(k *kernel.Kernel, code *ptx.Code, o ptx.Options) (*fun
 	}
 	m, err := d.ctx.Load(code.Text)
 	if err != nil {
-		return nil, failed(fmt.Errorf("kernel %s: %w", k.Name, err))
+		return nil, wrap(fmt.Errorf("kernel %s: %w", k.Name, err))
 	}
 	f := &function{code: code, o: o}
 	if f.fn, err = d.ctx.Function(m, code.Entry); err != nil {
-		return nil, failed(err)
+		return nil, wrap(err)
 	}
 	d.kernels[code.Text] = f
 	d.order = append(d.order, code.Text)
@@ -52,8 +52,8 @@ const blocksPerMultiprocessor = 16
 // may be stopped.
 const launchOps, emulatedLaunchOps = 1 << 32, 1 << 20
 
-// launch computes the pieces of a kernel.
-func (d *Device) launch(ctx context.Context, r *run, g *group, buffers []uint64) error {
+// launch computes the pieces of a kernel. failed says that the call has, as kernel.OpMust has it.
+func (d *Device) launch(ctx context.Context, r *run, g *group, buffers []uint64) (failed bool, err error) {
 	pieces, most := g.cut.Pieces(), float64(launchOps)
 	if d.info.Emulated {
 		most = emulatedLaunchOps
@@ -68,30 +68,48 @@ func (d *Device) launch(ctx context.Context, r *run, g *group, buffers []uint64)
 		if g.fn.o.Shared {
 			l.Shared = int(n)
 		} else {
-			m, err := d.pool.get(n * int64(blocks))
+			m, err := r.take(n * int64(blocks))
 			if err != nil {
-				return err
+				return false, err
 			}
-			r.taken = append(r.taken, m)
-			scratch = uint64(m.at)
+			scratch = uint64(m)
+		}
+	}
+	var word driver.Ptr
+	if g.cut.MayFail {
+		if word, err = r.take(wordBytes); err == nil {
+			err = d.ctx.Memset(word, 0, wordBytes, r.stream)
+		}
+		if err != nil {
+			return false, wrap(err)
 		}
 	}
 	for first := 0; first < pieces; first += each {
 		if first > 0 {
 			if err := d.ctx.Synchronize(r.stream); err != nil {
-				return failed(fmt.Errorf("kernel %s: %w", g.cut.Name, err))
+				return false, wrap(fmt.Errorf("kernel %s: %w", g.cut.Name, err))
 			}
 			if err := ctx.Err(); err != nil {
-				return diag.Stopped(err)
+				return false, diag.Stopped(err)
 			}
 		}
-		l.Params = ptx.Params(g.cut, first, min(first+each, pieces), buffers, scratch)
+		l.Params = ptx.Params(g.cut, first, min(first+each, pieces), buffers, scratch, uint64(word))
 		if err := d.ctx.Launch(g.fn.fn, l); err != nil {
-			return failed(fmt.Errorf("kernel %s: %w", g.cut.Name, err))
+			return false, wrap(fmt.Errorf("kernel %s: %w", g.cut.Name, err))
 		}
 	}
-	return nil
+	if !g.cut.MayFail {
+		return false, nil
+	}
+	var set [wordBytes]byte
+	if err := d.ctx.DtoH(set[:], word, r.stream); err != nil {
+		return false, wrap(fmt.Errorf("kernel %s: %w", g.cut.Name, err))
+	}
+	return set != [wordBytes]byte{}, nil
 }
+
+// wordBytes is how long the word is that a kernel sets when its call fails.
+const wordBytes = 4
 
 // PTX are the kernels that programs have been made ready with, in that order.
 func (d *Device) PTX() []string {

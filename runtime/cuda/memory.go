@@ -56,7 +56,7 @@ func (p *pool) drop() error {
 	for size, list := range p.free {
 		for _, at := range list {
 			if err := p.ctx.Free(at); err != nil {
-				return failed(err)
+				return wrap(err)
 			}
 		}
 		delete(p.free, size)
@@ -100,10 +100,10 @@ func (c *constants) get(data []byte, s driver.Stream) (driver.Ptr, error) {
 		return 0, err
 	}
 	if err := c.d.ctx.HtoD(m.at, data, s); err != nil {
-		return 0, failed(err)
+		return 0, wrap(err)
 	}
 	if err := c.d.ctx.Synchronize(s); err != nil { // other streams read it
-		return 0, failed(err)
+		return 0, wrap(err)
 	}
 	if c.at == nil {
 		c.at = map[constant]driver.Ptr{}

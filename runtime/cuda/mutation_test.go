@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"bytes"
+	"cmp"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -13,13 +14,26 @@ import (
 	"github.com/pitopt/pitopt/runtime/kernel/kerneltest"
 )
 
-// reversed has lanes read what other lanes have put in scratch.
-const reversed = `program @reversed[n, m](x: [n, m] f32) -> (y: [n, m] f32) {
+// spoiled are programs beside kerneltest's.
+var spoiled = map[string]string{
+	// Lanes read what other lanes have put in scratch.
+	"reversed": `program @reversed[n, m](x: [n, m] f32) -> (y: [n, m] f32) {
   t[i < n] f32 = sum(k < m) x[i, k]
   c[i < n, k < m] f32 = (x[i, k] - t[i])
   s[i < n] f32 = sum(k < m) c[i, k]
   y[i < n, k < m] = (c[i, (({m} - 1) - k)] * s[i])
-}`
+}`,
+	"wide": `program @wide[n, m](x: [n, m] f64) -> (y: [n] f64) {
+  y[i < n] = sum(k < m) x[i, k]
+}`,
+	// Some of what is looked up is not there.
+	"rows": `program @rows[n, m](x: [n, m] f32, at: [n] i64) -> (y: [n, m] f32) {
+  y[i < n, k < m] = x[at[i], k]
+}`,
+	"lookup": `program @lookup[n, m](x: [m] f32, at: [n, m] i64) -> (y: [n, m] f32) {
+  y[i < n, k < m] = x[at[i, k]]
+}`,
+}
 
 // mutations are changes of what is printed, each at the n-th place where it fits.
 var mutations = []struct {
@@ -52,6 +66,11 @@ var mutations = []struct {
 	{"the barrier before sums are read", "matmul16", "bar.sync 0;", "", 3},
 	{"rows of a fragment that lie one element nearer", "matmul16", "mad.lo.u32 %row, %row, 40", "mad.lo.u32 %row, %row, 39", 0},
 	{"bf16 for f16", "matmul16", ".f16.f16.f32", ".bf16.bf16.f32", 0},
+	{"half of a shuffle by another distance", "wide", ", 16, 31, -1;", ", 8, 31, -1;", 1},
+	{"a number that divides as another", "rolled", "mov.b64 {", "", -5},
+	{"an index that is not held", "rows", "setp.lt.u64", "setp.ge.u64", 1},
+	{"an index of a lane that is not held", "lookup", "setp.lt.u64", "setp.ge.s64", 0},
+	{"a failure that is not noted", "lookup", " red.global", " //red.global", 0},
 	{"pieces that are left out", "gelu", "mad.lo.u32 %piece, %piece, 4,", "mad.lo.u32 %piece, %piece, 3,", 0},
 }
 
@@ -132,10 +151,7 @@ func TestMutations(t *testing.T) {
 			continue
 		}
 		t.Run(m.name, func(t *testing.T) {
-			src := kerneltest.Examples[m.kernel]
-			if m.kernel == "reversed" {
-				src = reversed
-			}
+			src := cmp.Or(kerneltest.Examples[m.kernel], spoiled[m.kernel])
 			p := kerneltest.Program(t, src)
 			bind := map[string]int64{"n": 39, "m": 170, "k": 71, "b": 2, "h": 3}
 			value := func(s string) (int64, bool) { n, ok := bind[s]; return n, ok }
@@ -173,13 +189,19 @@ func TestMutations(t *testing.T) {
 			}
 			want, right, wrong := fill(), fill(), fill()
 			ranges := make([]int64, 2*len(b.Extents))
+			fails := false
 			for i := range cut.Pieces() {
 				cut.Piece(i, ranges)
-				if _, err := b.Run(want, ranges); err != nil {
+				f, err := b.Run(want, ranges)
+				if err != nil {
 					t.Fatal(err)
 				}
+				fails = fails || f
 			}
-			same := func(got [][]byte) bool {
+			same := func(got [][]byte, failed bool) bool {
+				if failed != fails {
+					return false
+				}
 				for i, o := range cut.Buffers {
 					if o.Written && !o.Scratch && !bytes.Equal(got[i], want[i]) {
 						return false
@@ -187,7 +209,7 @@ func TestMutations(t *testing.T) {
 				}
 				return true
 			}
-			if err := d.runOn(cut, code, ptx.Options{Shared: true}, right); err != nil || !same(right) {
+			if failed, err := d.runOn(cut, code, ptx.Options{Shared: true}, right); err != nil || !same(right, failed) {
 				t.Fatalf("it is wrong as it is: %v", err)
 			}
 			text, ok := mutate(code.Text, m.n, m.from, m.to)
@@ -196,8 +218,8 @@ func TestMutations(t *testing.T) {
 			}
 			changed := *code
 			changed.Text = text
-			err = device(t, emu.Options{Races: true, Budget: 1 << 22}).runOn(cut, &changed, ptx.Options{Shared: true}, wrong)
-			if err == nil && same(wrong) {
+			failed, err := device(t, emu.Options{Races: true, Budget: 1 << 22}).runOn(cut, &changed, ptx.Options{Shared: true}, wrong)
+			if err == nil && same(wrong, failed) {
 				t.Errorf("nobody finds it\n%s", text)
 			}
 			t.Logf("found: %.160v", err)

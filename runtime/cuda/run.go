@@ -36,27 +36,38 @@ func (r *run) stage(x *interp.Execution, i int) error {
 			r.places[n].host = true
 		}
 	}
-	if g := r.c.groups[i]; g != nil {
-		return r.launch(x, g, i)
+	g := r.c.groups[i]
+	if g == nil {
+		return r.onHost(x, i, r.c.why[i])
 	}
+	failed, err := r.launch(x, g)
+	for end := i + g.count; failed && err == nil && i < end; i++ { // closures tell which index is out of its dim
+		err = r.onHost(x, i, "an index is out of its dim")
+	}
+	return err
+}
+
+// onHost computes a stage on the closures of the interpreter, and notes why.
+func (r *run) onHost(x *interp.Execution, i int, why string) error {
 	s := r.c.p.Stages[i]
 	for _, b := range s.Reads() {
 		if err := r.toHost(x, b); err != nil {
 			return err
 		}
 	}
-	r.d.work.onHost(r.c.p, s, r.c.why[i])
+	r.d.work.onHost(r.c.p, s, why)
 	if err := x.Stage(i, 0, 1); err != nil {
 		return err
 	}
 	for _, b := range s.Outs {
-		r.places[r.c.number[b]] = residence{host: true}
+		p := &r.places[r.c.number[b]]
+		p.host, p.device = true, false
 	}
 	return nil
 }
 
-// launch starts a kernel.
-func (r *run) launch(x *interp.Execution, g *group, first int) error {
+// launch starts a kernel; failed says that it has met an index that is out of its dim.
+func (r *run) launch(x *interp.Execution, g *group) (failed bool, err error) {
 	k := g.cut.Kernel
 	if g.cut.Pieces() > 0 {
 		buffers := make([]uint64, len(k.Buffers))
@@ -66,12 +77,12 @@ func (r *run) launch(x *interp.Execution, g *group, first int) error {
 			}
 			p, err := r.onDevice(x, b.Of, !b.Written)
 			if err != nil {
-				return err
+				return false, err
 			}
 			buffers[i] = uint64(p)
 		}
-		if err := r.d.launch(x.Context(), r, g, buffers); err != nil {
-			return err
+		if failed, err = r.d.launch(x.Context(), r, g, buffers); failed || err != nil {
+			return failed, err
 		}
 		r.d.work.onDevice(int64(g.count))
 	}
@@ -83,11 +94,20 @@ func (r *run) launch(x *interp.Execution, g *group, first int) error {
 		r.places[n].device, r.places[n].host = true, false
 		if r.c.early[n] {
 			if err := r.toHost(x, b.Of); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	return nil
+	return false, nil
+}
+
+// take gives so many bytes of the device, until the run ends.
+func (r *run) take(n int64) (driver.Ptr, error) {
+	m, err := r.d.pool.get(n)
+	if err == nil {
+		r.taken = append(r.taken, m)
+	}
+	return m.at, err
 }
 
 // onDevice is the memory of a buffer on the device, with its contents if it is read.
@@ -105,16 +125,14 @@ func (r *run) onDevice(x *interp.Execution, b *ir.Buffer, read bool) (driver.Ptr
 				return p.at, nil
 			}
 		}
-		m, err := r.d.pool.get(size)
-		if err != nil {
+		var err error
+		if p.at, err = r.take(size); err != nil {
 			return 0, err
 		}
-		r.taken = append(r.taken, m)
-		p.at = m.at
 	}
 	if read && !p.device && p.at != 0 {
 		if err := r.d.ctx.HtoD(p.at, t.Bytes(), r.stream); err != nil {
-			return 0, failed(err)
+			return 0, wrap(err)
 		}
 		p.device = true
 	}
@@ -135,7 +153,7 @@ func (r *run) fetch(t *tensor.Tensor, at driver.Ptr) error {
 	if len(t.Bytes()) == 0 {
 		return nil
 	}
-	return failed(r.d.ctx.DtoH(t.Bytes(), at, r.stream))
+	return wrap(r.d.ctx.DtoH(t.Bytes(), at, r.stream))
 }
 
 // collect copies results to the host.
@@ -160,5 +178,5 @@ func (r *run) end() error {
 	r.d.mu.Lock()
 	r.d.streams = append(r.d.streams, r.stream)
 	r.d.mu.Unlock()
-	return failed(err)
+	return wrap(err)
 }

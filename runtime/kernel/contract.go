@@ -105,9 +105,6 @@ func (s *scheduler) contract(st *stage) *Kernel {
 	if err := k.Verify(nil); err != nil {
 		panic(err) // a mistake of this package
 	}
-	if s.Takes != nil && s.Takes(k) != nil {
-		return nil
-	}
 	return k
 }
 

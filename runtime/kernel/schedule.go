@@ -17,7 +17,6 @@ type Options struct {
 	// one, nor tell zeros apart.
 	AnyNaN  bool
 	Alone   bool                    // each stage is a kernel by itself, which can be cut where fused ones can not
-	Takes   func(k *Kernel) error   // whether a kernel can be printed: stages are scheduled so that all can; nil: all
 	Taken   func(i int) bool        // stages that are computed in another way; nil: none
 	Blocks  Blocks                  // of contractions; none: they are reductions as others
 	Repeats func(b *ir.Scalar) bool // whether an ir.OpBcast gives 0, which sizes decide

@@ -273,13 +273,16 @@ func instrCases() []instrCase {
 				return lo32(int64(clamp(float64(fl(a)), math.MinInt32, math.MaxInt32)))
 			}},
 			instrCase{"cvt." + r.name + ".u32.f64 $0, $1;", 'r', "g", func(a, _, _ uint64) uint64 {
+				if v := dbl(a); v != v { // of 64 bits
+					return 1 << 31
+				}
 				return uint64(clamp(dbl(a), 0, math.MaxUint32))
 			}},
 			instrCase{"cvt." + r.name + ".s64.f32 $0, $1;", 'd', "f", func(a, _, _ uint64) uint64 {
 				v := r.f(float64(fl(a)))
 				switch {
 				case v != v:
-					return 0
+					return 1 << 63
 				case v >= 0x1p63:
 					return math.MaxInt64
 				case v < -0x1p63:

@@ -63,7 +63,7 @@ func decodeCvt(d *decoder) {
 		if !integer {
 			d.fail("a rounding modifier such as .rzi is needed")
 		}
-		g := floatToInt(to, r)
+		g := floatToInt(to, from, r)
 		f = func(x uint64) uint64 { return g(widen(x, from, ftz)) }
 	default:
 		narrow := to.bytes() < from.bytes() || to == tf32 || to == bf16 && from == f16 || to == f16 && from == bf16
@@ -231,9 +231,12 @@ func roundInt(v float64, r rounding) float64 {
 	return math.RoundToEven(v)
 }
 
-// floatToInt rounds and clamps; NaN becomes 0.
-func floatToInt(to typ, r rounding) func(v float64) uint64 {
-	mask := to.mask()
+// floatToInt rounds and clamps. NaN becomes 0, and where one of the two has 64 bits the highest bit alone.
+func floatToInt(to, from typ, r rounding) func(v float64) uint64 {
+	mask, nan := to.mask(), uint64(0)
+	if from == f64 || to.bits() == 64 {
+		nan = 1 << (to.bits() - 1)
+	}
 	lo, hi := 0.0, math.Ldexp(1, to.bits())
 	if to.signed() {
 		hi /= 2
@@ -243,7 +246,7 @@ func floatToInt(to typ, r rounding) func(v float64) uint64 {
 		v = roundInt(v, r)
 		switch {
 		case v != v:
-			return 0
+			return nan
 		case v <= lo:
 			return uint64(int64(lo)) & mask
 		case v >= hi:

@@ -69,6 +69,9 @@ func (e *emitter) address(v *kernel.Value) string {
 		at = r
 	}
 	switch lane := v.Access == kernel.Contiguous; {
+	case v.Access == kernel.Listed:
+		add(e.listed(v.Args[1], size))
+		disp = 0
 	case ix.Op != kernel.OpConst:
 		add(e.place(place{of: ix, size: size, lane: lane}))
 	case lane:
@@ -83,6 +86,17 @@ func (e *emitter) address(v *kernel.Value) string {
 		return fmt.Sprintf("[%s]", at)
 	}
 	return fmt.Sprintf("[%s+%d]", at, disp*int64(size))
+}
+
+// listed are so many elements in bytes, of which each lane has a number.
+func (e *emitter) listed(v *kernel.Value, size int) reg {
+	ix := e.register(v)
+	if v.Kind == kernel.I64 {
+		return e.bytes(ix, size)
+	}
+	r := e.new(integer)
+	e.ins("mul.wide.s32 %s, %s, %d", r, ix, size)
+	return r
 }
 
 // space is where a buffer lies.
@@ -100,6 +114,9 @@ var memoryTypes = map[tensor.DType]struct {
 	zero        string
 }{
 	tensor.F32:  {"f32", "f32", float, "mov.f32 %s, 0f00000000"},
+	tensor.F64:  {"f64", "f64", double, "mov.f64 %s, 0d0000000000000000"},
+	tensor.I64:  {"u64", "u64", integer, "mov.u64 %s, 0"},
+	tensor.I32:  {"u32", "u32", word, "mov.b32 %s, 0"},
 	tensor.F16:  {"b16", "b16", half, "mov.b16 %s, 0"},
 	tensor.BF16: {"u16", "u16", word, "mov.b32 %s, 0"},
 	tensor.Bool: {"u8", "u8", word, "mov.b32 %s, 0"},
@@ -140,10 +157,13 @@ func (e *emitter) load(v *kernel.Value) reg {
 	}
 	e.ins("%sld.%s.%s %s, %s", guard, e.space(v.Buf), m.load, x, at)
 	e.raw[v] = x
+	if m.class == classOf(v.Kind) && v.Buf.DType != tensor.Bool {
+		return x
+	}
 	r := e.new(classOf(v.Kind))
 	switch v.Buf.DType {
-	case tensor.F32:
-		return x
+	case tensor.I32: // as a single integer
+		e.ins("cvt.s64.s32 %s, %s", r, x)
 	case tensor.F16:
 		e.ins("cvt.f32.f16 %s, %s", r, x)
 	case tensor.BF16:
@@ -179,7 +199,7 @@ func (e *emitter) store(v *kernel.Value) {
 		return
 	}
 	t := x
-	if m.class != float {
+	if m.class != classOf(v.Args[2].Kind) {
 		t = e.new(m.class)
 	}
 	switch v.Buf.DType {

@@ -57,9 +57,6 @@ func Print(k *kernel.Kernel, o Options) (c *Code, err error) {
 	if k.Lanes != Lanes {
 		return nil, fmt.Errorf("ptx: kernel %s has %d lanes, and a warp has %d", k.Name, k.Lanes, Lanes)
 	}
-	if err := limits(k.Body); err != nil {
-		return nil, fmt.Errorf("ptx: kernel %s: %w", k.Name, err)
-	}
 	if k.Group > 0 && (k.Group != Warps || !o.Shared) {
 		return nil, fmt.Errorf("ptx: kernel %s is for groups of %d vectors with scratch in shared memory, and a block has %d warps", k.Name, k.Group, Warps)
 	}
@@ -72,7 +69,7 @@ func Print(k *kernel.Kernel, o Options) (c *Code, err error) {
 			c, err = nil, fmt.Errorf("ptx: kernel %s: %s", k.Name, string(e))
 		}
 	}()
-	e := &emitter{k: k, Options: o, regs: map[*kernel.Value]reg{}, sizes: map[int64]reg{}, lanes: map[int]reg{}, bounds: map[string]reg{}, places: map[place]reg{}, parts: map[part]reg{}, raw: map[*kernel.Value]reg{}}
+	e := &emitter{k: k, Options: o, regs: map[*kernel.Value]reg{}, sizes: map[int64]reg{}, quos: map[int64][2]reg{}, lanes: map[int]reg{}, bounds: map[string]reg{}, places: map[place]reg{}, parts: map[part]reg{}, raw: map[*kernel.Value]reg{}}
 	e.params()
 	e.indent = 2
 	e.piece()
@@ -92,12 +89,6 @@ func Vectors(k *kernel.Kernel) int {
 		return 1
 	}
 	return Warps
-}
-
-// Takes says whether a kernel can be printed.
-func Takes(k *kernel.Kernel) error {
-	_, err := Print(k, Options{Shared: true})
-	return err
 }
 
 // entryName makes a name of PTX of a kernel's.
@@ -124,16 +115,19 @@ const (
 	word                   // 32 bits
 	float                  // f32
 	half                   // 16 bits
+	double                 // f64
 	predicate              // a truth value
 	classes
 )
 
-var classNames = [classes]struct{ prefix, directive string }{{"%n", ".b64"}, {"%w", ".b32"}, {"%f", ".f32"}, {"%h", ".b16"}, {"%p", ".pred"}}
+var classNames = [classes]struct{ prefix, directive string }{{"%n", ".b64"}, {"%w", ".b32"}, {"%f", ".f32"}, {"%h", ".b16"}, {"%d", ".f64"}, {"%p", ".pred"}}
 
 func classOf(k kernel.Kind) class {
 	switch k {
 	case kernel.F32:
 		return float
+	case kernel.F64:
+		return double
 	case kernel.I32:
 		return word
 	case kernel.Mask:
@@ -151,8 +145,9 @@ type emitter struct {
 	labels int
 	names  []string // of parameters
 	regs   map[*kernel.Value]reg
-	sizes  map[int64]reg // of f32, made at the start
-	lanes  map[int]reg   // the lane times so many bytes
+	sizes  map[int64]reg    // of floats, made at the start
+	quos   map[int64][2]reg // what is divided by a size: times a number, shifted by another
+	lanes  map[int]reg      // the lane times so many bytes
 	bounds map[string]reg
 	places map[place]reg // that the block and those around it know
 	parts  map[part]reg  // of fragments
@@ -190,7 +185,8 @@ func (e *emitter) bind(label string) { fmt.Fprintf(&e.body, "%s:\n", label) }
 
 // The parameters, in the order in which Params gives them: the addresses of buffers (of one that is
 // scratch where it begins in a warp's part), sizes, of each range its extent, the step of a piece and the
-// number of steps, the first piece of the launch and the end of its pieces, and where scratch lies and how much a warp has.
+// number of steps, the first piece of the launch and the end of its pieces, where scratch lies and how much a warp has, and the
+// address of a word that is set where the call fails, if it may.
 func (e *emitter) params() {
 	for i := range e.k.Buffers {
 		e.names = append(e.names, fmt.Sprintf("buffer%d", i))
@@ -202,11 +198,15 @@ func (e *emitter) params() {
 		e.names = append(e.names, fmt.Sprintf("extent%d", i), fmt.Sprintf("step%d", i), fmt.Sprintf("count%d", i))
 	}
 	e.names = append(e.names, "first", "pieces", "scratch", "part")
+	if e.k.MayFail {
+		e.names = append(e.names, "failed")
+	}
 }
 
 // Params gives the parameters of a launch of the pieces first up to end: where buffers lie, how the box is cut, and
-// where scratch of so many bytes a warp lies (Scratch), if it lies in the device's memory.
-func Params(c *kernel.Cut, first, end int, buffers []uint64, scratch uint64) []uint64 {
+// where scratch of so many bytes a warp lies (Scratch), if it lies in the device's memory, and the word of four bytes
+// that a kernel that may fail sets to 1 then.
+func Params(c *kernel.Cut, first, end int, buffers []uint64, scratch, failed uint64) []uint64 {
 	var out []uint64
 	at := int64(0)
 	for i, b := range c.Buffers {
@@ -224,7 +224,10 @@ func Params(c *kernel.Cut, first, end int, buffers []uint64, scratch uint64) []u
 		step := c.Step(i)
 		out = append(out, uint64(n), uint64(step), uint64((n+step-1)/step))
 	}
-	return append(out, uint64(first), uint64(end), scratch, uint64(at))
+	if out = append(out, uint64(first), uint64(end), scratch, uint64(at)); c.MayFail {
+		out = append(out, failed)
+	}
+	return out
 }
 
 // Scratch is how many bytes of scratch a warp needs.
@@ -272,6 +275,9 @@ func (e *emitter) head(name string) {
 			e.ins("cvta.to.global.u64 %%arg%d, %%arg%d", i, i)
 		}
 	}
+	if e.k.MayFail {
+		e.ins("cvta.to.global.u64 %s, %s", e.arg("failed"), e.arg("failed"))
+	}
 	e.ins("mov.u32 %%lane, %%tid.x")
 	e.ins("mov.u32 %%warp, %%tid.y")
 	if e.first {
@@ -285,9 +291,15 @@ func (e *emitter) head(name string) {
 	e.fragmentParts()
 	for i := range e.k.Sizes {
 		if r, ok := e.sizes[int64(i)]; ok {
-			t := e.sizeArg(int64(i))
-			e.ins("cvt.u32.u64 %%low, %s", t)
-			e.ins("mov.b32 %s, %%low", r)
+			if t := e.sizeArg(int64(i)); e.k.Sizes[i].Kind == kernel.F64 {
+				e.ins("mov.b64 %s, %s", r, t)
+			} else {
+				e.ins("cvt.u32.u64 %%low, %s", t)
+				e.ins("mov.b32 %s, %%low", r)
+			}
+		}
+		if q, ok := e.quos[int64(i)]; ok {
+			e.ins("mov.b64 {%s, %s}, %s", q[0], q[1], e.sizeArg(int64(i)))
 		}
 	}
 	e.note("the first piece of the warp, or of the block where its warps are a group")
@@ -420,6 +432,8 @@ func (e *emitter) block(b *kernel.Block) {
 			} else {
 				e.ins("bar.warp.sync -1")
 			}
+		case kernel.OpMust:
+			e.must(v)
 		default:
 			e.regs[v] = e.value(v)
 		}
@@ -502,7 +516,7 @@ func (e *emitter) carry(l *kernel.Loop, carried []reg) {
 	}
 }
 
-var moves = map[kernel.Kind]string{kernel.Int: "mov.u64", kernel.Addr: "mov.u64", kernel.F32: "mov.f32", kernel.I32: "mov.b32", kernel.Mask: "mov.pred"}
+var moves = map[kernel.Kind]string{kernel.Int: "mov.u64", kernel.Addr: "mov.u64", kernel.F32: "mov.f32", kernel.F64: "mov.f64", kernel.I64: "mov.u64", kernel.I32: "mov.b32", kernel.Mask: "mov.pred"}
 
 func (e *emitter) move(k kernel.Kind, to, from reg) {
 	if k == kernel.FragC {

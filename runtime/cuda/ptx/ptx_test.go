@@ -58,7 +58,7 @@ func assemble(t testing.TB, ptxas string, k *kernel.Kernel) {
 func TestAssembles(t *testing.T) {
 	ptxas, count := assembler(t), 0
 	all := func(p *ir.Program) {
-		for _, g := range kernel.New(p, kernel.Options{Lanes: ptx.Lanes, Takes: ptx.Takes, Blocks: ptx.Blocks}).Groups {
+		for _, g := range kernel.New(p, kernel.Options{Lanes: ptx.Lanes, Blocks: ptx.Blocks}).Groups {
 			assemble(t, ptxas, g.Kernel)
 			count++
 		}

@@ -133,10 +133,10 @@ func Check(t testing.TB, p *ir.Program, bind []int64, r *rand.Rand, special int,
 		s := kernel.New(p, o)
 		for i, st := range p.Stages {
 			why, is := s.Refused[i]
-			if o.Takes == nil && is != (kernel.Why(st) != "") {
+			if is != (kernel.Why(st) != "") {
 				t.Errorf("%s: stage %s: %q, Why says %q", m.Name, st.Out().Name, why, kernel.Why(st))
 			}
-			if o.Takes == nil && is {
+			if is {
 				refused++
 			}
 		}

@@ -15,11 +15,8 @@ import (
 // Random is stages over axes of a few sizes, in any order and of any type, that read what is there along the
 // axes that they have in common, at positions that are computed or looked up, or where a condition holds. What it
 // computes of small whole numbers is exact, unless it has functions.
-func Random(r *rand.Rand, functions bool) *ir.Program { return random(r, functions, false) }
-
-// random is Random; a plain one is of f32, and reads at positions that are linear in the axes.
-func random(r *rand.Rand, functions, plain bool) *ir.Program {
-	g := &generator{Rand: r, functions: functions, plain: plain, p: &ir.Program{Name: "random"}}
+func Random(r *rand.Rand, functions bool) *ir.Program {
+	g := &generator{Rand: r, functions: functions, p: &ir.Program{Name: "random"}}
 	if functions {
 		g.p.Name = "rounded" // a little off may be a whole number off behind a floor: nothing is exact
 	}
@@ -46,7 +43,6 @@ func random(r *rand.Rand, functions, plain bool) *ir.Program {
 type generator struct {
 	*rand.Rand
 	functions bool
-	plain     bool
 	p         *ir.Program
 	dims      []sym.Expr
 	buffers   []*ir.Buffer
@@ -63,9 +59,6 @@ func (g *generator) some(most int) (out []sym.Expr) {
 
 // someType is f32 more often than not.
 func (g *generator) someType() tensor.DType {
-	if g.plain {
-		return tensor.F32
-	}
 	return []tensor.DType{tensor.F32, tensor.F32, tensor.F32, tensor.F32, tensor.F32, tensor.F32, tensor.F32, tensor.I64, tensor.I64,
 		tensor.I32, tensor.Bool, tensor.F64, tensor.U8, tensor.I8, tensor.F16, tensor.BF16}[g.IntN(16)]
 }
@@ -114,7 +107,7 @@ func (g *generator) position(d sym.Expr) *ir.Scalar {
 			}
 		}
 	}
-	if all := g.s.AllAxes(); len(all) > 0 && !g.plain && g.IntN(12) == 0 {
+	if all := g.s.AllAxes(); len(all) > 0 && g.IntN(12) == 0 {
 		a, b := all[g.IntN(len(all))].Ix(), all[g.IntN(len(all))].Ix()
 		switch g.IntN(4) {
 		case 0: // shifted, and folded back
@@ -136,7 +129,7 @@ func (g *generator) load(d tensor.DType) *ir.Scalar {
 		index = append(index, g.position(d))
 	}
 	x := ir.Load(b, index...)
-	if n := len(b.Dims); n > 0 && len(g.s.AllAxes()) > 0 && !g.plain && g.IntN(8) == 0 { // a window, with a border
+	if n := len(b.Dims); n > 0 && len(g.s.AllAxes()) > 0 && g.IntN(8) == 0 { // a window, with a border
 		i := g.IntN(n)
 		all := g.s.AllAxes()
 		at := all[g.IntN(len(all))].Ix().Sub(ir.IntLit(int64(g.IntN(3))))
@@ -170,9 +163,6 @@ func (g *generator) expr(d tensor.DType, depth int) *ir.Scalar {
 		return g.as(g.expr(tensor.F32, depth), d)
 	case tensor.Bool:
 		of := []tensor.DType{tensor.F32, tensor.F32, tensor.I64, tensor.I32, tensor.F64, tensor.U8}[g.IntN(6)]
-		if g.plain {
-			of = tensor.F32
-		}
 		a, b := g.expr(of, depth-1), g.expr(of, depth-1)
 		c := ir.Binary([]ir.ScalarOp{ir.OpEq, ir.OpNe, ir.OpLt, ir.OpLe, ir.OpGt, ir.OpGe}[g.IntN(6)], a, b)
 		switch g.IntN(5) {
@@ -227,12 +217,10 @@ func (g *generator) expr(d tensor.DType, depth int) *ir.Scalar {
 	return a.Add(b)
 }
 
-// CheckRandom checks a random program for sizes of all kinds, as Check does. Where machines do not take all kernels,
-// most are plain.
+// CheckRandom checks a random program for sizes of all kinds, as Check does.
 func CheckRandom(t testing.TB, r *rand.Rand, machines []Machine) (groups, compared int) {
 	t.Helper()
-	limited := slices.ContainsFunc(machines, func(m Machine) bool { return m.Options.Takes != nil })
-	p := random(r, r.IntN(2) == 0, limited && r.IntN(4) > 0)
+	p := Random(r, r.IntN(2) == 0)
 	if err := ir.VerifyProgram(p); err != nil {
 		t.Fatal(err)
 	}
