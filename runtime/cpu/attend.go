@@ -35,7 +35,7 @@ func (x *attention) chunking(d *Device) chunking {
 }
 
 // roomOf is how many elements a worker takes, for what.
-type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions, iota, scratch int64 }
+type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions, iota, widest, looked, largest, scratch int64 }
 
 func (x *attention) room() (r roomOf) {
 	rows := x.mostRows()
@@ -51,6 +51,9 @@ func (x *attention) room() (r roomOf) {
 			r.iota = x.keys
 		}
 	}
+	if x.hidden != nil {
+		r.widest, r.looked, r.largest = ceilDiv(x.keys, int64(x.nr)), min(hiddenKeys, roundUp(x.keys, int64(x.nr))), hiddenKeys/int64(x.nr)
+	}
 	for b := range x.bounds() {
 		n := int64(0)
 		for _, s := range b.Scratch {
@@ -64,18 +67,23 @@ func (x *attention) room() (r roomOf) {
 // bounds are all kernels.
 func (x *attention) bounds() iter.Seq[*kernel.Bound] {
 	return func(yield func(*kernel.Bound) bool) {
-		for _, list := range [][]*kernel.Bound{x.top, x.weights, x.scored, {x.state, x.finish, x.zeros}} {
+		for _, list := range [][]*kernel.Bound{x.top, x.weights, x.scored, x.hidden, {x.state, x.finish, x.widest}} {
 			for _, b := range list {
 				if b != nil && !yield(b) {
 					return
 				}
 			}
 		}
+		for _, b := range x.extents {
+			if !yield(b) {
+				return
+			}
+		}
 	}
 }
 
 func (r roomOf) each() []int64 {
-	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.scratch}
+	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.widest, r.looked, r.largest, r.scratch}
 }
 
 // bytes is what an attention takes from its workspace.
@@ -93,8 +101,9 @@ type attending struct {
 	x   *attention
 	run *interp.Execution
 	chunking
-	next atomic.Int64
-	team []*attender
+	next   atomic.Int64
+	team   []*attender
+	hidden hidden
 }
 
 // attention computes the stages of an attention.
@@ -110,6 +119,7 @@ func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory) (
 	a.d, a.x, a.run, a.mem, a.left = d, x, run, mem, room
 	a.chunking = x.chunking(d)
 	a.next.Store(0)
+	a.hidden.open(x)
 	n := int64(0)
 	defer func() {
 		for _, w := range a.team[:n] {
@@ -167,7 +177,7 @@ type attender struct {
 	rowO   []unsafe.Pointer // of sums
 	rowsAt []int            // where rows of the result begin
 	colsAt []int
-	list   []int32
+	offs   []int32
 	words  []int64
 	args   x86.TileArgs
 
@@ -179,7 +189,15 @@ type attender struct {
 	spans        []span           // of keys that count, by row
 	column       []int64          // what a position is, by row
 	key, planned []int64          // where what blocks depend on lies, of this batch and of that they are of
-	group        []keyRun         // keys of a block
+	list, group  []keyRun         // keys that a block goes over, and what of them at a time
+	panels       int64            // of all blocks
+
+	hidden                  *hidden
+	mask                    int64   // of the batch
+	hiding                  bool    // it hides tiles
+	mostKey                 float64 // the largest absolute value of keys
+	widest, looked, largest []float32
+	union, next             []uint32 // tiles that count for some panels
 }
 
 // keyRun is keys that lie side by side: so many from one on, whose scores stand at a column.
@@ -196,12 +214,12 @@ func newAttender() *attender {
 // open readies a worker.
 func (w *attender) open(a *attending) (err error) {
 	x, cut := a.x, a.d.machine.blocks
-	w.x, w.d, w.cut, w.batch, w.clean = x, a.d, cut, -1, 0
+	w.x, w.d, w.cut, w.batch, w.clean, w.hidden = x, a.d, cut, -1, 0, &a.hidden
 	out := a.run.Tensor(x.pv.out)
 	w.out = tensor.Data[float32](out)
-	to := []*[]float32{&w.queries, &w.keys, &w.values, &w.scores, &w.sums, &w.m, &w.l, &w.t, &w.f, &w.by, &w.zeros, &w.positions, &w.iota, &w.scratch}
+	to := []*[]float32{&w.queries, &w.keys, &w.values, &w.scores, &w.sums, &w.m, &w.l, &w.t, &w.f, &w.by, &w.zeros, &w.positions, &w.iota, &w.widest, &w.looked, &w.largest, &w.scratch}
 	r := x.room()
-	for i, n := range [...]int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.scratch} {
+	for i, n := range [...]int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.widest, r.looked, r.largest, r.scratch} {
 		if *to[i], err = take[float32](&a.workspace, out, n); err != nil {
 			return err
 		}
@@ -256,6 +274,9 @@ func (w *attender) open(a *attending) (err error) {
 			w.numbers = append(w.numbers, unsafe.Pointer(unsafe.SliceData(a.run.Tensor(n.buf).Bytes())))
 		}
 	}
+	if n := int(a.hidden.words); len(w.union) < n {
+		w.union, w.next = make([]uint32, n), make([]uint32, n)
+	}
 	if len(w.column) < 128 {
 		w.column = make([]int64, 128)
 	}
@@ -265,8 +286,8 @@ func (w *attender) open(a *attending) (err error) {
 	if len(w.first) <= cut.mr {
 		w.first, w.second = make([]x86.Func, cut.mr+1), make([]x86.Func, cut.mr+1)
 	}
-	if len(w.list) == 0 {
-		w.list = make([]int32, keyBlock+x86.TileAhead)
+	if len(w.offs) == 0 {
+		w.offs = make([]int32, keyBlock+x86.TileAhead)
 	}
 	for len(w.spot) < len(x.qk.m)+len(x.qk.batch) {
 		w.spot = append(w.spot, 0)
@@ -295,8 +316,9 @@ func (w *attender) close() {
 	clear(w.rowO)
 	clear(w.words)
 	clear(w.numbers)
-	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, list: w.list, words: w.words, spot: w.spot,
-		numbers: w.numbers, blocks: w.blocks, spans: w.spans, column: w.column, key: w.key, planned: w.planned, group: w.group}
+	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, offs: w.offs, words: w.words, spot: w.spot,
+		numbers: w.numbers, blocks: w.blocks, spans: w.spans, column: w.column, key: w.key, planned: w.planned, list: w.list, group: w.group,
+		union: w.union, next: w.next}
 	*w = keep
 }
 
@@ -308,15 +330,20 @@ func (w *attender) chunk(batch, part, parts int64) error {
 	if w.batch != batch {
 		w.batch, w.clean = batch, 0
 		w.plan()
+		w.mask = w.maskOf()
+		w.hiding = w.hides()
 		if !x.thin {
 			if err := w.pack(); err != nil {
 				return err
 			}
 		}
 	}
+	// Workers begin at different ones, so that each finds something of the mask.
 	n := int64(len(w.blocks))
-	for i := n * part / parts; i < n*(part+1)/parts; i++ {
-		if err := w.block(&w.blocks[i]); err != nil {
+	from, to := n*part/parts, n*(part+1)/parts
+	first := (to - from) * batch / total(x.qk.batch)
+	for i := range to - from {
+		if err := w.block(&w.blocks[from+(first+i)%(to-from)]); err != nil {
 			return err
 		}
 	}
@@ -347,6 +374,21 @@ func (w *attender) pack() error {
 
 // block computes some panels of rows.
 func (w *attender) block(of *rowsBlock) error {
+	x, low := w.x, math.Inf(-1)
+	if of.keys != (span{0, x.keys}) {
+		low = x.low
+	}
+	if w.hiding && w.finite() {
+		w.look(of)
+		low = max(low, float64(math.Float32frombits(w.hidden.low[w.mask*w.hidden.panels+of.number].Load())))
+		return w.split(of, low)
+	}
+	return w.rows(of, nil, low)
+}
+
+// rows computes some panels of rows over the keys of tiles that have something that counts; where Upper is above low,
+// something does.
+func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 	x, depth := w.x, int(total(w.x.qk.k))
 	b := block{rowPanels: of.rowPanels, from: of.from, to: of.to, depth: depth}
 	i0 := of.row0 + b.start(b.from)
@@ -368,19 +410,40 @@ func (w *attender) block(of *rowsBlock) error {
 			}
 		}
 	}
-	all := span{0, x.keys}
-	if of.keys != all && !x.thin && w.finite() {
-		if err := w.over(b, i0, rows, of.keys); err != nil {
-			return err
-		}
-		if w.beside(rows) {
-			return w.finish(i0, rows)
+	all := rowsBlock{keys: span{0, x.keys}}
+	if (tiles != nil || of.keys != all.keys) && !x.thin && w.finite() {
+		if slack, ok := w.slack(rows); ok {
+			w.listed(of, tiles)
+			w.hidden.of.Add(int64(rows) * x.keys)
+			if err := w.over(b, i0, rows); err != nil {
+				return err
+			}
+			if w.beside(rows, low, slack) {
+				return w.finish(i0, rows)
+			}
 		}
 	}
-	if err := w.over(b, i0, rows, all); err != nil {
+	w.listed(&all, nil)
+	w.hidden.of.Add(int64(rows) * x.keys)
+	if err := w.over(b, i0, rows); err != nil {
 		return err
 	}
 	return w.finish(i0, rows)
+}
+
+// slack is how much scores of some rows can add to what Upper is; false where there is no bound.
+func (w *attender) slack(rows int) (float64, bool) {
+	s := w.x.mask.Slack
+	if s == (kernel.Slack{}) {
+		return 0, true
+	}
+	depth := total(w.x.qk.k)
+	clear(w.queries[int64(rows)*depth:])
+	most, finite := w.extent(w.queries)
+	if most = s.Times*float64(depth)*most*w.mostKey + s.Plus; finite && most < 1e30 {
+		return 1.01 * most, true
+	}
+	return 0, false
 }
 
 // position is what a leaf is at the first key, by row of the block.
@@ -388,22 +451,32 @@ func (w *attender) position(leaf int) []float32 {
 	return w.positions[int64(w.x.leaves[leaf].at)*roundUp(w.x.mostRows(), 16):]
 }
 
-// over sums up values, over keys.
-func (w *attender) over(b block, i0 int64, rows int, keys span) error {
-	x, nr := w.x, int64(w.cut.nr)
+// over sums up values, over the listed keys.
+func (w *attender) over(b block, i0 int64, rows int) error {
+	x := w.x
 	clear(w.sums[:rows*int(x.lineO())])
 	for i := range rows {
 		w.m[i], w.l[i] = float32(math.Inf(-1)), 0
 	}
-	keys = span{keys.from / nr * nr, min(roundUp(keys.to, nr), x.keys)}
-	for k0 := keys.from; k0 < keys.to; k0 += keyBlock {
+	for _, r := range w.list {
+		w.hidden.visited.Add(int64(rows * r.n))
+	}
+	for i, at := 0, 0; i < len(w.list); { // at: keys of a run that are done
 		if err := w.qk.ctx.Err(); err != nil {
 			return diag.Stopped(err)
 		}
-		w.group = append(w.group[:0], keyRun{int(k0), int(min(keyBlock, keys.to-k0)), 0})
+		w.group = w.group[:0]
+		for n := 0; n < keyBlock && i < len(w.list); {
+			r := w.list[i]
+			some := min(keyBlock-n, r.n-at)
+			w.group = append(w.group, keyRun{r.from + at, some, n})
+			if n, at = n+some, at+some; at == r.n {
+				i, at = i+1, 0
+			}
+		}
 		var err error
 		if x.thin {
-			err = w.thinBlock(rows, k0, w.group[0].n)
+			err = w.thinBlock(rows, int64(w.group[0].from), w.group[0].n)
 		} else {
 			err = w.tiles(b, i0, rows)
 		}
@@ -484,10 +557,10 @@ func (w *attender) thinBlock(rows int, k0 int64, n int) error {
 	w.soften(0, rows)
 	step := x.pv.k[0].b
 	for i := range n {
-		w.list[i] = int32(4 * int64(i) * step)
+		w.offs[i] = int32(4 * int64(i) * step)
 	}
 	g := &w.args
-	g.A, g.List, g.C = unsafe.Pointer(&w.scores[0]), unsafe.Pointer(&w.list[0]), unsafe.Pointer(&w.rowO[0])
+	g.A, g.List, g.C = unsafe.Pointer(&w.scores[0]), unsafe.Pointer(&w.offs[0]), unsafe.Pointer(&w.rowO[0])
 	g.K, g.Accumulate = int64(n), 1
 	cols := int(total(x.pv.n))
 	for j := 0; j < cols; {
@@ -571,19 +644,38 @@ func (w *attender) leafAt(i int, key int64) int64 {
 	return at
 }
 
-// finite says whether all values of the batch are finite.
+// finite says whether all values of the batch are finite, and where keys are to be, these too.
 func (w *attender) finite() bool {
 	if w.clean == 0 {
 		w.clean = -1
-		w.at[slotB], w.at[slotZeros] = unsafe.Pointer(&w.values[0]), unsafe.Pointer(&w.zeros[0])
-		w.call(w.x.code.zeros, w.x.zeros, 1)
-		if w.zeros[0] == 0 {
+		_, ok := w.extent(w.values)
+		if ok && w.x.mask != nil && w.x.mask.Slack != (kernel.Slack{}) {
+			w.mostKey, ok = w.extent(w.keys)
+		}
+		if ok {
 			w.clean = 1
 		}
-		w.zeros[0] = 0
 	}
 	return w.clean > 0
 }
+
+// extent is the largest absolute value of some numbers; false where one is infinite or NaN.
+func (w *attender) extent(v []float32) (most float64, finite bool) {
+	w.at[slotZeros], w.at[slotT] = unsafe.Pointer(&w.zeros[0]), unsafe.Pointer(&w.t[0])
+	finite = true
+	for len(v) > 0 && finite {
+		n := min(len(v), extentOf)
+		w.at[slotB] = unsafe.Pointer(&v[0])
+		w.call(w.x.code.extent, w.x.extents[n], 1)
+		most, finite = max(most, float64(w.t[0])), w.zeros[0] == 0
+		v = v[n:]
+	}
+	w.zeros[0] = 0
+	return most, finite
+}
+
+// extentOf is of how many numbers a call finds the extent.
+const extentOf = 1 << 15
 
 // finish writes the result of rows.
 func (w *attender) finish(i0 int64, rows int) error {
@@ -635,7 +727,7 @@ func (w *attender) timesZero() error {
 		}
 		return nil
 	}
-	if w.finite() {
+	if _, finite := w.extent(w.values); finite {
 		return nil
 	}
 	for c := range cols {
@@ -664,7 +756,7 @@ const (
 )
 
 var slots = map[string]int{"s": slotScores, "p": slotScores, "m": slotM, "m1": slotM, "t": slotT, "t1": slotT, "f": slotF, "by": slotBy, "x": slotScores, "l": slotL, "l1": slotL, "o": slotSums, "o1": slotSums,
-	"position": slotIota, "z": slotZeros, "q": slotA, "y": slotA, "k": slotB, "v": slotB}
+	"position": slotIota, "z": slotZeros, "q": slotA, "g": slotA, "y": slotA, "k": slotB, "v": slotB}
 
 // slotsOf are those of a kernel's buffers, -1 for scratch.
 func slotsOf(t *kernel.Tile, k *kernel.Kernel) (out []int) {
@@ -698,7 +790,7 @@ func (w *attender) call(k *codeOf, b *kernel.Bound, rows int) {
 	for i, n := range b.Extents {
 		w.words[at+2*i], w.words[at+2*i+1] = 0, n
 	}
-	if b.Kernel.Ranges != nil && b != w.x.zeros {
+	if b.Kernel.Ranges != nil {
 		w.words[at+1] = int64(rows)
 	}
 	k.fn.Call(unsafe.Pointer(&w.words[0]))

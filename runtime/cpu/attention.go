@@ -28,8 +28,10 @@ type attention struct {
 	top, weights []*kernel.Bound // by the number of keys: see which
 	state        *kernel.Bound
 	finish       *kernel.Bound
-	scored       []*kernel.Bound // where it is thin
-	zeros        *kernel.Bound
+	scored       []*kernel.Bound       // where it is thin
+	extents      map[int]*kernel.Bound // by how many numbers
+	hidden       []*kernel.Bound       // by rows; nil: comparisons tell all that is to be known of the mask
+	widest       *kernel.Bound
 	direct       bool // the result is written where it belongs, else by way of scratch
 	rows         rowPanels
 	mr, nr       int // rows and columns of a panel
@@ -71,7 +73,7 @@ type attentionID struct {
 
 // attentionCode is the kernels of an attention as machine code.
 type attentionCode struct {
-	top, state, weights, finish, scored, zeros *codeOf
+	top, state, weights, finish, scored, extent, hidden, widest *codeOf // the last two may be nil
 }
 
 // codeOf is machine code of a kernel.
@@ -410,20 +412,36 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 	arena := d.newArena()
 	var codes []*x86.Code
 	var kernels []*codeOf
-	for _, t := range []*kernel.Tile{soft.Top, soft.State, soft.Weights, x.Finish(), kernel.Scored(), kernel.Zeros()} {
+	add := func(to **codeOf, t *kernel.Tile) error {
 		k, err := t.Kernel(kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f)})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		prog, err := program(k, f)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		code, err := x86.Compile(prog, f)
 		if err != nil {
+			return err
+		}
+		*to = &codeOf{Kernel: k, slots: slotsOf(t, k)}
+		kernels, codes = append(kernels, *to), append(codes, code)
+		return nil
+	}
+	for _, k := range []struct {
+		to **codeOf
+		of *kernel.Tile
+	}{{&a.top, soft.Top}, {&a.state, soft.State}, {&a.weights, soft.Weights}, {&a.finish, x.Finish()}, {&a.scored, kernel.Scored()}, {&a.extent, kernel.Extent()}} {
+		if err := add(k.to, k.of); err != nil {
 			return nil, err
 		}
-		kernels, codes = append(kernels, &codeOf{Kernel: k, slots: slotsOf(t, k)}), append(codes, code)
+	}
+	if m := x.Masking(nil); m != nil && !m.Whole {
+		hidden, widest, err := x.Hidden(m, steps, int64(panelCols(f)))
+		if err == nil && add(&a.hidden, hidden) == nil && add(&a.widest, widest) != nil {
+			a.widest = nil
+		}
 	}
 	fns, err := arena.Load(codes...)
 	if err != nil {
@@ -432,7 +450,6 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 	for i, k := range kernels {
 		k.fn = fns[i]
 	}
-	a.top, a.state, a.weights, a.finish, a.scored, a.zeros = kernels[0], kernels[1], kernels[2], kernels[3], kernels[4], kernels[5]
 	runtime.AddCleanup(a, func(a *x86.Arena) { a.Close() }, arena)
 	return a, nil
 }
@@ -479,8 +496,31 @@ func (x *attention) bind() bool {
 		}
 	}
 	x.state, x.finish = bound(x.code.state), bound(x.code.finish)
-	sizes["c"] = x.keys * x.lineV()
-	x.zeros = bound(x.code.zeros)
+	x.extents = map[int]*kernel.Bound{}
+	if x.mask != nil && !x.thin || x.Safe {
+		for _, n := range []int64{extentOf, x.keys * x.lineV(), roundUp(x.keys, int64(x.nr)) * sizes["f"], rows * sizes["f"]} {
+			if n = (n-1)%extentOf + 1; x.extents[int(n)] == nil {
+				sizes["c"] = n
+				x.extents[int(n)] = bound(x.code.extent)
+			}
+		}
+	}
+	if x.mask == nil || x.mask.Whole || x.thin || x.code.widest == nil {
+		return ok
+	}
+	sizes["q"] = hiddenKeys / int64(x.nr)
+	x.widest = bound(x.code.widest)
+	sizes["c"] = min(hiddenKeys, x.keys)
+	x.hidden = make([]*kernel.Bound, x.mr+1)
+	for n := int64(1); n <= int64(x.mr); n++ {
+		sizes["n"] = n
+		for j, l := range x.leaves {
+			if !l.Position {
+				sizes[numbered("n", j)] = sizes[numbered("r", j)]*(n-1) + l.key*(sizes["c"]-1) + 1
+			}
+		}
+		x.hidden[n] = bound(x.code.hidden)
+	}
 	return ok
 }
 
@@ -491,7 +531,7 @@ func numbered(s string, i int) string { return fmt.Sprint(s, i) }
 
 // mostRows is the rows of the largest block.
 func (x *attention) mostRows() int64 {
-	if len(x.needs) > 0 {
+	if x.mask != nil {
 		return min(x.rows.rows, rowBlock*int64(x.mr))
 	}
 	return x.rows.start(min(rowBlock, x.rows.n))
@@ -504,7 +544,7 @@ func (x *attention) lineV() int64 { return roundUp(total(x.pv.n), int64(x.nr)) }
 // widths are the numbers of keys that blocks of keys have: where some are left out, they are panels, of which the
 // last one may be short.
 func (x *attention) widths() (list []int64) {
-	if len(x.needs) == 0 {
+	if x.mask == nil {
 		return []int64{min(keyBlock, x.keys), x.keys - (ceilDiv(x.keys, keyBlock)-1)*keyBlock}
 	}
 	nr := int64(x.nr)

@@ -101,3 +101,107 @@ func BenchmarkPackedAttention(b *testing.B) {
 		})
 	}
 }
+
+// Attention with run-time masks of 12 heads with 64 features: what is reached of the number of times that it has less to do.
+func BenchmarkMaskedAttention(b *testing.B) {
+	for _, n := range []int64{2048, 4096} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { maskedAttention(b, n) })
+	}
+}
+
+func maskedAttention(b *testing.B, n int64) {
+	const heads, depth = 12, 64
+	r := rand.New(rand.NewPCG(1, 2))
+	chosen := map[[2]int64]bool{}
+	for i := range n / 64 {
+		for j := range n / 64 {
+			chosen[[2]int64{i, j}] = r.IntN(10) == 0
+		}
+	}
+	apart := func(l, m int64) int64 { return max(l-m, m-l) }
+	patterns := []struct {
+		name string
+		show func(l, m int64) bool
+	}{
+		{"no mask", nil},
+		{"nothing masked", func(l, m int64) bool { return true }},
+		{"local", func(l, m int64) bool { return apart(l, m) <= 128 }},
+		{"global and local", func(l, m int64) bool { return apart(l, m) <= 128 || l < 16 || m < 16 }},
+		{"blocks", func(l, m int64) bool { return l/256 == m/256 }},
+		{"tenth of 64x64", func(l, m int64) bool { return chosen[[2]int64{l / 64, m / 64}] }},
+		{"causal", func(l, m int64) bool { return l >= m }},
+	}
+	for _, f := range []attentionForm{
+		{name: "truth", params: "mask: [s, t] bool", x: "select(mask[l, m], (score * f32 0.125), f32 -inf)"},
+		{name: "added", params: "mask: [s, t] f32", x: "((score * f32 0.125) + mask[l, m])"},
+		{name: "positions", x: "select((((l - m) <= 128) & ((m - l) <= 128)), (score * f32 0.125), f32 -inf)"},
+	} {
+		dense := 0.0
+		for _, pattern := range patterns {
+			if f.params == "" && pattern.show != nil && pattern.name != "local" {
+				continue
+			}
+			b.Run(f.name+"/"+pattern.name, func(b *testing.B) {
+				p := f.program(b, 1)
+				if pattern.show == nil {
+					p = attentionForm{x: "(score * f32 0.125)"}.program(b, 1)
+				}
+				d := New(1)
+				defer d.Close()
+				sizes := map[string]int64{"b": 1, "h": heads, "g": 1, "s": n, "t": n, "d": depth, "e": depth}
+				var bind []int64
+				for _, s := range p.Syms {
+					bind = append(bind, sizes[s])
+				}
+				var in []*tensor.Tensor
+				covered := 0
+				for _, q := range p.Params {
+					var shape []int64
+					for _, e := range q.Dims {
+						m, _ := e.Eval(func(n string) (int64, bool) { v, ok := sizes[n]; return v, ok })
+						shape = append(shape, m)
+					}
+					x := tensor.New(q.DType, shape...)
+					for j := range x.Len() {
+						switch show := q.Name == "mask" && pattern.show(j/n, j%n); {
+						case q.Name != "mask":
+							x.SetFloat(j, r.NormFloat64())
+						case show:
+							covered++
+							if q.DType == tensor.Bool {
+								x.SetBool(j, true)
+							}
+						case q.DType == tensor.F32:
+							x.SetFloat(j, math.Inf(-1))
+						}
+					}
+					in = append(in, x)
+				}
+				out := []*tensor.Tensor{tensor.New(tensor.F32, 1, n, heads, 1, depth)}
+				needs, err := d.Workspace(kernelProduct, p, bind, func(int) bool { return false })
+				if err != nil {
+					b.Fatal(err)
+				}
+				mem := &planned{work: make([]byte, needs[0])}
+				for b.Loop() {
+					if err := d.Run(context.Background(), kernelProduct, p, bind, in, out, mem); err != nil {
+						b.Fatal(err)
+					}
+				}
+				ns := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
+				if pattern.show == nil {
+					dense = ns
+					return
+				}
+				a := d.attends.Get()
+				b.ReportMetric(float64(a.hidden.visited.Load())/float64(max(1, a.hidden.of.Load())), "visited")
+				if covered == 0 {
+					covered = int(n) * 250
+				}
+				share := float64(covered) / float64(n*n)
+				b.ReportMetric(share, "covered")
+				b.ReportMetric(dense/ns*share, "reached")
+			})
+		}
+	}
+}

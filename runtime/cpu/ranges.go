@@ -9,7 +9,6 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
-	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
 // Which keys count for a row, where comparisons of the key's position with one number of the row tell: a causal
@@ -39,6 +38,7 @@ type rowsBlock struct {
 	rowPanels
 	row0     int64 // the first row of what is cut into panels
 	from, to int64 // panels
+	number   int64 // of the first panel, among all
 	keys     span
 }
 
@@ -62,9 +62,7 @@ func (x *attention) findMask(scores *interp.Stage) {
 	if m == nil {
 		return
 	}
-	if x.mask = m; m.Slack != (kernel.Slack{}) {
-		return
-	}
+	x.mask = m
 	low := math.Inf(-1)
 	for _, n := range m.Needs {
 		i := slices.IndexFunc(x.leaves, func(l leaf) bool { return l.Compares(n.Cond) })
@@ -243,7 +241,7 @@ func (w *attender) plan() {
 		return
 	}
 	w.planned = append(w.planned[:0], w.key...)
-	w.blocks = w.blocks[:0]
+	w.blocks, w.panels = w.blocks[:0], 0
 	if len(x.needs) == 0 {
 		w.segment(0, rows)
 		return
@@ -276,30 +274,46 @@ func (w *attender) plan() {
 	w.segment(from, rows)
 }
 
+// maskRows is where rows are cut that a mask hides tiles of: masks of blocks mostly change at such rows.
+const maskRows = 64
+
 // segment cuts rows evenly.
 func (w *attender) segment(from, to int64) {
+	for w.x.hidden != nil && to-from > maskRows {
+		next := (from/maskRows + 1) * maskRows
+		w.evenly(from, next)
+		from = next
+	}
+	w.evenly(from, to)
+}
+
+func (w *attender) evenly(from, to int64) {
 	p := w.cut.panelsOf(to - from)
 	for i := int64(0); i < p.n; i += rowBlock {
-		b := rowsBlock{rowPanels: p, row0: from, from: i, to: min(i+rowBlock, p.n), keys: span{0, w.x.keys}}
+		b := rowsBlock{rowPanels: p, row0: from, from: i, to: min(i+rowBlock, p.n), number: w.panels, keys: span{0, w.x.keys}}
 		if len(w.x.needs) > 0 {
 			b.keys = span{}
 			for _, s := range w.spans[from+p.start(b.from) : from+p.start(b.to)] {
 				b.keys = b.keys.or(s)
 			}
 		}
+		w.panels += b.to - b.from
 		w.blocks = append(w.blocks, b)
 	}
 }
 
-// beside says whether what was left out counts nothing beside what rows have: where it is not minus infinity,
-// the largest X must be far above it.
-func (w *attender) beside(rows int) bool {
-	if math.IsInf(w.x.low, -1) {
-		return true
+// beside says whether what was left out, where Upper is low at most, counts nothing beside what rows have: the
+// largest X must be far above it.
+func (w *attender) beside(rows int, low, slack float64) bool {
+	if math.IsInf(low, -1) && w.x.mask.Exact {
+		return true // a row without anything that counts is NaN in any case
 	}
-	least := w.x.low + nothing
+	least := -math.MaxFloat32
+	if !math.IsInf(low, -1) {
+		least = low + slack + nothing - 1e-6*low // where low is large, f32 and f64 do not know the rest from nothing
+	}
 	for _, m := range w.m[:rows] {
-		if float64(m) < least {
+		if !(float64(m) >= least) {
 			return false
 		}
 	}

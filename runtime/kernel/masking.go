@@ -15,6 +15,7 @@ import (
 type Masking struct {
 	Upper *ir.Scalar // over the axes of Scores; it does not read them
 	Slack Slack      // of X where it is masked
+	Exact bool       // where Upper is minus infinity, X is, unless a score is infinite or NaN
 	Needs []Need     // a point is masked where one of these is false
 	Whole bool       // hardly anywhere else
 }
@@ -48,6 +49,11 @@ func (a *Attention) Masking(symbols func(string) (int64, bool)) *Masking {
 		return nil
 	}
 	out := &Masking{Upper: u.x, Slack: u.masked}
+	out.Exact = true // unless a sum is too large in one order, and not in another
+	u.x.Walk(func(y *ir.Scalar) bool {
+		out.Exact = out.Exact && (y.DType != tensor.F32 || y.Op == ir.OpLoad || y.Op == ir.OpLit || y.Op == ir.OpSelect || y.Op == ir.OpCast)
+		return out.Exact && y.Op != ir.OpLoad && y.DType == tensor.F32
+	})
 	out.Needs, out.Whole = m.needs(u.x, Masked)
 	return out
 }
@@ -269,7 +275,7 @@ func (m *masker) conjuncts(c *ir.Scalar, not bool) (out []Need, whole bool) {
 		return append(a, b...), whole && whole2
 	case c.Op == ir.OpNot:
 		return m.conjuncts(c.Args[0], !not)
-	case c.Op.Compares() && c.Args[0].DType == tensor.I64:
+	case c.Op.Compares() && c.Args[0].DType == tensor.I64 && !m.a.ofKeys(c):
 		op := c.Op
 		if not {
 			op = opposite[op]

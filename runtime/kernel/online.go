@@ -40,7 +40,7 @@ type Steps struct{ Row, Key Step }
 
 // Leaves gives the leaves of X, each once; why is what there are no kernels for.
 func (a *Attention) Leaves() (out []Leaf, why string) {
-	a.rewrite(func(l Leaf) *ir.Scalar {
+	a.rewrite(a.X, func(l Leaf) *ir.Scalar {
 		if l.Node.Op == ir.OpLoad && a.isScore(l.Node) {
 			return l.Node
 		}
@@ -71,9 +71,9 @@ func (a *Attention) ofKeys(x *ir.Scalar) bool {
 	})
 }
 
-// rewrite replaces the leaves of X. A position that is compared is the difference of both
+// rewrite replaces the leaves of X, or of what is made of it. A position that is compared is the difference of both
 // sides, and what stands for it is f32; what is read in it is of the row alone.
-func (a *Attention) rewrite(f func(Leaf) *ir.Scalar, why *string) *ir.Scalar {
+func (a *Attention) rewrite(of *ir.Scalar, f func(Leaf) *ir.Scalar, why *string) *ir.Scalar {
 	done := map[*ir.Scalar]*ir.Scalar{}
 	var visit func(x *ir.Scalar) *ir.Scalar
 	position := func(x *ir.Scalar) *ir.Scalar {
@@ -120,7 +120,7 @@ func (a *Attention) rewrite(f func(Leaf) *ir.Scalar, why *string) *ir.Scalar {
 		}
 		return y
 	}
-	return visit(a.X)
+	return visit(of)
 }
 
 // Tile is a tensor program of a tile, and what is what in it.
@@ -199,7 +199,7 @@ func (a *Attention) Softmax(steps []Steps) (ts Tiles, err error) {
 	x := s
 	if !a.isScore(a.X) {
 		i, j := axis(n), axis(c)
-		x = t.stage(apart(t.result(t.buffer("x", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, a.rewrite(func(f Leaf) *ir.Scalar {
+		x = t.stage(apart(t.result(t.buffer("x", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, a.rewrite(a.X, func(f Leaf) *ir.Scalar {
 			if !f.Position && a.isScore(f.Node) {
 				return load(s, i, j)
 			}
@@ -312,15 +312,50 @@ func Scored() *Tile {
 	return t.Tile
 }
 
-// Zeros is z[1] = sum(c) v[c] * 0: NaN where something of v is infinite or NaN.
-func Zeros() *Tile {
-	t := newTile("zeros")
+// Extent is z[1] = sum(c) v[c] * 0, which is NaN where something of v is infinite or NaN, and otherwise the largest
+// absolute value in v, t[1].
+func Extent() *Tile {
+	t := newTile("extent")
 	v := t.param("v", sym.Var("c"))
-	i, k := &ir.Axis{Extent: sym.Const(1)}, &ir.Axis{Extent: sym.Var("c")}
+	one := sym.Const(1)
+	i, k := &ir.Axis{Extent: one}, &ir.Axis{Extent: sym.Var("c")}
 	x := ir.Load(v, k.Ix())
-	t.stage(t.result(t.buffer("z", tensor.F32, sym.Const(1))), []*ir.Axis{i}, ir.Sum, k, x.Mul(x.Const(0)))
+	t.stage(t.result(t.buffer("z", tensor.F32, one)), []*ir.Axis{i}, ir.Sum, k, x.Mul(x.Const(0)))
+	i, k = &ir.Axis{Extent: one}, &ir.Axis{Extent: sym.Var("c")}
+	t.stage(t.result(t.buffer("t", tensor.F32, one)), []*ir.Axis{i}, ir.Max, k, ir.Unary(ir.OpAbs, ir.Load(v, k.Ix())))
 	t.Program.Finish()
 	return t.Tile
+}
+
+// Hidden is what tells where a mask hides keys: v[c] = max(n) of what Upper is at most where X is masked, infinity where it
+// is not. By is g[q], the largest of so many of them.
+func (a *Attention) Hidden(m *Masking, steps []Steps, by int64) (hidden, widest *Tile, err error) {
+	leaves, why := a.Leaves()
+	t := newTile("hidden")
+	t.Leaves = make([]*ir.Buffer, len(leaves))
+	n, c, q := sym.Var("n"), sym.Var("c"), sym.Var("q")
+	i, j := &ir.Axis{Extent: n}, &ir.Axis{Extent: c}
+	u := a.rewrite(m.Upper, func(f Leaf) *ir.Scalar {
+		at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
+		if at < 0 {
+			why = "something that X does not read"
+			return f.Node
+		}
+		return t.leaf(at, leaves[at], steps[at], i, j)
+	}, &why)
+	if why != "" {
+		return nil, nil, fmt.Errorf("%s", why)
+	}
+	u = ir.Select(u.Le(u.Const(Masked)), u, u.Const(math.Inf(1)))
+	t.stage(t.result(t.buffer("v", tensor.F32, c)), []*ir.Axis{j}, ir.Max, i, u)
+	t.Program.Finish()
+
+	w := newTile("widest")
+	v := w.param("v", q, sym.Const(by))
+	i, j = &ir.Axis{Extent: q}, &ir.Axis{Extent: sym.Const(by)}
+	w.stage(w.result(w.buffer("g", tensor.F32, q)), []*ir.Axis{i}, ir.Max, j, ir.Load(v, i.Ix(), j.Ix()))
+	w.Program.Finish()
+	return t.Tile, w.Tile, nil
 }
 
 // Kernel is the kernel of all of a tile's program, or why there is none.

@@ -1,0 +1,267 @@
+package cpu
+
+import (
+	"math"
+	"math/bits"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/pitopt/pitopt/runtime/kernel"
+)
+
+// Masks of any kind: which tiles of scores, a panel of rows by a panel of keys, have anything that counts is found from
+// the mask alone, once for all batches that have the same, and what counts nothing is not computed.
+
+// hidden is what is known of a mask, which workers share: two of them may find the same at the same time.
+type hidden struct {
+	words   int64           // of a panel
+	panels  int64           // of a mask
+	tiles   []atomic.Uint32 // by mask, panel of rows, panel of keys: whether anything counts
+	known   []atomic.Uint32 // by mask and block, which is named by its first panel
+	low     []atomic.Uint32 // likewise, f32: what Upper is at most in tiles of it where nothing does
+	visited atomic.Int64    // tiles that were computed,
+	of      atomic.Int64    // of so many
+}
+
+// masks is the number of different masks among the batches.
+func (x *attention) masks() int64 {
+	n := int64(1)
+	for i, l := range x.qk.batch {
+		if x.masksDiffer(i) {
+			n = times(n, l.extent)
+		}
+	}
+	return n
+}
+
+// masksDiffer says whether a mask may differ along a loop of batches.
+func (x *attention) masksDiffer(i int) bool {
+	for _, l := range x.leaves {
+		if l.batch[i] != 0 {
+			return true
+		}
+		for _, n := range l.numbers {
+			if n.batch[i] != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mostPanels is how many panels rows are cut into at most.
+func (x *attention) mostPanels() int64 { return 2*x.rows.n + 2*ceilDiv(x.rows.rows, maskRows) + 2 }
+
+func (h *hidden) open(x *attention) {
+	h.words, h.panels = ceilDiv(ceilDiv(x.keys, int64(x.nr)), 32), x.mostPanels()
+	h.visited.Store(0)
+	h.of.Store(0)
+	if x.hidden == nil {
+		return
+	}
+	masks := x.masks()
+	if n := masks * h.panels * h.words; int64(len(h.tiles)) < n {
+		h.tiles = make([]atomic.Uint32, n)
+	}
+	if n := masks * h.panels; int64(len(h.known)) < n {
+		h.known, h.low = make([]atomic.Uint32, n), make([]atomic.Uint32, n)
+	}
+	for i := range h.known[:masks*h.panels] {
+		h.known[i].Store(0)
+	}
+}
+
+// maskOf is the number of the batch's mask.
+func (w *attender) maskOf() (n int64) {
+	at := w.batch
+	for i := len(w.x.qk.batch) - 1; i >= 0; i-- {
+		w.spot[i] = at % w.x.qk.batch[i].extent
+		at /= w.x.qk.batch[i].extent
+	}
+	for i, l := range w.x.qk.batch {
+		if w.x.masksDiffer(i) {
+			n = n*l.extent + w.spot[i]
+		}
+	}
+	return n
+}
+
+// sample is how far blocks lie apart that are looked at to see whether a mask hides tiles at all.
+const sample = 8
+
+// hides says whether the mask of the batch hides tiles, for what some blocks of rows tell.
+func (w *attender) hides() bool {
+	if w.x.hidden == nil {
+		return false
+	}
+	for i := 0; i < len(w.blocks); i += sample {
+		b := &w.blocks[i]
+		w.look(b)
+		for p := b.from; p < b.to; p++ {
+			if first, last := b.panels(w.x.nr); w.count(b, p) < last-first {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// panels are the panels of keys that count for any row of a block, by comparisons.
+func (b *rowsBlock) panels(nr int) (first, last int) {
+	if b.keys.empty() {
+		return 0, 0
+	}
+	return int(b.keys.from) / nr, int(ceilDiv(b.keys.to, int64(nr)))
+}
+
+// at is where a panel's tiles are.
+func (w *attender) tilesOf(b *rowsBlock, panel int64) []atomic.Uint32 {
+	h := w.hidden
+	at := (w.mask*h.panels + b.number + panel - b.from) * h.words
+	return h.tiles[at : at+h.words]
+}
+
+// count is how many tiles of a panel have something that counts.
+func (w *attender) count(b *rowsBlock, panel int64) (n int) {
+	for i := range w.tilesOf(b, panel) {
+		n += bits.OnesCount32(w.tilesOf(b, panel)[i].Load())
+	}
+	return n
+}
+
+// look finds which tiles of a block have something that counts.
+func (w *attender) look(b *rowsBlock) {
+	h, nr := w.hidden, w.x.nr
+	at := w.mask*h.panels + b.number
+	if h.known[at].Load() != 0 {
+		return
+	}
+	first, last := b.panels(nr)
+	low := math.Inf(-1)
+	for p := b.from; p < b.to; p++ {
+		most := w.widest[first:last]
+		for i := range most {
+			most[i] = float32(math.Inf(-1))
+		}
+		row, end := b.row0+b.start(p), b.row0+b.start(p+1)
+		for row < end && first < last {
+			run := w.stretch(row, int(end-row))
+			w.lookAt(row, run, first, last, most)
+			row += int64(run)
+		}
+		clear(w.next[:h.words])
+		for i, v := range most {
+			if k := first + i; v > kernel.Masked {
+				w.next[k/32] |= 1 << (k % 32)
+			} else {
+				low = max(low, float64(v))
+			}
+		}
+		tiles := w.tilesOf(b, p)
+		for i := range tiles { // as another worker may do, and another one read
+			tiles[i].Store(w.next[i])
+		}
+	}
+	h.low[at].Store(math.Float32bits(float32(low)))
+	h.known[at].Store(1)
+}
+
+// lookAt brings what Upper is at most in panels of keys up to what some rows say, which are in spot.
+func (w *attender) lookAt(row int64, run, first, last int, most []float32) {
+	x, nr := w.x, w.x.nr
+	for i := range x.leaves {
+		if l := &x.leaves[i]; l.Position {
+			w.rowNumbers(i, row, w.column[:run])
+			for j, at := range w.column[:run] {
+				w.position(i)[j] = float32(at)
+			}
+			w.at[slotLeaf+i] = unsafe.Pointer(&w.position(i)[0])
+		}
+	}
+	w.stretch(row, run)
+	for k := first; k < last; k += hiddenKeys / nr {
+		n := min(hiddenKeys/nr, last-k)
+		from := int64(k * nr)
+		keys := int(min(int64(n*nr), x.keys-from))
+		for i := range x.leaves {
+			if l := &x.leaves[i]; !l.Position {
+				w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, from)*l.elem)
+			}
+		}
+		if len(w.iota) > 0 {
+			w.at[slotIota] = unsafe.Pointer(&w.iota[from])
+		}
+		for i := keys; i < n*nr; i++ {
+			w.looked[i] = float32(math.Inf(-1))
+		}
+		w.at[slotB], w.at[slotA] = unsafe.Pointer(&w.looked[0]), unsafe.Pointer(&w.largest[0])
+		w.call(x.code.hidden, x.hidden[run], keys)
+		w.call(x.code.widest, x.widest, n)
+		for i, v := range w.largest[:n] {
+			most[k-first+i] = max(most[k-first+i], v)
+		}
+	}
+}
+
+// hiddenKeys is how many keys of a mask a call looks at.
+const hiddenKeys = 4096
+
+// perCall is what going over a block of keys costs beside its rows, in rows.
+const perCall = 6
+
+// listed makes the list of keys that a block goes over.
+func (w *attender) listed(b *rowsBlock, tiles []uint32) {
+	nr := w.x.nr
+	w.list = w.list[:0]
+	first, last := b.panels(nr)
+	for k := first; k < last; k++ {
+		if tiles != nil && tiles[k/32]>>(k%32)&1 == 0 {
+			continue
+		}
+		from, to := k*nr, min((k+1)*nr, int(w.x.keys))
+		if n := len(w.list); n > 0 && w.list[n-1].from+w.list[n-1].n == from {
+			w.list[n-1].n += to - from
+		} else {
+			w.list = append(w.list, keyRun{from: from, n: to - from})
+		}
+	}
+}
+
+// split cuts a block of rows into such that go over about the same keys.
+func (w *attender) split(of *rowsBlock, low float64) error {
+	words := int(w.hidden.words)
+	b := *of
+	for from := of.from; from < of.to; from = b.to {
+		b.from, b.to, b.number = from, from+1, of.number+from-of.from
+		size := w.unite(w.union, nil, of, from)
+		for b.to < of.to {
+			alone := w.unite(w.next, nil, of, b.to)
+			rows, more := int(b.start(b.to)-b.start(from)), int(b.size(b.to))
+			both := w.unite(w.next, w.union, of, b.to)
+			if (rows+more+perCall)*both > (rows+perCall)*size+(more+perCall)*alone {
+				break
+			}
+			copy(w.union, w.next)
+			size = both
+			b.to++
+		}
+		if err := w.rows(&b, w.union[:words], low); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unite joins tiles of a panel with some, and counts them.
+func (w *attender) unite(to, with []uint32, b *rowsBlock, panel int64) (n int) {
+	tiles := w.tilesOf(b, panel)
+	for i := range tiles {
+		v := tiles[i].Load()
+		if with != nil {
+			v |= with[i]
+		}
+		to[i] = v
+		n += bits.OnesCount32(v)
+	}
+	return n
+}
