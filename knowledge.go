@@ -39,9 +39,32 @@ func applyKnowledge(m *ir.Module, f *passes.File) error {
 	if err := checkStates(m, f); err != nil {
 		return err
 	}
+	if err := checkMasks(m, f); err != nil {
+		return err
+	}
 	for _, x := range f.Match {
 		if err := insertMatch(m, x, inputs); err != nil {
 			return diag.As(err, diag.Pipeline).In(x.Where)
+		}
+	}
+	return nil
+}
+
+// checkMasks checks that what [inputs] calls a mask is an input with a row for each sequence.
+func checkMasks(m *ir.Module, f *passes.File) error {
+	names := make([]string, len(m.Main().Params))
+	for i, p := range m.Main().Params {
+		names[i] = p.Name
+	}
+	for name, in := range f.Inputs {
+		i := slices.Index(names, name)
+		if i < 0 {
+			return diag.New(diag.Pipeline, "[inputs] speaks of %q, which is no input of the model", name).In(in.Where).Hint("%s", diag.DidYouMean(name, names))
+		}
+		t, ok := m.Main().Params[i].Tensor()
+		if in.Padding && (!ok || !t.Unranked && len(t.Dims) != 2) {
+			return diag.New(diag.Pipeline, "input %q is %s, and no mask of the tokens of a batch", name, m.Main().Params[i].Type).In(in.Where).
+				Hint("a mask with padding is [batch, seq]")
 		}
 	}
 	return nil

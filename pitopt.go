@@ -220,6 +220,7 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 		return c, err
 	}
 	carry(steps, states)
+	tell(steps, builtin.RemovePadding, "masks", m.opts.pipeline.Masks())
 	if err := addRules(steps, m.opts.pipeline, plugins); err != nil {
 		return c, err
 	}

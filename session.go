@@ -3,6 +3,7 @@ package pitopt
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -158,13 +159,16 @@ func carry(steps []pass.Step, states []Carried) {
 			list = append(list, fmt.Sprintf("%s %s %s %d", strconv.Quote(s.In), strconv.Quote(s.Out), strconv.Quote(s.Axis), s.Capacity))
 		}
 	}
+	tell(steps, builtin.State, "carry", list)
+}
+
+// tell adds to an option of a pass what stands elsewhere than in its entry.
+func tell(steps []pass.Step, p *pass.Pass, option string, list []string) {
 	for i, s := range steps {
-		if s.Pass == builtin.State && list != nil {
+		if s.Pass == p && list != nil {
 			options := map[string]any{}
-			for k, v := range s.Options {
-				options[k] = v
-			}
-			options["carry"] = list
+			maps.Copy(options, s.Options)
+			options[option] = list
 			steps[i].Options = options
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -180,4 +181,16 @@ func (f *File) RewritePath(r Rewrite) string {
 		return r.File
 	}
 	return filepath.Join(filepath.Dir(f.Name), r.File)
+}
+
+// Masks are the inputs that are masks, of which padded rows do not matter.
+func (f *File) Masks() []string {
+	var out []string
+	for name, in := range f.Inputs {
+		if in.Padding {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

@@ -1,0 +1,379 @@
+package analysis
+
+import (
+	"math"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Interval is where the elements of a tensor, or the values of an expression, are proved to
+// lie: from Lo to Hi, both included; NaN says that they may be NaN. Truth values are 0 and 1.
+// Bounds of floats are computed with some room for rounding; one value alone is exact.
+type Interval struct {
+	Lo, Hi float64
+	NaN    bool
+}
+
+// Exactly is the interval of one value.
+func Exactly(v float64) Interval {
+	if v != v {
+		return Interval{math.Inf(1), math.Inf(-1), true}
+	}
+	return Interval{v, v, false}
+}
+
+// Anything is what is known of all values of a type.
+func Anything(d tensor.DType) Interval {
+	switch {
+	case d == tensor.Bool:
+		return Interval{0, 1, false}
+	case d.IsInt():
+		lo, hi := intRange(d)
+		return Interval{lo, hi, false}
+	}
+	return Interval{math.Inf(-1), math.Inf(1), true}
+}
+
+// Finite says that the values are numbers, and none of them infinite.
+func (r Interval) Finite() bool { return !r.NaN && r.Lo > math.Inf(-1) && r.Hi < math.Inf(1) }
+
+// Value is the only value that there is; ok is false where there may be others.
+func (r Interval) Value() (v float64, ok bool) { return r.Lo, r.Lo == r.Hi && !r.NaN }
+
+// Or is where the values of both lie.
+func (r Interval) Or(s Interval) Interval {
+	return Interval{min(r.Lo, s.Lo), max(r.Hi, s.Hi), r.NaN || s.NaN}
+}
+
+// none says that there are no numbers in it.
+func (r Interval) none() bool { return r.Lo > r.Hi }
+
+// largest is the largest absolute value.
+func (r Interval) largest() float64 { return max(math.Abs(r.Lo), math.Abs(r.Hi)) }
+
+func intRange(d tensor.DType) (lo, hi float64) {
+	bits := d.Bits()
+	if !d.IsSigned() {
+		return 0, math.Ldexp(1, bits) - 1
+	}
+	return -math.Ldexp(1, bits-1), math.Ldexp(1, bits-1) - 1
+}
+
+// largestOf is the largest finite value of a float type; ok is false for types that are not followed.
+func largestOf(d tensor.DType) (v float64, ok bool) {
+	switch d {
+	case tensor.F16:
+		return 65504, true
+	case tensor.BF16:
+		return math.Ldexp(255, 120), true
+	case tensor.F32:
+		return math.MaxFloat32, true
+	case tensor.F64:
+		return math.MaxFloat64, true
+	}
+	return 0, false
+}
+
+// leastOf is a size below which a float of the type may become 0.
+func leastOf(d tensor.DType) float64 {
+	if d == tensor.F16 {
+		return 1e-7
+	}
+	return 1e-37
+}
+
+// fit brings what was computed to a type: what is too large for a float is infinite, and what is too large for an
+// integer wraps.
+func (r Interval) fit(d tensor.DType) Interval {
+	switch {
+	case d == tensor.Bool:
+		return r
+	case d.IsInt():
+		if lo, hi := intRange(d); r.NaN || !(r.Lo >= lo && r.Hi <= hi) {
+			return Interval{lo, hi, false}
+		}
+		return r
+	}
+	most, ok := largestOf(d)
+	if !ok {
+		return Anything(d)
+	}
+	if least := leastOf(d); r.Lo != r.Hi { // what is too small is 0
+		if r.Lo > 0 && r.Lo < least {
+			r.Lo = 0
+		}
+		if r.Hi < 0 && r.Hi > -least {
+			r.Hi = 0
+		}
+	}
+	if r.Hi > most {
+		r.Hi = math.Inf(1)
+	}
+	if r.Lo < -most {
+		r.Lo = math.Inf(-1)
+	}
+	return r
+}
+
+// rounding is by how much bounds are widened, of their size: far more than a step of f32.
+const rounding = 1e-6
+
+// wider is r with room for rounding.
+func (r Interval) wider(d tensor.DType) Interval {
+	if !d.IsFloat() {
+		return r.fit(d)
+	}
+	r.Lo -= math.Abs(r.Lo) * rounding
+	r.Hi += math.Abs(r.Hi) * rounding
+	return r.fit(d)
+}
+
+// exact is the value of an operation on known values, as the type rounds it.
+func exact(d tensor.DType, v float64) Interval {
+	if d == tensor.F32 {
+		v = float64(float32(v))
+	}
+	return Exactly(v).fit(d)
+}
+
+// corners is where f lies over the corners of two intervals, for an f that is largest and smallest there.
+// A corner that is no number is taken for any.
+func corners(a, b Interval, f func(x, y float64) float64) Interval {
+	out := Interval{math.Inf(1), math.Inf(-1), a.NaN || b.NaN}
+	for _, x := range [2]float64{a.Lo, a.Hi} {
+		for _, y := range [2]float64{b.Lo, b.Hi} {
+			v := f(x, y)
+			if v != v {
+				return Interval{math.Inf(-1), math.Inf(1), true}
+			}
+			out.Lo, out.Hi = min(out.Lo, v), max(out.Hi, v)
+		}
+	}
+	return out
+}
+
+// contains says whether v may be one of the values.
+func (r Interval) contains(v float64) bool { return r.Lo <= v && v <= r.Hi }
+
+// binary is what an operation makes of two values of a type.
+func binaryInterval(op ir.ScalarOp, d tensor.DType, a, b Interval) Interval {
+	if a.none() || b.none() { // NaN alone: comparisons are false, all else is NaN
+		if op.Compares() {
+			return Exactly(truth(op == ir.OpNe))
+		}
+		return Anything(d)
+	}
+	if x, ok := a.Value(); ok && d.IsFloat() {
+		if y, ok := b.Value(); ok && !op.Compares() {
+			if v, ok := binaryOf(op, x, y, true); ok && op != ir.OpPow {
+				return exact(d, v)
+			}
+		}
+	}
+	switch op {
+	case ir.OpAdd:
+		return corners(a, b, func(x, y float64) float64 { return x + y }).wider(d)
+	case ir.OpSub:
+		return corners(a, b, func(x, y float64) float64 { return x - y }).wider(d)
+	case ir.OpMul:
+		if d.IsFloat() && (a.contains(0) && math.IsInf(b.largest(), 1) || b.contains(0) && math.IsInf(a.largest(), 1)) {
+			return Anything(d)
+		}
+		return corners(a, b, func(x, y float64) float64 { return x * y }).wider(d)
+	case ir.OpDiv:
+		switch {
+		case b.contains(0) || d.IsFloat() && math.IsInf(a.largest(), 1) && math.IsInf(b.largest(), 1):
+			return Anything(d)
+		case !d.IsFloat():
+			return corners(a, b, func(x, y float64) float64 { return math.Trunc(x / y) }).fit(d)
+		}
+		return corners(a, b, func(x, y float64) float64 { return x / y }).wider(d)
+	case ir.OpMin:
+		return Interval{min(a.Lo, b.Lo), min(a.Hi, b.Hi), a.NaN || b.NaN}
+	case ir.OpMax:
+		return Interval{max(a.Lo, b.Lo), max(a.Hi, b.Hi), a.NaN || b.NaN}
+	case ir.OpAnd, ir.OpOr, ir.OpXor:
+		if d == tensor.Bool {
+			return corners(a, b, func(x, y float64) float64 {
+				return truth(op == ir.OpAnd && x*y != 0 || op == ir.OpOr && x+y != 0 || op == ir.OpXor && x != y)
+			})
+		}
+	case ir.OpEq, ir.OpNe, ir.OpLt, ir.OpLe, ir.OpGt, ir.OpGe:
+		return compareIntervals(op, a, b)
+	}
+	return Anything(d)
+}
+
+// compareIntervals decides a comparison where the intervals do not meet.
+func compareIntervals(op ir.ScalarOp, a, b Interval) Interval {
+	either := Interval{0, 1, false}
+	if op == ir.OpGt || op == ir.OpGe {
+		a, b = b, a
+		op = map[ir.ScalarOp]ir.ScalarOp{ir.OpGt: ir.OpLt, ir.OpGe: ir.OpLe}[op]
+	}
+	always, never := false, false
+	switch op {
+	case ir.OpLt:
+		always, never = a.Hi < b.Lo, a.Lo >= b.Hi
+	case ir.OpLe:
+		always, never = a.Hi <= b.Lo, a.Lo > b.Hi
+	case ir.OpEq, ir.OpNe:
+		x, one := a.Value()
+		y, other := b.Value()
+		always, never = one && other && x == y, a.Hi < b.Lo || b.Hi < a.Lo
+		if op == ir.OpNe {
+			always, never = never, always
+		}
+	}
+	nan := a.NaN || b.NaN
+	switch {
+	case always && (!nan || op == ir.OpNe):
+		return Exactly(1)
+	case never && (!nan || op != ir.OpNe):
+		return Exactly(0)
+	}
+	return either
+}
+
+// expIsZero is where exp is 0 in every float type.
+const expIsZero = -1000
+
+func unaryInterval(op ir.ScalarOp, d tensor.DType, a Interval) Interval {
+	if op == ir.OpIsNaN {
+		return Interval{truth(a.none()), truth(a.NaN), false}
+	}
+	if a.none() {
+		return Anything(d)
+	}
+	rising := func(f func(float64) float64) Interval { return Interval{f(a.Lo), f(a.Hi), a.NaN}.wider(d) }
+	within := func(lo, hi float64) Interval { return Interval{lo, hi, a.NaN} }
+	switch op {
+	case ir.OpNeg:
+		return Interval{-a.Hi, -a.Lo, a.NaN}.fit(d)
+	case ir.OpAbs:
+		if a.contains(0) {
+			return Interval{0, a.largest(), a.NaN}.fit(d)
+		}
+		return Interval{min(math.Abs(a.Lo), math.Abs(a.Hi)), a.largest(), a.NaN}.fit(d)
+	case ir.OpSqrt:
+		if a.Lo >= 0 && d.IsFloat() {
+			return rising(math.Sqrt)
+		}
+	case ir.OpExp:
+		if d.IsFloat() {
+			return rising(func(x float64) float64 {
+				if x <= expIsZero {
+					return 0
+				}
+				return math.Exp(x)
+			})
+		}
+	case ir.OpTanh, ir.OpErf, ir.OpSin, ir.OpCos:
+		if d.IsFloat() && (a.Finite() || op == ir.OpTanh || op == ir.OpErf) {
+			return within(-1-rounding, 1+rounding)
+		}
+	case ir.OpFloor:
+		return Interval{math.Floor(a.Lo), math.Floor(a.Hi), a.NaN}
+	case ir.OpCeil:
+		return Interval{math.Ceil(a.Lo), math.Ceil(a.Hi), a.NaN}
+	case ir.OpRound:
+		return Interval{math.RoundToEven(a.Lo), math.RoundToEven(a.Hi), a.NaN}
+	case ir.OpTrunc:
+		return Interval{math.Trunc(a.Lo), math.Trunc(a.Hi), a.NaN}
+	case ir.OpNot:
+		if d == tensor.Bool {
+			return Interval{1 - a.Hi, 1 - a.Lo, false}
+		}
+	}
+	return Anything(d)
+}
+
+// castInterval is what a conversion makes of values.
+func castInterval(from, to tensor.DType, a Interval) Interval {
+	switch {
+	case to == tensor.Bool:
+		if !a.contains(0) {
+			return Exactly(1)
+		}
+		if v, ok := a.Value(); ok && v == 0 {
+			return Exactly(0)
+		}
+		return Interval{0, 1, false}
+	case to.IsFloat():
+		if v, ok := a.Value(); ok {
+			if to == tensor.F32 || to == tensor.F64 {
+				return exact(to, v)
+			}
+		}
+		out := a.wider(to)
+		if to == tensor.F16 || to == tensor.BF16 { // a step of theirs is larger
+			out.Lo -= math.Abs(out.Lo) / 64
+			out.Hi += math.Abs(out.Hi) / 64
+			out = out.fit(to)
+		}
+		return out
+	case to.IsInt():
+		if a.NaN || a.none() {
+			return Anything(to)
+		}
+		return Interval{math.Trunc(a.Lo), math.Trunc(a.Hi), false}.fit(to)
+	}
+	return Anything(to)
+}
+
+// intervalOf looks at all elements of a tensor.
+func intervalOf(t *tensor.Tensor) Interval {
+	d := t.DType()
+	if d.IsComplex() || d.Bits() == 0 {
+		return Anything(d)
+	}
+	out := Interval{math.Inf(1), math.Inf(-1), false}
+	if d == tensor.F32 && t.Len() > 1<<12 { // the largest absolute value, which takes no time of its own
+		if most := largestOf32(tensor.Data[float32](t)); most < math.Float32bits(float32(math.Inf(1))) {
+			v := float64(math.Float32frombits(most))
+			return Interval{-v, v, false}
+		}
+	}
+	number := t.Float
+	if d.IsInt() || d == tensor.Bool {
+		number = func(i int64) float64 { return float64(t.Int(i)) }
+	}
+	for i := range t.Len() {
+		if v := number(i); v == v {
+			out.Lo, out.Hi = min(out.Lo, v), max(out.Hi, v)
+		} else {
+			out.NaN = true
+		}
+	}
+	return out
+}
+
+// largestOf32 is the largest absolute value of floats, as bits: those of NaN are larger than all others.
+func largestOf32(list []float32) uint32 {
+	bits := func(v float32) uint32 { return math.Float32bits(v) &^ (1 << 31) }
+	var a, b, c, d uint32
+	for ; len(list) >= 4; list = list[4:] {
+		a, b, c, d = max(a, bits(list[0])), max(b, bits(list[1])), max(c, bits(list[2])), max(d, bits(list[3]))
+	}
+	for _, v := range list {
+		a = max(a, bits(v))
+	}
+	return max(a, b, c, d)
+}
+
+// identityOf is what a reduction of nothing gives.
+func identityOf(m ir.Monoid, d tensor.DType) Interval {
+	all := Anything(d)
+	switch m {
+	case ir.Sum, ir.Or:
+		return Exactly(0)
+	case ir.Prod, ir.And:
+		return Exactly(1)
+	case ir.Max:
+		return Exactly(all.Lo)
+	case ir.Min:
+		return Exactly(all.Hi)
+	}
+	return all
+}

@@ -1,0 +1,274 @@
+package analysis
+
+import (
+	"math"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// eval is where the values of an expression of a stage lie, where something is known of tokens.
+func (a *RaggedProgram) eval(s *ir.Stage, x *ir.Scalar, at ...where) Interval {
+	e := &raggedEval{a, s, at, map[*ir.Scalar]Interval{}}
+	return e.of(x)
+}
+
+type raggedEval struct {
+	*RaggedProgram
+	stage *ir.Stage
+	at    []where
+	done  map[*ir.Scalar]Interval
+}
+
+func (e *raggedEval) of(x *ir.Scalar) Interval {
+	is, ok := e.done[x]
+	if !ok {
+		is = e.node(x)
+		e.done[x] = is
+	}
+	return is
+}
+
+func (e *raggedEval) node(x *ir.Scalar) Interval {
+	if x.DType.IsComplex() || x.DType == tensor.String {
+		return Anything(x.DType)
+	}
+	switch x.Op {
+	case ir.OpLit:
+		if x.DType.IsInt() || x.DType == tensor.Bool {
+			return Exactly(float64(x.Lit.Int(0)))
+		}
+		return Exactly(x.Lit.Float(0))
+	case ir.OpAxis:
+		_, hi := e.extent(x.Axis.Extent)
+		return Interval{0, max(hi-1, 0), false}
+	case ir.OpSym:
+		lo, hi := e.ctx.Bounds(x.Sym)
+		if e.equal(x.Sym, e.Seq) {
+			hi = min(hi, MaxSeq)
+		}
+		return Interval{float64(lo), float64(hi), false}
+	case ir.OpLoad:
+		return e.load(x)
+	case ir.OpBcast:
+		return e.of(x.Args[0]).Or(Exactly(0))
+	case ir.OpGuard, ir.OpSelect:
+		c := e.of(x.Args[0])
+		if v, ok := c.Value(); ok {
+			if v != 0 {
+				return e.of(x.Args[1])
+			}
+			return e.of(x.Args[2])
+		}
+		return e.of(x.Args[1]).Or(e.of(x.Args[2]))
+	case ir.OpCast:
+		return castInterval(x.Args[0].DType, x.DType, e.of(x.Args[0]))
+	}
+	if len(x.Args) == 1 {
+		return unaryInterval(x.Op, x.DType, e.of(x.Args[0]))
+	}
+	if len(x.Args) != 2 {
+		return Anything(x.DType)
+	}
+	l, r := e.of(x.Args[0]), e.of(x.Args[1])
+	d := x.DType
+	if x.Op.Compares() {
+		d = x.Args[0].DType
+	}
+	is := binaryInterval(x.Op, d, l, r)
+	switch {
+	case x.Op == ir.OpMul && same(x.Args[0], x.Args[1]) && !is.none():
+		is.Lo = max(is.Lo, 0) // a square
+	case x.Op == ir.OpSub && is.Hi > 0 && e.belowMax(x):
+		is.Hi = 0
+	case (x.Op == ir.OpMul || x.Op == ir.OpDiv) && x.DType.IsFloat() && !is.NaN:
+		if most, ok := e.normed(x); ok {
+			is.Lo, is.Hi = max(is.Lo, -most), min(is.Hi, most)
+		}
+	}
+	return is
+}
+
+// load is what is read, by the tokens where it is.
+func (e *raggedEval) load(x *ir.Scalar) Interval {
+	rows := e.Rows(x.Buf)
+	is := rows.Any
+	for _, r := range rows.Slots {
+		t, ok := e.TokenOf(x, r.Slot)
+		for _, w := range e.at {
+			if !ok || w.Token != t {
+				continue
+			}
+			known := r.Masked
+			if w.valid {
+				known = r.Valid
+			}
+			is = Interval{max(is.Lo, known.Lo), min(is.Hi, known.Hi), is.NaN && known.NaN}
+		}
+	}
+	return is
+}
+
+// same says whether two expressions are written alike.
+func same(x, y *ir.Scalar) bool { return alike(x, nil, y) }
+
+// alike says whether y is x with what stands for axes; those that stand for nothing yet stand
+// for what is found in their place.
+func alike(x *ir.Scalar, sub map[*ir.Axis]*ir.Scalar, y *ir.Scalar) bool {
+	if x.Op == ir.OpAxis {
+		is, ok := sub[x.Axis]
+		switch {
+		case !ok:
+			return y.Op == ir.OpAxis && y.Axis == x.Axis
+		case is == nil:
+			sub[x.Axis] = y
+			return y.Op == ir.OpAxis
+		}
+		return same(is, y)
+	}
+	if x == y && len(sub) == 0 {
+		return true
+	}
+	if x.Op != y.Op || x.DType != y.DType || x.Buf != y.Buf || len(x.Args) != len(y.Args) || x.Cast != y.Cast {
+		return false
+	}
+	switch x.Op {
+	case ir.OpLit:
+		return tensor.Equal(x.Lit, y.Lit)
+	case ir.OpSym:
+		return x.Sym.Equal(y.Sym)
+	}
+	for i := range x.Args {
+		if !alike(x.Args[i], sub, y.Args[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// defined gives the stage that defines what is loaded, and what stands for its axes at that
+// point: its reduction axes are open.
+func (a *RaggedProgram) defined(load *ir.Scalar) (s *ir.Stage, sub map[*ir.Axis]*ir.Scalar) {
+	if load.Op != ir.OpLoad || a.defs[load.Buf] == nil || len(a.defs[load.Buf].Outs) != 1 {
+		return nil, nil
+	}
+	s = a.defs[load.Buf]
+	sub = map[*ir.Axis]*ir.Scalar{}
+	for i, x := range s.Axes {
+		sub[x] = load.Args[i]
+	}
+	for _, x := range s.Red {
+		sub[x] = nil
+	}
+	return s, sub
+}
+
+// inline is what a load of a map is, in the place of the load.
+func (a *RaggedProgram) inline(x *ir.Scalar) (*ir.Scalar, bool) {
+	s, sub := a.defined(x)
+	if s == nil || s.Kind != ir.MapStage {
+		return x, false
+	}
+	return s.Exprs[0].Rewrite(func(y *ir.Scalar) *ir.Scalar {
+		if y.Op == ir.OpAxis && sub[y.Axis] != nil {
+			return sub[y.Axis]
+		}
+		return y
+	}), true
+}
+
+// belowMax says whether x is a difference to the largest of what the minuend is one of.
+func (a *RaggedProgram) belowMax(x *ir.Scalar) bool {
+	s, sub := a.defined(x.Args[1])
+	return s != nil && s.Kind == ir.ReduceStage && s.Monoid == ir.Max && alike(s.Exprs[0], sub, x.Args[0])
+}
+
+// hasOne says whether one of the terms of a sum is 1: exponentials of differences to the largest
+// along the axes of the sum.
+func (a *RaggedProgram) hasOne(s *ir.Stage) bool {
+	x, _ := a.inline(s.Exprs[0])
+	if x.Op != ir.OpExp || x.Args[0].Op != ir.OpSub {
+		return false
+	}
+	most, sub := a.defined(x.Args[0].Args[1])
+	if most == nil || most.Kind != ir.ReduceStage || most.Monoid != ir.Max || len(most.Red) != len(s.Red) || !alike(most.Exprs[0], sub, x.Args[0].Args[0]) {
+		return false
+	}
+	for _, k := range s.Red {
+		found := false
+		for _, m := range most.Red {
+			found = found || sub[m] != nil && sub[m].Axis == k
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// normed bounds a product or quotient d/√u, where u is no less than a part of the sum of the
+// squares of which d's is one: what a normalisation makes of a row, whatever the row is.
+func (e *raggedEval) normed(x *ir.Scalar) (most float64, ok bool) {
+	if x.Op == ir.OpDiv {
+		return e.overRoot(x.Args[0], x.Args[1])
+	}
+	for i, f := range x.Args { // by a reciprocal
+		if y, inlined := e.inline(f); inlined {
+			f = y
+		}
+		if f.Op != ir.OpDiv {
+			continue
+		}
+		if most, ok := e.overRoot(x.Args[1-i], f.Args[1]); ok {
+			by := e.of(f.Args[0])
+			return most * by.largest(), by.Finite()
+		}
+	}
+	return 0, false
+}
+
+func (e *raggedEval) overRoot(d, root *ir.Scalar) (most float64, ok bool) {
+	if y, inlined := e.inline(root); inlined {
+		root = y
+	}
+	if root.Op != ir.OpSqrt {
+		return 0, false
+	}
+	part, ok := e.squares(root.Args[0], d, 1)
+	return (1 + rounding) / math.Sqrt(part), ok
+}
+
+// squares says of which part of a sum of squares, one of which is d's, u is no less.
+func (e *raggedEval) squares(u, d *ir.Scalar, depth int) (part float64, ok bool) {
+	if depth > 8 {
+		return 0, false
+	}
+	if s, sub := e.defined(u); s != nil && s.Kind == ir.ReduceStage {
+		x := s.Exprs[0]
+		return 1, s.Monoid == ir.Sum && x.Op == ir.OpMul && same(x.Args[0], x.Args[1]) && alike(x.Args[0], sub, d)
+	}
+	if y, inlined := e.inline(u); inlined {
+		return e.squares(y, d, depth+1)
+	}
+	switch u.Op {
+	case ir.OpAdd, ir.OpMax:
+		for i, x := range u.Args {
+			if part, ok := e.squares(x, d, depth+1); ok {
+				return part, u.Op == ir.OpMax || e.of(u.Args[1-i]).Lo >= 0
+			}
+		}
+	case ir.OpDiv, ir.OpMul:
+		for i, x := range u.Args {
+			by := e.of(u.Args[1-i])
+			part, ok := e.squares(x, d, depth+1)
+			switch {
+			case !ok || by.NaN || by.Lo <= 0 || math.IsInf(by.Hi, 1):
+			case u.Op == ir.OpMul:
+				return part * by.Lo, true
+			case i == 0:
+				return part / by.Hi, true
+			}
+		}
+	}
+	return 0, false
+}

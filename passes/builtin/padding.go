@@ -1,0 +1,326 @@
+package builtin
+
+import (
+	"slices"
+
+	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/core/sym"
+)
+
+// RemovePadding computes the tokens of a batch that its mask has, and no others.
+var RemovePadding = &pass.Pass{
+	Name:   "remove-padding",
+	Lowers: true,
+	Doc: `Computes the tokens of a padded batch that its mask has, and no others.
+
+    %h: [batch, seq, 8] f32 = call @dense(%x)      %p: [2, n] i64 = onnx.NonZero(%mask)
+    %m: [batch, seq, 8] f32 = call @mul(%h, %mask) %h: [n, 8] f32 = call @dense_packed(%x, %p)
+    %y: [batch, 8] f32 = call @sum(%m)          => %y: [batch, 8] f32 = call @sum_packed(%h, %p)
+
+What is computed of each token by itself is computed of the tokens that the mask has, one
+behind the other, from where they are first read to where they are last. What goes over the
+tokens of a sequence, as attention and pooling do, goes over those alone: it is proved that the
+others add nothing. Where a result has padded rows, or something that they become part of, all
+stays as it is. With [inputs] the user says of a mask that padded rows do not matter: then those
+of results are zero.
+
+What the proof cannot know is looked at in each run: the mask holds 0 and 1, each sequence has a
+token, a first token that is read is one of the mask's, floats that come in are not huge, and
+there is some padding. Otherwise the model runs as it stands. So it is in the module twice, in the
+branches of an If; constants are there once.
+
+It stands after legalize, whose programs say what is computed of each token, after state, which
+looks for appends where they were, and before fuse, which joins programs.`,
+	After: []pass.Order{pass.Because("legalize", "programs say what is computed of each token"),
+		pass.Because("state", "a state is appended to whichever way a run takes")},
+	Before: []pass.Order{pass.Because("fuse", "what is computed of tokens is fused afterwards")},
+	Options: []pass.Option{{Name: "masks", Kind: pass.Strings, Default: []string(nil),
+		Doc: "inputs that are masks, of which padded rows do not matter: those that [inputs] has"}},
+	Run: func(c *pass.Context, m *ir.Module) error {
+		declared := pass.Get[[]string](c, "masks")
+		for _, v := range m.Main().Params {
+			if mayMask(v) && removePadding(m, v, slices.Contains(declared, v.Name)) {
+				removeDead(m)
+			}
+		}
+		return nil
+	},
+}
+
+// mayMask says whether a parameter has an element for each position of each sequence.
+func mayMask(v *ir.Value) bool {
+	t, ok := v.Tensor()
+	if !ok || t.Unranked || len(t.Dims) != 2 || t.DType.IsComplex() || t.DType.Bits() < 8 || t.DType.IsFloat() && t.DType.Bits() < 32 {
+		return false
+	}
+	batch, ok := t.Dims[0].Symbol()
+	seq, ok2 := t.Dims[1].Symbol()
+	return ok && ok2 && batch != seq
+}
+
+// demand says which rows of a tensor somebody reads.
+type demand uint8
+
+const (
+	unread     demand = iota
+	validRows         // those that the mask has
+	everything        // others, too
+)
+
+// unpadding is what is found out about a function for a mask.
+type unpadding struct {
+	*analysis.Ragged
+	m        *ir.Module
+	f        *ir.Func
+	mask     *ir.Value
+	declared bool
+
+	calls  map[*ir.Stmt]*ragged
+	wanted map[*ir.Value]demand
+	packed map[*ir.Value]bool // values of which there is a packed form
+	stmts  map[*ir.Stmt]bool  // that go over packed values
+	share  sharing
+}
+
+// ragged is a call of a program, which has the function's symbols.
+type ragged struct {
+	*ir.Program
+	facts  *analysis.RaggedProgram
+	packed map[*ir.Buffer]bool
+}
+
+// removePadding rewrites main for a mask, where that is sound and saves something.
+func removePadding(m *ir.Module, mask *ir.Value, declared bool) bool {
+	u := &unpadding{Ragged: analysis.NewRagged(m.Syms, mask), m: m, f: m.Main(), mask: mask, declared: declared,
+		calls: map[*ir.Stmt]*ragged{}, wanted: map[*ir.Value]demand{}, packed: map[*ir.Value]bool{}, stmts: map[*ir.Stmt]bool{}}
+	if !u.mayPay() {
+		return false
+	}
+	u.follow()
+	u.demands()
+	return u.pays() && u.rewrite()
+}
+
+// mayPay says whether there is a product of something with rows of tokens at all.
+func (u *unpadding) mayPay() bool {
+	for _, s := range u.f.Stmts {
+		p, ok := s.Callee.(*ir.Program)
+		if ok && analysis.ProgramKind(p) == analysis.Contraction && slices.ContainsFunc(s.Results, u.hasRows) {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *unpadding) hasRows(v *ir.Value) bool {
+	if v == nil {
+		return false
+	}
+	t, ok := v.Tensor()
+	return ok && !t.Unranked && len(u.Slots(t.Dims)) > 0
+}
+
+// follow finds out what is known of all values.
+func (u *unpadding) follow() {
+	for _, v := range u.f.Params {
+		t, ok := v.Tensor()
+		if ok && t.DType.IsFloat() && v != u.mask {
+			u.Set(v, &analysis.Rows{Any: analysis.Interval{Lo: -analysis.MaxInput, Hi: analysis.MaxInput}})
+		}
+	}
+	for _, s := range u.f.Stmts {
+		p, ok := s.Callee.(*ir.Program)
+		if !ok || s.Kind != ir.CallStmt {
+			u.Stmt(s)
+			continue
+		}
+		call := &ragged{Program: analysis.Instance(s, p), packed: map[*ir.Buffer]bool{}}
+		call.facts = u.Ragged.Program(s, call.Program)
+		u.calls[s] = call
+		for i, v := range s.Results {
+			if v != nil {
+				u.Set(v, call.facts.Rows(call.Results[i]))
+			}
+		}
+	}
+}
+
+// want notes that somebody reads rows of a value.
+func (u *unpadding) want(v *ir.Value, d demand) {
+	if v != nil {
+		u.wanted[v] = max(u.wanted[v], d)
+	}
+}
+
+// demands finds out from the results on which rows of each value are read.
+func (u *unpadding) demands() {
+	for _, v := range u.f.Results {
+		d := everything
+		if t, ok := v.Tensor(); u.declared && ok && !t.Unranked && len(u.Slots(t.Dims)) == 1 {
+			d = validRows
+		}
+		u.want(v, d)
+	}
+	for _, s := range slices.Backward(u.f.Stmts) {
+		all := unread
+		for _, v := range s.Results {
+			all = max(all, u.wanted[v])
+		}
+		switch {
+		case s.Effect() != ir.Pure || len(s.Regions) > 0:
+			s.EachUse(func(v *ir.Value) { u.want(v, everything) })
+		case all == unread:
+		case u.calls[s] != nil:
+			u.throughCall(s, u.calls[s])
+		case s.Kind == ir.OpStmt && s.Op.IsView() && all == validRows && u.viewed(s):
+			u.want(s.Args[0], validRows)
+			u.packed[s.Results[0]] = true
+		default:
+			s.EachUse(func(v *ir.Value) { u.want(v, everything) })
+		}
+	}
+	// What is a view of what is not packed is not packed.
+	for _, s := range u.f.Stmts {
+		if s.Kind == ir.OpStmt && s.Op.IsView() && !u.packed[s.Args[0]] {
+			delete(u.packed, s.Results[0])
+		}
+		reads := slices.ContainsFunc(s.Args, func(v *ir.Value) bool { return u.packed[v] })
+		writes := slices.ContainsFunc(s.Results, func(v *ir.Value) bool { return u.packed[v] })
+		u.stmts[s] = reads || writes
+	}
+}
+
+// viewed says whether a view has the tokens of what it is a view of, each slot one.
+func (u *unpadding) viewed(s *ir.Stmt) bool {
+	a, ok := s.Args[0].Tensor()
+	b, ok2 := s.Results[0].Tensor()
+	if !ok || !ok2 || a.Unranked || b.Unranked {
+		return false
+	}
+	from, to := u.Slots(a.Dims), u.Slots(b.Dims)
+	if len(from) != 1 || len(to) != 1 {
+		return false
+	}
+	_, ok = u.Viewed(s.Args[0], s.Results[0], from[0])
+	return ok
+}
+
+// throughCall finds out which rows of its operands a call reads.
+func (u *unpadding) throughCall(s *ir.Stmt, c *ragged) {
+	need := map[*ir.Buffer]demand{}
+	for i, v := range s.Results {
+		if v != nil {
+			need[c.Results[i]] = u.wanted[v]
+		}
+	}
+	for _, st := range slices.Backward(c.Stages) {
+		d := unread
+		for _, b := range st.Outs {
+			d = max(d, need[b])
+		}
+		if d == unread {
+			continue
+		}
+		c.packed[st.Out()] = d == validRows && u.packable(c, st)
+		st.Walk(func(x *ir.Scalar) bool {
+			if x.Op == ir.OpLoad {
+				need[x.Buf] = max(need[x.Buf], u.through(c, st, x))
+			}
+			return true
+		})
+		if st.Base != nil {
+			need[st.Base] = everything
+		}
+		if st.Wanted != nil {
+			st.Wanted.Walk(func(x *ir.Scalar) bool {
+				if x.Op == ir.OpLoad {
+					need[x.Buf] = everything
+				}
+				return true
+			})
+		}
+	}
+	for i, v := range s.Results {
+		u.packed[v] = v != nil && c.packed[c.Results[i]]
+	}
+	for i, b := range c.Params {
+		u.want(s.Args[i], need[b])
+	}
+}
+
+// packable says whether a stage can go over the tokens alone.
+func (u *unpadding) packable(c *ragged, s *ir.Stage) bool {
+	if len(s.Outs) != 1 || s.Kind != ir.MapStage && s.Kind != ir.ReduceStage || len(s.Sparse) > 0 || s.Wanted != nil {
+		return false
+	}
+	slots := u.Slots(s.Out().Dims)
+	tokens := len(slots)
+	if _, ok := c.facts.Key(s); ok {
+		tokens++
+	}
+	return len(slots) > 0 && tokens <= 2
+}
+
+// through says which rows a load in a stage reads.
+func (u *unpadding) through(c *ragged, s *ir.Stage, x *ir.Scalar) demand {
+	rows := tokensOf(u, c, s)
+	key, keyed := c.facts.Key(s)
+	for _, slot := range u.Slots(x.Buf.Dims) {
+		t, ok := u.TokenOf(x, slot)
+		switch {
+		case ok && slices.Contains(rows, t):
+		case ok && keyed && t == key && c.facts.Neutral(s, key):
+		default:
+			if end, _ := u.endOf(x, slot); end == noEnd {
+				return everything
+			}
+		}
+	}
+	return validRows
+}
+
+// end is an end of a sequence.
+type end uint8
+
+const (
+	noEnd end = iota
+	firstEnd
+	lastEnd
+)
+
+// endOf says at which end of each sequence a load reads, and the axis of sequences.
+func (u *unpadding) endOf(x *ir.Scalar, slot analysis.Slot) (end, *ir.Axis) {
+	batch, at, ok := u.PositionOf(x, slot)
+	switch {
+	case !ok:
+	case at.IsInt(0):
+		return firstEnd, batch
+	case u.m.Syms.Equal(at.Add(sym.Const(1)), u.Seq) == sym.True:
+		return lastEnd, batch
+	}
+	return noEnd, nil
+}
+
+// tokensOf are the tokens of what a stage defines, where that is packed.
+func tokensOf(u *unpadding, c *ragged, s *ir.Stage) (out []analysis.Token) {
+	if c.packed[s.Out()] {
+		for _, slot := range u.Slots(s.Out().Dims) {
+			out = append(out, analysis.TokenAt(s, slot))
+		}
+	}
+	return out
+}
+
+// pays says whether a product is computed of fewer rows.
+func (u *unpadding) pays() bool {
+	for _, c := range u.calls {
+		for _, s := range c.Stages {
+			if c.packed[s.Out()] && analysis.StageKind(s) == analysis.Contraction {
+				return true
+			}
+		}
+	}
+	return false
+}
