@@ -95,18 +95,18 @@ type sparse struct {
 	whole             []byte // panels of b for all runs; nil: they are packed for this one
 	half              x86.Weights
 
-	batch        int64
-	at           *worker[float32] // where the batch begins
-	rowA, kA, kB []int
-	rowC         []int
-	bits         bitmap
-	way          way
-	plan         selection
-	packed       []float32 // groups, one behind the other
-	lists        []int32
-	covers       covers
-	code         [16]x86.Func // of groups, by rows
-	beside       bool         // columns of the result lie side by side
+	batch                  int64
+	at                     *worker[float32] // where the batch begins
+	rowA, kA, kB           []int
+	rowC                   []int
+	bits                   bitmap
+	way                    way
+	plan                   selection
+	packed                 []float32 // groups, one behind the other
+	lists                  []int32
+	covers                 covers
+	code                   [3][16]x86.Func // of groups, by reach and rows
+	beside, alongK, across bool            // columns of the result lie side by side; elements of a do along k, or along rows
 
 	workers   []*sparseWorker
 	threads   int // of them that are in use
@@ -115,7 +115,9 @@ type sparse struct {
 	strips    int // of the phase
 	notFinite atomic.Bool
 
-	stripCols, columnCount int
+	stripCols, columnCount int  // columns of a strip, and strips
+	fetches                bool // most of b is read, and comes from far
+	mostCols               int  // of a strip, with any number of threads
 }
 
 // phase is a part of the work that threads share, in strips.
@@ -135,6 +137,7 @@ type sparseWorker struct {
 	sum     [16]float32
 	into    []unsafe.Pointer // rows of C, of groups, in order
 	compact []float32        // columns of a panel of C
+	left    int              // bytes of the strip to come that are to be fetched
 }
 
 // sparsely computes a product by leaving out terms; it is not done where all of it is as fast, or a
@@ -183,7 +186,7 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 		return false, nil
 	}
 	s.notFinite.Store(false)
-	s.code = [16]x86.Func{}
+	s.code = [3][16]x86.Func{}
 	s.hire(1)
 	if s.dataA, err = s.operand(&p.a); err != nil {
 		return false, err
@@ -220,6 +223,8 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 		if s.batch == 0 && s.way.dense {
 			return false, nil
 		}
+		s.columnStrips()
+		s.fetches = s.whole != nil && !s.way.wide && s.covers.some > 0.5 && len(s.whole) > nearBytes
 		s.plan.make(s)
 		if err := s.room(); err != nil {
 			return false, err
@@ -351,21 +356,39 @@ func (s *sparse) stand() {
 	if s.batch > 0 {
 		return
 	}
-	list := func(to []int, n int, nest []loop, at func(*loop, int64) int64) []int {
-		to = slices.Grow(to[:0], n)[:n]
-		addresses(to, nest, 0, at)
-		return to
-	}
-	s.rowA, s.rowC = list(s.rowA, s.rows, s.p.m, stepA), list(s.rowC, s.rows, s.p.m, stepC)
-	s.kA, s.kB = list(s.kA, s.depth, s.p.k, stepA), list(s.kB, s.depth, s.p.k, stepB)
-	if s.p.a.buf == nil { // it is computed row by row
+	p := s.p
+	s.beside = beside(p.n, func(l loop) int64 { return l.out })
+	s.rowA, s.rowC = placesOf(s.rowA, p.m, stepA), placesOf(s.rowC, p.m, stepC)
+	if s.alongK, s.across = beside(p.k, func(l loop) int64 { return l.a }), beside(p.m, func(l loop) int64 { return l.a }); p.a.buf == nil {
+		s.alongK = true // it is computed row by row
 		for i := range s.rowA {
 			s.rowA[i] = i * s.depth
 		}
-		for i := range s.kA {
-			s.kA[i] = i
-		}
 	}
+	if s.kA = s.kA[:0]; !s.alongK {
+		s.kA = placesOf(s.kA, p.k, stepA)
+	}
+	s.kB = s.kB[:0]
+}
+
+// placesOf gives the addresses of all positions of a nest.
+func placesOf(to []int, nest []loop, at func(*loop, int64) int64) []int {
+	n := int(total(nest))
+	to = slices.Grow(to[:0], n)[:n]
+	addresses(to, nest, 0, at)
+	return to
+}
+
+// beside says whether what a nest goes over lies side by side.
+func beside(nest []loop, step func(loop) int64) bool {
+	want := int64(1)
+	for i := len(nest) - 1; i >= 0; i-- {
+		if step(nest[i]) != want {
+			return false
+		}
+		want *= nest[i].extent
+	}
+	return true
 }
 
 // baseA is where a begins in its data.

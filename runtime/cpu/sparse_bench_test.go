@@ -38,7 +38,7 @@ func BenchmarkSparse(b *testing.B) {
 		add(grid, block[0], block[1], 1, 0.75, 0.5, 0.1, 0.05, 0.01)
 	}
 	for _, m := range []int64{1, 8, 64} {
-		add(shape{m, 3072, 768}, 1, 1, 1, 0.1, 0.05, 0.01)
+		add(shape{m, 3072, 768}, 1, 1, 1, 0.1, 0.05, 0.01, 0)
 	}
 	add(shape{512, 768, 3072}, 1, 1<<20, 1, 0.5, 0.25, 0.1, 0.05)
 	for _, tier := range tiers(b) {

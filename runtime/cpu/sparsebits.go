@@ -26,14 +26,6 @@ const detectRows = 512
 
 func (s *sparse) detectStrips() int { return (s.rows + detectRows - 1) / detectRows }
 
-// along says how the elements of a lie side by side.
-func (s *sparse) along() (k, rows bool) {
-	if s.p.a.buf == nil {
-		return true, false
-	}
-	return straight(s.kA), straight(s.rowA)
-}
-
 // detect sets the bits of a strip of rows. Where a is computed, it is now.
 func (s *sparse) detect(w *sparseWorker, strip int) error {
 	if err := w.ctx.Err(); err != nil {
@@ -52,13 +44,12 @@ func (s *sparse) detect(w *sparseWorker, strip int) error {
 	if err != nil {
 		return err
 	}
-	k, rows := s.along()
 	switch {
-	case k:
+	case s.alongK:
 		for r := r0; r < r1; r++ {
-			s.look(w, f, s.bits.of(r), s.dataA[s.baseA()+s.rowA[r]+s.kA[0]:][:s.depth])
+			s.look(w, f, s.bits.of(r), s.dataA[s.baseA()+s.rowA[r]:][:s.depth])
 		}
-	case rows:
+	case s.across:
 		s.lookAcross(w, f, r0, r1)
 	default:
 		for r := r0; r < r1; r++ {
@@ -129,23 +120,32 @@ func transpose(x *[64]uint64) {
 	}
 }
 
-// seemsDense says whether a sample of rows has hardly a zero, so that there is no need to look on. Rows are few
-// enough that this takes no time, and the same ones each time.
+// seemsDense says whether a sample of a has hardly a zero, so that there is no need to look on. It takes no time
+// beside the product, and has the same places each time.
 func (s *sparse) seemsDense() bool {
-	k, _ := s.along()
-	if s.p.a.buf == nil || !k || s.rows < 2*sampleRows {
+	if s.p.a.buf == nil || s.rows == 0 {
 		return false
 	}
-	zero := 0
-	for i := range sampleRows {
-		row := s.dataA[s.baseA()+s.rowA[i*s.rows/sampleRows]+s.kA[0]:][:s.depth]
-		for _, x := range row[:min(sampleDepth, len(row))] {
-			if x == 0 {
+	rows, depth := min(s.rows, sampleRows), min(s.depth, sampleDepth)
+	zero, k0 := 0, 0
+	for i := range rows {
+		row := s.baseA() + s.rowA[i*s.rows/rows]
+		k0 = (k0 + 37*sampleDepth) % (s.depth - depth + 1)
+		if s.alongK {
+			for _, x := range s.dataA[row+k0:][:depth] {
+				if x == 0 {
+					zero++
+				}
+			}
+			continue
+		}
+		for _, k := range s.kA[k0:][:depth] {
+			if s.dataA[row+k] == 0 {
 				zero++
 			}
 		}
 	}
-	return zero < sampleRows*min(sampleDepth, s.depth)/32
+	return zero < rows*depth/32
 }
 
 const sampleRows, sampleDepth = 64, 128

@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // way is a way to cover what is not zero by tiles of a product.
@@ -37,22 +38,25 @@ type group struct {
 	panel    int   // where it is packed
 }
 
-// chunk is rows whose groups are near the processor while columns go by.
-type chunk struct{ row, rows, group, groups int }
+// chunk is rows that are computed one after the other, in all of a strip of columns.
+type chunk struct {
+	row, rows     int
+	group, groups int
+	slot, slots   int // in selection.some
+}
 
 // selection is a way with rows and terms.
 type selection struct {
 	groups []group
 	chunks []chunk
 	order  []int32 // rows, group by group
-	zero   []int32 // rows of which no group is made, where each row is of one group at most
+	some   []int32 // rows that groups are made of, chunk by chunk, each once
+	zero   []int32 // the others
+	slots  []int32 // of rows: where in its chunk's part of some each is; -1: it is zero
 	sums   bool    // rows are of several groups, which are summed up
 	packed int     // elements
 	listed int     // terms, with room ahead of each list
 }
-
-// nearElements are packed elements that stay in the second-level cache.
-const nearElements = 3 << 17
 
 // covers is what tiles of some shapes cover, counted in windows of rows.
 type covers struct {
@@ -121,9 +125,12 @@ func (s *sparse) cover(c *covers) {
 // coverWindow counts in some rows, and gives the number of k that have something in one of them.
 func (s *sparse) coverWindow(c *covers, r0, r1 int) (some int) {
 	b := &s.bits
-	var has, quarter [56]bool // rows with something: in all, in a quarter of 256
+	n := r1 - r0
+	var all, four [56]bool // rows with something: in all, in a block of 256
+	var col [56]uint64
+	var twos [28]uint64
+	has, quarter := all[:n], four[:n]
 	for at := range b.row {
-		var col [56]uint64
 		union := uint64(0)
 		for i := r0; i < r1; i++ {
 			x := b.words[i*b.row+at]
@@ -150,19 +157,33 @@ func (s *sparse) coverWindow(c *covers, r0, r1 int) (some int) {
 			}
 		}
 		some += bits.OnesCount64(union)
-		for j, n := range c.rows {
-			sum := 0
-			for i := 0; i < r1-r0; i += n {
-				x := uint64(0)
-				for _, y := range col[i:min(i+n, r1-r0)] {
-					x |= y
+		if union == 0 {
+			continue
+		}
+		ones := 0
+		for i := range (n + 1) / 2 { // rows by twos, of which all but single ones are made
+			x, y := col[2*i], uint64(0)
+			if 2*i+1 < n {
+				y = col[2*i+1]
+			}
+			ones += bits.OnesCount64(x) + bits.OnesCount64(y)
+			twos[i] = x | y
+		}
+		c.ones += float64(ones)
+		for j, rows := range c.rows {
+			sum := ones
+			if rows > 1 {
+				sum = 0
+				for list := twos[:(n+1)/2]; len(list) > 0; {
+					x := uint64(0)
+					for _, y := range list[:min(rows/2, len(list))] {
+						x |= y
+					}
+					sum += bits.OnesCount64(x)
+					list = list[min(rows/2, len(list)):]
 				}
-				sum += bits.OnesCount64(x)
 			}
 			c.terms[j] += float64(sum)
-			if j == 0 {
-				c.ones += float64(sum)
-			}
 		}
 	}
 	for _, h := range has {
@@ -232,88 +253,89 @@ func evenly(n, most int) int {
 
 // make finds groups for the way that was chosen.
 func (p *selection) make(s *sparse) {
-	p.groups, p.chunks, p.order, p.zero, p.packed, p.listed = p.groups[:0], p.chunks[:0], p.order[:0], p.zero[:0], 0, 0
+	p.groups, p.chunks, p.order, p.some, p.zero, p.packed, p.listed = p.groups[:0], p.chunks[:0], p.order[:0], p.some[:0], p.zero[:0], 0, 0
+	p.slots = slices.Grow(p.slots[:0], s.rows)[:s.rows]
 	p.sums = s.way.depth < s.depth
-	if s.way.list {
-		p.lists(s)
-	} else {
-		p.blocks(s)
+	for row := 0; row < s.rows; {
+		c := chunk{row: row, rows: min(s.chunkRows(), s.rows-row), group: len(p.groups)}
+		order := len(p.order)
+		if s.way.list {
+			p.lists(s, c)
+		} else {
+			p.blocks(s, c)
+		}
+		c.groups, c.slot = len(p.groups)-c.group, len(p.some)
+		p.place(c, p.order[order:])
+		c.slots = len(p.some) - c.slot
+		p.chunks = append(p.chunks, c)
+		row += c.rows
 	}
 }
 
-// end ends a chunk.
-func (p *selection) end(row, rows, group int) {
-	if rows > 0 {
-		p.chunks = append(p.chunks, chunk{row, rows, group, len(p.groups) - group})
+// place finds which rows of a chunk groups are made of.
+func (p *selection) place(c chunk, order []int32) {
+	slots := p.slots[c.row : c.row+c.rows]
+	for i := range slots {
+		slots[i] = -1
+	}
+	for _, r := range order {
+		slots[int(r)-c.row] = 0
+	}
+	for i, at := range slots {
+		if at < 0 {
+			p.zero = append(p.zero, int32(c.row+i))
+			continue
+		}
+		slots[i] = int32(len(p.some) - c.slot)
+		p.some = append(p.some, int32(c.row+i))
 	}
 }
 
 // lists makes groups of rows beside each other.
-func (p *selection) lists(s *sparse) {
-	row, n := 0, s.way.rows
-	for row < s.rows {
-		rows := min(s.chunkRows(s.way.ones(s)), s.rows-row)
-		group0 := len(p.groups)
-		for k0 := 0; k0 < s.depth; k0 += s.way.depth {
-			w0, w1 := k0/64, (min(k0+s.way.depth, s.depth)+63)/64
-			for r := row; r < row+rows; r += n {
-				count, size := 0, min(n, row+rows-r)
-				for at := w0; at < w1; at++ {
-					x := uint64(0)
-					for i := r; i < r+size; i++ {
-						x |= s.bits.words[i*s.bits.row+at]
-					}
-					count += bits.OnesCount64(x)
+func (p *selection) lists(s *sparse, c chunk) {
+	for k0 := 0; k0 < s.depth; k0 += s.way.depth {
+		w0, w1 := k0/64, (min(k0+s.way.depth, s.depth)+63)/64
+		for r := c.row; r < c.row+c.rows; r += s.way.rows {
+			count, size := 0, min(s.way.rows, c.row+c.rows-r)
+			for at := w0; at < w1; at++ {
+				x := uint64(0)
+				for i := r; i < r+size; i++ {
+					x |= s.bits.words[i*s.bits.row+at]
 				}
-				if count == 0 {
-					if !p.sums {
-						for i := range size {
-							p.zero = append(p.zero, int32(r+i))
-						}
-					}
-					continue
-				}
-				p.groups = append(p.groups, group{first: int32(len(p.order)), n: int32(size), k0: int32(k0), count: int32(count), list: p.listed, panel: p.packed})
-				for i := range size {
-					p.order = append(p.order, int32(r+i))
-				}
-				p.packed += size * count
-				p.listed += count + listAhead
+				count += bits.OnesCount64(x)
 			}
+			if count == 0 {
+				continue
+			}
+			p.groups = append(p.groups, group{first: int32(len(p.order)), n: int32(size), k0: int32(k0), count: int32(count), list: p.listed, panel: p.packed})
+			for i := range size {
+				p.order = append(p.order, int32(r+i))
+			}
+			p.packed += size * count
+			p.listed += count + listAhead
 		}
-		p.end(row, rows, group0)
-		row += rows
 	}
 }
 
 // blocks makes groups of rows that have something in a block, wherever they lie.
-func (p *selection) blocks(s *sparse) {
-	for row := 0; row < s.rows; {
-		rows := min(s.chunkRows(s.covers.blocks[s.depthIndex()]*float64(s.way.depth)), s.rows-row)
-		group0 := len(p.groups)
-		for k0 := 0; k0 < s.depth; k0 += s.way.depth {
-			from := len(p.order)
-			depth := min(s.way.depth, s.depth-k0)
-			for r := row; r < row+rows; r++ {
-				if s.bits.has(r, k0, depth) {
-					p.order = append(p.order, int32(r))
-				} else if !p.sums {
-					p.zero = append(p.zero, int32(r))
-				}
-			}
-			n := len(p.order) - from
-			if n == 0 {
-				continue
-			}
-			even := rowPanels{int64(n), int64((n + s.way.rows - 1) / s.way.rows)}
-			for i := range even.n {
-				g := group{first: int32(from + int(even.start(i))), n: int32(even.size(i)), k0: int32(k0), count: int32(depth), list: -1, panel: p.packed}
-				p.groups = append(p.groups, g)
-				p.packed += int(g.n) * depth
+func (p *selection) blocks(s *sparse, c chunk) {
+	for k0 := 0; k0 < s.depth; k0 += s.way.depth {
+		from, depth := len(p.order), min(s.way.depth, s.depth-k0)
+		for r := c.row; r < c.row+c.rows; r++ {
+			if s.bits.has(r, k0, depth) {
+				p.order = append(p.order, int32(r))
 			}
 		}
-		p.end(row, rows, group0)
-		row += rows
+		n := len(p.order) - from
+		if n == 0 {
+			continue
+		}
+		even := rowPanels{int64(n), int64((n + s.way.rows - 1) / s.way.rows)}
+		for i := range even.n {
+			g := group{first: int32(from + int(even.start(i))), n: int32(even.size(i)), k0: int32(k0), count: int32(depth), list: -1, panel: p.packed}
+			p.groups = append(p.groups, g)
+			p.packed += int(g.n) * depth
+		}
 	}
 }
 
@@ -331,34 +353,19 @@ func (b *bitmap) has(r, k0, depth int) bool {
 	return false
 }
 
-func (s *sparse) depthIndex() int {
-	for i, d := range s.covers.depths {
-		if d == s.way.depth {
-			return i
-		}
-	}
-	return 0
-}
-
-// ones is about how many elements are packed in a way with lists.
-func (w way) ones(s *sparse) float64 {
-	for i, n := range s.covers.rows {
-		if n == w.rows {
-			return s.covers.terms[i] * float64(n)
-		}
-	}
-	return float64(s.rows * s.depth)
-}
-
-// chunkRows is how many rows go together, if all of them have so many packed elements.
-func (s *sparse) chunkRows(elements float64) int {
-	if elements <= nearElements && s.rows <= mostCompact {
+// chunkRows is how many rows go together: where their parts are put together in a place of their own, as many as
+// stay near with it.
+func (s *sparse) chunkRows() int {
+	if !s.compact() {
 		return s.rows
 	}
-	chunks := max(int(elements/nearElements)+1, (s.rows+mostCompact-1)/mostCompact)
-	each := (s.rows + chunks - 1) / chunks
-	return max((each+55)/56*56, 56)
+	most := max(mostCompact/s.mostCols/56*56, 56)
+	chunks := (s.rows + most - 1) / most
+	return ((s.rows+chunks-1)/chunks + 55) / 56 * 56
 }
 
-// mostCompact is how many rows of a panel of C are summed up beside each other.
-const mostCompact = 2048
+// compact says whether rows of the result are put together beside each other first.
+func (s *sparse) compact() bool { return s.way.depth < s.depth || !s.beside }
+
+// mostCompact is how many elements there are of a strip of columns of the result that is put together.
+const mostCompact = 1 << 16

@@ -24,8 +24,6 @@ func (s *sparse) room() (err error) {
 	if s.lists = nil; len(lists) > 0 {
 		s.lists = unsafe.Slice((*int32)(unsafe.Pointer(&lists[0])), len(lists))
 	}
-	s.beside = s.resultBeside()
-	s.columnStrips()
 	most := 0
 	for _, c := range s.plan.chunks {
 		most = max(most, c.rows)
@@ -37,9 +35,19 @@ func (s *sparse) room() (err error) {
 				return err
 			}
 		}
-		if s.plan.sums || !s.beside {
-			if w.compact, err = take[float32](&s.workspace, s.out, int64(most)*int64(s.cut.nr)); err != nil {
+		if s.compact() {
+			if w.compact, err = take[float32](&s.workspace, s.out, int64(most)*int64(s.stripCols)); err != nil {
 				return err
+			}
+		}
+	}
+	if s.way.wide {
+		s.kB = placesOf(s.kB, s.p.k, stepB)
+	} else if s.kA = s.kA[:0]; !s.alongK || !s.way.list {
+		s.kA = placesOf(s.kA, s.p.k, stepA)
+		if s.p.a.buf == nil {
+			for i := range s.kA {
+				s.kA[i] = i
 			}
 		}
 	}
@@ -49,17 +57,19 @@ func (s *sparse) room() (err error) {
 // tiles makes the code that groups need.
 func (s *sparse) tiles() (err error) {
 	for i := range s.plan.groups {
-		g := &s.plan.groups[i]
-		f := &s.code[g.n]
-		if f.Addr() != 0 {
+		n := s.plan.groups[i].n
+		if s.code[near][n].Addr() != 0 {
 			continue
 		}
-		t := tile{Rows: int(g.n), Cols: s.cut.nr, Weights: s.half, List: s.way.list}
+		t := tile{Rows: int(n), Cols: s.cut.nr, Weights: s.half, List: s.way.list}
 		if s.way.wide {
 			t.Cols = s.stripCols
 		}
-		if *f, err = s.cut.code.code(t); err != nil {
-			return err
+		for r := range s.code {
+			t.Far, t.Fetch = reach(r) == distant && !t.List && s.whole != nil, reach(r) == fetching && s.fetches
+			if s.code[r][n], err = s.cut.code.code(t); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -101,8 +111,15 @@ func (s *sparse) gather(w *sparseWorker, strip int) error {
 	return nil
 }
 
-// gatherTerms packs those elements of a row that a list names, as row at of n.
+// gatherTerms packs those elements of a row that a list names, as row at of n. Without places they lie side by side.
 func gatherTerms(to []float32, n, at int, data []float32, row int, places []int, list []int32) {
+	if len(places) == 0 {
+		for _, k := range list {
+			to[at] = data[row+int(k)]
+			at += n
+		}
+		return
+	}
 	for _, k := range list {
 		to[at] = data[row+places[k]]
 		at += n
@@ -144,54 +161,39 @@ func (s *sparse) place(list []int32, n, k0 int) {
 // widely says whether rows of b can be read where they lie.
 func (s *sparse) widely() bool {
 	p := s.p
-	if s.rows > mostWidely || p.b.buf == nil || p.b.pad != nil || !s.finite || s.depth > 2*mostTerms {
+	if s.rows > mostWidely || p.b.buf == nil || p.b.pad != nil || !s.finite || s.depth > 2*mostTerms ||
+		s.cols%(s.cut.nr/2) != 0 || !s.beside || !beside(p.n, func(l loop) int64 { return l.b }) {
 		return false
 	}
-	if s.cols%(s.cut.nr/2) != 0 || !s.columnsBeside() || !s.resultBeside() {
-		return false
+	reach := int64(0)
+	for _, l := range p.k {
+		if l.list != nil {
+			return false
+		}
+		reach += (l.extent - 1) * max(l.b, -l.b)
 	}
-	low, high := 0, 0
-	for _, k := range s.kB {
-		low, high = min(low, k-s.kB[0]), max(high, k-s.kB[0])
-	}
-	return 4*low >= math.MinInt32 && 4*high <= math.MaxInt32
+	return 4*reach <= math.MaxInt32
 }
 
 // mostWidely is how many rows are multiplied one by one.
 const mostWidely = 64
 
-// columnsBeside and resultBeside say whether columns of b, and of the result, lie side by side.
-func (s *sparse) columnsBeside() bool {
-	return beside(s.p.n, func(l loop) int64 { return l.b })
-}
+// stripBytes are panels of b that stay in the second-level cache, while rows go by and the next ones come.
+const stripBytes = 1 << 19
 
-func (s *sparse) resultBeside() bool {
-	return beside(s.p.n, func(l loop) int64 { return l.out })
-}
-
-func beside(nest []loop, step func(loop) int64) bool {
-	want := int64(1)
-	for i := len(nest) - 1; i >= 0; i-- {
-		if step(nest[i]) != want {
-			return false
-		}
-		want *= nest[i].extent
-	}
-	return true
-}
-
-// columnStrips cuts the columns: where panels of b are packed in a run, several at a time.
+// columnStrips cuts the columns: as many panels of b as stay near.
 func (s *sparse) columnStrips() {
 	unit := s.cut.nr
 	if s.way.wide {
 		unit = s.wideColumns()
 	}
-	units := (s.cols + unit - 1) / unit
-	each := 8
-	if s.way.wide {
-		each = 1
-	} else if s.threads > 1 {
-		each = max(1, min(8, units/(4*s.threads)))
+	units, each := (s.cols+unit-1)/unit, 1
+	if !s.way.wide {
+		each = max(1, min(stripBytes/(4*s.depth*unit), 16))
+		s.mostCols = each * unit
+		if s.threads > 1 {
+			each = max(1, min(each, units/(4*s.threads)))
+		}
 	}
 	s.stripCols, s.columnCount = each*unit, (units+each-1)/each
 }
@@ -214,7 +216,7 @@ func (s *sparse) columns(w *sparseWorker, strip int) error {
 	}
 	addresses(w.colB[:cols], s.p.n, int64(n0), stepB)
 	addresses(w.colC[:cols], s.p.n, int64(n0), stepC)
-	if s.beside && !s.plan.sums {
+	if s.beside {
 		s.clearRows(w, cols)
 	}
 	if s.way.wide {
@@ -223,22 +225,21 @@ func (s *sparse) columns(w *sparseWorker, strip int) error {
 	if err := s.panelsOf(w, n0, cols); err != nil {
 		return err
 	}
-	deep, compact := 0, s.plan.sums || !s.beside
 	for i := range s.plan.chunks {
 		c := &s.plan.chunks[i]
-		s.rowsOf(w, c, compact)
-		for j := 0; j < cols; j += s.cut.nr {
-			n := min(s.cut.nr, cols-j)
-			if compact {
-				clear(w.compact[:c.rows*s.cut.nr])
+		s.intoRows(w, c)
+		if s.compact() {
+			n := c.slots
+			if !s.beside {
+				n = c.rows
 			}
-			panel := unsafe.Add(w.panelsB, j/s.cut.nr*w.strideB)
-			if err := s.panel(w, c, panel, j, n, compact, &deep); err != nil {
-				return err
-			}
-			if compact {
-				s.scatter(w, c, j, n)
-			}
+			clear(w.compact[:n*s.stripCols])
+		}
+		if err := s.groups(w, c, cols); err != nil {
+			return err
+		}
+		if s.compact() {
+			s.scatter(w, c, cols)
 		}
 	}
 	return nil
@@ -250,7 +251,11 @@ func (s *sparse) panelsOf(w *sparseWorker, n0, cols int) error {
 	w.strideB = nr * s.depth * s.half.Bytes()
 	if s.whole != nil {
 		matrix := s.p.matrix(s.batch, &segment{}) * int64((s.cols+nr-1)/nr) * int64(w.strideB)
-		w.panelsB = unsafe.Pointer(&s.whole[matrix+int64(n0/nr)*int64(w.strideB)])
+		at := matrix + int64(n0/nr)*int64(w.strideB)
+		w.panelsB, w.left = unsafe.Pointer(&s.whole[at]), 0
+		if next := at + int64(s.threads*s.stripCols/nr*w.strideB); s.fetches && next < int64(len(s.whole)) {
+			w.args.Fetch, w.left = uintptr(unsafe.Pointer(&s.whole[next])), min(s.stripCols/nr*w.strideB, len(s.whole)-int(next))
+		}
 		return nil
 	}
 	size := (cols + nr - 1) / nr * nr * s.depth
@@ -264,7 +269,7 @@ func (s *sparse) panelsOf(w *sparseWorker, n0, cols int) error {
 			return err
 		}
 	}
-	w.panelsB = unsafe.Pointer(&w.packB[0])
+	w.panelsB, w.left = unsafe.Pointer(&w.packB[0]), 0
 	if !s.finite && !s.finitePanels(w, w.packB[:size]) {
 		s.notFinite.Store(true)
 	}
@@ -279,8 +284,8 @@ func (s *sparse) clearRows(w *sparseWorker, cols int) {
 	}
 }
 
-// rowsOf finds where the rows of a chunk's groups are written.
-func (s *sparse) rowsOf(w *sparseWorker, c *chunk, compact bool) {
+// intoRows finds where the rows of a chunk's groups are written.
+func (s *sparse) intoRows(w *sparseWorker, c *chunk) {
 	if c.groups == 0 {
 		return
 	}
@@ -291,74 +296,88 @@ func (s *sparse) rowsOf(w *sparseWorker, c *chunk, compact bool) {
 		w.into = make([]unsafe.Pointer, len(order)+len(order)/4)
 	}
 	for i, r := range order {
-		if compact {
-			w.into[i] = unsafe.Pointer(&w.compact[(int(r)-c.row)*s.cut.nr])
-		} else {
+		switch {
+		case !s.compact():
 			w.into[i] = unsafe.Pointer(&w.c[w.batchC+s.rowC[r]])
+		case s.beside:
+			w.into[i] = unsafe.Pointer(&w.compact[int(s.plan.slots[r])*s.stripCols])
+		default:
+			w.into[i] = unsafe.Pointer(&w.compact[(int(r)-c.row)*s.stripCols])
 		}
 	}
 }
 
-// panel multiplies the groups of a chunk by a panel of b.
-func (s *sparse) panel(w *sparseWorker, c *chunk, panel unsafe.Pointer, j, cols int, compact bool, deep *int) error {
-	g := &w.args
-	g.Count, g.COffset, g.Accumulate = int64(cols), 0, 0
-	if compact {
-		g.Count = int64(s.cut.nr)
-		if s.plan.sums {
-			g.Accumulate = 1
-		}
-	} else {
-		g.COffset = 4 * int64(w.colC[j])
-	}
+// groups multiplies the groups of a chunk by the panels of a strip.
+func (s *sparse) groups(w *sparseWorker, c *chunk, cols int) error {
 	groups := s.plan.groups[c.group : c.group+c.groups]
-	for i := range groups {
+	g, nr, compact := &w.args, s.cut.nr, s.compact()
+	if g.Accumulate = 0; s.plan.sums {
+		g.Accumulate = 1
+	}
+	r := distant // is the first one's
+	for i, deep, each := 0, 0, s.cut.nr*s.half.Bytes(); i < len(groups); i++ {
 		o := &groups[i]
-		if *deep += int(o.count); *deep > someDepth {
-			*deep = 0
-			if err := w.ctx.Err(); err != nil {
-				return diag.Stopped(err)
-			}
-		}
-		g.K, g.A, g.C, g.B = int64(o.count), unsafe.Pointer(&s.packed[o.panel]), unsafe.Pointer(&w.into[o.first-groups[0].first]), panel
+		g.K, g.A, g.C = int64(o.count), unsafe.Pointer(&s.packed[o.panel]), unsafe.Pointer(&w.into[o.first-groups[0].first])
+		first := w.panelsB
 		if o.list >= 0 {
 			g.List = unsafe.Pointer(&s.lists[o.list])
 		} else {
-			g.B = unsafe.Add(panel, int(o.k0)*s.cut.nr*s.half.Bytes())
+			first = unsafe.Add(first, int(o.k0)*each)
 		}
-		s.code[o.n].Call(unsafe.Pointer(g))
+		f := s.code[r][o.n]
+		if r = near; w.left > 0 {
+			r, f = fetching, s.code[fetching][o.n]
+		}
+		for j := 0; j < cols; j += nr {
+			if deep += int(o.count); deep > someDepth {
+				deep = 0
+				if err := w.ctx.Err(); err != nil {
+					return diag.Stopped(err)
+				}
+			}
+			g.B = unsafe.Add(first, j/nr*w.strideB)
+			if g.Count, g.COffset = int64(nr), 4*int64(j); !compact {
+				g.Count, g.COffset = int64(min(nr, cols-j)), 4*int64(w.colC[j])
+			}
+			f.Call(unsafe.Pointer(g))
+			if r == fetching {
+				g.Fetch += uintptr(x86.TileFetch * int(o.count))
+				w.left -= x86.TileFetch * int(o.count)
+			}
+		}
 	}
 	return nil
 }
 
-// scatter writes rows that were computed beside each other where they belong.
-func (s *sparse) scatter(w *sparseWorker, c *chunk, j, cols int) {
-	nr, rows := s.cut.nr, s.rowC[c.row:c.row+c.rows]
-	if at := w.colC[j : j+cols]; straight(at) {
-		for i, r := range rows {
-			copy(w.c[w.batchC+r+at[0]:][:cols], w.compact[i*nr:])
+// scatter writes rows that were put together beside each other where they belong.
+func (s *sparse) scatter(w *sparseWorker, c *chunk, cols int) {
+	width := s.stripCols
+	if s.beside {
+		for i, r := range s.plan.some[c.slot : c.slot+c.slots] {
+			copy(w.c[w.batchC+s.rowC[r]+w.colC[0]:][:cols], w.compact[i*width:])
 		}
 		return
 	}
+	rows := s.rowC[c.row : c.row+c.rows]
 	if straight(rows) {
-		for i, at := range w.colC[j : j+cols] {
+		for i, at := range w.colC[:cols] {
 			out := w.c[w.batchC+rows[0]+at:][:len(rows)]
 			for r, from := 0, w.compact[i:]; r < len(out); r++ {
-				out[r] = from[r*nr]
+				out[r] = from[r*width]
 			}
 		}
 		return
 	}
-	for i, at := range w.colC[j : j+cols] {
+	for i, at := range w.colC[:cols] {
 		for r, row := range rows {
-			w.c[w.batchC+row+at] = w.compact[r*nr+i]
+			w.c[w.batchC+row+at] = w.compact[r*width+i]
 		}
 	}
 }
 
 // wideStrip computes a strip of columns row by row, from rows of b where they lie.
 func (s *sparse) wideStrip(w *sparseWorker, cols int) error {
-	f := s.code[1]
+	f := s.code[near][1]
 	if cols < s.stripCols {
 		var err error
 		if f, err = w.wide(tile{Rows: 1, Cols: cols, List: true}); err != nil {
@@ -367,10 +386,13 @@ func (s *sparse) wideStrip(w *sparseWorker, cols int) error {
 	}
 	g := &w.args
 	g.Count, g.COffset, g.Accumulate = int64(cols), 4*int64(w.colC[0]), 0
+	if len(s.plan.groups) == 0 {
+		return nil
+	}
 	g.B = unsafe.Pointer(&w.b.data[w.batchB+w.colB[0]+s.kB[0]])
 	for i := range s.plan.chunks {
 		c := &s.plan.chunks[i]
-		s.rowsOf(w, c, false)
+		s.intoRows(w, c)
 		for _, o := range s.plan.groups[c.group : c.group+c.groups] {
 			if err := w.ctx.Err(); err != nil {
 				return diag.Stopped(err)

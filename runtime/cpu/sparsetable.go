@@ -20,10 +20,10 @@ type TileTable struct {
 
 // The tables of machines that nobody measured.
 var (
-	tableV4 = TileTable{Rows: []int{1, 2, 4, 8, 14}, Step: []float64{0.8, 1.0, 1.9, 3.6, 6.2}, List: []float64{1.6, 1.8, 2.4, 4.2, 6.8},
-		Wide: 1.4, Call: 25, Pack: 0.3, Gather: 1.2, Sum: 0.2, Far: 0.1}
-	tableV3 = TileTable{Rows: []int{1, 2, 4, 6}, Step: []float64{0.8, 1.0, 1.9, 2.8}, List: []float64{1.6, 1.8, 2.4, 3.2},
-		Wide: 1.0, Call: 25, Pack: 0.3, Gather: 1.2, Sum: 0.2, Far: 0.1}
+	tableV4 = TileTable{Rows: []int{1, 2, 4, 8, 14}, Step: []float64{0.9, 0.9, 1.4, 2.4, 4.1}, List: []float64{0.85, 1.0, 1.5, 2.5, 4.2},
+		Wide: 1.0, Call: 25, Pack: 0.15, Gather: 0.9, Sum: 0.3, Far: 0.05}
+	tableV3 = TileTable{Rows: []int{1, 2, 4, 6}, Step: []float64{0.55, 0.67, 1.2, 1.55}, List: []float64{0.55, 0.67, 1.2, 1.55},
+		Wide: 0.55, Call: 25, Pack: 0.2, Gather: 0.9, Sum: 0.6, Far: 0.05}
 )
 
 // tiles is the table of the device.
@@ -72,14 +72,14 @@ func (t *TileTable) denseCost(s *sparse) float64 {
 	return max(ns, t.far(s, 1)) + t.Pack*float64(s.rows)*float64(s.depth)
 }
 
-// groups is how many groups of some rows there are.
-func (s *sparse) groups(rows, depth int) float64 {
+// groupCount is how many groups of some rows there are.
+func (s *sparse) groupCount(rows, depth int) float64 {
 	return float64(((s.rows + rows - 1) / rows) * ((s.depth + depth - 1) / depth))
 }
 
 // listCost is what tiles take that cover so many terms with lists.
 func (t *TileTable) listCost(s *sparse, w way, terms, some float64) float64 {
-	ns := s.panels() * (terms*t.step(t.List, w.rows) + min(s.groups(w.rows, w.depth), terms)*t.Call)
+	ns := s.panels() * (terms*t.step(t.List, w.rows) + min(s.groupCount(w.rows, w.depth), terms)*t.Call)
 	if w.depth < s.depth {
 		ns += 2 * t.Sum * float64(s.rows) * float64(s.cols)
 	}
@@ -105,7 +105,7 @@ func (t *TileTable) blockCost(s *sparse, w way, rows float64) float64 {
 
 // scattered is what it takes to write a result whose columns do not lie side by side.
 func (s *sparse) scattered(t *TileTable) float64 {
-	if s.resultBeside() {
+	if s.beside {
 		return 0
 	}
 	return 4 * t.Sum * float64(s.rows) * float64(s.cols)
