@@ -29,6 +29,8 @@ type product struct {
 	align bool        // columns of Out lie side by side
 	half  x86.Weights // what is packed of B, where that is no f32: it is only widened
 
+	rowLies bool // a row of A lies element by element of k, as it would be packed
+
 	direct *direct // nil: it is computed in blocks
 	sides  []side  // factors that may have many zeros
 }
@@ -100,6 +102,12 @@ func match(s *interp.Stage) (*product, bool) {
 	small := total(p.n) < nr || work < 512 && p.direct == nil || times(work, total(p.batch)) < 512 // the closures are as fast
 	if small || times(work, total(p.batch)) >= far {
 		return nil, false
+	}
+	p.rowLies = p.a.buf != nil
+	step := int64(1)
+	for _, l := range slices.Backward(p.k) {
+		p.rowLies = p.rowLies && l.a == step
+		step *= l.extent
 	}
 	p.a.through(s, p.batch, p.m, p.k)
 	p.b.through(s, p.batch, p.n, p.k)

@@ -454,6 +454,8 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 	}
 	if w.wholeA != nil {
 		w.blockA = w.keptA(b, i0)
+	} else if count == 1 && w.p.rowLies && w.cut.code != nil { // it is its own panel
+		w.blockA = w.a.data[w.batchA+w.rowA[0]+int(b.k0):][:b.depth]
 	} else if !w.holds || w.held != held {
 		addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)
 		if err := w.fillA(b.batch, i0, *b); err != nil {
