@@ -128,14 +128,8 @@ func (p *product) tiling(d *Device, cut *blocks, kept bool) tiling {
 	if times(batches, rows, cols, total(p.k)) < 4*d.alone { // points of a product are cheap
 		t.workers = 1
 	}
-	if kept && t.workers > 1 { // small enough that threads share the work
-		t.panels = max(4, min(cut.panels, ceilDiv(panels, 4*t.workers)))
-		if ceilDiv(panels, t.panels) < 3*t.workers { // too few rows: cut columns, too
-			down := max(1, min(t.workers, panels/4))
-			t.panels = max(ceilDiv(panels, down), 1)
-			t.cols = max(min(t.cols, roundUp(ceilDiv(cols*down, 4*t.workers), int64(cut.nr))), int64(cut.nr))
-		}
-		t.tiles = batches * ceilDiv(cols, t.cols) * ceilDiv(panels, t.panels)
+	if kept && t.workers > 1 {
+		p.share(cut, &t)
 	}
 	if p.table != nil { // there are more by groups
 		return t
@@ -154,6 +148,28 @@ func (p *product) tiling(d *Device, cut *blocks, kept bool) tiling {
 	t.workers = min(t.workers, t.tiles)
 	return t
 }
+
+// share cuts a product by packed columns for workers. All end at about the same time: a tile is a small part of the
+// work, and worth what it costs to begin one. Those of the same rows, one behind the other, are multiplied by
+// rows that stay packed.
+func (p *product) share(cut *blocks, t *tiling) {
+	rows, cols, depth := total(p.m), total(p.n), total(p.k)
+	panels := cut.panelsOf(rows).n
+	down := ceilDiv(panels, max(min(cut.panels, mostHeld/max(depth*int64(cut.mr), 1)), 1))
+	if panels >= 4*t.workers {
+		down = roundUp(down, t.workers)
+	}
+	down = max(min(down, panels), 1)
+	t.panels = max(ceilDiv(panels, down), 1)
+	work := max(times(total(p.batch), rows, cols, depth)/(tilesEach*t.workers), leastTile)
+	wide := max(work/max(times(t.panels, int64(cut.mr), depth), 1)/int64(cut.nr), 1) * int64(cut.nr)
+	across := ceilDiv(cols, min(wide, t.cols))
+	t.cols = max(roundUp(ceilDiv(cols, across), int64(cut.nr)), int64(cut.nr))
+	t.tiles = total(p.batch) * ceilDiv(cols, t.cols) * ceilDiv(panels, t.panels)
+}
+
+// A worker has about so many tiles, of so many products at least: some µs.
+const tilesEach, leastTile = 24, 1 << 19
 
 // holds says whether a worker keeps what it has packed of A to its whole depth, for tiles with the
 // same rows and other columns.

@@ -304,8 +304,8 @@ func (x *multiplication[T]) tile(w *worker[T], t int64) error {
 	}
 	panels := x.cut.panelsOf(s.to - s.from)
 	across, down := ceilDiv(x.cols, x.tiling.cols), ceilDiv(panels.n, x.tiling.panels)
-	n0, p0, batch := t%across*x.tiling.cols, t/across%down*x.tiling.panels, t/across/down
-	return w.tile(s, batch, panels, p0, min(p0+x.tiling.panels, panels.n), n0, min(n0+x.tiling.cols, x.cols))
+	n0, i, batch := t%across*x.tiling.cols, t/across%down, t/across/down
+	return w.tile(s, batch, panels, i*panels.n/down, (i+1)*panels.n/down, n0, min(n0+x.tiling.cols, x.cols))
 }
 
 // worker multiplies on one thread.
