@@ -19,6 +19,7 @@ type group struct {
 	threads []int // nil: those that are asked for
 	run     func(b *bench, g *group, threads int) error
 	show    func(say sayer, list []*result) // nil: as a table of times
+	sparse  bool                            // it is shown in sparsity.md
 }
 
 // groups in the order in which they are measured and shown.
@@ -37,6 +38,7 @@ func init() {
 		{name: "roundrobin", title: "Sizes in turn", threads: []int{1}, run: roundRobin},
 		{name: "first", title: "First result from the file, and memory", rivals: []string{"ort", "openvino"}, threads: []int{1}, run: firstResults, show: showFirst},
 		{name: "binary", title: "Size of the executable", threads: []int{1}, run: binarySize, show: showBinary},
+		{name: "experts", title: "Mixtures of experts", rivals: []string{"ort"}, run: listed(mixtures), show: showMixtures, sparse: true},
 		{name: "avx2", title: "The AVX2 tier", rivals: []string{"ort"}, threads: []int{1}, run: listed(products, "PITOPT_CPU=avx2")},
 		{name: "portable", title: "The portable tier", rivals: []string{"gomlx"}, threads: []int{1}, run: listed(sentences, "PITOPT_CPU=portable")},
 	}

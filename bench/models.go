@@ -56,7 +56,7 @@ func (b *builder) weights(name string, dims ...int64) string {
 // node adds one with a single result, which has its name.
 func (b *builder) node(op, name string, inputs []string, attrs ...*wire.Attribute) string {
 	n := &wire.Node{Name: name, OpType: op, Inputs: inputs, Outputs: []string{name}, Attributes: attrs}
-	if op == "MultiHeadAttention" {
+	if op == "MultiHeadAttention" || op == "MoE" {
 		n.Domain, b.ms = "com.microsoft", true
 	}
 	b.g.Nodes = append(b.g.Nodes, n)

@@ -12,23 +12,56 @@ import (
 // short are names of rivals in tables.
 var short = map[string]string{"ort": "ONNX Runtime", "ort-opt": "after its optimiser", "openvino": "OpenVINO", "gomlx": "onnx-gomlx", "single": "each by itself"}
 
-// report writes docs/performance.md, its plots, and rows of the history.
+// report writes docs/performance.md and docs/sparsity.md, their plots, and rows of the history.
 func (s *store) report(docs string) error {
+	if err := s.performance(docs); err != nil {
+		return err
+	}
+	if err := s.sparsity(docs); err != nil {
+		return err
+	}
+	return s.history(filepath.Join(docs, "performance-history.csv"))
+}
+
+// sparsity writes what is measured of zeros that are left out.
+func (s *store) sparsity(docs string) error {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	say("# Sparsity\n")
+	say("Written by `bench/` from what it measured: do not edit. [performance.md](performance.md) says how it measures.\n")
+	s.summary(say, true)
+	there := false
+	for _, g := range groups {
+		if !g.sparse {
+			continue
+		}
+		there = there || len(s.threads(g.name)) > 0
+		if err := s.table(say, g, docs); err != nil {
+			return err
+		}
+	}
+	if !there {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(docs, "sparsity.md"), []byte(b.String()), 0o666)
+}
+
+func (s *store) performance(docs string) error {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	say("# Performance\n")
 	say("Written by `bench/` from what it measured: do not edit. How to measure is in [bench/README.md](../bench/README.md), the")
 	say("geometric means of each commit that was measured in [performance-history.csv](performance-history.csv).\n")
 	s.method(say)
-	s.summary(say)
+	s.summary(say, false)
 	s.losses(say)
 	for _, g := range groups {
+		if g.sparse {
+			continue
+		}
 		if err := s.table(say, g, docs); err != nil {
 			return err
 		}
-	}
-	if err := s.history(filepath.Join(docs, "performance-history.csv")); err != nil {
-		return err
 	}
 	return os.WriteFile(filepath.Join(docs, "performance.md"), []byte(b.String()), 0o666)
 }
@@ -53,12 +86,15 @@ func (s *store) method(say sayer) {
 	say("- The peak is multiply-adds on registers, and bandwidth reading memory, both measured beside each workload.\n")
 }
 
-// summary holds what is measured against what is wanted.
-func (s *store) summary(say sayer) {
+// summary holds what is measured against what is wanted, of groups on sparsity or of the others.
+func (s *store) summary(say sayer, sparse bool) {
 	say("## What is wanted, and what is\n")
 	say("| | threads | wanted | measured | |\n|---|---|---|---|---|")
 	for i := range targets {
 		t := &targets[i]
+		if slices.ContainsFunc(groups, func(g *group) bool { return g.name == t.group && g.sparse != sparse }) {
+			continue
+		}
 		for _, n := range s.threads(t.group) {
 			m, ok := t.reached(s.Results, n)
 			if !ok {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -106,6 +107,10 @@ var targets = []target{
 	{"first", "first result from the file, in ONNX Runtime's time", 0, all, inverse("ort"), false, .6, true},
 	{"first", "peak memory, in ONNX Runtime's", 0, all, values("pitopt peak", "ort peak"), false, 1, true},
 	{"binary", "stripped static executable, MB", 0, all, func(r *result) []float64 { return []float64{r.Values["bytes"] / 1e6} }, false, 30, true},
+	{"experts", "dense experts, top-1 of 8, of 128 tokens and more, the worst", 0, ofMixtures(denseMixtures[:1], 128), ratioTo("ort"), false, 5, false},
+	{"experts", "dense experts, top-2 of 8, of 128 tokens and more, the worst", 0, ofMixtures(denseMixtures[1:2], 128), ratioTo("ort"), false, 2.8, false},
+	{"experts", "gathered experts of 128 tokens and more, the worst", 0, ofMixtures(gatheredMixtures, 128), ratioTo("ort"), false, 1.3, false},
+	{"experts", "experts of 128 tokens and more, in their bound, the worst", 0, ofMixtures(slices.Concat(denseMixtures, gatheredMixtures), 128), ofBound, false, 1.3, true},
 	{"avx2", "products on the AVX2 tier (ONNX Runtime has AVX-512), all", 0, all, ratioTo("ort"), true, .8, false},
 	{"portable", "minilm_l6 on the portable tier against onnx-gomlx, the worst", 0, all, ratioTo("gomlx"), false, 1, false},
 }
