@@ -46,7 +46,7 @@ func (s *Stage) Points() int64 {
 // Parts says whether the stage may be cut into parts that run at the same time: every
 // point is then computed as it would be in one piece, so the bits are the same.
 func (s *Stage) Parts() bool {
-	if s.Kind != ir.MapStage && s.Kind != ir.ReduceStage || len(s.Axes) == 0 {
+	if s.Kind == ir.ScanStage || !slices.ContainsFunc(s.Axes, s.apart) {
 		return false
 	}
 	for _, b := range s.Outs {
@@ -55,6 +55,11 @@ func (s *Stage) Parts() bool {
 		}
 	}
 	return true
+}
+
+// apart says whether points at different positions of an axis are written to different places.
+func (s *Stage) apart(a *ir.Axis) bool {
+	return s.Kind != ir.ScatterStage || slices.ContainsFunc(s.Index, func(x *ir.Scalar) bool { return x.Op == ir.OpAxis && x.Axis == a })
 }
 
 // run computes part of parts of the stage.
@@ -116,11 +121,11 @@ func (s *Stage) takeIdle() *compiled {
 func (k *compiled) cut(s *Stage, part, parts int) bool {
 	split := -1
 	for i := range s.Axes {
-		if i != k.lane && s.extents[i] >= int64(parts) && (split < 0 || s.extents[i] > s.extents[split]) {
+		if i != k.lane && s.apart(s.Axes[i]) && s.extents[i] >= int64(parts) && (split < 0 || s.extents[i] > s.extents[split]) {
 			split = i
 		}
 	}
-	if split < 0 && k.lane >= 0 && k.lane < len(s.Axes) {
+	if split < 0 && k.lane >= 0 && k.lane < len(s.Axes) && s.apart(s.Axes[k.lane]) {
 		split = k.lane
 	}
 	if split < 0 {

@@ -13,10 +13,12 @@ func (e elems[T]) scatter(c *compiler) func(f *frame, n int) {
 	}
 	to, v := access[T](c, s.Out()), operand[T](c, s.Exprs[0])
 	checks, at, scratch := c.checks(shape, s.Index), c.addressOf(c.flat(shape, index)), room[int64](c)
-	op := func(_, v T) T { return v }
+	op, zip := func(_, v T) T { return v }, func(out, _, v []T) { copy(out, v) }
 	if s.Monoid != ir.Last {
-		op = e.monoidFor(c).op
+		m := e.monoidFor(c)
+		op, zip = m.op, m.zip
 	}
+	beside := at.regular() && at.step == 1 && to.coded == nil // as rows are, which go somewhere as a whole
 	return func(f *frame, n int) {
 		for i := range checks {
 			if w, bad := checks[i].violation(f, n, scratch); bad {
@@ -25,6 +27,12 @@ func (e elems[T]) scatter(c *compiler) func(f *frame, n int) {
 			}
 		}
 		v := v(f, n)
+		if beside {
+			p := at.start(f)
+			out := to.direct[p : p+int64(n)]
+			zip(out, out, v)
+			return
+		}
 		at.fill(f, scratch[:n])
 		for i, p := range scratch[:n] {
 			to.set(p, op(to.get(p), v[i]))

@@ -343,12 +343,17 @@ var NonZero = ir.Register(&ir.OpDef{
 	},
 	Kernel: func(k *ir.KernelCall) ([]tensor.Value, error) {
 		x := k.Arg(0)
+		isSet := func(i int64) bool { return nonZero(x, i) }
+		if x.DType() == tensor.Bool { // of masks there are many elements, and few are set
+			bits := tensor.Data[bool](x)
+			isSet = func(i int64) bool { return bits[i] }
+		}
 		count := int64(0)
 		for i := range x.Len() {
 			if i%ctxStride == 0 && k.Context.Err() != nil {
 				return nil, k.Context.Err()
 			}
-			if nonZero(x, i) {
+			if isSet(i) {
 				count++
 			}
 		}
@@ -358,11 +363,11 @@ var NonZero = ir.Register(&ir.OpDef{
 		}
 		y := tensor.Data[int64](out)
 		c := int64(0)
-		for i := range x.Len() {
+		for i := int64(0); i < x.Len() && c < count; i++ {
 			if i%ctxStride == 0 && k.Context.Err() != nil {
 				return nil, k.Context.Err()
 			}
-			if !nonZero(x, i) {
+			if !isSet(i) {
 				continue
 			}
 			flat := i
