@@ -180,3 +180,39 @@ func TestLives(t *testing.T) {
 		}
 	}
 }
+
+// What is computed in a branch, and read there, is in use no longer than that; what is read from
+// around it is until the branch ends.
+func TestLivesInBranches(t *testing.T) {
+	m := parse(t, `module {
+  func @main(%x: [n] f32, %c: [] bool) -> ("y": [n] f32) {
+    %around: [n] f32 = call @neg[n](%x)
+    %z: [n] f32 = onnx.If(%c) { ()
+      %inner: [n] f32 = call @neg[n](%around)
+      %second: [n] f32 = call @neg[n](%inner)
+      %third: [n] f32 = call @neg[n](%second)
+      yield %third
+    } { ()
+      yield %x
+    }
+    %y: [n] f32 = call @neg[n](%z)
+    return %y
+  }
+  program @neg[n](X: [n] f32) -> (Y: [n] f32) {
+    Y[i < n] = (-X[i])
+  }
+}`)
+	f := m.Main()
+	lives := analysis.LivesOf(f)
+	got := map[string]analysis.Life{}
+	f.Walk(func(s *ir.Stmt) {
+		for _, v := range s.Results {
+			got[v.Name] = lives.Results[v]
+		}
+	})
+	for name, want := range map[string]analysis.Life{"around": {From: 0, To: 4}, "inner": {From: 1, To: 2}, "second": {From: 2, To: 3}} {
+		if got[name] != want {
+			t.Errorf("%s lives from %d to %d, want %d to %d", name, got[name].From, got[name].To, want.From, want.To)
+		}
+	}
+}

@@ -70,7 +70,11 @@ func (l *Lives) stmt(s *ir.Stmt) {
 	}
 	end := l.step
 	l.step++
-	s.EachUse(func(v *ir.Value) { l.read(v, end) })
+	for _, v := range slices.Concat(s.Args, s.Captured()) { // what is made inside is not read here
+		if v != nil {
+			l.read(v, end)
+		}
+	}
 	if s.Kind == ir.OpStmt && s.Op.Control == ir.Repeats {
 		l.Temps[s] = slices.Repeat([]Life{{start, end}}, min(len(s.Results), s.Carried()))
 	}
