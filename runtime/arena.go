@@ -19,6 +19,7 @@ type arena struct {
 	pieces map[address]piece
 	slabs  [][]byte         // that are in use
 	idle   []*tensor.Tensor // that Alloc gave and Free took back
+	abroad Abroad           // what the run has on the device; nil: nothing
 }
 
 // address is where the elements of a tensor begin. It is zero for a tensor without any.
@@ -117,6 +118,7 @@ func (a *arena) allocAs(t *tensor.Tensor, d tensor.DType, shape []int64) (*tenso
 		a.unreserve(size)
 		return nil, diag.As(err, diag.Run)
 	}
+	a.over(b)
 	clearTail(t)
 	a.own(t, piece{b: b, size: size, refs: 1})
 	return t, nil

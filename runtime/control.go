@@ -16,13 +16,16 @@ func (mc *machine) region(f *frame, b *block) ([]tensor.Value, error) {
 }
 
 // truth reads a truth value of one element; one that is left out is true.
-func truth(v tensor.Value, what string) (bool, error) {
+func (mc *machine) truth(v tensor.Value, what string) (bool, error) {
 	if v == nil {
 		return true, nil
 	}
 	t, ok := v.(*tensor.Tensor)
 	if !ok || t.DType() != tensor.Bool || t.Len() != 1 {
 		return false, diag.New(diag.Run, "%s must be one truth value", what)
+	}
+	if err := mc.home(t); err != nil {
+		return false, err
 	}
 	return t.Bool(0), nil
 }
@@ -31,7 +34,7 @@ func (mc *machine) runIf(f *frame, s *stmt) ([]tensor.Value, error) {
 	if len(s.regions) != 2 || len(s.args) != 1 || s.args[0].v == nil {
 		return nil, diag.New(diag.Run, "%d regions and %d operands, it takes 2 and 1", len(s.regions), len(s.args))
 	}
-	yes, err := truth(f.get(s.args[0]), "the condition")
+	yes, err := mc.truth(f.get(s.args[0]), "the condition")
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +74,12 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 		if !ok || !t.DType().IsInt() || t.Len() != 1 {
 			return nil, diag.New(diag.Run, "the trip count must be one integer")
 		}
+		if err := mc.home(t); err != nil {
+			return nil, err
+		}
 		l.trips = max(0, t.Int(0))
 	}
-	keep, err := truth(f.arg(s, 1), "the condition")
+	keep, err := mc.truth(f.arg(s, 1), "the condition")
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +116,7 @@ func (mc *machine) runLoop(f *frame, s *stmt) ([]tensor.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		if keep, err = truth(out[0], "the condition that the body gives"); err != nil {
+		if keep, err = mc.truth(out[0], "the condition that the body gives"); err != nil {
 			return nil, err
 		}
 		mc.mem.drop(out[0])
@@ -228,6 +234,10 @@ func (mc *machine) ended(f *frame, s *stmt, j int, iterations int64) (tensor.Val
 	if err != nil {
 		return nil, err
 	}
+	if err := mc.home(t); err != nil {
+		return nil, err
+	}
+	mc.mem.over(own.Bytes())
 	copy(own.Bytes(), t.Bytes())
 	copy(own.Strings(), t.Strings())
 	mc.mem.drop(t)
@@ -279,7 +289,9 @@ func (mc *machine) reserve(f *frame, s *stmt, result int, trips int64) (x stack,
 	if mc.shape, err = f.evalAll(p.dims, mc.shape[:0]); err != nil || mc.shape[0] != trips {
 		return x, err
 	}
-	x.t, err = mc.alloc(f, s, result, p.typ.DType, mc.shape)
+	if x.t, err = mc.alloc(f, s, result, p.typ.DType, mc.shape); err == nil {
+		mc.mem.over(x.t.Bytes())
+	}
 	return x, err
 }
 
@@ -312,6 +324,9 @@ func (mc *machine) push(f *frame, s *stmt, result int, v tensor.Value) error {
 			return err
 		}
 		if x.t != nil {
+			if err := mc.home(x.t); err != nil {
+				return err
+			}
 			copySlice(grown, 0, x.t)
 			mc.mem.drop(x.t)
 		}
@@ -319,6 +334,14 @@ func (mc *machine) push(f *frame, s *stmt, result int, v tensor.Value) error {
 		x.grown++
 	}
 	if from, to := t.Bytes(), x.t.Bytes(); len(from) == 0 || t.DType().IsSmall() || &from[0] != &to[x.count*int64(len(from))] {
+		if err := mc.home(t); err != nil {
+			return err
+		}
+		if t.DType().IsSmall() {
+			mc.mem.over(to)
+		} else if n := int64(len(from)); n > 0 {
+			mc.mem.over(to[x.count*n:][:n])
+		}
 		copySlice(x.t, x.count, t)
 	}
 	x.count++
@@ -357,6 +380,9 @@ func (mc *machine) stacked(f *frame, s *stmt, result int) (*tensor.Tensor, error
 			return h, nil
 		}
 		return h, h.OwnView(x.t, x.t.Shape())
+	}
+	if err := mc.home(x.t); err != nil {
+		return nil, err
 	}
 	mc.shape = append(append(mc.shape[:0], x.count), x.t.Shape()[1:]...)
 	t, err := mc.mem.allocAs(f.own(s, result, x.grown), x.t.DType(), mc.shape)

@@ -54,6 +54,7 @@ type Division struct {
 	Emulated bool  // the device is a program that does as one
 	Device   int64 // stages that the device has computed
 	Host     int64 // stages that the host has
+	Up, Down int64 // bytes that were copied to the device, and back
 	Left     []Left
 }
 

@@ -114,9 +114,15 @@ func (x *Executable) run(ctx context.Context, inputs []tensor.Value, outputs []*
 			mc.into = append(mc.into, nil)
 		}
 	}
-	out, err := mc.run(inputs)
+	err := mc.enter()
 	if err == nil {
-		err = x.fill(mc, out, outputs, results)
+		var out []tensor.Value
+		if out, err = mc.run(inputs); err == nil {
+			err = x.fill(mc, out, outputs, results)
+		}
+		if e := mc.depart(); err == nil {
+			err = e
+		}
 	}
 	if r := mc.recorder; r != nil {
 		r.Add(Calls, r.row, "run", start, nil)
@@ -134,6 +140,9 @@ func (x *Executable) fill(mc *machine, out []tensor.Value, outputs []*tensor.Ten
 		if !ok || t.DType() != o.DType() || !slices.Equal(t.Shape(), o.Shape()) {
 			return diag.New(diag.Run, "output %q is %s, the tensor given for it is %s", x.m.Main().ResultName(i), ir.TypeOf(out[i]), ir.TypeOf(o))
 		}
+	}
+	if err := mc.homeAll(out, -1); err != nil {
+		return err
 	}
 	for i := range outputs { // what the copy of another result would write over is saved
 		t, ok := out[i].(*tensor.Tensor)
@@ -218,6 +227,7 @@ func (x *Executable) begin(ctx context.Context) *machine {
 
 // end gives back all memory that the run still has, and keeps nothing that is the caller's.
 func (x *Executable) end(mc *machine) {
+	mc.depart() // of a run that has failed; else it is done
 	mc.mem.close()
 	if r := mc.recorder; r != nil {
 		r.Leave(Calls, r.row)

@@ -84,7 +84,9 @@ func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 			return nil, diag.As(err, diag.Run).At(s.Place(), strings.TrimPrefix(s.OpName(), "onnx."))
 		}
 		if mc.x.opts.Trace != nil {
-			mc.trace(f, s)
+			if err := mc.trace(f, s); err != nil {
+				return nil, err
+			}
 		}
 		mc.leave(f, s.last)
 	}
@@ -109,14 +111,18 @@ func (mc *machine) block(f *frame, b *block) ([]tensor.Value, error) {
 	return out, nil
 }
 
-func (mc *machine) trace(f *frame, s *stmt) {
+func (mc *machine) trace(f *frame, s *stmt) error {
 	results := make([]tensor.Value, len(s.results))
 	for i, r := range s.results {
 		if r != nil {
 			results[i] = f.vals[r.n]
 		}
 	}
+	if err := mc.homeAll(results, -1); err != nil {
+		return err
+	}
 	mc.x.opts.Trace(s.Stmt, results)
+	return nil
 }
 
 // release empties a place.
@@ -390,11 +396,15 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 		return mc.view(f, s, f.get(s.args[0]), mc.shape)
 	case ir.AppendName:
 		mc.args = f.values(s.args, mc.args[:0])
+		if err := mc.homeAll(mc.args, -1); err != nil {
+			return err
+		}
 		room, filled, written, err := ir.Append(s.Stmt, mc.args)
 		if err != nil {
 			return err
 		}
 		mc.appended += written
+		mc.mem.over(room.Bytes())
 		mc.mem.hold(room)
 		if err := mc.put(f, s, 0, room); err != nil {
 			return err
@@ -408,6 +418,9 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 	}
 	mc.args = f.values(s.around, f.values(s.args, mc.args[:0]))
 	args := mc.args
+	if err := mc.homeAll(args, ir.MaxKnown); err != nil { // contents tell the instance
+		return err
+	}
 	in, err := mc.instance(s.Stmt, args)
 	if err != nil {
 		return err
@@ -438,6 +451,9 @@ func (mc *machine) operator(f *frame, s *stmt) error {
 			return err
 		}
 		return mc.putCalled(f, s, out)
+	}
+	if err := mc.homeAll(args, -1); err != nil {
+		return err
 	}
 	mc.called = *in.Call
 	mc.kernel = ir.KernelCall{Call: &mc.called, Context: mc.ctx, Args: args[:len(s.args)], Room: mc.room}
@@ -500,6 +516,7 @@ func (mc *machine) fill(f *frame, s *stmt, in *instance, k *ir.KernelCall) error
 		if err != nil {
 			return err
 		}
+		mc.mem.over(t.Bytes())
 		clearTail(t)
 		mc.results = append(mc.results, t)
 	}

@@ -314,6 +314,12 @@ func (mc *machine) settle(f *frame, x *share, t *tensor.Tensor, v tensor.Value) 
 		return nil, err
 	}
 	if b := t.Bytes(); len(b) > 0 && &b[0] != &from[0] {
+		if a := mc.mem.abroad; a != nil {
+			if err := a.Home(from); err != nil {
+				return nil, err
+			}
+			a.Over(b)
+		}
 		copy(b, from)
 		mc.mem.dropAt(from)
 	}

@@ -226,6 +226,7 @@ func (a *app) report(m *pitopt.Model, w *watcher, out map[string]tensor.Value, f
 		run := map[string]any{"kind": "run", "target": m.TargetName(), "import_ms": ms(w.imported), "passes": w.times, "run_ms": ms(took), "outputs": outputs}
 		if work, ok := m.Division(); ok {
 			run["emulated"], run["device_stages"], run["host_stages"] = work.Emulated, work.Device, work.Host
+			run["bytes_to_device"], run["bytes_from_device"] = work.Up, work.Down
 		}
 		a.emit(run)
 		return
@@ -247,6 +248,7 @@ func (a *app) report(m *pitopt.Model, w *watcher, out map[string]tensor.Value, f
 func (a *app) divided(w runtime.Division) {
 	a.note("%s ran as kernels, %d on the host", count(int(w.Device), "stage"), w.Host)
 	if a.common.verbose {
+		a.note("%d bytes were copied to the device beside constants, %d back", w.Up, w.Down)
 		for _, l := range w.Left {
 			a.note("on the host: %s of @%s, %s: %s", l.Stage, l.Program, count(int(l.Times), "time"), l.Why)
 		}

@@ -2,11 +2,12 @@
 // kernels (runtime/kernel) that ptx prints and the driver compiles; what has no kernel runs on the
 // host, on the closures of the interpreter, and Division tells what that was.
 //
-// Tensors of the machine are in the host's memory. Constants are copied to the device once, and shared by
-// all runs; what else a program reads is copied when its first kernel asks for it, and results are copied back
-// when it ends. What is between its stages stays where it was computed.
+// Tensors of the machine have their places in the host's memory. Constants are copied to the device once, and shared by
+// all runs; what else a program reads is copied when its first kernel asks for it. What a kernel gives stays on the device until the run
+// ends, its place on the host is written over, or the host asks for it: it is a result of the run, a stage has no kernel, or it decides
+// what is to be computed.
 //
-//   - cuda.go: the device; code.go: programs made ready; run.go: a run of one
+//   - cuda.go: the device; code.go: programs made ready; run.go: a run of one; abroad.go: what a run has on the device
 //   - launch.go: kernels; memory.go: the pool, constants
 //   - work.go: what was done where
 package cuda
@@ -136,27 +137,41 @@ func (d *Device) Close() error {
 
 // Run computes a program.
 func (d *Device) Run(ctx context.Context, _ string, p *ir.Program, bind []int64, args, results []*tensor.Tensor, mem rt.Memory) error {
-	if err := d.enter(); err != nil {
-		return err
+	r := &run{p: p, mem: mem}
+	if t, ok := mem.(rt.Traveller); ok {
+		r.abroad, _ = t.Abroad().(*abroad)
 	}
-	defer d.leave()
-	c, err := d.codes.get(d, p, bind)
+	if r.abroad != nil {
+		return r.program(ctx, bind, args, results)
+	}
+	a, err := d.Enter() // the program is a run by itself
 	if err != nil {
 		return err
 	}
-	stream, err := d.stream()
-	if err != nil {
-		return err
+	r.abroad = a.(*abroad)
+	err = r.program(ctx, bind, args, results)
+	for i := 0; err == nil && i < len(p.Results); i++ {
+		err = r.home(results[i])
 	}
-	r := &run{d: d, c: c, mem: mem, stream: stream, places: make([]residence, len(c.number))}
-	err = c.Run(ctx, args, results, mem, r.stage)
-	if err == nil {
-		err = r.collect(results)
-	}
-	if e := r.end(); err == nil {
+	if e := a.Leave(); err == nil {
 		err = e
 	}
 	return err
+}
+
+// program computes the program. Its results may be on the device alone afterwards.
+func (r *run) program(ctx context.Context, bind []int64, args, results []*tensor.Tensor) (err error) {
+	if r.c, err = r.d.codes.get(r.d, r.p, bind); err != nil {
+		return err
+	}
+	for i, b := range r.c.p.Params {
+		if r.c.early[r.c.number[b]] {
+			if err := r.home(args[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return r.c.Run(ctx, args, results, r.mem, r.stage)
 }
 
 // stream gives a stream that nobody uses.

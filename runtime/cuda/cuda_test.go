@@ -55,7 +55,7 @@ func (d *Device) runOn(c *kernel.Cut, code *ptx.Code, o ptx.Options, memory [][]
 	if err != nil {
 		return false, err
 	}
-	r := &run{d: d}
+	r := &abroad{d: d, free: map[int64][]block{}}
 	at := make([]uint64, len(memory))
 	for i, m := range memory {
 		if len(m) == 0 || c.Buffers[i].Scratch {
@@ -174,7 +174,7 @@ func TestRunsWhileCompiling(t *testing.T) {
 	go func() {
 		stream, err := d.stream()
 		if err == nil {
-			err = (&run{d: d, stream: stream}).end()
+			err = (&abroad{d: d, stream: stream, free: map[int64][]block{}}).end()
 		}
 		ran <- err
 	}()

@@ -53,7 +53,7 @@ const blocksPerMultiprocessor = 16
 const launchOps, emulatedLaunchOps = 1 << 32, 1 << 20
 
 // launch computes the pieces of a kernel. failed says that the call has, as kernel.OpMust has it.
-func (d *Device) launch(ctx context.Context, r *run, g *group, buffers []uint64) (failed bool, err error) {
+func (d *Device) launch(ctx context.Context, r *abroad, g *group, buffers []uint64) (failed bool, err error) {
 	pieces, most := g.cut.Pieces(), float64(launchOps)
 	if d.info.Emulated {
 		most = emulatedLaunchOps
@@ -72,20 +72,25 @@ func (d *Device) launch(ctx context.Context, r *run, g *group, buffers []uint64)
 			if err != nil {
 				return false, err
 			}
-			scratch = uint64(m)
+			defer r.give(m)
+			scratch = uint64(m.at)
 		}
 	}
 	var word driver.Ptr
 	if g.cut.MayFail {
-		if word, err = r.take(wordBytes); err == nil {
-			err = d.ctx.Memset(word, 0, wordBytes, r.stream)
-		}
+		m, err := r.take(wordBytes)
 		if err != nil {
+			return false, err
+		}
+		defer r.give(m)
+		word = m.at
+		if err := d.ctx.Memset(word, 0, wordBytes, r.stream); err != nil {
 			return false, wrap(err)
 		}
 	}
 	for first := 0; first < pieces; first += each {
-		if first > 0 {
+		if r.queued += g.cut.Total() / float64(max(launches, 1)); first > 0 || r.queued > most {
+			r.queued = 0
 			if err := d.ctx.Synchronize(r.stream); err != nil {
 				return false, wrap(fmt.Errorf("kernel %s: %w", g.cut.Name, err))
 			}

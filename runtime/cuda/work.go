@@ -14,6 +14,16 @@ type work struct {
 	mu     sync.Mutex
 	device int64
 	host   map[rt.HostStage]int64
+	bytes  [2]int64 // copied to the device, and back
+}
+
+func (w *work) up(n int)   { w.copied(0, n) }
+func (w *work) down(n int) { w.copied(1, n) }
+
+func (w *work) copied(way, n int) {
+	w.mu.Lock()
+	w.bytes[way] += int64(n)
+	w.mu.Unlock()
 }
 
 func (w *work) onDevice(stages int64) {
@@ -36,7 +46,7 @@ func (d *Device) Division() rt.Division {
 	w := &d.work
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := rt.Division{Emulated: d.info.Emulated, Device: w.device}
+	out := rt.Division{Emulated: d.info.Emulated, Device: w.device, Up: w.bytes[0], Down: w.bytes[1]}
 	for s, n := range w.host {
 		out.Host += n
 		out.Left = append(out.Left, rt.Left{HostStage: s, Times: n})
