@@ -199,7 +199,7 @@ func TestLivesInBranches(t *testing.T) {
     return %y
   }
   program @neg[n](X: [n] f32) -> (Y: [n] f32) {
-    Y[i < n] = (-X[i])
+    Y[i < n] = neg(X[i])
   }
 }`)
 	f := m.Main()

@@ -103,7 +103,13 @@ func (l *Lives) stmt(s *ir.Stmt) {
 					}
 				}
 			}
-			s.EachUse(use)
+			if s.Kind == ir.OpStmt && s.Op.Control == ir.Branches { // one of what they give
+				for _, r := range s.Regions {
+					use(r.Results[i])
+				}
+			} else {
+				s.EachUse(use)
+			}
 			for _, u := range own {
 				use(u)
 			}
