@@ -30,6 +30,7 @@ func registry(t testing.TB) *pass.Registry {
 		p("state", nil, pass.Because("legalize", "what appends is told by programs")),
 		p("remove-padding", []pass.Option{{Name: "masks", Kind: pass.Strings, Doc: "masks", Default: []string(nil)}}),
 		p("fuse", nil, pass.Because("legalize", "kinds are read from programs")),
+		p("pit", []pass.Option{{Name: "look", Kind: pass.Size, Doc: "d", Default: int64(1)}}),
 		p("dispatch", nil), p("plan-memory", nil),
 		p("lower", nil),
 		p("tile", []pass.Option{
@@ -56,39 +57,39 @@ func entryText(lines ...string) string { return "[[pass]]\n" + strings.Join(line
 
 func TestAssembleOrder(t *testing.T) {
 	r := registry(t)
-	standard := "fold-constants deduce simplify decompose simplify raise legalize state remove-padding fuse dispatch plan-memory lower"
+	standard := "fold-constants deduce simplify decompose simplify raise legalize state remove-padding fuse pit dispatch plan-memory lower"
 	for _, c := range []struct{ name, src, want string }{
 		{"the default", extended, standard},
 		{"nothing at all", "version = 1\n", ""},
 		{"exactly what is listed", "version = 1\n" + entryText(`name = "fuse"`) + entryText(`name = "deduce"`) + entryText(`name = "fuse"`), "fuse deduce fuse"},
 		{"configured in place", extended + entryText(`name = "fold-constants"`, `max-bytes = "1KiB"`), standard},
 		{"removed", extended + entryText(`name = "fuse"`, "remove = true"),
-			"fold-constants deduce simplify decompose simplify raise legalize state remove-padding dispatch plan-memory lower"},
+			"fold-constants deduce simplify decompose simplify raise legalize state remove-padding pit dispatch plan-memory lower"},
 		{"the first is removed", extended + entryText(`name = "simplify"`, "remove = true"),
-			"fold-constants deduce decompose simplify raise legalize state remove-padding fuse dispatch plan-memory lower"},
+			"fold-constants deduce decompose simplify raise legalize state remove-padding fuse pit dispatch plan-memory lower"},
 		{"the second is removed", extended + entryText(`name = "simplify#2"`, "remove = true"),
-			"fold-constants deduce simplify decompose raise legalize state remove-padding fuse dispatch plan-memory lower"},
+			"fold-constants deduce simplify decompose raise legalize state remove-padding fuse pit dispatch plan-memory lower"},
 		{"both are removed", extended + entryText(`name = "simplify"`, "remove = true") + entryText(`name = "simplify#2"`, "remove = true"),
-			"fold-constants deduce decompose raise legalize state remove-padding fuse dispatch plan-memory lower"},
+			"fold-constants deduce decompose raise legalize state remove-padding fuse pit dispatch plan-memory lower"},
 		{"numbers stay when others go", extended + entryText(`name = "simplify#1"`, "remove = true") + entryText(`name = "tile"`, `after = "simplify#2"`),
-			"fold-constants deduce decompose simplify tile raise legalize state remove-padding fuse dispatch plan-memory lower"},
+			"fold-constants deduce decompose simplify tile raise legalize state remove-padding fuse pit dispatch plan-memory lower"},
 		{"after", extended + entryText(`name = "tile"`, `after = "simplify"`),
-			"fold-constants deduce simplify tile decompose simplify raise legalize state remove-padding fuse dispatch plan-memory lower"},
+			"fold-constants deduce simplify tile decompose simplify raise legalize state remove-padding fuse pit dispatch plan-memory lower"},
 		{"before", extended + entryText(`name = "tile"`, `before = "simplify#2"`),
-			"fold-constants deduce simplify decompose tile simplify raise legalize state remove-padding fuse dispatch plan-memory lower"},
+			"fold-constants deduce simplify decompose tile simplify raise legalize state remove-padding fuse pit dispatch plan-memory lower"},
 		{"before the first and after the last", extended + entryText(`name = "tile"`, `before = "fold-constants"`) + entryText(`name = "tile"`, `after = "lower"`),
 			"tile " + standard + " tile"},
 		{"one more of a name, which the next entry refers to",
 			extended + entryText(`name = "simplify"`, `after = "fuse"`) + entryText(`name = "tile"`, `after = "simplify#3"`),
-			"fold-constants deduce simplify decompose simplify raise legalize state remove-padding fuse simplify tile dispatch plan-memory lower"},
+			"fold-constants deduce simplify decompose simplify raise legalize state remove-padding fuse simplify tile pit dispatch plan-memory lower"},
 		{"moved, and found again under its name",
 			extended + entryText(`name = "deduce"`, "remove = true") + entryText(`name = "deduce"`, `after = "decompose"`) + entryText(`name = "tile"`, `before = "deduce"`),
-			"fold-constants simplify decompose tile deduce simplify raise legalize state remove-padding fuse dispatch plan-memory lower"},
+			"fold-constants simplify decompose tile deduce simplify raise legalize state remove-padding fuse pit dispatch plan-memory lower"},
 		{"behind the entry above",
 			extended + "[[plugin]]\nname = \"acme\"\npath = \"p\"\n" + entryText(`name = "fold-constants"`) + entryText(`name = "acme/strip-dropout"`) + entryText(`name = "tile"`),
-			"fold-constants acme/strip-dropout tile deduce simplify decompose simplify raise legalize state remove-padding fuse dispatch plan-memory lower"},
+			"fold-constants acme/strip-dropout tile deduce simplify decompose simplify raise legalize state remove-padding fuse pit dispatch plan-memory lower"},
 		{"in the place of the entry above", extended + entryText(`name = "fuse"`, "remove = true") + entryText(`name = "tile"`),
-			"fold-constants deduce simplify decompose simplify raise legalize state remove-padding tile dispatch plan-memory lower"},
+			"fold-constants deduce simplify decompose simplify raise legalize state remove-padding tile pit dispatch plan-memory lower"},
 	} {
 		f, err := Parse("p.toml", []byte(c.src))
 		if err != nil {

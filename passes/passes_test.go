@@ -177,7 +177,7 @@ func TestDefault(t *testing.T) {
 	for _, e := range Default().Passes {
 		names = append(names, e.Name)
 	}
-	want := "fold-constants deduce simplify decompose simplify raise legalize state remove-padding fuse dispatch plan-memory lower"
+	want := "fold-constants deduce simplify decompose simplify raise legalize state remove-padding fuse pit dispatch plan-memory lower"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("the default passes are %s, want %s", got, want)
 	}

@@ -41,6 +41,9 @@ func (r Interval) Finite() bool { return !r.NaN && r.Lo > math.Inf(-1) && r.Hi <
 // Value is the only value that there is; ok is false where there may be others.
 func (r Interval) Value() (v float64, ok bool) { return r.Lo, r.Lo == r.Hi && !r.NaN }
 
+// Zero says that all values are zero.
+func (r Interval) Zero() bool { return r == Interval{} }
+
 // Or is where the values of both lie.
 func (r Interval) Or(s Interval) Interval {
 	return Interval{min(r.Lo, s.Lo), max(r.Hi, s.Hi), r.NaN || s.NaN}
@@ -100,11 +103,11 @@ func (r Interval) fit(d tensor.DType) Interval {
 		return Anything(d)
 	}
 	if least := leastOf(d); r.Lo != r.Hi { // what is too small is 0
-		if r.Lo > 0 && r.Lo < least {
-			r.Lo = 0
+		if math.Abs(r.Lo) < least && r.Lo != 0 {
+			r.Lo = min(0, -math.Copysign(least, -r.Lo))
 		}
-		if r.Hi < 0 && r.Hi > -least {
-			r.Hi = 0
+		if math.Abs(r.Hi) < least && r.Hi != 0 {
+			r.Hi = max(0, math.Copysign(least, r.Hi))
 		}
 	}
 	if r.Hi > most {
@@ -124,8 +127,12 @@ func (r Interval) wider(d tensor.DType) Interval {
 	if !d.IsFloat() {
 		return r.fit(d)
 	}
-	r.Lo -= math.Abs(r.Lo) * rounding
-	r.Hi += math.Abs(r.Hi) * rounding
+	if !math.IsInf(r.Lo, 0) {
+		r.Lo -= math.Abs(r.Lo) * rounding
+	}
+	if !math.IsInf(r.Hi, 0) {
+		r.Hi += math.Abs(r.Hi) * rounding
+	}
 	return r.fit(d)
 }
 
@@ -156,7 +163,73 @@ func corners(a, b Interval, f func(x, y float64) float64) Interval {
 // contains says whether v may be one of the values.
 func (r Interval) contains(v float64) bool { return r.Lo <= v && v <= r.Hi }
 
-// binary is what an operation makes of two values of a type.
+// infinite says whether an end is.
+func (r Interval) infinite() bool { return math.IsInf(r.Lo, 0) || math.IsInf(r.Hi, 0) }
+
+// within is the part between two numbers; where there is none, nothing is left out.
+func (r Interval) within(lo, hi float64) Interval {
+	if lo, hi := max(r.Lo, lo), min(r.Hi, hi); lo <= hi {
+		return Interval{lo, hi, r.NaN}
+	}
+	return r
+}
+
+// square is a value times itself.
+func (r Interval) square() Interval {
+	least := min(math.Abs(r.Lo), math.Abs(r.Hi))
+	if r.contains(0) {
+		least = 0
+	}
+	return Interval{least * least, r.largest() * r.largest(), r.NaN}
+}
+
+// sum is of two values, before rounding.
+func (r Interval) sum(o Interval) Interval {
+	up, low := math.Inf(1), math.Inf(-1)
+	lo, hi := r.Lo+o.Lo, r.Hi+o.Hi
+	if lo != lo {
+		lo = low
+	}
+	if hi != hi {
+		hi = up
+	}
+	return Interval{lo, hi, r.NaN || o.NaN || r.Hi == up && o.Lo == low || r.Lo == low && o.Hi == up}
+}
+
+// times is a product in which zero times infinity is the zero of finite numbers close by.
+func times(a, b float64) float64 {
+	if a == 0 || b == 0 {
+		return 0
+	}
+	return a * b
+}
+
+func (r Interval) product(o Interval) Interval {
+	out := corners(r, o, times)
+	out.NaN = out.NaN || r.contains(0) && o.infinite() || o.contains(0) && r.infinite()
+	return out
+}
+
+// quotient is of two floats, before rounding.
+func (r Interval) quotient(o Interval) Interval {
+	nan := r.NaN || o.NaN || r.infinite() && o.infinite()
+	switch v, one := r.Value(); {
+	case o.contains(0) && one && v == 0:
+		return Interval{0, 0, true}
+	case o.contains(0):
+		return Interval{math.Inf(-1), math.Inf(1), nan || r.contains(0)}
+	}
+	out := corners(r, o, func(a, b float64) float64 {
+		if math.IsInf(b, 0) {
+			return 0
+		}
+		return a / b
+	})
+	out.NaN = nan
+	return out
+}
+
+// binaryInterval is what an operation makes of two values of a type.
 func binaryInterval(op ir.ScalarOp, d tensor.DType, a, b Interval) Interval {
 	if a.none() || b.none() { // NaN alone: comparisons are false, all else is NaN
 		if op.Compares() {
@@ -171,28 +244,39 @@ func binaryInterval(op ir.ScalarOp, d tensor.DType, a, b Interval) Interval {
 			}
 		}
 	}
+	nan := a.NaN || b.NaN
 	switch op {
 	case ir.OpAdd:
-		return corners(a, b, func(x, y float64) float64 { return x + y }).wider(d)
+		return a.sum(b).wider(d)
 	case ir.OpSub:
-		return corners(a, b, func(x, y float64) float64 { return x - y }).wider(d)
+		return a.sum(Interval{-b.Hi, -b.Lo, b.NaN}).wider(d)
 	case ir.OpMul:
-		if d.IsFloat() && (a.contains(0) && math.IsInf(b.largest(), 1) || b.contains(0) && math.IsInf(a.largest(), 1)) {
-			return Anything(d)
-		}
-		return corners(a, b, func(x, y float64) float64 { return x * y }).wider(d)
+		return a.product(b).wider(d)
 	case ir.OpDiv:
 		switch {
-		case b.contains(0) || d.IsFloat() && math.IsInf(a.largest(), 1) && math.IsInf(b.largest(), 1):
-			return Anything(d)
-		case !d.IsFloat():
-			return corners(a, b, func(x, y float64) float64 { return math.Trunc(x / y) }).fit(d)
+		case d.IsFloat():
+			return a.quotient(b).wider(d)
+		case a.Lo >= 0 && b.Lo >= 0:
+			return Interval{0, a.Hi, false}
 		}
-		return corners(a, b, func(x, y float64) float64 { return x / y }).wider(d)
+		return Interval{-a.largest(), a.largest(), false}.fit(d)
 	case ir.OpMin:
-		return Interval{min(a.Lo, b.Lo), min(a.Hi, b.Hi), a.NaN || b.NaN}
+		return Interval{min(a.Lo, b.Lo), min(a.Hi, b.Hi), nan}
 	case ir.OpMax:
-		return Interval{max(a.Lo, b.Lo), max(a.Hi, b.Hi), a.NaN || b.NaN}
+		return Interval{max(a.Lo, b.Lo), max(a.Hi, b.Hi), nan}
+	case ir.OpPow:
+		if d.IsFloat() {
+			return powerInterval(a, b).wider(d)
+		}
+	case ir.OpAtan2:
+		return Interval{-math.Pi, math.Pi, nan}.wider(d)
+	case ir.OpMod:
+		if d.IsInt() {
+			return Interval{min(b.Lo, 0), max(b.Hi, 0), false}.fit(d)
+		}
+		return Interval{-b.largest(), b.largest(), nan || b.contains(0) || a.infinite()}
+	case ir.OpRem:
+		return Interval{-a.largest(), a.largest(), d.IsFloat() && (nan || b.contains(0) || a.infinite())}.fit(d)
 	case ir.OpAnd, ir.OpOr, ir.OpXor:
 		if d == tensor.Bool {
 			return corners(a, b, func(x, y float64) float64 {
@@ -203,6 +287,25 @@ func binaryInterval(op ir.ScalarOp, d tensor.DType, a, b Interval) Interval {
 		return compareIntervals(op, a, b)
 	}
 	return Anything(d)
+}
+
+// powerInterval is a power of a base that is not negative, or to a whole number, before rounding.
+func powerInterval(a, b Interval) Interval {
+	if n, ok := b.Value(); ok && n == math.Trunc(n) && n > 0 && n < 64 {
+		out := corners(a, b, math.Pow)
+		if a.contains(0) {
+			out = out.Or(Exactly(0))
+		}
+		return out
+	}
+	if a.Lo < 0 || b.infinite() || b.NaN {
+		return Interval{math.Inf(-1), math.Inf(1), true}
+	}
+	out := corners(a, b, math.Pow)
+	if a.contains(1) || b.contains(0) {
+		out = out.Or(Exactly(1))
+	}
+	return out
 }
 
 // compareIntervals decides a comparison where the intervals do not meet.
@@ -247,7 +350,6 @@ func unaryInterval(op ir.ScalarOp, d tensor.DType, a Interval) Interval {
 		return Anything(d)
 	}
 	rising := func(f func(float64) float64) Interval { return Interval{f(a.Lo), f(a.Hi), a.NaN}.wider(d) }
-	within := func(lo, hi float64) Interval { return Interval{lo, hi, a.NaN} }
 	switch op {
 	case ir.OpNeg:
 		return Interval{-a.Hi, -a.Lo, a.NaN}.fit(d)
@@ -256,10 +358,22 @@ func unaryInterval(op ir.ScalarOp, d tensor.DType, a Interval) Interval {
 			return Interval{0, a.largest(), a.NaN}.fit(d)
 		}
 		return Interval{min(math.Abs(a.Lo), math.Abs(a.Hi)), a.largest(), a.NaN}.fit(d)
-	case ir.OpSqrt:
-		if a.Lo >= 0 && d.IsFloat() {
-			return rising(math.Sqrt)
+	case ir.OpSqrt, ir.OpLog, ir.OpLog1p, ir.OpAcosh:
+		least := map[ir.ScalarOp]float64{ir.OpSqrt: 0, ir.OpLog: 0, ir.OpLog1p: -1, ir.OpAcosh: 1}[op]
+		if a.Hi >= least && d.IsFloat() {
+			f := unaries[op]
+			return Interval{f(max(a.Lo, least)), f(a.Hi), a.NaN || a.Lo < least}.wider(d)
 		}
+	case ir.OpExpm1, ir.OpSinh, ir.OpAsinh, ir.OpAtan:
+		if d.IsFloat() {
+			return rising(unaries[op])
+		}
+	case ir.OpCosh:
+		if d.IsFloat() {
+			return Interval{1, math.Cosh(a.largest()), a.NaN}.wider(d)
+		}
+	case ir.OpAsin, ir.OpAcos:
+		return Interval{-math.Pi / 2, math.Pi, a.NaN || a.Lo < -1 || a.Hi > 1}.wider(d)
 	case ir.OpExp:
 		if d.IsFloat() {
 			return rising(func(x float64) float64 {
@@ -269,10 +383,12 @@ func unaryInterval(op ir.ScalarOp, d tensor.DType, a Interval) Interval {
 				return math.Exp(x)
 			})
 		}
-	case ir.OpTanh, ir.OpErf, ir.OpSin, ir.OpCos:
-		if d.IsFloat() && (a.Finite() || op == ir.OpTanh || op == ir.OpErf) {
-			return within(-1-rounding, 1+rounding)
+	case ir.OpTanh, ir.OpErf:
+		if d.IsFloat() {
+			return rising(unaries[op])
 		}
+	case ir.OpSin, ir.OpCos:
+		return Interval{-1 - rounding, 1 + rounding, a.NaN || a.infinite()}
 	case ir.OpFloor:
 		return Interval{math.Floor(a.Lo), math.Floor(a.Hi), a.NaN}
 	case ir.OpCeil:

@@ -9,7 +9,7 @@ import (
 
 // Registry is a new registry with all built-in passes; plugins' may be added to it.
 func Registry() *pass.Registry {
-	r, err := pass.NewRegistry(FoldConstants, Deduce, Simplify, Decompose, Raise, Legalize, State, RemovePadding, Fuse, Dispatch, PlanMemory, Lower)
+	r, err := pass.NewRegistry(FoldConstants, Deduce, Simplify, Decompose, Raise, Legalize, State, RemovePadding, Fuse, PIT, Dispatch, PlanMemory, Lower)
 	if err != nil {
 		panic(fmt.Sprintf("builtin: the pass table is broken: %v", err)) // a mistake in this package, seen by any test
 	}

@@ -1,0 +1,157 @@
+package analysis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Skip is a buffer that a sum of products reads in a factor, in which there may be many zeros: a term
+// that has one adds nothing, and may be left out where all else in it is finite.
+type Skip struct {
+	Stage  *ir.Stage
+	Buffer *ir.Buffer
+	Zeros  *Zeros
+	Axes   []*ir.Axis // along which positions without anything else than zeros may be left out
+	Finite bool       // all else in the terms is proved finite; a run is to look otherwise
+	Open   string     // what is not proved finite, in words
+	Why    string     // why nothing can be left out after all; empty: it can
+}
+
+// Skips tells of the buffers of a sum of products in which there may be many zeros.
+func (c *CallFacts) Skips(s *ir.Stage) (out []Skip) {
+	if _, _, product := Factors(s); !product || s.Out().DType.IsComplex() {
+		return nil
+	}
+	for _, b := range s.Reads() {
+		z := c.Zeros(b)
+		if z == nil && b.DType.IsFloat() && c.gate(s, s.Exprs[0], b) {
+			z = &Zeros{Kind: Masked, Of: c.origin(b), Why: fmt.Sprintf("where %s is 0", c.nameOf(b)), Node: c.stmt.Place()}
+		}
+		if z == nil {
+			z = c.switches(s, b)
+		}
+		if z == nil {
+			continue
+		}
+		k := Skip{Stage: s, Buffer: b, Zeros: z}
+		finite, ok := c.term(s, b)
+		k.Axes = alongOf(s, b)
+		switch {
+		case !ok:
+			k.Why = "a term is not zero where it is"
+		case len(k.Axes) == 0:
+			k.Why = "no axis that it has may be permuted"
+			for _, a := range Axes(&ir.Program{Params: s.Reads(), Results: s.Outs, Stages: []*ir.Stage{s}}) {
+				if a.Why != "" && slices.ContainsFunc(a.Stages, func(x StageAxis) bool { return readsAlong(s, b, x.Axis, false) }) {
+					k.Why += ": " + a.Why
+					break
+				}
+			}
+		}
+		if k.Finite = finite; !finite && k.Why == "" {
+			k.Open = c.open(s, b)
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// switches says whether a truth value or an integer that a sum of products reads makes its terms zero.
+func (c *CallFacts) switches(s *ir.Stage, b *ir.Buffer) *Zeros {
+	if b.DType != tensor.Bool && b.DType != tensor.I32 && b.DType != tensor.I64 || c.constant(b) != nil {
+		return nil
+	}
+	for _, v := range []float64{0, 1} {
+		t := trial{b: b, r: Exactly(v), mask: true}
+		if r := c.try(s.Exprs[0], t); r.Lo == 0 && r.Hi == 0 {
+			return c.zeroBy(s, s.Exprs[0], t)
+		}
+	}
+	return nil
+}
+
+// term says what is left out of a sum of products where a buffer is zero: ok is false where the
+// terms are not zero then. finite says that all else in them is proved finite.
+func (c *CallFacts) term(s *ir.Stage, b *ir.Buffer) (finite, ok bool) {
+	if s.Kind != ir.ReduceStage || s.Monoid != ir.Sum {
+		return false, false
+	}
+	x := s.Exprs[0]
+	if r := c.try(x, trial{b: b, r: Exactly(0)}); r.Lo != 0 || r.Hi != 0 {
+		return false, false
+	}
+	var loads []*ir.Scalar // of b, at different places: one of them is zero
+	x.Walk(func(y *ir.Scalar) bool {
+		if y.Op == ir.OpLoad && y.Buf == b && !slices.ContainsFunc(loads, func(l *ir.Scalar) bool { return same(l, y) }) {
+			loads = append(loads, y)
+		}
+		return true
+	})
+	finite = true
+	for _, l := range loads {
+		e := c.ranges.ranger()
+		e.load = func(y *ir.Scalar) Interval {
+			if y.Buf == b && same(l, y) {
+				return Interval{}
+			}
+			return c.Range(y.Buf)
+		}
+		finite = finite && e.eval(x).Zero()
+	}
+	return finite, true
+}
+
+// alongOf gives the axes of a stage that may be permuted and along which it reads a buffer.
+func alongOf(s *ir.Stage, b *ir.Buffer) (out []*ir.Axis) {
+	for _, a := range PITAxes(s) {
+		if readsAlong(s, b, a, true) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// readsAlong says whether a stage reads a buffer at the positions of an axis: as they are, or in any way.
+func readsAlong(s *ir.Stage, b *ir.Buffer, a *ir.Axis, only bool) bool {
+	found := false
+	s.Walk(func(x *ir.Scalar) bool {
+		if x.Op == ir.OpLoad && x.Buf == b {
+			for _, ix := range x.Args {
+				y, ok := bare(ix)
+				found = found || ok && y == a
+				if !only && !ok {
+					ix.Walk(func(z *ir.Scalar) bool { found = found || z.Op == ir.OpAxis && z.Axis == a; return !found })
+				}
+			}
+		}
+		return !found
+	})
+	return found
+}
+
+// open tells what else of a term is not proved finite.
+func (c *CallFacts) open(s *ir.Stage, b *ir.Buffer) string {
+	var names []string
+	for _, o := range s.Reads() {
+		if r := c.Range(o); o != b && !r.Finite() {
+			what := "may be infinite"
+			switch {
+			case r == anything && c.constant(o) != nil:
+				what = "is not looked at"
+			case r.NaN && r.infinite():
+				what = "may be anything"
+			case r.NaN:
+				what = "may be no number"
+			}
+			names = append(names, fmt.Sprintf("%s %s", c.nameOf(o), what))
+		}
+	}
+	if names == nil {
+		return "the product of the others may overflow"
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,139 @@
+package builtin
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/pass"
+)
+
+// PIT tells sums of products where there may be many zeros.
+var PIT = &pass.Pass{
+	Name:   "pit",
+	Lowers: true,
+	Doc: `Tells sums of products where there may be many zeros, whose terms a run may leave out.
+
+    h[i, j] = max(a[i, j], f32 0)                        h[i, j] = max(a[i, j], f32 0)
+    y[i, j] = sum(k < 3072) (h[i, k] * W[k, j])    =>    y[i, j] = sum(k < 3072) (h[i, k] * W[k, j]) sparse(h finite)
+
+Zeros come of what a map computes (ReLU, a closed gate), of masks, indices and positions, of pruned
+weights, and of what is scattered into zeros; programs tell, and no operator's name. A buffer is
+marked where it has an axis that may be permuted, so that a run can leave positions out that are
+zero throughout: which ones, and whether it pays, it finds out each time. It is finite where all
+else in the terms is proved to be, from ranges that go forward from constants; otherwise zero
+times infinity would be lost, and a run looks first. Calls of one program about which different
+things are known get programs of their own. Nothing that is computed changes.
+
+` + "`pitopt inspect -sparsity`" + ` tells of each what is known, and why not more.
+
+It stands after fuse, whose programs it marks, and before dispatch, whose kernels make use of it.`,
+	After: []pass.Order{pass.Because("legalize", "zeros are found in programs"),
+		pass.Because("fuse", "what is fused is marked as a whole")},
+	Before: []pass.Order{pass.Because("dispatch", "kernels make use of the marks")},
+	Options: []pass.Option{
+		{Name: "look", Kind: pass.Size, Doc: "constants up to this are read while compiling, to prove that they are finite; a run looks at larger ones", Default: int64(256 << 10)},
+		{Name: "inputs", Kind: pass.Strings, Doc: "inputs of the model that may be full of zeros, beside masks", Default: []string(nil)},
+	},
+	Run: func(c *pass.Context, m *ir.Module) error {
+		markZeros(m, Facts(c, m))
+		return nil
+	},
+}
+
+// Facts are the facts that the pass goes by.
+func Facts(c *pass.Context, m *ir.Module) *analysis.Facts {
+	return analysis.NewFacts(m, pass.Get[int64](c, "look"), pass.Get[[]string](c, "inputs")...)
+}
+
+// markZeros gives each call of a program marks of what is known there, and a program of its own where
+// others know something else.
+func markZeros(m *ir.Module, facts *analysis.Facts) {
+	type marked struct {
+		calls []*ir.Stmt
+		marks [][]ir.Sparse
+	}
+	ways := map[*ir.Program]map[string]*marked{}
+	order := map[*ir.Program][]string{}
+	var programs []*ir.Program
+	for _, f := range m.Funcs {
+		f.Walk(func(s *ir.Stmt) {
+			p, ok := s.Callee.(*ir.Program)
+			if !ok {
+				return
+			}
+			marks := marksOf(facts.Call(s))
+			key := keyOf(marks)
+			if ways[p] == nil {
+				ways[p] = map[string]*marked{}
+				programs = append(programs, p)
+			}
+			w := ways[p][key]
+			if w == nil {
+				w = &marked{marks: marks}
+				ways[p][key] = w
+				order[p] = append(order[p], key)
+			}
+			w.calls = append(w.calls, s)
+		})
+	}
+	for _, p := range programs {
+		for _, key := range order[p][1:] {
+			w := ways[p][key]
+			q := m.AddProgram(p.Clone(nil))
+			mark(q, p, w.marks)
+			for _, s := range w.calls {
+				s.Callee = q
+			}
+		}
+		mark(p, p, ways[p][order[p][0]].marks) // now that the others are made of it
+	}
+}
+
+// mark sets the marks of a program, which are in terms of the one that it may have been made of.
+func mark(q, p *ir.Program, marks [][]ir.Sparse) {
+	for i, list := range marks {
+		for _, h := range list {
+			for j, b := range p.Stages[i].Reads() {
+				if b == h.Buffer {
+					h.Buffer = q.Stages[i].Reads()[j]
+					q.Stages[i].Sparse = append(q.Stages[i].Sparse, h)
+					break
+				}
+			}
+		}
+	}
+}
+
+// marksOf are the marks of a program's stages in a call.
+func marksOf(c *analysis.CallFacts) [][]ir.Sparse {
+	if c == nil {
+		return nil
+	}
+	var out [][]ir.Sparse
+	for i, s := range c.Program.Stages {
+		if len(s.Sparse) > 0 {
+			continue // it is marked already
+		}
+		for _, k := range c.Skips(s) {
+			if k.Why == "" {
+				if out == nil {
+					out = make([][]ir.Sparse, len(c.Program.Stages))
+				}
+				out[i] = append(out[i], ir.Sparse{Buffer: k.Buffer, Finite: k.Finite})
+			}
+		}
+	}
+	return out
+}
+
+func keyOf(marks [][]ir.Sparse) string {
+	var b strings.Builder
+	for i, list := range marks {
+		for _, h := range list {
+			fmt.Fprintf(&b, "%d %s %t;", i, h.Buffer.Name, h.Finite)
+		}
+	}
+	return b.String()
+}
