@@ -465,17 +465,35 @@ func intervalOf(t *tensor.Tensor) Interval {
 	return out
 }
 
-// largestOf32 is the largest absolute value of floats, as bits: those of NaN are larger than all others.
-func largestOf32(list []float32) uint32 {
-	bits := func(v float32) uint32 { return math.Float32bits(v) &^ (1 << 31) }
-	var a, b, c, d uint32
-	for ; len(list) >= 4; list = list[4:] {
-		a, b, c, d = max(a, bits(list[0])), max(b, bits(list[1])), max(c, bits(list[2])), max(d, bits(list[3]))
+// largestOf32 bounds absolute values of floats, as bits: those of NaN are larger than all others. All bits that
+// some floats have together are such a bound, and found at the speed of memory; only where they could be those of
+// something infinite is the largest one looked for.
+func largestOf32(list []float32) (most uint32) {
+	for len(list) > 0 {
+		part := list[:min(len(list), 1<<10)]
+		list = list[len(part):]
+		var a, b, c, d uint32
+		rest := part
+		for ; len(rest) >= 8; rest = rest[8:] {
+			p := (*[8]float32)(rest)
+			a |= math.Float32bits(p[0]) | math.Float32bits(p[4])
+			b |= math.Float32bits(p[1]) | math.Float32bits(p[5])
+			c |= math.Float32bits(p[2]) | math.Float32bits(p[6])
+			d |= math.Float32bits(p[3]) | math.Float32bits(p[7])
+		}
+		for _, v := range rest {
+			a |= math.Float32bits(v)
+		}
+		all := (a | b | c | d) &^ (1 << 31)
+		if all >= math.Float32bits(float32(math.Inf(1))) {
+			all = 0
+			for _, v := range part {
+				all = max(all, math.Float32bits(v)&^(1<<31))
+			}
+		}
+		most = max(most, all)
 	}
-	for _, v := range list {
-		a = max(a, bits(v))
-	}
-	return max(a, b, c, d)
+	return most
 }
 
 // identityOf is what a reduction of nothing gives.
