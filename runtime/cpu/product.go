@@ -567,46 +567,55 @@ func (w *worker[T]) multiply(b block) {
 	}
 }
 
-// kernel adds a panel of A times a panel of B to mr x nr elements of C, in registers.
+// kernel adds a panel of A times a panel of B to mr x nr elements of C, two rows at a time: so many sums, and what
+// they are made of, fit the registers of scalar code.
 func (w *worker[T]) kernel(a, b []T, i0, i1, j0, j1 int, first bool) {
-	var c [mr][nr]T
-	var c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33 T
-	for len(a) >= mr && len(b) >= nr {
-		a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
-		b0 := b[0]
-		c00 += a0 * b0
-		c10 += a1 * b0
-		c20 += a2 * b0
-		c30 += a3 * b0
-		b0 = b[1]
-		c01 += a0 * b0
-		c11 += a1 * b0
-		c21 += a2 * b0
-		c31 += a3 * b0
-		b0 = b[2]
-		c02 += a0 * b0
-		c12 += a1 * b0
-		c22 += a2 * b0
-		c32 += a3 * b0
-		b0 = b[3]
-		c03 += a0 * b0
-		c13 += a1 * b0
-		c23 += a2 * b0
-		c33 += a3 * b0
-		a, b = a[mr:], b[nr:]
-	}
-	c[0] = [nr]T{c00, c01, c02, c03}
-	c[1] = [nr]T{c10, c11, c12, c13}
-	c[2] = [nr]T{c20, c21, c22, c23}
-	c[3] = [nr]T{c30, c31, c32, c33}
-	out, cols := w.c, w.colC[j0:j1]
-	for i := i0; i < i1; i++ {
-		row, v := w.batchC+w.rowC[i], &c[i-i0]
-		for j, col := range cols {
-			if first {
-				out[row+col] = v[j]
-			} else {
-				out[row+col] += v[j]
+	for h := 0; i0+h < i1; h += 2 {
+		var c00, c01, c02, c03, c10, c11, c12, c13 T
+		x, y := a, b
+		for len(x) >= 2*mr && len(y) >= 2*nr { // two steps of k
+			p, q := (*[2 * mr]T)(x), (*[2 * nr]T)(y)
+			x, y = x[2*mr:], y[2*nr:]
+			a0, a1 := p[h&2], p[h&2+1]
+			c00 += a0 * q[0]
+			c10 += a1 * q[0]
+			c01 += a0 * q[1]
+			c11 += a1 * q[1]
+			c02 += a0 * q[2]
+			c12 += a1 * q[2]
+			c03 += a0 * q[3]
+			c13 += a1 * q[3]
+			a0, a1 = p[h&2+mr], p[h&2+mr+1]
+			c00 += a0 * q[4]
+			c10 += a1 * q[4]
+			c01 += a0 * q[5]
+			c11 += a1 * q[5]
+			c02 += a0 * q[6]
+			c12 += a1 * q[6]
+			c03 += a0 * q[7]
+			c13 += a1 * q[7]
+		}
+		if len(x) >= mr && len(y) >= nr {
+			a0, a1 := x[h&2], x[h&2+1]
+			c00 += a0 * y[0]
+			c10 += a1 * y[0]
+			c01 += a0 * y[1]
+			c11 += a1 * y[1]
+			c02 += a0 * y[2]
+			c12 += a1 * y[2]
+			c03 += a0 * y[3]
+			c13 += a1 * y[3]
+		}
+		c := [2][nr]T{{c00, c01, c02, c03}, {c10, c11, c12, c13}}
+		out, cols := w.c, w.colC[j0:j1]
+		for i := i0 + h; i < min(i0+h+2, i1); i++ {
+			row, v := w.batchC+w.rowC[i], &c[i-i0-h]
+			for j, col := range cols {
+				if first {
+					out[row+col] = v[j]
+				} else {
+					out[row+col] += v[j]
+				}
 			}
 		}
 	}
