@@ -72,7 +72,7 @@ func (p *product) identify(program *ir.Program, stage int, bind []int64) {
 	if p.table != nil {
 		add(p.table.size, p.table.stride)
 	}
-	p.keyB = string(key)
+	p.keyB, p.keyFinite = string(key), string(key)+"finite"
 }
 
 // widened is the type of a load that is only widened to f32.

@@ -22,12 +22,13 @@ type product struct {
 	k     []loop
 	table *table // nil: all rows are multiplied by the same B
 
-	kept  []int  // parameters of the program that B is made of; nil: it is made of something else, too
-	keyB  string // tells what is packed of them
-	rows  []int  // the parameter that A is, where B is made of something else; nil: it is none
-	keyA  string
-	align bool        // columns of Out lie side by side
-	half  x86.Weights // what is packed of B, where that is no f32: it is only widened
+	kept      []int  // parameters of the program that B is made of; nil: it is made of something else, too
+	keyB      string // tells what is packed of them
+	keyFinite string // and whether all of it is finite
+	rows      []int  // the parameter that A is, where B is made of something else; nil: it is none
+	keyA      string
+	align     bool        // columns of Out lie side by side
+	half      x86.Weights // what is packed of B, where that is no f32: it is only widened
 
 	rowLies bool // a row of A lies element by element of k, as it would be packed
 

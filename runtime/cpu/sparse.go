@@ -282,7 +282,7 @@ func (s *sparse) weights() (ok bool, err error) {
 	if s.finite {
 		return true, nil
 	}
-	k := s.mem.Keep(p.kept, p.keyB+"finite")
+	k := s.mem.Keep(p.kept, p.keyFinite)
 	if k == nil {
 		return false, nil
 	}

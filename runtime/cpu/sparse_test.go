@@ -158,3 +158,114 @@ func sparseProducts(t *testing.T, tier tier) {
 		}
 	}
 }
+
+// sparseCase runs a program of X and W on a device, where the first way in turn is taken that is not dense, and holds
+// it against the interpreter.
+func sparseCase(t *testing.T, d *Device, p *ir.Program, args []*tensor.Tensor, constant bool) (taken []string) {
+	t.Helper()
+	want, err := interp.RunProgram(context.Background(), p, nil, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, weigh := ways(d)
+	for i := range names {
+		d.weigh = weigh[i]
+		d.decided = func(w way) { taken = append(taken, w.String()) }
+		got := tensor.New(want[0].DType(), want[0].Shape()...)
+		h := &heap{constant: map[int]bool{1: constant}, room: 1 << 30}
+		if err := d.Run(context.Background(), kernelProduct, p, nil, args, []*tensor.Tensor{got}, h); err != nil {
+			t.Fatal(err)
+		}
+		if err := tensor.Compare(got, want[0], tensor.Tolerance{RTol: 1e-4, ATol: 1e-4}); err != nil {
+			t.Fatalf("%s, constant %v: %v\n%s", names[i], constant, err, p)
+		}
+	}
+	return taken
+}
+
+// What is multiplied by a zero counts where it is not finite, and so does what is not finite itself.
+func TestSparseNotFinite(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			d := tier.device(1)
+			defer d.Close()
+			p := sparseProgram(t, "program @p(X: [40, 200] f32, W: [200, 64] f32) -> (Y: [40, 64] f32) {\nY[i < 40, j < 64] = sum(k < 200) (X[i, k] * W[k, j]) sparse(X)\n}")
+			for _, bad := range []float32{inf, -inf, nan} {
+				for _, constant := range []bool{false, true} {
+					x, w := normal(r, 40, 200), normal(r, 200, 64)
+					drawZeros(r, tensor.Data[float32](x), 200, 1, 64, 0.2)
+					clear(tensor.Data[float32](x)[7*200 : 8*200])
+					tensor.Data[float32](w)[100*64+3] = bad // rows of zeros become NaN
+					sparseCase(t, d, p, []*tensor.Tensor{x, w}, constant)
+					w = normal(r, 200, 64)
+					tensor.Data[float32](x)[7*200+9] = bad
+					if taken := sparseCase(t, d, p, []*tensor.Tensor{x, w}, constant); tier.features != 0 && len(taken) == 0 {
+						t.Error("nothing was decided")
+					}
+				}
+			}
+		})
+	}
+}
+
+// Batches, weights of 16 bits, factors that are computed, transposed or strided, and convolutions.
+func TestSparseForms(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	forms := []struct{ name, src string }{
+		{"f16", "program @p(X: [50, 190] f32, W: [190, 70] f16) -> (Y: [50, 70] f32) {\nY[i < 50, j < 70] = sum(k < 190) (X[i, k] * f32(W[k, j])) sparse(X)\n}"},
+		{"bf16", "program @p(X: [50, 190] f32, W: [70, 190] bf16) -> (Y: [50, 70] f32) {\nY[i < 50, j < 70] = sum(k < 190) (X[i, k] * f32(W[j, k])) sparse(X)\n}"},
+		{"batched", "program @p(X: [3, 40, 128] f32, W: [3, 128, 64] f32) -> (Y: [3, 40, 64] f32) {\nY[b < 3, i < 40, j < 64] = sum(k < 128) (X[b, i, k] * W[b, k, j]) sparse(X)\n}"},
+		{"rows of two axes", "program @p(X: [3, 40, 128] f32, W: [128, 64] f32) -> (Y: [3, 40, 64] f32) {\nY[b < 3, i < 40, j < 64] = sum(k < 128) (X[b, i, k] * W[k, j]) sparse(X)\n}"},
+		{"k of two axes", "program @p(X: [9, 40, 30] f32, W: [9, 30, 64] f32) -> (Y: [40, 64] f32) {\nY[i < 40, j < 64] = sum(g < 9, k < 30) (X[g, i, k] * W[g, k, j]) sparse(X)\n}"},
+		{"strided", "program @p(X: [80, 260] f32, W: [130, 64] f32) -> (Y: [40, 64] f32) {\nY[i < 40, j < 64] = sum(k < 130) (X[(2 * i), (2 * k)] * W[k, j]) sparse(X)\n}"},
+		{"masked", "program @p(X: [40, 130] f32, W: [130, 64] f32) -> (Y: [64, 40] f32) {\nY[j < 64, i < 40] = sum(k < 130) (select((X[i, k] > f32 1), X[i, k], f32 0) * W[k, j]) sparse(X)\n}"},
+		{"weights", "program @p(X: [130, 64] f32, W: [40, 130] f32) -> (Y: [40, 64] f32) {\nY[i < 40, j < 64] = sum(k < 130) (W[i, k] * X[k, j]) sparse(X)\n}"},
+		{"weights computed", "program @p(X: [130, 64] f32, W: [40, 130] f32) -> (Y: [40, 64] f32) {\nY[i < 40, j < 64] = sum(k < 130) (W[i, k] * select((X[k, j] > f32 1), X[k, j], f32 0)) sparse(X)\n}"},
+		{"convolution 1x1", "program @p(X: [2, 64, 9, 11] f32, W: [40, 64] f32) -> (Y: [2, 40, 9, 11] f32) {\nY[n < 2, o < 40, y < 9, x < 11] = sum(c < 64) (X[n, c, y, x] * W[o, c]) sparse(X)\n}"},
+		{"convolution 3x3", "program @p(X: [1, 24, 9, 18] f32, W: [40, 24, 3, 3] f32) -> (Y: [1, 40, 9, 18] f32) {\nY[n < 1, o < 40, y < 9, x < 18] = sum(c < 24, u < 3, v < 3) (guard((((((y + u) - 1) >= 0) & (((y + u) - 1) < 9)) & ((((x + v) - 1) >= 0) & (((x + v) - 1) < 18))), X[n, c, ((y + u) - 1), ((x + v) - 1)], f32 0) * W[o, c, u, v]) sparse(X)\n}"},
+	}
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			one, many := tier.inParts(1), tier.inParts(3)
+			defer one.Close()
+			defer many.Close()
+			for _, f := range forms {
+				p := sparseProgram(t, f.src)
+				taken := map[string]bool{}
+				for round := range 4 {
+					var args []*tensor.Tensor
+					for i, b := range p.Params {
+						dims, cols := make([]int64, len(b.Dims)), 0
+						for j, d := range b.Dims {
+							dims[j], _ = d.Int()
+							cols = int(dims[j])
+						}
+						a := normal(r, dims...)
+						if i == 0 {
+							block := [][2]int{{1, 1}, {1, 1 << 20}, {9, 1 << 20}, {16, 32}}[round]
+							drawZeros(r, tensor.Data[float32](a), cols, block[0], block[1], []float64{0.2, 0.5, 0.3, 0.1}[round])
+						} else if b.DType != tensor.F32 {
+							half := tensor.New(b.DType, dims...)
+							for j := range a.Len() {
+								half.SetFloat(j, a.Float(j))
+							}
+							a = half
+						}
+						args = append(args, a)
+					}
+					for _, d := range []*Device{one, many} {
+						for _, way := range sparseCase(t, d, p, args, round%2 == 0) {
+							taken[way] = true
+						}
+					}
+				}
+				delete(taken, "dense")
+				if tier.features != 0 && len(taken) < 3 {
+					t.Errorf("%s: the ways that were taken are %v", f.name, taken)
+				}
+			}
+		})
+	}
+}
