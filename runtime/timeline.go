@@ -49,6 +49,16 @@ type Work struct {
 	By      string // the way in which the device computes them
 	Flops   float64
 	Bytes   float64 // of operands and results, each once
+	Zeros   *Zeros  // that were looked for; nil: none were
+}
+
+// Zeros is what a device has made of a factor that may have many zeros.
+type Zeros struct {
+	Operand  string
+	Share    float64       // of it that is not zero, of what was looked at
+	Way      string        // how terms were left out, or "dense"
+	Expected time.Duration // that it was to take, without looking for zeros; 0 where a glance at some of them was enough
+	Dense    time.Duration // that all terms were to take
 }
 
 // mostSpans bounds what a timeline keeps: 100 MB.

@@ -68,7 +68,7 @@ func (a *app) bench(args []string) error {
 		return err
 	}
 	t, drawing := &timing{}, time.Duration(0)
-	tr.begin()
+	tr.begin(false)
 	start := time.Now()
 	m, err := a.load(path, p, pitopt.ForSessions(), pitopt.Observe(pitopt.Observer{Imported: func(m *ir.Module, _ time.Duration) error {
 		start := time.Now()

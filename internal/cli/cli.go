@@ -51,13 +51,11 @@ func init() {
 		{"passes", "[NAME]", "what passes there are; one in detail", (*app).passes},
 		{"ops", "", "what operators there are, and their versions", (*app).ops},
 		{"plugin", "list", "plugins of a pipeline, and their passes", (*app).plugin},
+		{"tune", "", "measure what tiles of products cost on this machine", (*app).tune},
 		{"fmt", "FILE", "a pipeline file in canonical form", (*app).fmt},
 		{"version", "", "version and features", (*app).version},
 	}
 }
-
-// Not here yet: their names answer so instead of being taken for a file.
-var laterCommands = []string{"tune"}
 
 // Main runs the program and gives its exit code. A pipeline may name the extra passes
 // beside those that are built in.
@@ -120,12 +118,9 @@ func (a *app) dispatch(args []string) error {
 			return a.run([]string{"-h"})
 		}
 		name, rest = rest[0], []string{"-h"}
-		if !isCommand(name) && !slices.Contains(laterCommands, name) {
+		if !isCommand(name) {
 			return diag.New(diag.Usage, "there is no command %q", name).Hint("%s", diag.DidYouMean(name, commandNames()))
 		}
-	}
-	if slices.Contains(laterCommands, name) {
-		return diag.New(diag.Usage, "%s: not in this version", name)
 	}
 	for _, c := range commands {
 		if c.name == name {

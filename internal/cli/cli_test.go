@@ -81,7 +81,7 @@ func TestJSON(t *testing.T) {
 		{"plugin -json lists", "error", diag.Usage},
 		{"fmt -json cli.go", "error", diag.Pipeline},
 		{"version -json 3", "error", diag.Usage},
-		{"tune -json", "error", diag.Usage},
+		{"tune -json 3", "error", diag.Usage},
 		{"help -json", "error", diag.Usage},
 	} {
 		args := strings.Fields(strings.NewReplacer("MODEL", model, "PIPELINE", pipeline).Replace(c.args))

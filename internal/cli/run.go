@@ -117,7 +117,7 @@ func (a *app) execute(path string, f *runOptions) error {
 		return err
 	}
 	a.progress("reading %s", path)
-	f.trace.begin()
+	f.trace.begin(a.common.verbose)
 	begun := time.Now()
 	w := &watcher{a: a, f: f, memory: p.Target.Memory, states: p.State}
 	f.in.states = p.State
@@ -164,6 +164,9 @@ func (a *app) execute(path string, f *runOptions) error {
 	took := time.Since(start)
 	if err := f.trace.write(); err != nil {
 		return err
+	}
+	if a.common.verbose {
+		a.zeros(f.trace.Timeline)
 	}
 	if f.check != "none" {
 		a.progress("running on the reference interpreter")

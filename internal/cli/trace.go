@@ -22,9 +22,9 @@ func (a *app) traceFlag() *trace {
 	return t
 }
 
-// begin begins the time line, if there is to be one.
-func (t *trace) begin() {
-	if t.file != "" {
+// begin begins the time line, if there is to be one, or somebody wants to be told more.
+func (t *trace) begin(verbose bool) {
+	if t.file != "" || verbose {
 		t.Timeline = runtime.NewTimeline()
 	}
 }
@@ -35,6 +35,24 @@ func (t *trace) ctx(a *app) context.Context {
 		return a.ctx
 	}
 	return runtime.Record(a.ctx, t.Timeline)
+}
+
+func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+
+// zeros tells what became of factors that may have many zeros.
+func (a *app) zeros(t *runtime.Timeline) {
+	spans, _ := t.Spans()
+	for _, s := range spans {
+		if s.Work == nil || s.Work.Zeros == nil {
+			continue
+		}
+		z, say := s.Work.Zeros, "%s, stage %s: %.1f %% of %s are not zero; %s: expected %.0f µs, took %.0f µs; dense: expected %.0f µs"
+		if z.Expected == 0 {
+			a.note("%s, stage %s: hardly a zero in %s, or not finite what it is multiplied by; %s: took %.0f µs", s.Work.Node, s.Work.Stages, z.Operand, z.Way, us(s.Took))
+			continue
+		}
+		a.note(say, s.Work.Node, s.Work.Stages, 100*z.Share, z.Operand, z.Way, us(z.Expected), us(s.Took), us(z.Dense))
+	}
 }
 
 // compiled keeps that something of the compilation took so long, until now.
@@ -57,7 +75,7 @@ type event struct {
 
 // write writes the file, if there is to be one.
 func (t *trace) write() error {
-	if t.Timeline == nil {
+	if t.file == "" {
 		return nil
 	}
 	spans, dropped := t.Spans()
@@ -78,6 +96,9 @@ func (t *trace) write() error {
 		e := event{Name: s.Name, Phase: "X", Start: float64(s.Start.Nanoseconds()) / 1e3, Took: max(float64(s.Took.Nanoseconds())/1e3, .001), PID: s.Track, TID: s.Row}
 		if w := s.Work; w != nil {
 			e.Args = map[string]any{"node": w.Node, "program": w.Program, "stages": w.Stages, "by": w.By, "flops": w.Flops, "bytes": w.Bytes}
+			if z := w.Zeros; z != nil {
+				e.Args["zeros"] = map[string]any{"operand": z.Operand, "share": z.Share, "way": z.Way, "expected_us": us(z.Expected), "dense_us": us(z.Dense)}
+			}
 		}
 		events = append(events, e)
 	}

@@ -9,6 +9,7 @@ package cpu
 import (
 	"context"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -39,6 +40,11 @@ type Device struct {
 	slides  reuse.List[slide]
 	attends reuse.List[attending]
 	sparse  reuse.List[sparse]
+	listF32 reuse.List[listing[float32]]
+	listF64 reuse.List[listing[float64]]
+	listI32 reuse.List[listing[int32]]
+	tiled   sync.Once
+	table   *TileTable
 	weigh   func(way) float64 // for tests: takes the place of what the table says
 	decided func(way)         // for tests: is told
 }
@@ -89,6 +95,9 @@ func (d *Device) Close() error {
 	d.i32.Clear()
 	d.slides.Clear()
 	d.sparse.Clear()
+	d.listF32.Clear()
+	d.listF64.Clear()
+	d.listI32.Clear()
 	return nil
 }
 
@@ -128,6 +137,7 @@ type run struct {
 	failed atomic.Bool                            // a piece of them has met an index that is out of its dim: closures tell which
 	stage  func(x *interp.Execution, i int) error // r.compute
 	rec    *rt.Recorder                           // nil: nobody asks
+	zeros  rt.Zeros                               // of the product that was computed
 }
 
 // Run computes a program stage by stage; the kernel has another way for some stages.
@@ -143,7 +153,7 @@ func (d *Device) Run(ctx context.Context, kernel string, p *ir.Program, bind []i
 	if r.stage == nil {
 		r.stage = r.compute
 	}
-	r.d, r.c, r.p, r.mem, r.rec = d, c, p, mem, rt.RecorderOf(ctx)
+	r.d, r.c, r.p, r.mem, r.rec, r.zeros = d, c, p, mem, rt.RecorderOf(ctx), rt.Zeros{}
 	err = c.Run(ctx, args, results, mem, r.stage)
 	r.d, r.c, r.p, r.mem, r.x, r.rec = nil, nil, nil, nil, nil, nil
 	d.runs.Put(r)
@@ -158,7 +168,7 @@ func (r *run) compute(x *interp.Execution, i int) error {
 	}
 	if g := r.c.products[i]; g != nil && g.inside(x) {
 		start := r.start()
-		err := r.d.product(x, i, g, r.mem)
+		err := r.d.product(x, i, g, r.mem, &r.zeros)
 		by := byTiles
 		if r.d.blocks(g.out.DType).code == nil {
 			by = byBlocks

@@ -38,13 +38,13 @@ func (p *product) bytes(d *Device, constant func(param int) bool) int64 {
 }
 
 // product computes stage i of a program, which match recognised.
-func (d *Device) product(x *interp.Execution, i int, p *product, mem rt.Memory) error {
+func (d *Device) product(x *interp.Execution, i int, p *product, mem rt.Memory, zeros *rt.Zeros) error {
 	room, err := mem.Workspace(i)
 	if err != nil {
 		return err
 	}
 	if p.sides != nil {
-		if done, err := d.sparsely(x, i, p, mem, room); done || err != nil {
+		if done, err := d.sparsely(x, i, p, mem, room, zeros); done || err != nil {
 			return err
 		}
 	}

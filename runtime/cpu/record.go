@@ -55,6 +55,10 @@ func (r *run) record(start time.Time, by string, first, count int) {
 		return
 	}
 	w := rt.Work{Program: r.p.Name, By: by}
+	if r.zeros.Way != "" {
+		z := r.zeros
+		w.Zeros, r.zeros = &z, rt.Zeros{}
+	}
 	inside := r.p.Inside(ir.Range{First: first, Last: first + count - 1}) // it may never be written
 	own := map[*ir.Buffer]bool{}                                          // what is handed on inside
 	for i := first; i < first+count; i++ {

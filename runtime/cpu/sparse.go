@@ -3,6 +3,7 @@ package cpu
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/pitopt/pitopt/core/interp"
@@ -26,20 +27,21 @@ import (
 // side is a product gone about from a factor that may have many zeros: a.
 type side struct {
 	*product
-	finite bool // b is proved finite
+	finite  bool   // b is proved finite
+	operand string // that the zeros are in
 }
 
 // sides are those of a product's stage.
 func sides(p *product, s *ir.Stage) (out []side) {
-	if p.out.DType != tensor.F32 || p.table != nil || p.direct != nil {
+	if p.table != nil || p.direct != nil {
 		return nil
 	}
 	for _, h := range s.Sparse {
 		if p.a.loads(h.Buffer) {
-			out = append(out, side{p, h.Finite})
+			out = append(out, side{p, h.Finite, h.Buffer.Name})
 		}
 		if q := p.other(); q != nil && p.b.loads(h.Buffer) {
-			out = append(out, side{q, h.Finite})
+			out = append(out, side{q, h.Finite, h.Buffer.Name})
 		}
 	}
 	return out
@@ -115,6 +117,9 @@ type sparse struct {
 	strips    int // of the phase
 	notFinite atomic.Bool
 
+	share, dense float64 // of a that is not zero; what all of the product is expected to take, in nanoseconds
+	looked       bool    // for zeros
+
 	stripCols, columnCount int  // columns of a strip, and strips
 	fetches                bool // most of b is read, and comes from far
 	mostCols               int  // of a strip, with any number of threads
@@ -142,8 +147,21 @@ type sparseWorker struct {
 
 // sparsely computes a product by leaving out terms; it is not done where all of it is as fast, or a
 // factor is not known to be finite.
-func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memory, room []byte) (done bool, err error) {
-	if !d.machine.enter() {
+func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memory, room []byte, told *rt.Zeros) (done bool, err error) {
+	if p.out.DType != tensor.F32 || !d.machine.enter() {
+		for _, side := range p.sides {
+			switch p.out.DType {
+			case tensor.F32:
+				done, err = list(d, &d.listF32, run, i, side, told)
+			case tensor.F64:
+				done, err = list(d, &d.listF64, run, i, side, told)
+			default:
+				done, err = list(d, &d.listI32, run, i, side, told)
+			}
+			if done || err != nil {
+				return done, err
+			}
+		}
 		return false, nil
 	}
 	defer d.machine.leave()
@@ -157,11 +175,23 @@ func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memor
 		s.workspace.mem, s.workspace.left = mem, room
 		s.d, s.p, s.finite, s.run, s.cut = d, side.product, side.finite, run, d.machine.blocks
 		s.out, s.table = run.Tensor(p.out), d.tiles()
-		if done, err = s.compute(i); done || err != nil {
+		done, err = s.compute(i)
+		if s.tell(told, side.operand); done || err != nil {
 			return done, err
 		}
 	}
 	return false, nil
+}
+
+// tell says what was decided.
+func (s *sparse) tell(z *rt.Zeros, operand string) {
+	*z = rt.Zeros{Operand: operand, Share: s.share, Way: s.way.name(), Expected: time.Duration(s.way.ns), Dense: time.Duration(s.dense)}
+	if s.notFinite.Load() {
+		z.Way = "dense: what zeros are multiplied by is not finite"
+	}
+	if s.d.decided != nil && s.looked {
+		s.d.decided(s.way)
+	}
 }
 
 // close drops what is of a run.
@@ -186,6 +216,7 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 		return false, nil
 	}
 	s.notFinite.Store(false)
+	s.way, s.share, s.dense, s.looked = way{dense: true}, 1, 0, false
 	s.code = [3][16]x86.Func{}
 	s.hire(1)
 	if s.dataA, err = s.operand(&p.a); err != nil {
@@ -195,6 +226,7 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 		return false, err
 	}
 	if ok, err := s.weights(); !ok || err != nil {
+		s.notFinite.Store(!ok)
 		return false, err
 	}
 	if err := s.staff(); err != nil {
@@ -204,22 +236,16 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 	name := s.run.Stages[stage].Out().Name
 	for s.batch = range total(p.batch) {
 		s.stand()
-		if s.batch == 0 && s.seemsDense() {
-			if s.d.decided != nil {
-				s.d.decided(way{dense: true})
-			}
+		if s.looked = true; s.batch == 0 && s.seemsDense() {
 			return false, nil
 		}
 		if err := s.bitmap(); err != nil {
 			return false, err
 		}
-		if err := s.share(rec, name, detecting, s.detectStrips()); err != nil {
+		if err := s.inStrips(rec, name, detecting, s.detectStrips()); err != nil {
 			return false, err
 		}
 		s.choose()
-		if s.d.decided != nil {
-			s.d.decided(s.way)
-		}
 		if s.batch == 0 && s.way.dense {
 			return false, nil
 		}
@@ -229,10 +255,10 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 		if err := s.room(); err != nil {
 			return false, err
 		}
-		if err := s.share(rec, name, gathering, s.gatherStrips()); err != nil {
+		if err := s.inStrips(rec, name, gathering, s.gatherStrips()); err != nil {
 			return false, err
 		}
-		if err := s.share(rec, name, computing, s.columnCount); err != nil {
+		if err := s.inStrips(rec, name, computing, s.columnCount); err != nil {
 			return false, err
 		}
 		if s.notFinite.Load() { // so zeros are not left out
@@ -399,8 +425,8 @@ func (s *sparse) baseA() int {
 	return s.at.batchA
 }
 
-// share has the workers go through the strips of a phase.
-func (s *sparse) share(rec *rt.Recorder, name string, p phase, strips int) error {
+// inStrips has the workers go through the strips of a phase.
+func (s *sparse) inStrips(rec *rt.Recorder, name string, p phase, strips int) error {
 	if strips == 0 {
 		return nil
 	}

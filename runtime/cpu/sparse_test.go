@@ -78,10 +78,9 @@ func normal(r *rand.Rand, shape ...int64) *tensor.Tensor {
 // Every way gives what the interpreter gives, for patterns of all kinds, with one thread and with more.
 func TestSparseProducts(t *testing.T) {
 	for _, tier := range tiers(t) {
-		if tier.features == 0 {
-			continue
+		if tier.features > 0 { // without machine code there is one way, which TestSparseForms takes
+			t.Run(tier.name, func(t *testing.T) { sparseProducts(t, tier) })
 		}
-		t.Run(tier.name, func(t *testing.T) { sparseProducts(t, tier) })
 	}
 }
 

@@ -17,6 +17,19 @@ type way struct {
 	ns float64 // that it is expected to take
 }
 
+// name takes no memory from Go.
+func (w way) name() string {
+	switch {
+	case w.dense:
+		return "dense"
+	case w.wide:
+		return "terms of single rows"
+	case w.list:
+		return "terms of some rows"
+	}
+	return "rows of blocks"
+}
+
 func (w way) String() string {
 	switch {
 	case w.dense:
@@ -198,7 +211,9 @@ func (s *sparse) coverWindow(c *covers, r0, r1 int) (some int) {
 func (s *sparse) choose() {
 	c := &s.covers
 	s.cover(c)
-	s.way = way{dense: true, ns: s.table.denseCost(s)}
+	s.dense = s.table.denseCost(s)
+	s.share = c.ones / max(float64(s.rows)*float64(s.depth), 1)
+	s.way = way{dense: true, ns: s.dense}
 	if s.batch > 0 { // the first one has decided
 		s.way.ns = 1e30
 	}

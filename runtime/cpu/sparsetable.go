@@ -1,21 +1,31 @@
 package cpu
 
 import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/disk"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 // TileTable says what tiles of products cost on a machine, in nanoseconds: what a choice between ways to leave
 // out zeros goes by.
 type TileTable struct {
-	Rows   []int     // of tiles, from 1 to as many as registers hold
-	Step   []float64 // of a tile with so many rows, for each k
-	List   []float64 // of one that finds rows of the second factor by a list
-	Wide   float64   // of one of a single row and many columns, for each k and as many columns as other tiles have
-	Call   float64   // beside what a tile does
-	Pack   float64   // of an element, row by row
-	Gather float64   // of an element by its place
-	Sum    float64   // of an element of the result that is summed up elsewhere
-	Far    float64   // of a byte of the second factor that lies beyond the second-level cache
+	Rows   []int     `json:"rows"`   // of tiles, from 1 to as many as registers hold
+	Step   []float64 `json:"step"`   // of a tile with so many rows, for each k
+	List   []float64 `json:"list"`   // of one that finds rows of the second factor by a list
+	Wide   float64   `json:"wide"`   // of one of a single row and many columns, for each k and as many columns as other tiles have
+	Call   float64   `json:"call"`   // beside what a tile does
+	Pack   float64   `json:"pack"`   // of an element, row by row
+	Gather float64   `json:"gather"` // of an element by its place
+	Sum    float64   `json:"sum"`    // of an element of the result that is summed up elsewhere
+	Far    float64   `json:"far"`    // of a byte of the second factor that lies beyond the second-level cache
 }
 
 // The tables of machines that nobody measured.
@@ -26,12 +36,81 @@ var (
 		Wide: 0.55, Call: 25, Pack: 0.2, Gather: 0.9, Sum: 0.6, Far: 0.05}
 )
 
-// tiles is the table of the device.
+// tiles is the table of the device: what Tune has stored, or one that is built in.
 func (d *Device) tiles() *TileTable {
+	d.tiled.Do(func() {
+		d.table = d.builtIn()
+		file, err := tileFile(d.machine.features)
+		if err != nil {
+			return
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return
+		}
+		t := &TileTable{}
+		if json.Unmarshal(b, t) == nil && t.fits(d.table) {
+			d.table = t
+		}
+	})
+	return d.table
+}
+
+func (d *Device) builtIn() *TileTable {
 	if d.machine.features&x86.V4 != 0 {
 		return &tableV4
 	}
 	return &tableV3
+}
+
+// fits says whether a table has all that another one has.
+func (t *TileTable) fits(other *TileTable) bool {
+	list := append(append([]float64{t.Wide, t.Call, t.Pack, t.Gather, t.Sum, t.Far}, t.Step...), t.List...)
+	return slices.Equal(t.Rows, other.Rows) && len(t.Step) == len(t.Rows) && len(t.List) == len(t.Rows) &&
+		!slices.ContainsFunc(list, func(x float64) bool { return !(x > 0 && x < 1e6) })
+}
+
+// tileFile is where the table of this machine is stored: in the user's cache folder, a file for each processor and
+// level of machine code.
+func tileFile(f x86.Features) (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	level := "v3"
+	if f&x86.V4 != 0 {
+		level = "v4"
+	}
+	h := fnv.New64a()
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(info)) {
+		if strings.HasPrefix(line, "model name") || strings.HasPrefix(line, "cpu family") || strings.HasPrefix(line, "model\t") {
+			_, _ = h.Write([]byte(line))
+		}
+		if strings.TrimSpace(line) == "" { // the first processor is like the others
+			break
+		}
+	}
+	return filepath.Join(dir, "pitopt", fmt.Sprintf("tiles-%s-%x.json", level, h.Sum64())), nil
+}
+
+// Store writes a table where devices on this machine find it, and says where that is.
+func (d *Device) Store(t *TileTable) (string, error) {
+	file, err := tileFile(d.machine.features)
+	if err != nil {
+		return "", diag.New(diag.Run, "the table can not be stored: %v", err)
+	}
+	b, err := json.MarshalIndent(t, "", "  ")
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(file), 0o755)
+	}
+	if err == nil {
+		err = disk.Write(file, append(b, '\n'))
+	}
+	if err != nil {
+		return "", diag.New(diag.Run, "the table can not be stored: %v", err)
+	}
+	return file, nil
 }
 
 // step is what a tile of some rows takes for a k.

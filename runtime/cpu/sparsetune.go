@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 	"unsafe"
 
@@ -16,7 +15,7 @@ func (d *Device) Tune() (*TileTable, error) {
 		return nil, diag.New(diag.Usage, "there is no machine code here, whose tiles could be measured; portable Go has one way to leave out zeros")
 	}
 	defer d.machine.leave()
-	t := *d.tiles()
+	t := *d.builtIn()
 	m := &tuning{cut: d.machine.blocks, r: rand.New(rand.NewPCG(1, 2))}
 	t.Step, t.List = nil, nil
 	const depth = 2048 // a panel of so much stays in the second-level cache
@@ -179,6 +178,5 @@ func (m *tuning) memory(t *TileTable) error {
 			(*x)[i] = max(v, 0.01)
 		}
 	}
-	_ = slices.Max(t.Step)
 	return nil
 }

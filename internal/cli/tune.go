@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/pitopt/pitopt/runtime/cpu"
+)
+
+// tune measures the tile table of this machine and stores it.
+func (a *app) tune(args []string) error {
+	a.begin("tune", "", "Measures what tiles of products cost on this machine, and stores that in the user's cache folder. By it a\n"+
+		"run chooses how it leaves out zeros that it finds; without it a table that is built in serves. It takes a few\n"+
+		"seconds, in which the machine should have nothing else to do. Results' last bits may depend on the table.")
+	rest, err := a.parse(args)
+	if err != nil {
+		return err
+	}
+	if err := none(rest); err != nil {
+		return err
+	}
+	d := cpu.New(1)
+	defer d.Close()
+	a.progress("measuring tiles")
+	t, err := d.Tune()
+	if err != nil {
+		return err
+	}
+	file, err := d.Store(t)
+	if err != nil {
+		return err
+	}
+	a.clear()
+	if a.common.json {
+		a.emit(map[string]any{"kind": "tune", "cpu": cpuName(), "file": file, "table": t})
+		return nil
+	}
+	fmt.Fprintf(a.out, "%s, in nanoseconds:\n", cpuName())
+	fmt.Fprintf(a.out, "%6s %10s %10s\n", "rows", "step", "by a list")
+	for i, n := range t.Rows {
+		fmt.Fprintf(a.out, "%6d %10.3f %10.3f\n", n, t.Step[i], t.List[i])
+	}
+	fmt.Fprintf(a.out, "wide %.3f, call %.1f, pack %.3f, gather %.3f, sum %.3f, far %.3f\n", t.Wide, t.Call, t.Pack, t.Gather, t.Sum, t.Far)
+	fmt.Fprintf(a.out, "stored in %s\n", file)
+	return nil
+}
