@@ -26,6 +26,16 @@ type workload struct {
 	bytes float64 // that a run must read and write at least
 
 	profile []string // arguments of a profile that is to be shown; nil: none
+
+	fresh int            // sets of inputs that are drawn, of which each sample, one run, has another; 0: one for all
+	base  *base          // what pitopt also runs in each round; nil: nothing
+	value func() float64 // what is said of the inputs, once they are drawn; nil: nothing
+}
+
+// base is another model that a workload is held against: samples of it have its name.
+type base struct {
+	name, model string
+	draw        func() (tensors, error)
 }
 
 // result is what came of a workload: ns of a run, a value for each round, by engine. Values at
@@ -151,19 +161,35 @@ func (p *pool) model(list []workload) error {
 // measure runs a workload on each engine in turn, round by round, every other one the other way
 // round.
 func (p *pool) measure(r *result, ready []*engine, set string, w workload) error {
-	in, err := w.draw()
-	if err != nil {
-		return err
-	}
-	files, err := p.b.write(in)
-	if err != nil {
-		return err
+	sets := []string{set}
+	var drawn []map[string]string
+	for i := range max(1, w.fresh) {
+		in, err := w.draw()
+		if err != nil {
+			return err
+		}
+		files, err := p.b.write(in)
+		if err != nil {
+			return err
+		}
+		if drawn = append(drawn, files); i > 0 {
+			sets = append(sets, fmt.Sprint(set, "-", i))
+		}
 	}
 	runs := map[*engine]int{} // in a sample
 	warm := map[*engine]int{} // before it
 	var engines []*engine
 	for _, e := range ready {
-		took, err := p.prepare(e, set, files)
+		var took float64
+		var err error
+		for i := range sets {
+			if took, err = p.prepare(e, "m", sets[i], drawn[i]); err != nil {
+				break
+			}
+		}
+		if err == nil && w.base != nil && e.key == "pitopt" {
+			err = p.prepareBase(e, w.base)
+		}
 		e.hold()
 		if err != nil {
 			if e.key == "pitopt" || errors.Is(err, errEnded) {
@@ -177,13 +203,20 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			continue
 		}
 		engines = append(engines, e)
+		if runs[e] = 1; w.fresh > 1 {
+			continue
+		}
 		runs[e] = max(1, min(5000, int(math.Ceil(float64(p.b.sample)/took))))
 		if took < 1e7 {
 			warm[e] = min(runs[e], 3)
 		}
 	}
-	if r.Distance, err = p.compare(engines, set); err != nil {
-		return err
+	for _, set := range sets {
+		d, err := p.compare(engines, set)
+		if err != nil {
+			return err
+		}
+		r.Distance = max(r.Distance, d)
 	}
 	start := time.Now()
 	for round := 0; round < p.b.most && (round < p.b.fewest || time.Since(start) < p.b.time); round++ {
@@ -192,12 +225,25 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			if round%2 == 1 {
 				e = engines[len(engines)-1-i]
 			}
-			ns, err := p.sample(e, protocol.Request{Op: "run", Model: "m", Set: set, Warm: warm[e], N: runs[e]}, r)
+			ns, err := p.sample(e, protocol.Request{Op: "run", Model: "m", Set: sets[round%len(sets)], Warm: warm[e], N: runs[e]}, r)
 			if err != nil {
 				return err
 			}
 			r.Samples[e.key] = append(r.Samples[e.key], ns)
+			if w.base == nil || e.key != "pitopt" {
+				continue
+			}
+			if ns, err = p.sample(e, protocol.Request{Op: "run", Model: w.base.name, Set: "s", N: 1}, r); err != nil {
+				return err
+			}
+			r.Samples[w.base.name] = append(r.Samples[w.base.name], ns)
 		}
+	}
+	if w.base != nil {
+		if _, err := engines[0].ask(protocol.Request{Op: "drop", Model: w.base.name}); err != nil {
+			return err
+		}
+		engines[0].hold()
 	}
 	if w.flops > 0 {
 		a, err := engines[0].ask(protocol.Request{Op: "limits", N: int(p.b.limits / time.Millisecond)})
@@ -206,6 +252,12 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			return err
 		}
 		r.Values = map[string]float64{"peak": a.Flops, "bandwidth": a.Bandwidth}
+	}
+	if w.value != nil {
+		if r.Values == nil {
+			r.Values = map[string]float64{}
+		}
+		r.Values["share"] = w.value()
 	}
 	return nil
 }
@@ -234,13 +286,13 @@ func (p *pool) sample(e *engine, q protocol.Request, r *result) (float64, error)
 }
 
 // prepare gives an engine inputs, runs it, and tells how long a run takes, in ns.
-func (p *pool) prepare(e *engine, set string, files map[string]string) (float64, error) {
-	if _, err := e.ask(protocol.Request{Op: "inputs", Model: "m", Set: set, Files: files}); err != nil {
+func (p *pool) prepare(e *engine, model, set string, files map[string]string) (float64, error) {
+	if _, err := e.ask(protocol.Request{Op: "inputs", Model: model, Set: set, Files: files}); err != nil {
 		return 0, err
 	}
 	best := math.Inf(1)
 	for range 3 {
-		a, err := e.ask(protocol.Request{Op: "run", Model: "m", Set: set, Warm: 1, N: 1})
+		a, err := e.ask(protocol.Request{Op: "run", Model: model, Set: set, Warm: 1, N: 1})
 		if err != nil {
 			return 0, err
 		}
@@ -250,6 +302,23 @@ func (p *pool) prepare(e *engine, set string, files map[string]string) (float64,
 		}
 	}
 	return best, nil
+}
+
+// prepareBase gives an engine what a workload is held against.
+func (p *pool) prepareBase(e *engine, base *base) error {
+	in, err := base.draw()
+	if err != nil {
+		return err
+	}
+	files, err := p.b.write(in)
+	if err != nil {
+		return err
+	}
+	if _, err := e.ask(protocol.Request{Op: "load", Model: base.name, Path: base.model}); err != nil {
+		return err
+	}
+	_, err = p.prepare(e, base.name, "s", files)
+	return err
 }
 
 // compare holds the results of rivals against pitopt's: times of a wrong result count nothing. It

@@ -1,162 +1,18 @@
 package cpu
 
 import (
-	"iter"
 	"math"
 	"runtime"
 	"slices"
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/diag"
-	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/tensor"
-	rt "github.com/pitopt/pitopt/runtime"
 	"github.com/pitopt/pitopt/runtime/cpu/emit"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
-
-// chunking is how an attention is cut for the threads: so many batches, each in so many chunks of
-// blocks of rows.
-type chunking struct{ workers, batches, chunks, blocks int64 }
-
-func (x *attention) chunking(d *Device) chunking {
-	p := chunking{workers: int64(d.threads), batches: total(x.qk.batch), chunks: 1, blocks: ceilDiv(x.rows.n, rowBlock)}
-	if times(p.batches, total(x.qk.m), x.keys, total(x.qk.k)+total(x.pv.n)) < 4*d.alone {
-		p.workers = 1
-	}
-	if p.workers > 1 && p.batches < 4*p.workers { // each chunk packs for itself
-		p.chunks = min(p.blocks, ceilDiv(4*p.workers, p.batches))
-	}
-	p.workers = min(p.workers, p.batches*p.chunks)
-	return p
-}
-
-// roomOf is how many elements a worker takes, for what.
-type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions, iota, widest, looked, largest, scratch int64 }
-
-func (x *attention) room() (r roomOf) {
-	rows := x.mostRows()
-	if !x.thin {
-		r.queries = rows * total(x.qk.k)
-		r.keys = roundUp(x.keys, int64(x.nr)) * total(x.qk.k)
-		r.values = x.keys * x.lineV()
-	}
-	r.scores, r.sums, r.rows, r.zeros = rows*keyLine, rows*x.lineO(), rows, x.lineO()
-	for _, l := range x.leaves {
-		if l.Position {
-			r.positions += roundUp(rows, 16)
-			r.iota = x.keys
-		}
-	}
-	if x.hidden != nil {
-		r.widest, r.looked, r.largest = ceilDiv(x.keys, int64(x.nr)), min(hiddenKeys, roundUp(x.keys, int64(x.nr))), hiddenKeys/int64(x.nr)
-	}
-	for b := range x.bounds() {
-		n := int64(0)
-		for _, s := range b.Scratch {
-			n += roundUp(s, 64) / 4
-		}
-		r.scratch = max(r.scratch, n)
-	}
-	return r
-}
-
-// bounds are all kernels.
-func (x *attention) bounds() iter.Seq[*kernel.Bound] {
-	return func(yield func(*kernel.Bound) bool) {
-		for _, list := range [][]*kernel.Bound{x.top, x.weights, x.scored, x.hidden, {x.state, x.finish, x.widest}} {
-			for _, b := range list {
-				if b != nil && !yield(b) {
-					return
-				}
-			}
-		}
-		for _, b := range x.extents {
-			if !yield(b) {
-				return
-			}
-		}
-	}
-}
-
-func (r roomOf) each() []int64 {
-	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.widest, r.looked, r.largest, r.scratch}
-}
-
-// bytes is what an attention takes from its workspace.
-func (x *attention) bytes(d *Device) (n int64) {
-	for _, e := range x.room().each() {
-		n += analysis.Aligned(4 * e)
-	}
-	return n * x.chunking(d).workers
-}
-
-// attending is an attention that is being computed.
-type attending struct {
-	workspace
-	d   *Device
-	x   *attention
-	run *interp.Execution
-	chunking
-	next   atomic.Int64
-	team   []*attender
-	hidden hidden
-}
-
-// attention computes the stages of an attention.
-func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory) (err error) {
-	room, err := mem.Workspace(x.First)
-	if err != nil {
-		return err
-	}
-	if overlap(run.Tensor(x.pv.out).Bytes(), room) {
-		room = nil // it was planned for stages that are computed one by one
-	}
-	a := d.attends.Get()
-	a.d, a.x, a.run, a.mem, a.left = d, x, run, mem, room
-	a.chunking = x.chunking(d)
-	a.next.Store(0)
-	a.hidden.open(x)
-	n := int64(0)
-	defer func() {
-		for _, w := range a.team[:n] {
-			w.close()
-		}
-		a.x, a.run = nil, nil
-		a.free()
-		d.attends.Put(a)
-	}()
-	for n < a.workers {
-		if int(n) == len(a.team) {
-			a.team = append(a.team, newAttender())
-		}
-		w := a.team[n]
-		n++
-		if err := w.open(a); err != nil {
-			return err
-		}
-	}
-	return d.parallel(rt.RecorderOf(run.Context()), run.Stages[x.Last].Out().Name, int(a.workers), a)
-}
-
-// part works on chunks as long as there are any.
-func (a *attending) part(i int) error {
-	p := a.chunking
-	for {
-		j := a.next.Add(1) - 1
-		if j >= p.batches*p.chunks {
-			return nil
-		}
-		chunk := j % p.chunks
-		if err := a.team[i].chunk(j/p.chunks, chunk, p.chunks); err != nil {
-			a.next.Store(p.batches * p.chunks)
-			return err
-		}
-	}
-}
 
 // attender works on one thread.
 type attender struct {
@@ -195,7 +51,10 @@ type attender struct {
 	hidden                  *hidden
 	mask                    int64   // of the batch
 	hiding                  bool    // it hides tiles
-	mostKey                 float64 // the largest absolute value of keys
+	mostKey, mostQuery      float64 // the largest absolute value of keys, and of queries
+	margin                  float64 // how far rows are above what is left out, at least
+	part                    part
+	failed                  *atomic.Bool
 	widest, looked, largest []float32
 	union, next             []uint32 // tiles that count for some panels
 }
@@ -214,7 +73,7 @@ func newAttender() *attender {
 // open readies a worker.
 func (w *attender) open(a *attending) (err error) {
 	x, cut := a.x, a.d.machine.blocks
-	w.x, w.d, w.cut, w.batch, w.clean, w.hidden = x, a.d, cut, -1, 0, &a.hidden
+	w.x, w.d, w.cut, w.batch, w.clean, w.hidden, w.failed = x, a.d, cut, -1, 0, &a.hidden, &a.failed
 	out := a.run.Tensor(x.pv.out)
 	w.out = tensor.Data[float32](out)
 	to := []*[]float32{&w.queries, &w.keys, &w.values, &w.scores, &w.sums, &w.m, &w.l, &w.t, &w.f, &w.by, &w.zeros, &w.positions, &w.iota, &w.widest, &w.looked, &w.largest, &w.scratch}
@@ -269,6 +128,10 @@ func (w *attender) open(a *attending) (err error) {
 		w.bases = append(w.bases, at)
 	}
 	w.numbers, w.blocks = w.numbers[:0], w.blocks[:0]
+	if x.mask != nil { // as much as any data can ask for
+		w.blocks, w.spans = slices.Grow(w.blocks, int(x.mostPanels())), slices.Grow(w.spans[:0], int(total(x.qk.m)))
+		w.list, w.group = slices.Grow(w.list[:0], int(ceilDiv(x.keys, int64(x.nr)))), slices.Grow(w.group[:0], keyBlock/x.nr+1)
+	}
 	for _, l := range x.leaves {
 		for _, n := range l.numbers {
 			w.numbers = append(w.numbers, unsafe.Pointer(unsafe.SliceData(a.run.Tensor(n.buf).Bytes())))
@@ -323,12 +186,12 @@ func (w *attender) close() {
 }
 
 // chunk computes a share of the blocks of rows of a batch.
-func (w *attender) chunk(batch, part, parts int64) error {
+func (w *attender) chunk(batch int64, of part, share, shares int64) error {
 	x := w.x
 	w.qk.stand(&segment{}, batch)
 	w.pv.stand(&segment{}, batch)
-	if w.batch != batch {
-		w.batch, w.clean = batch, 0
+	if w.batch != batch || w.part != of {
+		w.batch, w.part, w.clean = batch, of, 0
 		w.plan()
 		w.mask = w.maskOf()
 		w.hiding = w.hides()
@@ -338,34 +201,42 @@ func (w *attender) chunk(batch, part, parts int64) error {
 			}
 		}
 	}
+	blocks := of.blocks
+	if blocks.empty() {
+		n := int64(len(w.blocks))
+		blocks = span{n * share / shares, n * (share + 1) / shares}
+	}
 	// Workers begin at different ones, so that each finds something of the mask.
-	n := int64(len(w.blocks))
-	from, to := n*part/parts, n*(part+1)/parts
-	first := (to - from) * batch / total(x.qk.batch)
-	for i := range to - from {
-		if err := w.block(&w.blocks[from+(first+i)%(to-from)]); err != nil {
+	n := blocks.to - blocks.from
+	first := n * batch / total(x.qk.batch)
+	for i := range n {
+		if err := w.block(&w.blocks[blocks.from+(first+i)%n]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// base is the key that is packed first.
+func (w *attender) base() int64 { return w.part.keys.from / int64(w.x.nr) * int64(w.x.nr) }
+
 // pack packs the keys and values of the batch.
 func (w *attender) pack() error {
 	x, depth, cols := w.x, int(total(w.x.qk.k)), int(total(w.x.pv.n))
 	addresses(w.qk.kB[:depth], x.qk.k, 0, stepB)
 	addresses(w.pv.colB[:cols], x.pv.n, 0, stepB)
-	for k0 := int64(0); k0 < x.keys; k0 += keyBlock {
+	base, end := w.base(), min(roundUp(w.part.keys.to, int64(x.nr)), x.keys)
+	for k0 := base; k0 < end; k0 += keyBlock {
 		if err := w.qk.ctx.Err(); err != nil {
 			return diag.Stopped(err)
 		}
-		n := int(min(keyBlock, x.keys-k0))
+		n := int(min(keyBlock, end-k0))
 		addresses(w.qk.colB[:n], x.qk.n, k0, stepB)
-		if err := w.qk.fillB(w.keys[k0*int64(depth):], w.cut.nr*depth, w.batch, k0, n, 0, depth); err != nil {
+		if err := w.qk.fillB(w.keys[(k0-base)*int64(depth):], w.cut.nr*depth, w.batch, k0, n, 0, depth); err != nil {
 			return err
 		}
 		addresses(w.pv.kB[:n], x.pv.k, k0, stepB)
-		if err := w.pv.fillB(w.values[int(k0)*w.cut.nr:], w.cut.nr*int(x.keys), w.batch, 0, cols, k0, n); err != nil {
+		if err := w.pv.fillB(w.values[int(k0-base)*w.cut.nr:], w.cut.nr*int(x.keys), w.batch, 0, cols, k0, n); err != nil {
 			return err
 		}
 	}
@@ -411,6 +282,7 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 		}
 	}
 	all := rowsBlock{keys: span{0, x.keys}}
+	parts := w.part.keys != all.keys
 	if (tiles != nil || of.keys != all.keys) && !x.thin && w.finite() {
 		if slack, ok := w.slack(rows); ok {
 			w.listed(of, tiles)
@@ -423,6 +295,10 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 			}
 		}
 	}
+	if parts { // there are no other keys here
+		w.failed.Store(true)
+		return nil
+	}
 	w.listed(&all, nil)
 	w.hidden.of.Add(int64(rows) * x.keys)
 	if err := w.over(b, i0, rows); err != nil {
@@ -433,17 +309,22 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 
 // slack is how much scores of some rows can add to what Upper is; false where there is no bound.
 func (w *attender) slack(rows int) (float64, bool) {
-	s := w.x.mask.Slack
-	if s == (kernel.Slack{}) {
+	if w.x.mask.Slack == (kernel.Slack{}) {
 		return 0, true
 	}
-	depth := total(w.x.qk.k)
-	clear(w.queries[int64(rows)*depth:])
-	most, finite := w.extent(w.queries)
-	if most = s.Times*float64(depth)*most*w.mostKey + s.Plus; finite && most < 1e30 {
-		return 1.01 * most, true
-	}
-	return 0, false
+	n := int64(rows) * total(w.x.qk.k)
+	all := w.queries[:roundUp(n, int64(w.x.nr))]
+	clear(all[n:])
+	most, finite := w.extent(all)
+	w.mostQuery = max(w.mostQuery, most)
+	slack, ok := w.x.slack(w.mostKey, most)
+	return slack, ok && finite
+}
+
+// slack is how much scores can add to what Upper is, of what keys and queries are at most.
+func (x *attention) slack(key, query float64) (float64, bool) {
+	most := 1.01 * (x.mask.Slack.Times*float64(total(x.qk.k))*key*query + x.mask.Slack.Plus)
+	return most, most < 1e30
 }
 
 // position is what a leaf is at the first key, by row of the block.
@@ -489,11 +370,11 @@ func (w *attender) over(b block, i0 int64, rows int) error {
 
 // tiles brings the sums of a block to what they are with some more keys, the group.
 func (w *attender) tiles(b block, i0 int64, rows int) error {
-	x, g, nr := w.x, &w.args, w.cut.nr
+	x, g, nr, base := w.x, &w.args, w.cut.nr, int(w.base())
 	g.K, g.Accumulate = int64(b.depth), 0
 	for _, keys := range w.group {
 		for j := 0; j < keys.n; j += nr {
-			g.B, g.COffset, g.Count = unsafe.Pointer(&w.keys[(keys.from+j)*b.depth]), int64(4*(keys.at+j)), int64(min(nr, keys.n-j))
+			g.B, g.COffset, g.Count = unsafe.Pointer(&w.keys[(keys.from-base+j)*b.depth]), int64(4*(keys.at+j)), int64(min(nr, keys.n-j))
 			for row, i := 0, b.from; i < b.to; {
 				size, count := b.alike(i)
 				f, err := w.tile(w.first, tile{Rows: size, Cols: nr, Panels: true})
@@ -511,7 +392,7 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 	for _, keys := range w.group {
 		g.K = int64(keys.n)
 		for j := 0; j < int(x.lineV()); j += nr {
-			g.B, g.COffset = unsafe.Pointer(&w.values[j*int(x.keys)+keys.from*nr]), int64(4*j)
+			g.B, g.COffset = unsafe.Pointer(&w.values[j*int(x.keys)+(keys.from-base)*nr]), int64(4*j)
 			for row, i := 0, b.from; i < b.to; {
 				size, count := b.alike(i)
 				f, err := w.tile(w.second, tile{Rows: size, Cols: nr, Stride: 4 * keyLine, Panels: true})
@@ -644,13 +525,20 @@ func (w *attender) leafAt(i int, key int64) int64 {
 	return at
 }
 
-// finite says whether all values of the batch are finite, and where keys are to be, these too.
+// finite says whether all values of the part are finite, and where keys are to be, these too.
 func (w *attender) finite() bool {
 	if w.clean == 0 {
 		w.clean = -1
-		_, ok := w.extent(w.values)
-		if ok && w.x.mask != nil && w.x.mask.Slack != (kernel.Slack{}) {
-			w.mostKey, ok = w.extent(w.keys)
+		x := w.x
+		n := min(roundUp(w.part.keys.to, int64(x.nr)), x.keys) - w.base()
+		ok := true
+		for j := int64(0); j < x.lineV() && ok; j += int64(x.nr) {
+			_, ok = w.extent(w.values[j*x.keys:][:n*int64(x.nr)])
+		}
+		if ok && x.mask != nil && x.mask.Slack != (kernel.Slack{}) {
+			var most float64
+			most, ok = w.extent(w.keys[:roundUp(n, int64(x.nr))*total(x.qk.k)])
+			w.mostKey = max(w.mostKey, most)
 		}
 		if ok {
 			w.clean = 1
@@ -659,23 +547,21 @@ func (w *attender) finite() bool {
 	return w.clean > 0
 }
 
-// extent is the largest absolute value of some numbers; false where one is infinite or NaN.
+// extent is the largest absolute value of some numbers, panels of them; false where one is infinite or NaN.
 func (w *attender) extent(v []float32) (most float64, finite bool) {
 	w.at[slotZeros], w.at[slotT] = unsafe.Pointer(&w.zeros[0]), unsafe.Pointer(&w.t[0])
 	finite = true
-	for len(v) > 0 && finite {
-		n := min(len(v), extentOf)
-		w.at[slotB] = unsafe.Pointer(&v[0])
-		w.call(w.x.code.extent, w.x.extents[n], 1)
-		most, finite = max(most, float64(w.t[0])), w.zeros[0] == 0
-		v = v[n:]
+	for i, n := range w.x.extentsOf() {
+		for int64(len(v)) >= n && finite {
+			w.at[slotB] = unsafe.Pointer(&v[0])
+			w.call(w.x.code.extent, w.x.extents[i], 1)
+			most, finite = max(most, float64(w.t[0])), w.zeros[0] == 0
+			v = v[n:]
+		}
 	}
 	w.zeros[0] = 0
 	return most, finite
 }
-
-// extentOf is of how many numbers a call finds the extent.
-const extentOf = 1 << 15
 
 // finish writes the result of rows.
 func (w *attender) finish(i0 int64, rows int) error {
@@ -727,7 +613,7 @@ func (w *attender) timesZero() error {
 		}
 		return nil
 	}
-	if _, finite := w.extent(w.values); finite {
+	if w.finite() || w.part.keys != (span{0, x.keys}) {
 		return nil
 	}
 	for c := range cols {

@@ -28,9 +28,9 @@ type attention struct {
 	top, weights []*kernel.Bound // by the number of keys: see which
 	state        *kernel.Bound
 	finish       *kernel.Bound
-	scored       []*kernel.Bound       // where it is thin
-	extents      map[int]*kernel.Bound // by how many numbers
-	hidden       []*kernel.Bound       // by rows; nil: comparisons tell all that is to be known of the mask
+	scored       []*kernel.Bound // where it is thin
+	extents      []*kernel.Bound // of numbers: see extentsOf
+	hidden       []*kernel.Bound // by rows; nil: comparisons tell all that is to be known of the mask
 	widest       *kernel.Bound
 	direct       bool // the result is written where it belongs, else by way of scratch
 	rows         rowPanels
@@ -496,14 +496,9 @@ func (x *attention) bind() bool {
 		}
 	}
 	x.state, x.finish = bound(x.code.state), bound(x.code.finish)
-	x.extents = map[int]*kernel.Bound{}
-	if x.mask != nil && !x.thin || x.Safe {
-		for _, n := range []int64{extentOf, x.keys * x.lineV(), roundUp(x.keys, int64(x.nr)) * sizes["f"], rows * sizes["f"]} {
-			if n = (n-1)%extentOf + 1; x.extents[int(n)] == nil {
-				sizes["c"] = n
-				x.extents[int(n)] = bound(x.code.extent)
-			}
-		}
+	for _, n := range x.extentsOf() {
+		sizes["c"] = n
+		x.extents = append(x.extents, bound(x.code.extent))
 	}
 	if x.mask == nil || x.mask.Whole || x.thin || x.code.widest == nil {
 		return ok
@@ -558,6 +553,9 @@ func (x *attention) widths() (list []int64) {
 	}
 	return list
 }
+
+// extentsOf is of how many numbers calls find the extent.
+func (x *attention) extentsOf() [3]int64 { return [...]int64{1 << 15, 1 << 10, int64(x.nr)} }
 
 // which is the number of a width.
 func (x *attention) which(n int64) int {

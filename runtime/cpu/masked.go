@@ -34,6 +34,16 @@ func (x *attention) masks() int64 {
 	return n
 }
 
+// differs says whether a mask may differ from batch to batch.
+func (x *attention) differs() bool {
+	for i := range x.qk.batch {
+		if x.masksDiffer(i) {
+			return true
+		}
+	}
+	return false
+}
+
 // masksDiffer says whether a mask may differ along a loop of batches.
 func (x *attention) masksDiffer(i int) bool {
 	for _, l := range x.leaves {
@@ -54,8 +64,6 @@ func (x *attention) mostPanels() int64 { return 2*x.rows.n + 2*ceilDiv(x.rows.ro
 
 func (h *hidden) open(x *attention) {
 	h.words, h.panels = ceilDiv(ceilDiv(x.keys, int64(x.nr)), 32), x.mostPanels()
-	h.visited.Store(0)
-	h.of.Store(0)
 	if x.hidden == nil {
 		return
 	}

@@ -142,3 +142,97 @@ func TestMaskedAttentions(t *testing.T) {
 		})
 	}
 }
+
+// Sequences that lie behind each other are computed part by part, all heads of one before the next, unless something stands
+// against it, which shows in parts that were done.
+func TestAttentionParts(t *testing.T) {
+	const n, heads, depth = 450, 2, 8
+	forms := []attentionForm{
+		{name: "selected", params: "start: [s] i64, end: [s] i64", x: "select(((m >= start[l]) & (m < end[l])), (score * f32 0.25), f32 -inf)", safe: true},
+		{name: "added", params: "start: [s] i64, end: [s] i64", x: "((score * f32 0.25) + select(((m >= start[l]) & (m < end[l])), f32 0, f32 -inf))"},
+		{name: "finite", params: "start: [s] i64, end: [s] i64", x: "((score * f32 0.25) + select(((m >= start[l]) & (m < end[l])), f32 0, f32 -3.4028235e38))"},
+	}
+	cases := []struct {
+		name  string
+		spoil func(q, k, v, start, end *tensor.Tensor)
+	}{
+		{"as it is", func(_, _, _, _, _ *tensor.Tensor) {}},
+		{"a value is NaN", func(_, _, v, _, _ *tensor.Tensor) { v.SetFloat(440*heads*depth, math.NaN()) }},
+		{"a value of no sequence is infinite", func(_, _, v, _, end *tensor.Tensor) {
+			for i := range int64(90) {
+				end.SetInt(i, 80)
+			}
+			v.SetFloat(84*heads*depth, math.Inf(1))
+		}},
+		{"a key is NaN", func(_, k, _, _, _ *tensor.Tensor) { k.SetFloat(300*heads*depth, math.NaN()) }},
+		{"scores are as low as the mask", func(q, k, _, _, _ *tensor.Tensor) {
+			q.SetFloat(20*heads*depth, 1e19)
+			k.SetFloat(440*heads*depth, 1e19)
+		}},
+		{"a row has no keys", func(_, _, _, start, end *tensor.Tensor) { end.SetInt(200, start.Int(200)) }},
+		{"no row has keys", func(_, _, _, start, end *tensor.Tensor) {
+			for i := range int64(n) {
+				end.SetInt(i, start.Int(i))
+			}
+		}},
+		{"sequences lie the other way round", func(_, _, _, start, end *tensor.Tensor) {
+			for i := range int64(n) {
+				start.SetInt(i, n-(i/90+1)*90)
+				end.SetInt(i, n-i/90*90)
+			}
+		}},
+	}
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			device := tier.inParts(2)
+			if device.machine.features == 0 {
+				return // stages one by one
+			}
+			for _, f := range forms {
+				for _, c := range cases {
+					p, mem := f.program(t, 1), &heap{}
+					sizes := map[string]int64{"b": 1, "h": heads, "g": 1, "s": n, "t": n, "d": depth, "e": depth}
+					var bind []int64
+					for _, s := range p.Syms {
+						bind = append(bind, sizes[s])
+					}
+					r := rand.New(rand.NewPCG(3, 4))
+					shapes := [][]int64{{1, n, heads, 1, depth}, {1, n, heads, depth}, {1, n, heads, depth}, {n}, {n}}
+					var args []*tensor.Tensor
+					for i, b := range p.Params {
+						x := tensor.New(b.DType, shapes[i]...)
+						for j := range x.Len() {
+							switch b.Name {
+							case "start":
+								x.SetInt(j, j/90*90)
+							case "end":
+								x.SetInt(j, j/90*90+90)
+							default:
+								x.SetFloat(j, r.NormFloat64())
+							}
+						}
+						args = append(args, x)
+					}
+					c.spoil(args[0], args[1], args[2], args[3], args[4])
+					want, err := interp.RunProgram(context.Background(), p, bind, args)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got := tensor.New(tensor.F32, want[0].Shape()...)
+					if err := device.Run(context.Background(), kernelProduct, p, bind, args, []*tensor.Tensor{got}, mem); err != nil {
+						t.Fatal(err)
+					}
+					if err := tensor.Compare(got, want[0], tensor.Tolerance{RTol: 3e-5, ATol: 3e-5}); err != nil {
+						t.Errorf("%s, %s: %v", f.name, c.name, err)
+					}
+					a := device.attends.Get()
+					visited, of := a.hidden.visited.Load(), a.hidden.of.Load()
+					device.attends.Put(a)
+					if few := visited < of/2; c.name == "as it is" && !few || c.name == "a value is NaN" && few {
+						t.Errorf("%s, %s: %d of %d scores were computed", f.name, c.name, visited, of)
+					}
+				}
+			}
+		})
+	}
+}

@@ -308,16 +308,23 @@ func (w *attender) beside(rows int, low, slack float64) bool {
 	if math.IsInf(low, -1) && w.x.mask.Exact {
 		return true // a row without anything that counts is NaN in any case
 	}
-	least := -math.MaxFloat32
-	if !math.IsInf(low, -1) {
-		least = low + slack + nothing - 1e-6*low // where low is large, f32 and f64 do not know the rest from nothing
+	if math.IsInf(low, -1) {
+		for _, m := range w.m[:rows] {
+			if !(m >= -math.MaxFloat32) {
+				return false
+			}
+		}
+		return true
 	}
+	// Where low is large, neither f32 nor f64 know the rest from nothing.
+	margin := math.Inf(1)
 	for _, m := range w.m[:rows] {
-		if !(float64(m) >= least) {
-			return false
+		if v := float64(m) - low - nothing + 1e-6*low; !(v >= margin) {
+			margin = v
 		}
 	}
-	return true
+	w.margin = min(w.margin, margin)
+	return margin >= slack
 }
 
 // nothing is how far X lies below another one of which it is no part in f32: the exponential is 0.

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// pattern is which keys a mask leaves a query.
+type pattern struct {
+	name string
+	draw func(r *rand.Rand, n int64) func(q, k int64) bool
+}
+
+const block = 64
+
+var patterns = []pattern{
+	{"local 256", func(r *rand.Rand, n int64) func(q, k int64) bool {
+		at := r.Int64N(64) // no two draws are alike
+		return func(q, k int64) bool { return k >= q-96-at && k < q+160-at || k == q }
+	}},
+	{"global and local 256", func(r *rand.Rand, n int64) func(q, k int64) bool {
+		at := r.Int64N(n - 16)
+		all := func(i int64) bool { return i >= at && i < at+16 }
+		return func(q, k int64) bool { return k >= q-128 && k < q+128 || all(q) || all(k) }
+	}},
+	{"blocks of 256", func(r *rand.Rand, n int64) func(q, k int64) bool {
+		to := r.Perm(int(n / 256))
+		return func(q, k int64) bool { return to[q/256%int64(len(to))] == int(k/256) }
+	}},
+	{"a tenth of 64x64", func(r *rand.Rand, n int64) func(q, k int64) bool {
+		blocks := n / block
+		chosen := make([]bool, blocks*blocks)
+		for i := range blocks {
+			chosen[i*blocks+i] = true // no row is without a key
+		}
+		for left := blocks*blocks/10 - blocks; left > 0; {
+			if i := r.Int64N(blocks * blocks); !chosen[i] {
+				chosen[i], left = true, left-1
+			}
+		}
+		return func(q, k int64) bool { return chosen[q/block*blocks+k/block] }
+	}},
+}
+
+// masks is com.microsoft.MultiHeadAttention with masks that come with each call.
+func masks(b *bench, _ *group) ([]workload, error) {
+	lengths := []int64{2048, 4096}
+	if b.quick {
+		lengths = []int64{256}
+	}
+	model := func(masked bool) (string, error) {
+		x := newBuilder()
+		in := []string{x.input("q", tensor.F32, "batch", "seq", features), x.input("k", tensor.F32, "batch", "seq", features), x.input("v", tensor.F32, "batch", "seq", features)}
+		name := "unmasked"
+		if masked {
+			name = "masked"
+			in = append(in, "", "", x.input("mask", tensor.F32, 1, 1, "seq", "seq"))
+		}
+		x.node("MultiHeadAttention", "out", in, integer("num_heads", heads))
+		x.output("out", "batch", "seq", features)
+		return b.save(name, x)
+	}
+	file, err := model(true)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := model(false)
+	if err != nil {
+		return nil, err
+	}
+	var out []workload
+	for _, n := range lengths {
+		unmasked := &base{name: "unmasked", model: plain, draw: func() (tensors, error) { return attended(n, false), nil }}
+		for i, p := range patterns {
+			r, covered, drawn := rand.New(rand.NewPCG(uint64(n), uint64(i))), 0.0, 0.0
+			out = append(out, workload{name: fmt.Sprintf("%s, seq %d", p.name, n), model: file, fresh: 3, base: unmasked,
+				draw: func() (tensors, error) {
+					m, show := tensor.New(tensor.F32, 1, 1, n, n), p.draw(r, n)
+					data, low := tensor.Data[float32](m), float32(math.Inf(-1))
+					for q := range n {
+						for k := range n {
+							if show(q, k) {
+								covered++
+							} else {
+								data[q*n+k] = low
+							}
+						}
+					}
+					drawn += float64(n * n)
+					in := attended(n, false)
+					in["mask"] = m
+					return in, nil
+				},
+				value: func() float64 { return covered / drawn }})
+		}
+	}
+	return out, nil
+}
+
+// reachedOf is what is reached of the number of times that there is less to do than without a mask.
+func reachedOf(r *result) []float64 {
+	x := r.ratios("unmasked")
+	for i := range x {
+		x[i] *= r.Values["share"]
+	}
+	return x
+}
+
+// showMasks shows times beside those without a mask.
+func showMasks(say sayer, list []*result) {
+	say("com.microsoft.MultiHeadAttention of 12 heads with 64 features, with a mask that is added to scores, of 0 and minus infinity, an operand. Three masks of")
+	say("a kind are drawn, and no run has that of the run before. What is reached is the ratio to pitopt without a mask, in what it would be if time went with the share")
+	say("of scores that are not masked.\n")
+	say("| mask | not masked | pitopt | ONNX Runtime | ratio | pitopt without a mask | reached |\n|---|---|---|---|---|---|---|")
+	for _, r := range list {
+		if f := r.Failed["pitopt"]; f != "" {
+			say("| %s | %s | | | | | |", r.Name, strings.ReplaceAll(f, "\n", " "))
+			continue
+		}
+		rival, ratio := "fails", ""
+		if x := r.ratios("ort"); x != nil {
+			rival, ratio = duration(median(r.Samples["ort"])), medianOf(x).String()
+		}
+		say("| %s | %.1f %% | %s | %s | %s | %s | %s |", r.Name, 100*r.Values["share"], duration(median(r.Samples["pitopt"])), rival, ratio,
+			duration(median(r.Samples["unmasked"])), medianOf(reachedOf(r)))
+	}
+	say("")
+}
