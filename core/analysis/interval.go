@@ -127,13 +127,17 @@ func (r Interval) wider(d tensor.DType) Interval {
 	if !d.IsFloat() {
 		return r.fit(d)
 	}
+	return r.widened(rounding).fit(d)
+}
+
+func (r Interval) widened(by float64) Interval {
 	if !math.IsInf(r.Lo, 0) {
-		r.Lo -= math.Abs(r.Lo) * rounding
+		r.Lo -= math.Abs(r.Lo) * by
 	}
 	if !math.IsInf(r.Hi, 0) {
-		r.Hi += math.Abs(r.Hi) * rounding
+		r.Hi += math.Abs(r.Hi) * by
 	}
-	return r.fit(d)
+	return r
 }
 
 // exact is the value of an operation on known values, as the type rounds it.
@@ -424,9 +428,7 @@ func castInterval(from, to tensor.DType, a Interval) Interval {
 		}
 		out := a.wider(to)
 		if to == tensor.F16 || to == tensor.BF16 { // a step of theirs is larger
-			out.Lo -= math.Abs(out.Lo) / 64
-			out.Hi += math.Abs(out.Hi) / 64
-			out = out.fit(to)
+			out = out.widened(1.0 / 64).fit(to)
 		}
 		return out
 	case to.IsInt():

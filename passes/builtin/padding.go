@@ -43,6 +43,9 @@ looks for appends where they were, and before fuse, which joins programs.`,
 		for _, v := range m.Main().Params {
 			if mayMask(v) && removePadding(m, v, slices.Contains(declared, v.Name)) {
 				removeDead(m)
+				if c.Note != nil {
+					c.Note("only the tokens of %q are computed, where %q has them", v.Name, v.Name)
+				}
 			}
 		}
 		return nil
