@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/pitopt/pitopt/core/analysis"
@@ -43,9 +44,6 @@ looks for appends where they were, and before fuse, which joins programs.`,
 		for _, v := range m.Main().Params {
 			if mayMask(v) && removePadding(m, v, slices.Contains(declared, v.Name)) {
 				removeDead(m)
-				if c.Note != nil {
-					c.Note("only the tokens of %q are computed, where %q has them", v.Name, v.Name)
-				}
 			}
 		}
 		return nil
@@ -82,8 +80,9 @@ type unpadding struct {
 
 	calls  map[*ir.Stmt]*ragged
 	wanted map[*ir.Value]demand
-	packed map[*ir.Value]bool // values of which there is a packed form
-	stmts  map[*ir.Stmt]bool  // that go over packed values
+	why    map[*ir.Value]string // who reads other rows than those of the mask
+	packed map[*ir.Value]bool   // values of which there is a packed form
+	stmts  map[*ir.Stmt]bool    // that go over packed values
 	share  sharing
 }
 
@@ -96,14 +95,20 @@ type ragged struct {
 
 // removePadding rewrites main for a mask, where that is sound and saves something.
 func removePadding(m *ir.Module, mask *ir.Value, declared bool) bool {
+	u := newUnpadding(m, mask, declared)
+	return u != nil && u.pays() && u.rewrite()
+}
+
+// newUnpadding finds out what a mask saves; it is nil where there is nothing to save.
+func newUnpadding(m *ir.Module, mask *ir.Value, declared bool) *unpadding {
 	u := &unpadding{Ragged: analysis.NewRagged(m.Syms, mask), m: m, f: m.Main(), mask: mask, declared: declared,
-		calls: map[*ir.Stmt]*ragged{}, wanted: map[*ir.Value]demand{}, packed: map[*ir.Value]bool{}, stmts: map[*ir.Stmt]bool{}}
+		calls: map[*ir.Stmt]*ragged{}, wanted: map[*ir.Value]demand{}, why: map[*ir.Value]string{}, packed: map[*ir.Value]bool{}, stmts: map[*ir.Stmt]bool{}}
 	if !u.mayPay() {
-		return false
+		return nil
 	}
 	u.follow()
 	u.demands()
-	return u.pays() && u.rewrite()
+	return u
 }
 
 // mayPay says whether there is a product of something with rows of tokens at all.
@@ -150,38 +155,47 @@ func (u *unpadding) follow() {
 	}
 }
 
-// want notes that somebody reads rows of a value.
-func (u *unpadding) want(v *ir.Value, d demand) {
-	if v != nil {
-		u.wanted[v] = max(u.wanted[v], d)
+// want notes that somebody reads rows of a value, and of others than those of the mask, who.
+func (u *unpadding) want(v *ir.Value, d demand, who string) {
+	if v == nil {
+		return
 	}
+	if d == everything && u.wanted[v] != everything {
+		u.why[v] = who
+	}
+	u.wanted[v] = max(u.wanted[v], d)
 }
 
 // demands finds out from the results on which rows of each value are read.
 func (u *unpadding) demands() {
-	for _, v := range u.f.Results {
+	for i, v := range u.f.Results {
 		d := everything
 		if t, ok := v.Tensor(); u.declared && ok && !t.Unranked && len(u.Slots(t.Dims)) == 1 {
 			d = validRows
 		}
-		u.want(v, d)
+		u.want(v, d, fmt.Sprintf("the output %q has them", u.f.ResultName(i)))
 	}
 	for _, s := range slices.Backward(u.f.Stmts) {
-		all := unread
+		all, who := unread, ""
 		for _, v := range s.Results {
-			all = max(all, u.wanted[v])
+			if all = max(all, u.wanted[v]); u.wanted[v] == everything {
+				who = u.why[v]
+			}
+		}
+		if who == "" {
+			who = fmt.Sprintf("%s (%s) reads them", s.Place(), s.OpName())
 		}
 		switch {
 		case s.Effect() != ir.Pure || len(s.Regions) > 0:
-			s.EachUse(func(v *ir.Value) { u.want(v, everything) })
+			s.EachUse(func(v *ir.Value) { u.want(v, everything, who) })
 		case all == unread:
 		case u.calls[s] != nil:
-			u.throughCall(s, u.calls[s])
+			u.throughCall(s, u.calls[s], who)
 		case s.Kind == ir.OpStmt && s.Op.IsView() && all == validRows && u.viewed(s):
-			u.want(s.Args[0], validRows)
+			u.want(s.Args[0], validRows, "")
 			u.packed[s.Results[0]] = true
 		default:
-			s.EachUse(func(v *ir.Value) { u.want(v, everything) })
+			s.EachUse(func(v *ir.Value) { u.want(v, everything, who) })
 		}
 	}
 	// What is a view of what is not packed is not packed.
@@ -211,7 +225,7 @@ func (u *unpadding) viewed(s *ir.Stmt) bool {
 }
 
 // throughCall finds out which rows of its operands a call reads.
-func (u *unpadding) throughCall(s *ir.Stmt, c *ragged) {
+func (u *unpadding) throughCall(s *ir.Stmt, c *ragged, who string) {
 	need := map[*ir.Buffer]demand{}
 	for i, v := range s.Results {
 		if v != nil {
@@ -249,7 +263,7 @@ func (u *unpadding) throughCall(s *ir.Stmt, c *ragged) {
 		u.packed[v] = v != nil && c.packed[c.Results[i]]
 	}
 	for i, b := range c.Params {
-		u.want(s.Args[i], need[b])
+		u.want(s.Args[i], need[b], who)
 	}
 }
 
@@ -326,4 +340,65 @@ func (u *unpadding) pays() bool {
 		}
 	}
 	return false
+}
+
+// MaskUse says what remove-padding makes of an input that may be a mask.
+type MaskUse struct {
+	Mask            string
+	Declared        bool     // in [inputs]
+	Products, Total int      // sums of products of rows of tokens: those that go over the mask's alone, and all
+	From, To        string   // the nodes of the first and the last statement that goes over the mask's alone
+	Checked         []string // what is looked at in each run
+	Why             string   // rows of padding are computed in the first product that does not
+}
+
+// MaskUses tells of the inputs of a module that is ready for remove-padding; masks are those that
+// [inputs] has.
+func MaskUses(m *ir.Module, masks []string) (out []MaskUse) {
+	for _, v := range m.Main().Params {
+		if !mayMask(v) {
+			continue
+		}
+		u := newUnpadding(m, v, slices.Contains(masks, v.Name))
+		if u == nil {
+			continue
+		}
+		out = append(out, u.use())
+	}
+	return out
+}
+
+func (u *unpadding) use() MaskUse {
+	is := MaskUse{Mask: u.mask.Name, Declared: u.declared}
+	for _, s := range u.f.Stmts {
+		if c := u.calls[s]; c != nil {
+			for _, st := range c.Stages {
+				if analysis.StageKind(st) != analysis.Contraction || len(u.Slots(st.Out().Dims)) == 0 {
+					continue
+				}
+				is.Total++
+				if c.packed[st.Out()] {
+					is.Products++
+				} else if is.Why == "" {
+					is.Why = u.why[s.Results[0]]
+				}
+			}
+		}
+	}
+	if is.Products == 0 {
+		return is
+	}
+	for _, s := range u.f.Stmts {
+		if u.stmts[s] {
+			if is.From == "" {
+				is.From = s.Place()
+			}
+			is.To = s.Place()
+		}
+	}
+	is.Checked = []string{"elements are 0 or 1", "each sequence has a token", fmt.Sprintf("one of %d positions is padding", leastPadding)}
+	for _, v := range u.floats(u.f.Stmts) {
+		is.Checked = append(is.Checked, fmt.Sprintf("%s is at most %d", v.Name, analysis.MaxInput))
+	}
+	return is
 }
