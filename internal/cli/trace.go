@@ -47,7 +47,7 @@ func (a *app) zeros(t *runtime.Timeline) {
 			continue
 		}
 		z, say := s.Work.Zeros, "%s, stage %s: %.1f %% of %s are not zero; %s: expected %.0f µs, took %.0f µs; dense: expected %.0f µs"
-		if z.Expected == 0 {
+		if z.Dense == 0 || z.Share == 1 {
 			a.note("%s, stage %s: hardly a zero in %s, or not finite what it is multiplied by; %s: took %.0f µs", s.Work.Node, s.Work.Stages, z.Operand, z.Way, us(s.Took))
 			continue
 		}

@@ -39,7 +39,7 @@ func (d *Device) newCode(kernel string, p *ir.Program, bind []int64) (*code, err
 			if c.products[i], _ = match(s); c.products[i] != nil {
 				c.products[i].identify(p, i, bind)
 				c.products[i].identifyRows(p)
-				c.products[i].sides = sides(c.products[i], s.Stage)
+				c.products[i].sides = sides(c.products[i], s)
 			}
 		}
 		if c.products[i] == nil && s.Parts() && s.Points() > d.alone {

@@ -32,19 +32,34 @@ type side struct {
 }
 
 // sides are those of a product's stage.
-func sides(p *product, s *ir.Stage) (out []side) {
+func sides(p *product, s *interp.Stage) (out []side) {
 	if p.table != nil || p.direct != nil {
 		return nil
 	}
 	for _, h := range s.Sparse {
-		if p.a.loads(h.Buffer) {
+		if p.a.loads(h.Buffer) && p.once(&p.a, p.m, s) {
 			out = append(out, side{p, h.Finite, h.Buffer.Name})
 		}
-		if q := p.other(); q != nil && p.b.loads(h.Buffer) {
+		if q := p.other(); q != nil && p.b.loads(h.Buffer) && p.once(&p.b, p.n, s) {
 			out = append(out, side{q, h.Finite, h.Buffer.Name})
 		}
 	}
 	return out
+}
+
+// once says whether the elements of a factor, over its rows or columns and k, are about as many as its buffer has: they
+// are more in a convolution, and would be looked at time and again.
+func (p *product) once(o *operand, own []loop, s *interp.Stage) bool {
+	if o.buf == nil {
+		return true
+	}
+	n := times(total(own), total(p.k))
+	for _, l := range p.batch {
+		if o == &p.a && l.inA || o == &p.b && l.inB {
+			n = times(n, l.extent)
+		}
+	}
+	return o.pad == nil && n <= times(s.Shape(o.buf)...)
 }
 
 // loads says whether a factor is made of a buffer.
@@ -101,7 +116,8 @@ type sparse struct {
 	at                     *worker[float32] // where the batch begins
 	rowA, kA, kB           []int
 	rowC                   []int
-	bits                   bitmap
+	bits, glanced          bitmap    // of all of a; of what is looked at first
+	values                 []float32 // of that, where a is computed
 	way                    way
 	plan                   selection
 	packed                 []float32 // groups, one behind the other
@@ -204,7 +220,7 @@ func (s *sparse) close() {
 		w.zeros, w.compact = x86.ZerosArgs{}, nil
 	}
 	s.free()
-	s.p, s.run, s.out, s.dataA, s.dataB, s.whole, s.packed, s.lists, s.bits.words = nil, nil, nil, nil, nil, nil, nil, nil, nil
+	s.p, s.run, s.out, s.dataA, s.dataB, s.whole, s.packed, s.lists, s.bits.bits = nil, nil, nil, nil, nil, nil, nil, nil, nil
 }
 
 // compute computes all batches.
@@ -222,6 +238,15 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 	if s.dataA, err = s.operand(&p.a); err != nil {
 		return false, err
 	}
+	s.batch = 0
+	if err := s.begin(); err != nil {
+		return false, err
+	}
+	s.looked = true
+	if dense, err := s.glance(); dense || err != nil {
+		s.way = way{dense: true, ns: s.dense}
+		return false, err
+	}
 	if s.dataB, err = s.operand(&p.b); err != nil {
 		return false, err
 	}
@@ -232,13 +257,11 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 	if err := s.staff(); err != nil {
 		return false, err
 	}
+	s.places()
 	rec := rt.RecorderOf(s.run.Context())
 	name := s.run.Stages[stage].Out().Name
 	for s.batch = range total(p.batch) {
 		s.stand()
-		if s.looked = true; s.batch == 0 && s.seemsDense() {
-			return false, nil
-		}
 		if err := s.bitmap(); err != nil {
 			return false, err
 		}
@@ -333,6 +356,7 @@ func (s *sparse) staff() error {
 		n = 1
 	}
 	s.hire(n)
+	s.workers[0].a.close()
 	for _, w := range s.workers[:n] {
 		w.lists.fit(s.cut)
 		w.ctx, w.p, w.cut, w.c = s.run.Context(), s.p, s.cut, tensor.Data[float32](s.out)
@@ -344,7 +368,23 @@ func (s *sparse) staff() error {
 			return err
 		}
 	}
-	s.at = s.workers[0].worker
+	return nil
+}
+
+// begin readies the first worker to look at a.
+func (s *sparse) begin() error {
+	w := s.workers[0]
+	s.at, w.p = w.worker, s.p
+	w.worker.stand(&segment{}, 0)
+	if s.p.a.buf == nil {
+		if err := w.a.open(s.run, &s.p.a, nil); err != nil {
+			return err
+		}
+	}
+	w.lists.fit(s.cut)
+	s.beside = beside(s.p.n, func(l loop) int64 { return l.out })
+	s.alongK = s.p.a.buf == nil || beside(s.p.k, func(l loop) int64 { return l.a })
+	s.across = beside(s.p.m, func(l loop) int64 { return l.a })
 	return nil
 }
 
@@ -358,7 +398,7 @@ func (s *sparse) hire(n int) {
 
 // bitmap takes memory for bits, and for the elements of a where it is computed.
 func (s *sparse) bitmap() (err error) {
-	if s.bits.words != nil {
+	if s.bits.bits != nil {
 		return nil
 	}
 	s.bits.row = (s.depth + 63) / 64
@@ -366,7 +406,7 @@ func (s *sparse) bitmap() (err error) {
 	if err != nil || len(room) == 0 {
 		return err
 	}
-	s.bits.words = unsafe.Slice((*uint64)(unsafe.Pointer(&room[0])), s.rows*s.bits.row)
+	s.bits.bits = unsafe.Slice((*uint64)(unsafe.Pointer(&room[0])), s.rows*s.bits.row)
 	if s.p.a.buf == nil {
 		s.dataA, err = take[float32](&s.workspace, s.out, int64(s.rows)*int64(s.depth))
 	}
@@ -379,14 +419,13 @@ func (s *sparse) stand() {
 		w.stand(&segment{}, s.batch)
 		w.lengthB = 0
 	}
-	if s.batch > 0 {
-		return
-	}
+}
+
+// places finds where elements lie.
+func (s *sparse) places() {
 	p := s.p
-	s.beside = beside(p.n, func(l loop) int64 { return l.out })
 	s.rowA, s.rowC = placesOf(s.rowA, p.m, stepA), placesOf(s.rowC, p.m, stepC)
-	if s.alongK, s.across = beside(p.k, func(l loop) int64 { return l.a }), beside(p.m, func(l loop) int64 { return l.a }); p.a.buf == nil {
-		s.alongK = true // it is computed row by row
+	if p.a.buf == nil { // it is computed row by row
 		for i := range s.rowA {
 			s.rowA[i] = i * s.depth
 		}

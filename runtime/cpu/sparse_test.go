@@ -261,6 +261,12 @@ func TestSparseForms(t *testing.T) {
 					}
 				}
 				delete(taken, "dense")
+				if f.name == "convolution 3x3" { // elements are read time and again, and not looked at
+					if len(taken) > 0 {
+						t.Errorf("%s: %v", f.name, taken)
+					}
+					continue
+				}
 				if tier.features != 0 && len(taken) < 3 {
 					t.Errorf("%s: the ways that were taken are %v", f.name, taken)
 				}

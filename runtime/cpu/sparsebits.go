@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/pitopt/pitopt/core/diag"
@@ -14,12 +15,12 @@ func (z zeros) Program(f x86.Features) (*x86.Prog, error) { return x86.Zeros(z).
 
 // bitmap has a bit for each element of a, which is 0 where the element is 0 or -0: rows of words, along k.
 type bitmap struct {
-	words []uint64
-	row   int // words of a row
+	bits []uint64
+	row  int // words of a row
 }
 
 // of is the words of a row.
-func (b *bitmap) of(r int) []uint64 { return b.words[r*b.row : (r+1)*b.row] }
+func (b *bitmap) of(r int) []uint64 { return b.bits[r*b.row : (r+1)*b.row] }
 
 // detectRows is the rows of a strip; along rows, as many lots of elements are looked at together.
 const detectRows = 512
@@ -102,7 +103,7 @@ func (s *sparse) lookAcross(w *sparseWorker, f x86.Func, r0, r1 int) {
 			}
 			transpose(&square)
 			for i, x := range square[:min(64, r1-r0-64*b)] {
-				s.bits.words[(r0+64*b+i)*s.bits.row+k0/64] = x
+				s.bits.bits[(r0+64*b+i)*s.bits.row+k0/64] = x
 			}
 		}
 	}
@@ -120,35 +121,72 @@ func transpose(x *[64]uint64) {
 	}
 }
 
-// seemsDense says whether a sample of a has hardly a zero, so that there is no need to look on. It takes no time
-// beside the product, and has the same places each time.
-func (s *sparse) seemsDense() bool {
-	if s.p.a.buf == nil || s.rows == 0 {
-		return false
+// glance says from a small part of a that no way to leave out zeros is worth it: so that looking for them takes
+// hardly any time where all of the product is computed. What it looks at depends on sizes alone.
+func (s *sparse) glance() (dense bool, err error) {
+	if s.rows == 0 || s.d.weigh != nil {
+		return false, nil
 	}
-	rows, depth := min(s.rows, sampleRows), min(s.depth, sampleDepth)
-	zero, k0 := 0, 0
-	for i := range rows {
-		row := s.baseA() + s.rowA[i*s.rows/rows]
-		k0 = (k0 + 37*sampleDepth) % (s.depth - depth + 1)
-		if s.alongK {
-			for _, x := range s.dataA[row+k0:][:depth] {
-				if x == 0 {
-					zero++
+	s.dense = s.table.denseCost(s)
+	size, depth := min(s.table.window(), s.rows), min(s.depth, glanceDepth)
+	one := glanceCall*float64(size) + glanceWindow
+	if one > glanceMost*s.dense {
+		return true, nil
+	}
+	windows := min(max(int(glanceMost*s.dense/one), 1), mostGlances, s.rows/size)
+	w := s.workers[0]
+	f, err := s.cut.code.code(zeros{})
+	if err != nil {
+		return false, err
+	}
+	b := &s.glanced
+	b.row = (depth + 63) / 64
+	b.bits = slices.Grow(b.bits[:0], windows*size*b.row)[:windows*size*b.row]
+	if s.p.a.buf == nil {
+		s.values = slices.Grow(s.values[:0], size*depth)[:size*depth]
+	}
+	for i := range windows {
+		r0 := i * (s.rows - size) / max(windows-1, 1)
+		k0 := 37 * i * glanceDepth % (s.depth - depth + 1)
+		if s.p.a.buf == nil {
+			if err := w.a.fill(s.values, 1, depth, s.p, 0, s.p.m, int64(r0), size, int64(k0), depth); err != nil {
+				return false, err
+			}
+		}
+		addresses(w.rowA[:size], s.p.m, int64(r0), stepA)
+		if !s.alongK {
+			addresses(w.kA[:depth], s.p.k, int64(k0), stepA)
+		}
+		for r := range size {
+			to := b.of(i*size + r)
+			switch {
+			case s.p.a.buf == nil:
+				s.look(w, f, to, s.values[r*depth:][:depth])
+			case s.alongK:
+				s.look(w, f, to, s.dataA[s.baseA()+w.rowA[r]+k0:][:depth])
+			default:
+				clear(to)
+				for k, at := range w.kA[:depth] {
+					if s.dataA[s.baseA()+w.rowA[r]+at] != 0 {
+						to[k/64] |= 1 << (k % 64)
+					}
 				}
 			}
-			continue
-		}
-		for _, k := range s.kA[k0:][:depth] {
-			if s.dataA[row+k] == 0 {
-				zero++
-			}
 		}
 	}
-	return zero < rows*depth/32
+	s.cover(b, windows*size, depth)
+	s.best()
+	return s.way.dense || s.way.ns+glanceLook*float64(s.rows)*float64(s.depth) > chosenBelow*s.dense, nil
 }
 
-const sampleRows, sampleDepth = 64, 128
+const (
+	glanceDepth  = 128  // elements of a row that are looked at
+	mostGlances  = 8    // windows of rows
+	glanceMost   = 0.01 // of what the product takes
+	glanceCall   = 25.  // nanoseconds for a row
+	glanceWindow = 800. // and for counting
+	glanceLook   = 0.1  // that it takes to look at an element in the end
+)
 
 // finiteWeights says whether all that was packed of b for all runs is finite.
 func (s *sparse) finiteWeights() bool {

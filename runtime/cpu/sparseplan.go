@@ -92,52 +92,44 @@ func (t *TileTable) window() int {
 // mostWindows is how many windows of rows are looked at; of more, a sample is.
 const mostWindows = 64
 
-// cover counts what tiles cover. Which rows are looked at depends on how many there are alone.
-func (s *sparse) cover(c *covers) {
-	t := s.table
+// cover counts what tiles cover of a bitmap of some rows and terms, which are all of the product's, or a part of
+// them. Which rows are looked at depends on how many there are alone.
+func (s *sparse) cover(b *bitmap, rows, depth int) {
+	c, t := &s.covers, s.table
 	c.rows, c.depths = append(c.rows[:0], t.Rows...), append(c.depths[:0], 32, 64, 256, s.depth)
 	c.terms, c.blocks = append(c.terms[:0], make([]float64, len(c.rows))...), append(c.blocks[:0], make([]float64, len(c.depths))...)
-	c.ones, c.some = 0, 0
+	c.ones = 0
 	size := t.window()
-	windows := (s.rows + size - 1) / size
-	looked, factor := windows, 1.0
-	seed := uint64(s.rows)
-	if windows > mostWindows {
-		looked = mostWindows
-	}
-	seen := 0
-	most := 0
+	windows := (rows + size - 1) / size
+	looked, seed := min(windows, mostWindows), uint64(rows)
+	seen, most := 0, 0
 	for i := range looked {
-		at := i
-		if looked < windows {
-			lo, hi := i*windows/looked, (i+1)*windows/looked
-			seed = seed*6364136223846793005 + 1442695040888963407
-			at = lo + int(seed>>33)%(hi-lo)
-		}
-		r0, r1 := at*size, min((at+1)*size, s.rows)
+		lo, hi := i*windows/looked, (i+1)*windows/looked
+		seed = seed*6364136223846793005 + 1442695040888963407
+		at := lo + int(seed>>33)%(hi-lo)
+		r0, r1 := at*size, min((at+1)*size, rows)
 		seen += r1 - r0
-		any := s.coverWindow(c, r0, r1)
-		most = max(most, any)
+		most = max(most, s.coverWindow(b, r0, r1))
 	}
-	if seen > 0 {
-		factor = float64(s.rows) / float64(seen)
-	}
+	down := float64(s.rows) / float64(max(seen, 1))
+	along := down * float64(s.depth) / float64(depth)
 	for i := range c.terms {
-		c.terms[i] *= factor
+		c.terms[i] *= along
 	}
-	for i := range c.blocks {
-		c.blocks[i] *= factor
+	for i, d := range c.depths {
+		if i == len(c.depths)-1 || d > depth {
+			c.blocks[i] *= down
+		} else {
+			c.blocks[i] *= along
+		}
 	}
-	c.ones *= factor
-	c.some = float64(most) / float64(s.depth)
-	if windows > 1 {
-		c.some = min(1, c.some*float64(windows))
-	}
+	c.ones *= along
+	c.some = min(1, float64(most*((s.rows+size-1)/size))/float64(depth))
 }
 
 // coverWindow counts in some rows, and gives the number of k that have something in one of them.
-func (s *sparse) coverWindow(c *covers, r0, r1 int) (some int) {
-	b := &s.bits
+func (s *sparse) coverWindow(b *bitmap, r0, r1 int) (some int) {
+	c := &s.covers
 	n := r1 - r0
 	var all, four [56]bool // rows with something: in all, in a block of 256
 	var col [56]uint64
@@ -146,7 +138,7 @@ func (s *sparse) coverWindow(c *covers, r0, r1 int) (some int) {
 	for at := range b.row {
 		union := uint64(0)
 		for i := r0; i < r1; i++ {
-			x := b.words[i*b.row+at]
+			x := b.bits[i*b.row+at]
 			col[i-r0] = x
 			union |= x
 			if x == 0 {
@@ -209,9 +201,14 @@ func (s *sparse) coverWindow(c *covers, r0, r1 int) (some int) {
 
 // choose finds the way that is expected to take the least time.
 func (s *sparse) choose() {
-	c := &s.covers
-	s.cover(c)
+	s.cover(&s.bits, s.rows, s.depth)
 	s.dense = s.table.denseCost(s)
+	s.best()
+}
+
+// best finds the way that takes the least time by what tiles cover.
+func (s *sparse) best() {
+	c := &s.covers
 	s.share = c.ones / max(float64(s.rows)*float64(s.depth), 1)
 	s.way = way{dense: true, ns: s.dense}
 	if s.batch > 0 { // the first one has decided
@@ -315,7 +312,7 @@ func (p *selection) lists(s *sparse, c chunk) {
 			for at := w0; at < w1; at++ {
 				x := uint64(0)
 				for i := r; i < r+size; i++ {
-					x |= s.bits.words[i*s.bits.row+at]
+					x |= s.bits.bits[i*s.bits.row+at]
 				}
 				count += bits.OnesCount64(x)
 			}

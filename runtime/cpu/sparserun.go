@@ -132,7 +132,7 @@ func (s *sparse) terms(list []int32, rows []int32, k0 int) {
 	for word := k0 / 64; word < (min(k0+s.way.depth, s.depth)+63)/64; word++ {
 		x := uint64(0)
 		for _, r := range rows {
-			x |= s.bits.words[int(r)*s.bits.row+word]
+			x |= s.bits.bits[int(r)*s.bits.row+word]
 		}
 		for k := int32(64 * word); x != 0; x &= x - 1 {
 			list[at] = k + int32(bits.TrailingZeros64(x))
