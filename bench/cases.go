@@ -40,6 +40,7 @@ func init() {
 		{name: "first", title: "First result from the file, and memory", rivals: []string{"ort", "openvino"}, threads: []int{1}, run: firstResults, show: showFirst},
 		{name: "binary", title: "Size of the executable", threads: []int{1}, run: binarySize, show: showBinary},
 		{name: "experts", title: "Mixtures of experts", rivals: []string{"ort"}, run: listed(mixtures), show: showMixtures, sparse: true},
+		{name: "ragged", title: "Padded batches", rivals: []string{"ort"}, run: ragged, show: showRagged, sparse: true},
 		{name: "avx2", title: "The AVX2 tier", rivals: []string{"ort"}, threads: []int{1}, run: listed(products, "PITOPT_CPU=avx2")},
 		{name: "portable", title: "The portable tier", rivals: []string{"gomlx"}, threads: []int{1}, run: listed(sentences, "PITOPT_CPU=portable")},
 	}

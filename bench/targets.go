@@ -113,6 +113,12 @@ var targets = []target{
 	{"experts", "dense experts, top-2 of 8, of 128 tokens and more, the worst", 0, ofMixtures(denseMixtures[1:2], 128), ratioTo("ort"), false, 2.8, false},
 	{"experts", "gathered experts of 128 tokens and more, the worst", 0, ofMixtures(gatheredMixtures, 128), ratioTo("ort"), false, 1.3, false},
 	{"experts", "experts of 128 tokens and more, in their bound, the worst", 0, ofMixtures(slices.Concat(denseMixtures, gatheredMixtures), 128), ofBound, false, 1.3, true},
+	{"ragged", "batches padded to the cut, the worst", 0, ofLaw(false, "mean 219"), againstPadded("ort-cut"), false, 3.5, false},
+	{"ragged", "batches padded to the cut, mean 219, the worst", 0, ofLaw(true, "mean 219"), againstPadded("ort-cut"), false, 2.2, false},
+	{"ragged", "batches padded to their longest, the worst", 0, all, againstPadded("ort"), false, 2.2, false},
+	{"ragged", "sentences one by one, the worst", 0, ofLaw(false, "mean 219"), againstPadded("ort-one"), false, 1.3, false},
+	{"ragged", "sentences one by one, mean 219, the worst", 0, ofLaw(true, "mean 219"), againstPadded("ort-one"), false, 1.1, false},
+	{"ragged", "batches sorted by length, the worst", 0, all, againstPadded("ort-sorted"), false, 1.1, false},
 	{"avx2", "products on the AVX2 tier (ONNX Runtime has AVX-512), all", 0, all, ratioTo("ort"), true, .8, false},
 	{"portable", "minilm_l6 on the portable tier against onnx-gomlx, the worst", 0, all, ratioTo("gomlx"), false, 1, false},
 }

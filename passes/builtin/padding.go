@@ -84,6 +84,8 @@ type unpadding struct {
 	packed map[*ir.Value]bool   // values of which there is a packed form
 	stmts  map[*ir.Stmt]bool    // that go over packed values
 	share  sharing
+
+	lookups []lookup
 }
 
 // ragged is a call of a program, which has the function's symbols.

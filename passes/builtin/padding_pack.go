@@ -19,10 +19,19 @@ type tokens struct {
 	start, end *ir.Value // [batch]: the same for each sequence
 }
 
+// lookup is an index that is looked up for each token. For those that the mask does not have it is to be in range,
+// too: else the model fails.
+type lookup struct {
+	index  *ir.Scalar // over axes of sequences and positions
+	dim    sym.Expr
+	values map[*ir.Buffer]*ir.Value // that it reads
+}
+
 // packing writes the packed form of a call.
 type packing struct {
 	*unpadding
 	*ragged
+	stmt   *ir.Stmt
 	tokens *tokens
 	ends   *[lastEnd + 1]bool // that are read
 
@@ -35,7 +44,7 @@ type packing struct {
 // pack gives the program that goes over tokens, and what it is called with: value gives what stands for operands.
 func (u *unpadding) pack(s *ir.Stmt, t *tokens, ends *[lastEnd + 1]bool, value func(*ir.Value) *ir.Value) (*ir.Program, []*ir.Value) {
 	c := u.calls[s]
-	w := &packing{unpadding: u, ragged: c, tokens: t, ends: ends, vectors: map[*ir.Value]*ir.Buffer{}, buffers: map[*ir.Buffer]*ir.Buffer{}}
+	w := &packing{unpadding: u, ragged: c, stmt: s, tokens: t, ends: ends, vectors: map[*ir.Value]*ir.Buffer{}, buffers: map[*ir.Buffer]*ir.Buffer{}}
 	for i, b := range c.Params {
 		c.packed[b] = u.packed[s.Args[i]]
 	}
@@ -302,6 +311,9 @@ func (x *packedStage) position(a *ir.Axis) *ir.Scalar {
 
 // load is what stands for a load.
 func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
+	for i, a := range y.Args {
+		x.lookedUp(a, y.Buf.Dims[i])
+	}
 	slots := x.Slots(y.Buf.Dims)
 	facts := x.facts.Rows(y.Buf)
 	index := make([]*ir.Scalar, len(y.Args))
@@ -333,6 +345,13 @@ func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
 			}
 		}
 		if !x.packed(y.Buf) {
+			if row && !slot.Flat() { // of the token that is read, which may be of another sequence than the row
+				token := x.token[t.Pos].Ix()
+				index[slot.Pos] = x.posOf(token)
+				if index[slot.Batch] == nil {
+					index[slot.Batch] = x.seqOf(token)
+				}
+			}
 			continue
 		}
 		switch {
@@ -367,6 +386,26 @@ func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
 		return ir.Select(x.in, n, literal(y.DType, *apart))
 	}
 	return n
+}
+
+// lookedUp notes an index that reads what comes in.
+func (x *packedStage) lookedUp(index *ir.Scalar, dim sym.Expr) {
+	l := lookup{index, dim, map[*ir.Buffer]*ir.Value{}}
+	known, moves := true, false
+	index.Walk(func(y *ir.Scalar) bool {
+		moves = moves || y.Op == ir.OpAxis
+		if y.Op == ir.OpLoad {
+			i := slices.Index(x.Params, y.Buf)
+			if known = known && i >= 0 && x.stmt.Args[i].Def == nil; known {
+				l.values[y.Buf] = x.stmt.Args[i]
+			}
+		}
+		known = known && (y.Op != ir.OpAxis || slices.ContainsFunc(x.rows, func(t analysis.Token) bool { return t.Batch == y.Axis || t.Pos == y.Axis }))
+		return known
+	})
+	if known && moves && len(l.values) > 0 && !slices.ContainsFunc(x.lookups, func(m lookup) bool { return m.index == index }) {
+		x.lookups = append(x.lookups, l)
+	}
 }
 
 // literal is a number that is known to be one of the type.

@@ -106,11 +106,11 @@ func (u *unpadding) tokens(b *ir.Builder) *tokens {
 	return t
 }
 
-// condition says whether what the proof rests on is so, and tokens are fewer than positions. Its operands are the mask
-// and floats that come in.
-func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) *ir.Program {
+// condition says whether what the proof rests on is so, and tokens are fewer than positions.
+func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) (is *ir.Program, args []*ir.Value) {
 	p := u.program("padded")
 	mask := p.param("mask", u.mask)
+	args = []*ir.Value{u.mask}
 	counts := p.count(mask)
 	i := axesOf(u.Batch)
 	least := p.over("least", nil, ir.Min, i, ir.Load(counts, i[0].Ix()))
@@ -136,13 +136,37 @@ func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) *ir.Prog
 			and(ir.Load(p.over([...]string{firstEnd: "has_first", lastEnd: "has_last"}[e], nil, ir.And, i, x)))
 		}
 	}
+	for _, l := range u.lookups {
+		axes := map[*ir.Axis]*ir.Axis{}
+		var over []*ir.Axis
+		params := map[*ir.Buffer]*ir.Buffer{}
+		x := l.index.Rewrite(func(y *ir.Scalar) *ir.Scalar {
+			switch y.Op {
+			case ir.OpAxis:
+				if axes[y.Axis] == nil {
+					axes[y.Axis] = &ir.Axis{Extent: y.Axis.Extent}
+					over = append(over, axes[y.Axis])
+				}
+				return axes[y.Axis].Ix()
+			case ir.OpLoad:
+				if params[y.Buf] == nil {
+					params[y.Buf] = p.param(y.Buf.Name, l.values[y.Buf])
+					args = append(args, l.values[y.Buf])
+				}
+				return ir.Load(params[y.Buf], y.Args...)
+			}
+			return y
+		})
+		and(ir.Load(p.over("within", nil, ir.And, over, x.Ge(ir.IntLit(0)).And(x.Lt(ir.SymVal(l.dim))))))
+	}
 	for _, v := range u.floats(dense) {
 		b := p.param("x", v)
+		args = append(args, v)
 		i := axesOf(b.Dims...)
 		x := ir.Load(b, ir.Ix(i)...).To(b.DType.Compute())
 		and(ir.Load(p.over("small", nil, ir.And, i, x.Abs().Le(x.Const(analysis.MaxInput)))))
 	}
-	return p.gives(p.each("C", nil, holds))
+	return p.gives(p.each("C", nil, holds)), args
 }
 
 // floats are floats that come in, on which some statements depend.

@@ -100,7 +100,8 @@ func (u *unpadding) branch(before, dense, after []*ir.Stmt) {
 			region.Results = append(region.Results, v)
 		}
 	})
-	cond := u.call(b, u.condition(dense, ends), append([]*ir.Value{u.mask}, u.floats(dense)...)...)
+	is, args := u.condition(dense, ends)
+	cond := u.call(b, is, args...)
 	choice := &ir.Stmt{Kind: ir.OpStmt, Op: u.m.Lookup("onnx.If"), Args: []*ir.Value{cond}, Regions: []*ir.Block{packed, region}}
 	for i, v := range outs {
 		n := &ir.Value{Name: v.Name, Type: v.Type, Def: choice, Index: i}
