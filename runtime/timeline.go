@@ -52,13 +52,14 @@ type Work struct {
 	Zeros   *Zeros  // that were looked for; nil: none were
 }
 
-// Zeros is what a device has made of a factor that may have many zeros.
+// Zeros is what a device has made of a factor that may have many zeros, or of scores of which a mask may hide many.
 type Zeros struct {
 	Operand  string
 	Share    float64       // of it that is not zero, of what was looked at
 	Way      string        // how terms were left out, or "dense"
 	Expected time.Duration // that it was to take, without looking for zeros; 0 where a glance at some of them was enough
 	Dense    time.Duration // that all terms were to take
+	Computed float64       // of scores: the share that was computed, as the mask does not hide it or stands beside what it does not; 0: these are none
 }
 
 // mostSpans bounds what a timeline keeps: 100 MB.

@@ -47,6 +47,10 @@ func (a *app) zeros(t *runtime.Timeline) {
 			continue
 		}
 		z, say := s.Work.Zeros, "%s, stage %s: %.1f %% of %s are not zero; %s: expected %.0f µs, took %.0f µs; dense: expected %.0f µs"
+		if z.Computed > 0 {
+			a.note("%s, stage %s: %.1f %% of the scores %s are computed, the mask hides the others; took %.0f µs", s.Work.Node, s.Work.Stages, 100*z.Computed, z.Operand, us(s.Took))
+			continue
+		}
 		if z.Dense == 0 || z.Share == 1 {
 			a.note("%s, stage %s: hardly a zero in %s, or not finite what it is multiplied by; %s: took %.0f µs", s.Work.Node, s.Work.Stages, z.Operand, z.Way, us(s.Took))
 			continue
@@ -96,7 +100,9 @@ func (t *trace) write() error {
 		e := event{Name: s.Name, Phase: "X", Start: float64(s.Start.Nanoseconds()) / 1e3, Took: max(float64(s.Took.Nanoseconds())/1e3, .001), PID: s.Track, TID: s.Row}
 		if w := s.Work; w != nil {
 			e.Args = map[string]any{"node": w.Node, "program": w.Program, "stages": w.Stages, "by": w.By, "flops": w.Flops, "bytes": w.Bytes}
-			if z := w.Zeros; z != nil {
+			if z := w.Zeros; z != nil && z.Computed > 0 {
+				e.Args["scores"] = map[string]any{"operand": z.Operand, "computed": z.Computed, "way": z.Way}
+			} else if z != nil {
 				e.Args["zeros"] = map[string]any{"operand": z.Operand, "share": z.Share, "way": z.Way, "expected_us": us(z.Expected), "dense_us": us(z.Dense)}
 			}
 		}

@@ -110,7 +110,7 @@ type part struct {
 }
 
 // attention computes the stages of an attention.
-func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory) (err error) {
+func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory, told *rt.Zeros) (err error) {
 	room, err := mem.Workspace(x.First)
 	if err != nil {
 		return err
@@ -142,11 +142,19 @@ func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory) (
 		}
 	}
 	a.cut()
-	if err := a.compute(); err != nil || len(a.parts) == 0 || !a.doubtful() {
+	if err := a.compute(); err != nil {
 		return err
 	}
-	a.parts = a.parts[:0]
-	return a.compute()
+	if len(a.parts) > 0 && a.doubtful() {
+		a.parts = a.parts[:0]
+		if err := a.compute(); err != nil {
+			return err
+		}
+	}
+	if computed, all := a.hidden.visited.Load(), a.hidden.of.Load(); computed < all {
+		*told = rt.Zeros{Operand: x.Scores.Out().Name, Computed: float64(max(computed, 1)) / float64(all), Way: "tiles of scores"}
+	}
+	return nil
 }
 
 func (a *attending) compute() error {

@@ -226,7 +226,7 @@ func (r *run) attend(x *interp.Execution, a *attention) error {
 	if a.apart(x) && r.d.machine.enter() {
 		defer r.d.machine.leave()
 		start := r.start()
-		err := r.d.attention(x, a, r.mem)
+		err := r.d.attention(x, a, r.mem, &r.zeros)
 		r.record(start, byTiles, a.First, a.Last-a.First+1)
 		return err
 	}

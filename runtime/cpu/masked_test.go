@@ -236,3 +236,51 @@ func TestAttentionParts(t *testing.T) {
 		})
 	}
 }
+
+// A run with masks takes nothing from Go, whatever the masks, once there was one with these sizes, and code for the
+// numbers of rows that blocks have.
+func TestMaskedAttentionAllocatesNothing(t *testing.T) {
+	for _, tier := range tiers(t) {
+		device := tier.device(1)
+		if device.machine.features == 0 {
+			continue // stages one by one
+		}
+		f := attentionForm{params: "mask: [s, t] f32, start: [s] i64, end: [s] i64", x: "select(((m >= start[l]) & (m < end[l])), (score + mask[l, m]), f32 -inf)"}
+		p := f.program(t, 1)
+		const n, heads, depth = 300, 3, 16
+		sizes := map[string]int64{"b": 1, "h": heads, "g": 1, "s": n, "t": n, "d": depth, "e": depth}
+		var bind []int64
+		for _, s := range p.Syms {
+			bind = append(bind, sizes[s])
+		}
+		needs, err := device.Workspace(kernelProduct, p, bind, func(int) bool { return false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		mem := &planned{work: make([]byte, needs[0])}
+		args := []*tensor.Tensor{random(1, n, heads, 1, depth), random(1, n, heads, depth), random(1, n, heads, depth),
+			tensor.New(tensor.F32, n, n), tensor.New(tensor.I64, n), tensor.New(tensor.I64, n)}
+		results := []*tensor.Tensor{tensor.New(tensor.F32, 1, n, heads, 1, depth)}
+		round := int64(0)
+		run := func() {
+			round++
+			for i := range int64(n) {
+				size := []int64{n, 90, 7, 33}[round%4]
+				args[4].SetInt(i, i/size*size)
+				args[5].SetInt(i, i/size*size+size)
+			}
+			for i := range int64(n * n) {
+				args[3].SetFloat(i, []float64{0, math.Inf(-1)}[i/40%(round%3+1)/2])
+			}
+			if err := device.Run(context.Background(), kernelProduct, p, bind, args, results, mem); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 12 {
+			run()
+		}
+		if got := testing.AllocsPerRun(12, run); got != 0 {
+			t.Errorf("%s: %v allocations a run", tier.name, got)
+		}
+	}
+}
