@@ -52,7 +52,7 @@ func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err 
 			p, err = nil, fmt.Errorf("emit: kernel %s: %s", k.Name, string(e))
 		}
 	}()
-	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}, converts: map[*kernel.Value]bool{}, denied: map[*kernel.Value]int{}}
+	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}, converts: map[*kernel.Value]bool{}, absorbed: map[*kernel.Value]bool{}}
 	e.kind, e.wide = vectorOf(32*k.Lanes), vectorOf(64*k.Lanes)
 	if annotate {
 		var head string
@@ -62,11 +62,7 @@ func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err 
 		}
 	}
 	e.count(k.Body)
-	for v, n := range e.denied {
-		if n != e.uses[v] {
-			delete(e.denied, v)
-		}
-	}
+	e.absorb(k.Body)
 	e.block(k.Body)
 	e.Emit(x86.RET)
 	return e.Prog, nil
@@ -88,7 +84,7 @@ type emitter struct {
 	regs     map[*kernel.Value]x86.Reg
 	uses     map[*kernel.Value]int      // that are still to come in the block that defines it; many where it is used in loops
 	converts map[*kernel.Value]bool     // integers that are used otherwise than as an exponent
-	denied   map[*kernel.Value]int      // comparisons of floats that OpNot alone uses: it makes them
+	absorbed map[*kernel.Value]bool     // what the one value that uses it makes
 	tail     x86.Reg                    // which lanes there are; NoReg: all
 	line     func(*kernel.Value) string // what stands before a value's instructions; nil: nothing
 }
@@ -105,9 +101,6 @@ func (e *emitter) count(b *kernel.Block) {
 			}
 			if a.Op == kernel.OpNear && v.Op == kernel.OpScale {
 				e.uses[a.Args[0]] += many
-			}
-			if _, compares := predicates[a.Op]; compares && v.Op == kernel.OpNot && (a.Args[0].Kind == kernel.F32 || a.Args[0].Kind == kernel.F64) {
-				e.denied[a]++
 			}
 			e.uses[a]++
 			if !own[a] {
@@ -127,6 +120,33 @@ func (e *emitter) count(b *kernel.Block) {
 			e.count(v.Loop.Body)
 		}
 	}
+}
+
+// absorb finds values that need no instructions of their own: a comparison of floats that is denied, and the halves
+// of a word of two words' bits, which AVX-512 takes at once.
+func (e *emitter) absorb(b *kernel.Block) {
+	for _, v := range b.List {
+		if v.Op == kernel.OpLoop {
+			e.absorb(v.Loop.Body)
+		}
+		if v.Op == kernel.OpNot {
+			a := v.Args[0]
+			if _, compares := predicates[a.Op]; compares && e.uses[a] == 1 && (a.Args[0].Kind == kernel.F32 || a.Args[0].Kind == kernel.F64) {
+				e.absorbed[a] = true
+			}
+		}
+		if e.joins(v) {
+			e.absorbed[v.Args[0]], e.absorbed[v.Args[1]] = true, true
+		}
+	}
+}
+
+// joins says whether a value is some bits of one word and the others of another one.
+func (e *emitter) joins(v *kernel.Value) bool {
+	part := func(x *kernel.Value) bool {
+		return x.Op == kernel.OpAnd && x.Args[1].Op == kernel.OpConst && e.uses[x] == 1
+	}
+	return e.v4 && v.Op == kernel.OpOr && v.Kind == kernel.I32 && part(v.Args[0]) && part(v.Args[1]) && uint32(v.Args[0].Args[1].N) == ^uint32(v.Args[1].Args[1].N)
 }
 
 // vector is the kind of the register of a vector.
@@ -154,7 +174,7 @@ func (e *emitter) block(b *kernel.Block) {
 		if e.line != nil {
 			e.Comment("%s", e.line(v))
 		}
-		if e.denied[v] > 0 {
+		if e.absorbed[v] {
 			continue
 		}
 		switch v.Op {
@@ -170,7 +190,7 @@ func (e *emitter) block(b *kernel.Block) {
 		}
 		for _, a := range v.Args {
 			e.uses[a]--
-			if e.denied[a] > 0 {
+			if e.absorbed[a] {
 				for _, of := range a.Args {
 					e.uses[of]--
 				}

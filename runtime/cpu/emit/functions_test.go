@@ -35,7 +35,7 @@ func TestFunctions(t *testing.T) {
 		name string
 		want func(float64) float64
 		most float64
-	}{{"e", math.Exp, 1}, {"l", math.Log, 0.8}, {"t", math.Tanh, 1.3}, {"f", math.Erf, 1.1}}
+	}{{"e", math.Exp, 1}, {"l", math.Log, 0.8}, {"t", math.Tanh, 1.9}, {"f", math.Erf, 1.1}}
 	var x []float32
 	for bits := uint64(0); bits < 1<<32; bits += 1021 {
 		x = append(x, math.Float32frombits(uint32(bits)))
@@ -75,6 +75,9 @@ func TestFunctions(t *testing.T) {
 			}
 		}
 		for i, v := range x { // the zeros' signs
+			if y := got["t"][i]; y > 1 || y < -1 {
+				t.Errorf("%s: tanh of %g is %g", f, v, y)
+			}
 			if v == 0 {
 				for _, name := range []string{"t", "f"} {
 					if math.Signbit(float64(got[name][i])) != math.Signbit(float64(v)) {

@@ -8,7 +8,7 @@ import (
 // mask makes truth values: a mask register in AVX-512, lanes of 32 bits, ones or zeros, in AVX2.
 func (e *emitter) mask(v *kernel.Value) x86.Reg {
 	deny := x86.Imm(0)
-	if e.denied[v.Args[0]] > 0 {
+	if e.absorbed[v.Args[0]] {
 		v, deny = v.Args[0], 4
 	}
 	of := v.Args[0].Kind

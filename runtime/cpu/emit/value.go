@@ -84,6 +84,11 @@ func (e *emitter) value(v *kernel.Value) x86.Reg {
 		return r
 	}
 	if op, ok := bitwise[v.Op]; ok {
+		if e.v4 && v.Op == kernel.OpOr && e.absorbed[arg] {
+			r = e.own(arg.Args[0])
+			e.Emit(x86.VPTERNLOGD, r, e.reg(v.Args[1].Args[0]), e.operand(v.Args[1].Args[1]), x86.Imm(0xD8)) // of the second one where there is a bit
+			return r
+		}
 		switch {
 		case e.v4 && v.Kind.Wide():
 			e.Emit(op[2], r, e.reg(arg), e.operand(v.Args[1]))
