@@ -7,7 +7,8 @@
 //   - approx.go: functions as polynomials, with their errors
 //   - schedule.go: which stages of a program become one kernel; why.go: which have none; broadcast.go: what
 //     sizes decide of them before
-//   - lower.go: their loops; node.go, index.go, reduce.go: their expressions as values
+//   - lower.go: their loops; node.go, index.go, reduce.go: their expressions as values;
+//     softmax.go: what stages prove of each other; fetch.go: what a row fetches for later
 //   - contract.go: sums of products in tiles; fragment.go: matrices that tensor cores multiply
 //   - attention.go: finds attentions; online.go: their kernels over tiles, as tensor programs
 //   - bind.go: a kernel for sizes: its arguments, its bounds, how it is cut

@@ -110,6 +110,8 @@ func (e *evaluator) block(b *Block) error {
 				return err
 			}
 			continue
+		case OpFetch:
+			continue
 		case OpBarrier: // an operation is one of all lanes
 			if x.N == 1 && e.barrier != nil {
 				e.barrier()

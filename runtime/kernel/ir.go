@@ -178,7 +178,9 @@ const (
 	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300; Args[2], a mask: zero in other lanes
 	OpSwap  // lane l is lane l^N of Args[0]
 
-	OpMma     // Args[0]*Args[1] + Args[2], of fragments: each element is one sum in f64, of Args[2] and then the products in order, rounded once
+	OpMma   // Args[0]*Args[1] + Args[2], of fragments: each element is one sum in f64, of Args[2] and then the products in order, rounded once
+	OpFetch // Args[0] and Args[1] elements on, wherever that is, may be asked for soon: nothing depends on it
+
 	OpVector  // which vector of the group this is
 	OpBarrier // what lanes have stored before is what they load behind; N is 1: those of all vectors of the group
 
@@ -190,7 +192,7 @@ const (
 var opNames = [numOps]string{"const", "size", "lo", "hi", "var", "carry", "end", "base", "index", "load", "store", "loop",
 	"must", "clamp", "lane", "splat", "quo", "add", "sub", "mul", "div", "fma", "neg", "abs", "sqrt", "lesser", "greater", "floor", "ceil", "round", "trunc",
 	"and", "or", "xor", "not", "shl", "shr", "sar", "eq", "ne", "lt", "le", "gt", "ge", "below", "select",
-	"bits", "float", "widen", "short", "cut", "near", "half", "scale", "swap", "mma", "vector", "barrier", "use"}
+	"bits", "float", "widen", "short", "cut", "near", "half", "scale", "swap", "mma", "fetch", "vector", "barrier", "use"}
 
 func (o Op) String() string { return opNames[o] }
 

@@ -24,6 +24,8 @@ type lowering struct {
 	buffers   map[*ir.Buffer]*Buffer
 	accesses  map[*stage][]analysis.Affine // of what is read and written in memory
 	rowLevels []*level
+	nests     [][]*level            // of each pass
+	now       int                   // the pass that is lowered
 	values    map[*ir.Buffer]*Value // what is known of the row: one value
 	points    map[*ir.Buffer]*Value // what is known of the point
 	memo      map[*ir.Scalar]*Value
@@ -236,6 +238,7 @@ func (l *lowering) rowAxes(st *stage) []*ir.Axis { return st.axes[:l.rows] }
 func (l *lowering) emitRows() {
 	l.rowLevels = l.levels(l.list, l.rowAxes)
 	nests := make([][]*level, len(l.passes))
+	l.nests = nests
 	for i, p := range l.passes {
 		if len(p.extents) > 0 {
 			nests[i] = l.levels(p.stages, l.fused.inner)
@@ -260,6 +263,7 @@ func (l *lowering) emitRows() {
 	}
 	for i, p := range l.passes {
 		l.epoch++
+		l.now = i
 		if len(l.passes) > 1 { // other lanes read what some have written, and write what others have read
 			l.op(OpBarrier, None)
 		}
@@ -338,6 +342,7 @@ func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Va
 		for u := range unroll {
 			level.at = l.addInt(loop.Var, l.int(int64(u)*lanes))
 			out = append(out, l.body(p, nest, sums, in[u*len(sums):(u+1)*len(sums)])...)
+			l.fetch(nest)
 		}
 		ends := l.close(out...)
 		lo = loop.End
@@ -350,6 +355,7 @@ func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Va
 	loop, in := l.loop(lo, hi, lanes, true, level.extent, init...)
 	level.at = loop.Var
 	out := l.body(p, nest, sums, in)
+	l.fetch(nest)
 	work.Ops = len(loop.Body.List)
 	return l.close(out...)
 }

@@ -39,3 +39,22 @@ func TestSoftmaxes(t *testing.T) {
 		}
 	}
 }
+
+// The second pass fetches what the next row is read from, and what this row is written to; a map needs none.
+func TestFetch(t *testing.T) {
+	const rows = "program @p[n, m](x: [n, m] f32) -> (y: [n, m] f32) {\ns[i < n] f32 = sum(k < m) x[i, k]\nt[i < n] f32 = sum(k < m) (x[i, k] - s[i])\ny[i < n, k < m] = (x[i, k] - t[i])\n}"
+	text := kernel.New(kerneltest.Program(t, rows), kernel.Options{Lanes: 16}).Groups[0].Kernel.String()
+	passes := strings.Split(text, "barrier")
+	for i, want := range []int{0, 0, 2 * 5, 0} { // a loop by four vectors, and one by one
+		if n := strings.Count(passes[i], " fetch "); n != want {
+			t.Errorf("%d fetches behind barrier %d, want %d\n%s", n, i, want, text)
+		}
+	}
+	if !strings.Contains(text, "add %0, 1") {
+		t.Errorf("no next row\n%s", text)
+	}
+	text = kernel.New(kerneltest.Program(t, "program @p[n, m](x: [n, m] f32) -> (y: [m, n] f32) {\ny[i < m, k < n] = (x[k, i] + f32 1)\n}"), kernel.Options{Lanes: 16}).Groups[0].Kernel.String()
+	if strings.Contains(text, " fetch ") {
+		t.Errorf("a map fetches\n%s", text)
+	}
+}

@@ -97,7 +97,7 @@ func (v *verifier) operands(x *Value) [][]Kind {
 	own := []Kind{x.Kind}
 	of := func(kinds ...Kind) []Kind { return kinds }
 	switch x.Op {
-	case OpIndex:
+	case OpIndex, OpFetch:
 		return [][]Kind{of(Addr), of(Int)}
 	case OpLoad:
 		ix := of(Int)
@@ -153,7 +153,7 @@ func (v *verifier) operands(x *Value) [][]Kind {
 // gives are the kinds of results of operations that do not have all.
 var gives = map[Op][]Kind{
 	OpClamp: {Int}, OpVector: {Int}, OpMust: {None}, OpLane: {I32}, OpSplat: {I32, I64}, OpQuo: {Int, I32}, OpBelow: {Mask, Int}, OpFloat: {F32, F64},
-	OpWiden: {F64, I64}, OpShort: {F32, I32}, OpCut: {I64}, OpNear: {I32}, OpHalf: {F32}, OpScale: {F32}, OpFma: {F32}, OpMma: {FragC}, OpIndex: {Addr},
+	OpFetch: {None}, OpWiden: {F64, I64}, OpShort: {F32, I32}, OpCut: {I64}, OpNear: {I32}, OpHalf: {F32}, OpScale: {F32}, OpFma: {F32}, OpMma: {FragC}, OpIndex: {Addr},
 	OpEq: {Mask, Int}, OpNe: {Mask, Int}, OpLt: {Mask, Int}, OpLe: {Mask, Int}, OpGt: {Mask, Int}, OpGe: {Mask, Int},
 }
 

@@ -183,6 +183,8 @@ func (e *emitter) block(b *kernel.Block) {
 		case kernel.OpStore:
 			e.store(v)
 		case kernel.OpBarrier: // an instruction is one of all lanes
+		case kernel.OpFetch:
+			e.Emit(x86.PREFETCHT0, e.memory(v))
 		case kernel.OpMust:
 			e.must(v)
 		default:
@@ -329,6 +331,7 @@ func (e *emitter) loop(l *kernel.Loop) {
 		e.regs[c.In], e.regs[c.End] = carried[i], carried[i]
 	}
 	e.regs[l.Var], e.regs[l.End] = at, at
+	defer e.hold(l)()
 	turn := func() {
 		e.block(l.Body)
 		out := make([]x86.Reg, len(l.Carries))

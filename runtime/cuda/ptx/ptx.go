@@ -426,6 +426,7 @@ func (e *emitter) block(b *kernel.Block) {
 			e.loop(v.Loop)
 		case kernel.OpStore:
 			e.store(v)
+		case kernel.OpFetch: // other warps compute meanwhile
 		case kernel.OpBarrier:
 			if v.N == 1 && e.k.Group > 0 {
 				e.ins("bar.sync 0")
