@@ -4,7 +4,7 @@
 //
 //   - ir.go: kernels, values, loops; print.go: their text; verify.go, order.go: their rules
 //   - build.go: makes values, and makes none twice
-//   - approx.go: functions as polynomials, with their errors
+//   - approx.go, hyper.go, trig.go: functions as polynomials, with their errors
 //   - schedule.go: which stages of a program become one kernel; why.go: which have none; broadcast.go: what
 //     sizes decide of them before
 //   - lower.go: their loops; node.go, index.go, reduce.go: their expressions as values;

@@ -29,7 +29,7 @@ func TestWhy(t *testing.T) {
 		{"program @p[n](x: [n] f16) -> (y: [n] f16) {\n y[i < n] = f16((f32(x[i]) + f32 1))\n}", ""},
 		{"program @p[n](x: [n] u16) -> (y: [n] u16) {\n y[i < n] = x[i]\n}", "y is u16"},
 		{"program @p[n](x: [n] i64) -> (y: [n] i64) {\n y[i < n] = (x[i] // i64 3)\n}", "floordiv of what memory tells"},
-		{"program @p[n](x: [n] f32) -> (y: [n] f32) {\n y[i < n] = asinh(x[i])\n}", "asinh of f32"},
+		{"program @p[n](x: [n] f32) -> (y: [n] f32) {\n y[i < n] = atan2(x[i], x[i])\n}", "atan2 of f32"},
 		{"program @p[n](x: [n] f32, at: [n] i64) -> (y: [n] f32) {\n y[i < n] = x[at[i]]\n}", ""},
 	} {
 		p := programOf(t, c.src)

@@ -143,6 +143,23 @@ var Examples = map[string]string{
     v[j < m] = or(i < n) (t[i, j] & (i > 0))
     w[i < n] = min(j < m) (a[i, j] * j)
   }`,
+	"angles": `program @angles[n](x: [n] f32) -> (s: [n] f32, c: [n] f32, t: [n] f32, a: [n] f32, b: [n] f32, d: [n] f32) {
+    s[i < n] = sin(x[i])
+    c[i < n] = cos(x[i])
+    t[i < n] = tan(x[i])
+    a[i < n] = asin(x[i])
+    b[i < n] = acos((x[i] * f32 0.25))
+    d[i < n] = atan(x[i])
+  }`,
+	"hyperbolic": `program @hyperbolic[n](x: [n] f32) -> (e: [n] f32, l: [n] f32, s: [n] f32, c: [n] f32, a: [n] f32, b: [n] f32, d: [n] f32) {
+    e[i < n] = expm1(x[i])
+    l[i < n] = log1p(x[i])
+    s[i < n] = sinh(x[i])
+    c[i < n] = cosh(x[i])
+    a[i < n] = asinh(x[i])
+    b[i < n] = acosh((x[i] + f32 1))
+    d[i < n] = atanh((x[i] * f32 0.25))
+  }`,
 	"functions": `program @functions[n](x: [n] f32) -> (e: [n] f32, l: [n] f32, t: [n] f32, f: [n] f32, g: [n] f32) {
     e[i < n] = exp(x[i])
     l[i < n] = log(x[i])
