@@ -290,7 +290,11 @@ func (l *lowering) emitPass(p *pass, nest []*level, cut bool) {
 	var init []*Value
 	for _, st := range p.stages {
 		if st.along {
-			sums, init = append(sums, st), append(init, l.identity(st))
+			if finds(st.Stage) {
+				l.st, l.inner, nest[0].at = st, nest, l.int(0)
+				l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}
+			}
+			sums, init = append(sums, st), append(init, l.identity(st)...)
 		}
 	}
 	work := PassWork{Vector: nest[len(nest)-1].extent}
@@ -300,15 +304,21 @@ func (l *lowering) emitPass(p *pass, nest []*level, cut bool) {
 	ends := l.nest(p, nest, 0, sums, init, cut, &work)
 	l.k.Work.Passes = append(l.k.Work.Passes, work)
 	l.stores = nil
-	for i, st := range sums {
-		v := ends[i]
+	for _, st := range sums {
+		v := ends[:width(st)]
+		ends = ends[width(st):]
 		for d := l.k.Lanes / 2; d > 0; d /= 2 {
-			v = l.combine(st, v, l.opN(OpSwap, v.Kind, int64(d), v))
+			var other []*Value
+			for _, x := range v {
+				other = append(other, l.opN(OpSwap, x.Kind, int64(d), x))
+			}
+			v = l.merge(st, v, other)
 		}
-		v = l.result(st, v)
-		l.values[st.Out()] = v
 		l.inner, l.st = nil, st
-		l.write(st, st.Out(), v)
+		for i, v := range l.result(st, v) {
+			l.values[st.Outs[i]] = v
+			l.write(st, st.Outs[i], v)
+		}
 	}
 	l.flush()
 }
@@ -333,7 +343,7 @@ func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Va
 	}
 	lanes := int64(l.k.Lanes)
 	if len(sums) > 0 && len(nest) == 1 && l.nodes(p) <= small {
-		all := make([]*Value, 0, unroll*len(sums))
+		all := make([]*Value, 0, unroll*len(init))
 		for range unroll {
 			all = append(all, init...)
 		}
@@ -341,15 +351,17 @@ func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Va
 		var out []*Value
 		for u := range unroll {
 			level.at = l.addInt(loop.Var, l.int(int64(u)*lanes))
-			out = append(out, l.body(p, nest, sums, in[u*len(sums):(u+1)*len(sums)])...)
+			out = append(out, l.body(p, nest, sums, in[u*len(init):(u+1)*len(init)])...)
 			l.fetch(nest)
 		}
 		ends := l.close(out...)
 		lo = loop.End
+		n := len(init)
 		init = nil
-		for i, st := range sums {
-			a, b := l.combine(st, ends[i], ends[len(sums)+i]), l.combine(st, ends[2*len(sums)+i], ends[3*len(sums)+i])
-			init = append(init, l.combine(st, a, b))
+		for _, st := range sums {
+			at, w := len(init), width(st)
+			part := func(u int) []*Value { return ends[u*n+at : u*n+at+w] }
+			init = append(init, l.merge(st, l.merge(st, part(0), part(1)), l.merge(st, part(2), part(3)))...)
 		}
 	}
 	loop, in := l.loop(lo, hi, lanes, true, level.extent, init...)
@@ -380,9 +392,9 @@ func (l *lowering) body(p *pass, nest []*level, sums []*stage, in []*Value) (out
 	l.points, l.memo, l.singles, l.stores = map[*ir.Buffer]*Value{}, map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}, nil
 	for _, st := range p.stages {
 		l.inner = nest
-		if i := slices.Index(sums, st); i >= 0 {
+		if slices.Contains(sums, st) {
 			l.st = st
-			out = append(out, l.combine(st, in[i], l.operand(st)))
+			out = append(out, l.combine(st, in[len(out):len(out)+width(st)], l.operand(st))...)
 			continue
 		}
 		l.stage(st)
@@ -402,10 +414,14 @@ func (l *lowering) flush() {
 // stage computes what a stage defines at the point.
 func (l *lowering) stage(st *stage) {
 	l.st = st
+	var all []*Value // of a reduction
+	if len(st.red) > 0 || st.Kind == ir.ReduceStage {
+		all = l.across(st)
+	}
 	for i, b := range st.Outs {
 		var v *Value
-		if len(st.red) > 0 || st.Kind == ir.ReduceStage {
-			v = l.across(st)
+		if all != nil {
+			v = all[i]
 		} else {
 			v = l.own(l.value(st.Exprs[i]), st.Exprs[i])
 		}
@@ -419,16 +435,20 @@ func (l *lowering) stage(st *stage) {
 }
 
 // across is a reduction one position after the other, for as many points as there are lanes.
-func (l *lowering) across(st *stage) *Value {
-	v := l.identity(st)
+func (l *lowering) across(st *stage) []*Value {
 	if len(st.red) == 0 { // over axes of one position
-		return l.result(st, l.combine(st, v, l.operand(st)))
+		return l.result(st, l.combine(st, l.identity(st), l.operand(st)))
 	}
 	l.red = l.levels([]*stage{st}, func(st *stage) []*ir.Axis { return st.red })
 	memo, singles := l.memo, l.singles
+	l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}
 	for _, r := range l.red {
-		loop, in := l.loop(l.int(0), l.size(r.extent, Int), 1, false, r.extent, v)
-		r.at, v = loop.Var, in[0]
+		r.at = l.int(0)
+	}
+	v := l.identity(st)
+	for _, r := range l.red {
+		loop, in := l.loop(l.int(0), l.size(r.extent, Int), 1, false, r.extent, v...)
+		r.at, v = loop.Var, in
 	}
 	l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}
 	v = l.combine(st, v, l.operand(st))
@@ -442,7 +462,7 @@ func (l *lowering) across(st *stage) *Value {
 	}
 	l.k.Work.Passes = append(l.k.Work.Passes, work)
 	for range l.red {
-		v = l.close(v)[0]
+		v = l.close(v...)
 	}
 	l.memo, l.singles, l.red = memo, singles, nil
 	return l.result(st, v)

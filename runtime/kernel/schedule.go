@@ -117,7 +117,7 @@ func (s *scheduler) prepare(of *ir.Stage) *stage {
 	st.axes, st.red = long(of.Axes), long(of.Red)
 	st.refused = refusesKind(of)
 	if n := len(st.red); n > 0 {
-		st.along = len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1]) && !short(st.red[n-1], st.axes[len(st.axes)-1])
+		st.along = !(finds(of) && n > 1) && (len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1]) && !short(st.red[n-1], st.axes[len(st.axes)-1]))
 	}
 	st.tiled = s.contract(st)
 	return st

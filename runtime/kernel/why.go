@@ -30,11 +30,14 @@ func refusesKind(s *ir.Stage) string {
 		return "a scan has no schedule"
 	case s.Kind == ir.ScatterStage:
 		return "a scatter has no schedule"
-	case s.Kind == ir.ReduceStage && !slices.Contains([]ir.Monoid{ir.Sum, ir.Prod, ir.Max, ir.Min, ir.And, ir.Or}, s.Monoid):
+	case s.Kind == ir.ReduceStage && !slices.Contains([]ir.Monoid{ir.Sum, ir.Prod, ir.Max, ir.Min, ir.And, ir.Or, ir.ArgMax, ir.ArgMin}, s.Monoid):
 		return fmt.Sprintf("a reduction by %s has no schedule", s.Monoid)
 	}
-	if d := s.Exprs[0].DType; s.Kind == ir.ReduceStage && (kinds[d] == None || kinds[d] == F32 && d != tensor.F32) {
+	if d := s.Exprs[0].DType; s.Kind == ir.ReduceStage && (kinds[d] == None || kinds[d] == F32 && d != tensor.F32 || finds(s) && kinds[d] == Mask) {
 		return fmt.Sprintf("a reduction of %s", d)
+	}
+	if finds(s) && loads(s.Exprs[1]) {
+		return fmt.Sprintf("%s of positions that memory tells", s.Monoid)
 	}
 	for _, b := range s.Outs {
 		if kinds[b.DType] == None {
@@ -103,6 +106,15 @@ func refusesNode(x *ir.Scalar) string {
 		return ""
 	}
 	return of(x.DType)
+}
+
+// loads says whether an expression reads memory.
+func loads(x *ir.Scalar) (found bool) {
+	x.Walk(func(y *ir.Scalar) bool {
+		found = found || y.Op == ir.OpLoad
+		return !found
+	})
+	return found
 }
 
 // placed says whether an integer follows from positions and sizes, within a range that these tell.

@@ -93,6 +93,9 @@ func TestExamples(t *testing.T) {
 			p := kerneltest.Program(t, src)
 			r := rand.New(rand.NewPCG(1, 2))
 			sizes := []int64{1, 2, 3, 7, 15, 16, 17, 31, 33, 64, 65, 100, 130, 0}
+			if name == "positions" { // of nothing there is none
+				sizes = sizes[:len(sizes)-1]
+			}
 			for range 40 {
 				bind := make([]int64, len(p.Syms))
 				for {

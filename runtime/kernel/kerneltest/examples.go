@@ -143,6 +143,15 @@ var Examples = map[string]string{
     v[j < m] = or(i < n) (t[i, j] & (i > 0))
     w[i < n] = min(j < m) (a[i, j] * j)
   }`,
+	"positions": `program @positions[n, m](x: [n, m] f32, w: [n, m] f64, k: [n, m] i64, c: [n, m] i32) -> (a: [n] i64, b: [m] i64, d: [n] i64, e: [n, 1] i64, f: [m] i32, g: [m] i64, v: [n] f32, y: [n, m] f32) {
+    v, a[i < n] = argmax(l < m) x[i, l], l
+    y[i < n, l < m] = (x[i, l] - v[i])
+    v1, b[l < m] f32, i64 = argmin(i < n) (x[i, l] * f32 2), i
+    v2, d[i < n] i64, i64 = argmin(l < m) k[i, ({m - 1} - l)], ({m - 1} - l)
+    v3, e[i < n, j < 1] f64, i64 = argmax(l < m) w[i, l], l
+    v4, f[l < m] i32, i32 = argmax(i < n) c[i, l], i32(i)
+    v5, g[l < m] f32, i64 = argmax(i < n, p < 3) (x[i, l] * f32(p)), ((i * 3) + p)
+  }`,
 	"angles": `program @angles[n](x: [n] f32) -> (s: [n] f32, c: [n] f32, t: [n] f32, a: [n] f32, b: [n] f32, d: [n] f32) {
     s[i < n] = sin(x[i])
     c[i < n] = cos(x[i])
