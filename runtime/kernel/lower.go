@@ -415,7 +415,13 @@ func (l *lowering) flush() {
 func (l *lowering) stage(st *stage) {
 	l.st = st
 	var all []*Value // of a reduction
-	if len(st.red) > 0 || st.Kind == ir.ReduceStage {
+	switch {
+	case st.Kind == ir.ScanStage && len(st.red) > 0:
+		l.scan(st)
+		return
+	case st.Kind == ir.ScanStage && st.Exclusive:
+		all = l.result(st, l.identity(st))
+	case st.Kind != ir.MapStage:
 		all = l.across(st)
 	}
 	for i, b := range st.Outs {
@@ -452,6 +458,16 @@ func (l *lowering) across(st *stage) []*Value {
 	}
 	l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}
 	v = l.combine(st, v, l.operand(st))
+	l.acrossWork()
+	for range l.red {
+		v = l.close(v...)
+	}
+	l.memo, l.singles, l.red = memo, singles, nil
+	return l.result(st, v)
+}
+
+// acrossWork notes what a turn of the loops over l.red takes.
+func (l *lowering) acrossWork() {
 	work := PassWork{Vector: sym.Const(1), Ops: len(l.memo)}
 	for i, n := range slices.Concat(l.inner, l.red) {
 		if i == len(l.inner)-1 {
@@ -461,11 +477,31 @@ func (l *lowering) across(st *stage) []*Value {
 		}
 	}
 	l.k.Work.Passes = append(l.k.Work.Passes, work)
-	for range l.red {
-		v = l.close(v...)
+}
+
+// scan writes what a reduction is on its way along the one axis st.red, for as many points as there are lanes.
+func (l *lowering) scan(st *stage) {
+	if !l.stored(st, st.Out()) { // nobody reads it
+		return
 	}
+	l.red = []*level{{extent: st.red[0].Extent}}
+	memo, singles := l.memo, l.singles
+	l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}
+	loop, in := l.loop(l.int(0), l.size(st.red[0].Extent, Int), 1, false, st.red[0].Extent, l.identity(st)...)
+	l.red[0].at = loop.Var
+	if st.Reverse {
+		l.red[0].at = l.addInt(l.mulInt(loop.Var, l.int(-1)), l.size(st.red[0].Extent.Sub(sym.Const(1)), Int))
+	}
+	next := l.combine(st, in, l.operand(st))
+	here := next
+	if st.Exclusive {
+		here = in
+	}
+	l.write(st, st.Out(), l.result(st, here)[0])
+	l.flush()
+	l.acrossWork()
+	l.close(next...)
 	l.memo, l.singles, l.red = memo, singles, nil
-	return l.result(st, v)
 }
 
 // write notes that a value goes to memory.

@@ -90,6 +90,7 @@ type stage struct {
 	*ir.Stage
 	axes, red []*ir.Axis
 	along     bool // a reduction whose innermost axis is gone over by vectors
+	single    bool // a scan along the innermost axis, element by element
 	refused   string
 	tiled     *Kernel // of a contraction in tiles
 }
@@ -115,8 +116,13 @@ func (s *scheduler) prepare(of *ir.Stage) *stage {
 		return out
 	}
 	st.axes, st.red = long(of.Axes), long(of.Red)
+	if of.Kind == ir.ScanStage { // it goes along its axis as a reduction does
+		st.red = long([]*ir.Axis{of.ScanAxis})
+		st.single = len(st.axes) > 0 && st.axes[len(st.axes)-1] == of.ScanAxis
+		st.axes = slices.DeleteFunc(st.axes, func(a *ir.Axis) bool { return a == of.ScanAxis })
+	}
 	st.refused = refusesKind(of)
-	if n := len(st.red); n > 0 {
+	if n := len(st.red); n > 0 && of.Kind == ir.ReduceStage {
 		st.along = !(finds(of) && n > 1) && (len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1]) && !short(st.red[n-1], st.axes[len(st.axes)-1]))
 	}
 	st.tiled = s.contract(st)
@@ -159,7 +165,7 @@ func (s *scheduler) best(i int) (best Group, why string) {
 		return best, st.refused
 	}
 	tries := []int{len(st.axes)}
-	if !st.along {
+	if !st.along && !st.single {
 		tries = nil
 		for r := len(st.axes) - 1; r >= 0; r-- {
 			tries = append(tries, r)
@@ -233,6 +239,9 @@ func (f *fused) inner(st *stage) []*ir.Axis {
 func (f *fused) add(st *stage) string {
 	if st.refused != "" {
 		return st.refused
+	}
+	if len(f.list) > 0 && (st.Kind == ir.ScanStage || f.list[0].Kind == ir.ScanStage) {
+		return "a scan is a kernel by itself"
 	}
 	if len(st.axes) < f.rows || st.along && len(st.axes) != f.rows {
 		return "it goes over other rows"

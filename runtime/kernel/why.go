@@ -23,18 +23,18 @@ func Why(s *ir.Stage) string {
 	return why
 }
 
+var goesAlong = map[ir.StageKind]string{ir.ReduceStage: "reduction", ir.ScanStage: "scan"}
+
 // refusesKind says what of a stage's form there is no schedule for.
 func refusesKind(s *ir.Stage) string {
 	switch {
-	case s.Kind == ir.ScanStage:
-		return "a scan has no schedule"
 	case s.Kind == ir.ScatterStage:
 		return "a scatter has no schedule"
-	case s.Kind == ir.ReduceStage && !slices.Contains([]ir.Monoid{ir.Sum, ir.Prod, ir.Max, ir.Min, ir.And, ir.Or, ir.ArgMax, ir.ArgMin}, s.Monoid):
-		return fmt.Sprintf("a reduction by %s has no schedule", s.Monoid)
+	case (s.Kind == ir.ReduceStage || s.Kind == ir.ScanStage) && !slices.Contains([]ir.Monoid{ir.Sum, ir.Prod, ir.Max, ir.Min, ir.And, ir.Or, ir.ArgMax, ir.ArgMin}, s.Monoid):
+		return fmt.Sprintf("a %s by %s has no schedule", goesAlong[s.Kind], s.Monoid)
 	}
-	if d := s.Exprs[0].DType; s.Kind == ir.ReduceStage && (kinds[d] == None || kinds[d] == F32 && d != tensor.F32 || finds(s) && kinds[d] == Mask) {
-		return fmt.Sprintf("a reduction of %s", d)
+	if d := s.Exprs[0].DType; (s.Kind == ir.ReduceStage || s.Kind == ir.ScanStage) && (kinds[d] == None || kinds[d] == F32 && d != tensor.F32 || finds(s) && kinds[d] == Mask) {
+		return fmt.Sprintf("a %s of %s", goesAlong[s.Kind], d)
 	}
 	if finds(s) && loads(s.Exprs[1]) {
 		return fmt.Sprintf("%s of positions that memory tells", s.Monoid)

@@ -152,6 +152,14 @@ var Examples = map[string]string{
     v4, f[l < m] i32, i32 = argmax(i < n) c[i, l], i32(i)
     v5, g[l < m] f32, i64 = argmax(i < n, p < 3) (x[i, l] * f32(p)), ((i * 3) + p)
   }`,
+	"sums": `program @sums[b, n, m](x: [b, n, m] f32, k: [n, m] i64, t: [n, m] bool, w: [n] f64, c: [n, 1] i64) -> (a: [b, n, m] f32, d: [b, n, m] f32, e: [n, m] i64, f: [n, m] bool, g: [n] f64, h: [n, 1] i64) {
+    a[i < b, j < n, l < m] = scan sum(l) x[i, j, l]
+    d[i < b, j < n, l < m] = scan max(j, reverse) (x[i, j, l] * f32 2)
+    e[i < n, l < m] = scan sum(l, exclusive, reverse) k[i, l]
+    f[i < n, l < m] = scan or(i, exclusive) t[i, l]
+    g[i < n] = scan prod(i) w[i]
+    h[i < n, j < 1] = scan sum(j, exclusive) c[i, 0]
+  }`,
 	"angles": `program @angles[n](x: [n] f32) -> (s: [n] f32, c: [n] f32, t: [n] f32, a: [n] f32, b: [n] f32, d: [n] f32) {
     s[i < n] = sin(x[i])
     c[i < n] = cos(x[i])

@@ -89,6 +89,10 @@ func (g *generator) stage(name string, shape []sym.Expr) {
 	for _, d := range out.Dims {
 		s.Axes = append(s.Axes, &ir.Axis{Extent: d})
 	}
+	if g.IntN(8) == 0 && s.Kind == ir.MapStage && len(s.Axes) > 0 && (out.DType == tensor.F32 || out.DType == tensor.I64) {
+		s.Kind, s.Monoid, s.ScanAxis = ir.ScanStage, []ir.Monoid{ir.Sum, ir.Max, ir.Min}[g.IntN(3)], s.Axes[g.IntN(len(s.Axes))]
+		s.Exclusive, s.Reverse = g.IntN(2) == 0, g.IntN(2) == 0
+	}
 	s.Outs, s.Exprs = []*ir.Buffer{out}, []*ir.Scalar{g.expr(out.DType, 1+g.IntN(3))}
 	g.p.Stages, g.buffers = append(g.p.Stages, s), append(g.buffers, out)
 	if g.IntN(3) == 0 {
