@@ -197,11 +197,14 @@ func (p *product) packs(cut *blocks, t tiling, whole bool) (a, b int64) {
 	} else {
 		a *= depth
 	}
+	if p.table != nil { // a segment of fewer rows may be deeper, or thin
+		for _, n := range []int64{int64(cut.mr), 2 * int64(cut.mr)} {
+			a = max(a, min(rows, n)*cut.depthOf(n, total(p.k)))
+		}
+		a = max(a, row)
+	}
 	if whole {
 		return a, 0
-	}
-	if p.table != nil {
-		a = max(a, row)
 	}
 	return a, b
 }

@@ -5,15 +5,67 @@ import (
 
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // lookup is an index of a factor that a table of integers has for each row: which matrix a
-// row is multiplied by.
+// row is multiplied by, or where it lies.
 type lookup struct {
 	dim   int // of the factor
 	buf   *ir.Buffer
 	index []linearForm
+	wraps *sym.Expr // what is added to entries that count from the end, which is to be the dim; nil: none does
+}
+
+// lookupOf recognises an index that is looked up.
+func lookupOf(x *ir.Scalar) (*lookup, bool) {
+	load := func(x *ir.Scalar) *ir.Scalar {
+		for x.Op == ir.OpCast && x.Args[0].DType.IsInt() {
+			x = x.Args[0]
+		}
+		if x.Op != ir.OpLoad {
+			return nil
+		}
+		return x
+	}
+	out := &lookup{}
+	at := load(x)
+	if x.Op == ir.OpSelect && x.Args[0].Op == ir.OpLt && x.Args[1].Op == ir.OpAdd { // i < 0 ? i + dim : i
+		zero, ok := x.Args[0].Args[1].Symbolic()
+		dim, ok2 := x.Args[1].Args[1].Symbolic()
+		if at = load(x.Args[2]); at == nil || !ok || !ok2 || !zero.IsInt(0) || !sameLoad(at, load(x.Args[0].Args[0])) || !sameLoad(at, load(x.Args[1].Args[0])) {
+			return nil, false
+		}
+		out.wraps = &dim
+	}
+	if at == nil {
+		return nil, false
+	}
+	out.buf = at.Buf
+	for _, ix := range at.Args {
+		f, ok := linear(ix)
+		if !ok {
+			return nil, false
+		}
+		out.index = append(out.index, f)
+	}
+	return out, true
+}
+
+// sameLoad says whether loads are known to read the same element.
+func sameLoad(a, b *ir.Scalar) bool {
+	if a == b || b == nil {
+		return a == b
+	}
+	same := func(x, y *ir.Scalar) bool {
+		f, ok := linear(x)
+		g, ok2 := linear(y)
+		return ok && ok2 && slices.EqualFunc(f, g, func(s, t term) bool {
+			return s.axis == t.axis && s.runs.Equal(t.runs) && s.coef.Equal(t.coef) && len(s.under) == 0 && len(t.under) == 0
+		})
+	}
+	return a.Buf == b.Buf && slices.EqualFunc(a.Args, b.Args, same)
 }
 
 // grouped says whether a factor is B of a product for the rows that look up the same index:
@@ -25,6 +77,16 @@ func grouped(s *ir.Stage, a, b access) bool {
 	row, ok := b.table.row()
 	other := func(x *ir.Axis) bool { return x != row && b.along(x) && !a.uses(x) }
 	return ok && slices.Contains(s.Axes, row) && a.uses(row) && !b.along(row) && slices.ContainsFunc(s.Axes, other)
+}
+
+// gathered says whether rows of a are looked up, of those that look up b.
+func gathered(a, b access) bool {
+	if a.table == nil || a.buf == nil || len(a.guards) > 0 {
+		return false
+	}
+	row, ok := a.table.row()
+	of, _ := b.table.row()
+	return ok && row == of && !a.along(row)
 }
 
 // row is the one axis that the table goes along.
@@ -48,35 +110,52 @@ type table struct {
 	buf          *ir.Buffer
 	base, step   int64
 	size, stride int64
+	wraps        bool // entries may count from the end
 }
 
-// at is the lookup with the sizes of a stage, for rows of some number.
-func (t *lookup) at(s *interp.Stage, of *ir.Buffer, rows int64) (*table, bool) {
+// at is the lookup with the sizes of a stage; nil where there is none.
+func (t *lookup) at(s *interp.Stage, of *ir.Buffer) *table {
 	row, _ := t.row()
 	o, ok := loaded(s, access{linear: true, buf: t.buf, index: t.index})
 	if !ok || o.pad != nil {
-		return nil, false
+		return nil
 	}
-	out := &table{buf: t.buf, base: o.base, step: o.step[along{row, 1}], size: s.Shape(of)[t.dim], stride: times(s.Room(of)[t.dim+1:]...)}
-	return out, out.size > 0 && rows > 0
+	out := &table{buf: t.buf, base: o.base, step: o.step[along{row, 1}], size: s.Shape(of)[t.dim], stride: times(s.Room(of)[t.dim+1:]...), wraps: t.wraps != nil}
+	if out.wraps {
+		if n, err := t.wraps.Eval(s.Symbol); err != nil || n != out.size {
+			return nil
+		}
+	}
+	if out.size == 0 {
+		return nil
+	}
+	return out
 }
 
-// inside says whether all entries are positions of B; who computes point by point says which
+// inside says whether all entries of tables are positions; who computes point by point says which
 // is not.
 func (p *product) inside(x *interp.Execution) bool {
-	if p.table == nil {
-		return true
-	}
-	t := x.Tensor(p.table.buf)
-	for i := range total(p.m) {
-		if g := p.table.entry(t, i); g < 0 || g >= p.table.size {
-			return false
+	for _, t := range []*table{p.table, p.from} {
+		if t == nil {
+			continue
+		}
+		of := x.Tensor(t.buf)
+		for i := range total(p.m) {
+			if g := t.entry(of, i); g < 0 || g >= t.size {
+				return false
+			}
 		}
 	}
 	return true
 }
 
-func (t *table) entry(of *tensor.Tensor, row int64) int64 { return of.Int(t.base + row*t.step) }
+func (t *table) entry(of *tensor.Tensor, row int64) int64 {
+	i := of.Int(t.base + row*t.step)
+	if t.wraps && i < 0 {
+		i += t.size
+	}
+	return i
+}
 
 // segment is rows that are multiplied by the same B, which begins at b; its tiles are those
 // from tile on.

@@ -23,7 +23,7 @@ func BenchmarkGroupedProducts(b *testing.B) {
 				d := tier.device(1)
 				defer d.Close()
 				rows := groups * each
-				p := groupedProgram(rows, depth, cols, groups, false, false, false)
+				p := groupedProgram(rows, depth, cols, groups, false, false, false, false)
 				h := &planned{heap: heap{constant: map[int]bool{1: true}, room: 1 << 30}}
 				sizes, err := d.Workspace(kernelProduct, p, nil, func(i int) bool { return h.constant[i] })
 				if err != nil {

@@ -13,8 +13,9 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
-// groupedProgram is Y[i, j] = sum(k) X[i, k] * W[G[1, i], k, j], where X may be looked up, too.
-func groupedProgram(rows, depth, cols, groups int64, swapped, gathered, factorsSwapped bool) *ir.Program {
+// groupedProgram is Y[i, j] = sum(k) X[i, k] * W[G[1, i], k, j], where X may be looked up, too, and what is looked up
+// may count from the end.
+func groupedProgram(rows, depth, cols, groups int64, swapped, gathered, factorsSwapped, wraps bool) *ir.Program {
 	p, i, j, k := &ir.Program{Name: "grouped"}, &ir.Axis{Extent: sym.Const(rows)}, &ir.Axis{Extent: sym.Const(cols)}, &ir.Axis{Extent: sym.Const(depth)}
 	buffer := func(name string, d tensor.DType, dims ...int64) *ir.Buffer {
 		return &ir.Buffer{Name: name, DType: d, Dims: ir.Consts(dims)}
@@ -26,11 +27,18 @@ func groupedProgram(rows, depth, cols, groups int64, swapped, gathered, factorsS
 		w.Dims[1], w.Dims[2] = w.Dims[2], w.Dims[1]
 		slices.Reverse(in)
 	}
+	lookup := func(which, dim int64) *ir.Scalar {
+		e := ir.Load(at, ir.IntLit(which), i.Ix())
+		if !wraps {
+			return e
+		}
+		return ir.Select(e.Lt(ir.IntLit(0)), e.Add(ir.IntLit(dim)), e)
+	}
 	row := i.Ix()
 	if gathered {
-		row = ir.Load(at, ir.IntLit(0), i.Ix())
+		row = lookup(0, rows)
 	}
-	a, b := ir.Load(x, row, k.Ix()), ir.Load(w, ir.Load(at, ir.IntLit(1), i.Ix()), in[0], in[1])
+	a, b := ir.Load(x, row, k.Ix()), ir.Load(w, lookup(1, groups), in[0], in[1])
 	if factorsSwapped {
 		a, b = b, a
 	}
@@ -56,7 +64,8 @@ func groupedProducts(t *testing.T, tier tier) {
 	for round := range 200 {
 		rows, depth, cols := []int64{1, 2, 5, 17, 70, 130}[r.IntN(6)], []int64{1, 3, 40, cut.depth + 9}[r.IntN(4)], []int64{4, 9, cut.few + 3}[r.IntN(3)]
 		groups := []int64{1, 2, 3, 8}[r.IntN(4)]
-		p := groupedProgram(rows, depth, cols, groups, r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0)
+		gathered, wraps := r.IntN(2) == 0, r.IntN(2) == 0
+		p := groupedProgram(rows, depth, cols, groups, r.IntN(2) == 0, gathered, r.IntN(2) == 0, wraps)
 		w, _ := p.Params[1].Type().Static()
 		args := []*tensor.Tensor{tensor.New(tensor.F32, rows, depth), tensor.New(tensor.F32, w...), tensor.New(tensor.I64, 2, rows)}
 		for _, a := range args[:2] {
@@ -67,13 +76,16 @@ func groupedProducts(t *testing.T, tier tier) {
 		at := tensor.Data[int64](args[2])
 		for i := range rows {
 			at[i], at[rows+i] = r.Int64N(rows), r.Int64N(groups)
+			if wraps && r.IntN(2) == 0 {
+				at[i], at[rows+i] = at[i]-rows, at[rows+i]-groups
+			}
 		}
 		if r.IntN(2) == 0 {
 			slices.Sort(at[rows:])
 		}
 		wrong := r.IntN(6) == 0
 		if wrong {
-			at[rows+r.Int64N(rows)] = []int64{-1, groups, 1 << 40}[r.IntN(3)]
+			at[rows+r.Int64N(rows)] = []int64{-1 - groups, groups, 1 << 40}[r.IntN(3)]
 		}
 		run := func(compute func(y *tensor.Tensor) error) ([]float32, string) {
 			y := tensor.New(tensor.F32, rows, cols)
@@ -99,6 +111,9 @@ func groupedProducts(t *testing.T, tier tier) {
 			c, _ := d.codes.get(d, kernelProduct, p, nil)
 			if g := c.products[0]; g == nil && rows*depth*cols >= 512 || g != nil && g.table == nil && rows > 1 {
 				t.Errorf("%s: no product by groups", what)
+			}
+			if g := c.products[0]; g != nil && rows > 1 && (g.from != nil) != gathered {
+				t.Errorf("%s: rows of X are looked up: %v, and that is seen: %v", what, gathered, g.from != nil)
 			}
 		}
 	}

@@ -21,6 +21,7 @@ type product struct {
 	m, n  []loop // spatial loops of A alone, of B alone
 	k     []loop
 	table *table // nil: all rows are multiplied by the same B
+	from  *table // where rows of A lie; nil: one behind the other
 
 	kept      []int  // parameters of the program that B is made of; nil: it is made of something else, too
 	keyB      string // tells what is packed of them
@@ -76,19 +77,30 @@ func match(s *interp.Stage) (*product, bool) {
 	if why != "" {
 		return nil, false
 	}
+	of, from := f.tables(s)
 	a, b := factor(s, f.a), factor(s, f.b)
+	if from != nil {
+		if row, _ := f.a.table.row(); a.buf != nil {
+			a.step[along{row, 1}] = 0 // which goes along it by the table
+		} else {
+			from = nil
+		}
+	}
 	p, ok := nest(s, a, b)
 	if !ok { // runs of different lengths, or of a factor beside one that is computed
+		of, from = nil, nil
 		f.a.linear, f.b.linear = false, false
 		a, b = factor(s, f.a), factor(s, f.b)
 		p, ok = nest(s, a, b)
 	}
-	if ok && f.grouped && b.buf != nil {
-		if p.table, ok = f.b.table.at(s, b.buf, total(p.m)); !ok || len(p.batch) > 0 || len(p.m) > 1 {
-			f.b.linear = false // it is computed
-			b = factor(s, f.b)
-			p, ok = nest(s, a, b)
-		}
+	if ok && of != nil && (b.buf == nil || len(p.batch) > 0 || len(p.m) > 1) { // it is computed
+		of, from = nil, nil
+		f.a.linear, f.b.linear = f.a.linear && !f.gathered, false
+		a, b = factor(s, f.a), factor(s, f.b)
+		p, ok = nest(s, a, b)
+	}
+	if ok {
+		p.table, p.from = of, from
 	}
 	if ok && p.table == nil && p.turned() { // factors commute
 		p, ok = nest(s, b, a)
@@ -113,6 +125,22 @@ func match(s *interp.Stage) (*product, bool) {
 	p.a.through(s, p.batch, p.m, p.k)
 	p.b.through(s, p.batch, p.n, p.k)
 	return p, true
+}
+
+// tables are those of a product by groups, with the sizes of a stage; nil where there is none. A
+// factor whose table is none is computed.
+func (f *form) tables(s *interp.Stage) (of, from *table) {
+	if f.grouped {
+		of = f.b.table.at(s, f.b.buf)
+		f.b.linear = of != nil
+	}
+	if f.gathered {
+		if of != nil {
+			from = f.a.table.at(s, f.a.buf)
+		}
+		f.a.linear = from != nil
+	}
+	return of, from
 }
 
 // turned says whether a product is better computed with its factors in the other order: columns are

@@ -236,6 +236,9 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		w.share.end = x.tiling.tiles * n / x.tiling.workers
 		w.lists.fit(x.cut)
 		w.ctx, w.p, w.cut, w.c = run.Context(), p, x.cut, tensor.Data[T](out)
+		if p.from != nil {
+			w.rowsFrom = run.Tensor(p.from.buf)
+		}
 		w.constant, w.whole, w.half = constant, whole, x86.WeightsF32
 		w.holds, w.held, w.wholeA = wholeA == nil && p.holds(x.cut, x.tiling), heldA{}, wholeA
 		if whole != nil {
@@ -316,6 +319,7 @@ type worker[T element] struct {
 	p            *product
 	cut          *blocks
 	a, b         *source[T]
+	rowsFrom     *tensor.Tensor // where rows of A lie
 	c            []T
 	packA, packB []T
 	wholeA       []T  // all of A, packed for all runs; nil: it is not
@@ -336,6 +340,7 @@ type worker[T element] struct {
 func (w *worker[T]) forget() {
 	w.lists.forget()
 	w.lengthB = 0
+	w.rowsFrom = nil
 	w.ctx, w.p, w.cut, w.c, w.packA, w.packB, w.wholeA, w.blockA, w.whole, w.panelsB = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 }
 
@@ -377,7 +382,11 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	if w.whole == nil || !p.align {
 		addresses(w.colC[:b.cols], p.n, n0, stepC)
 	}
-	depth, step := total(p.k), w.cut.depthOf(total(p.m), total(p.k))
+	together := total(p.m)
+	if w.whole != nil {
+		together = s.to - s.from // what is packed for a tile has one depth for all segments
+	}
+	depth, step := total(p.k), w.cut.depthOf(together, total(p.k))
 	w.strideB = w.cut.nr * int(depth) * w.half.Bytes()
 	listed, thin := w.whole == nil && w.listed(s, b.cols), p.thin(w.cut, s.to-s.from)
 	w.slim = false
@@ -441,7 +450,13 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 	}
 	i0 := b.row0 + b.start(b.from)
 	count := int(b.row0 + b.start(b.to) - i0)
-	addresses(w.rowA[:count], w.p.m, i0, stepA)
+	if t := w.p.from; t == nil {
+		addresses(w.rowA[:count], w.p.m, i0, stepA)
+	} else {
+		for i := range count {
+			w.rowA[i] = int(t.entry(w.rowsFrom, i0+int64(i)) * t.stride)
+		}
+	}
 	addresses(w.rowC[:count], w.p.m, i0, stepC)
 	if thin {
 		addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)

@@ -122,10 +122,10 @@ func refuses(p *ir.Program) string {
 }
 
 // form is what a sum of products is whatever the sizes are. Where rows look up what they are
-// multiplied by, that is b.
+// multiplied by, that is b; a may look up where its rows lie then.
 type form struct {
-	a, b    access
-	grouped bool
+	a, b              access
+	grouped, gathered bool
 }
 
 // access is a factor. It is linear where it is a load at an address that is linear in the
@@ -179,6 +179,8 @@ func recognise(s *ir.Stage) (f form, why string) {
 	}
 	f.grouped = grouped(s, f.a, f.b)
 	f.b.linear = f.b.linear || f.grouped
+	f.gathered = f.grouped && gathered(f.a, f.b)
+	f.a.linear = f.a.linear || f.gathered
 	if !slices.ContainsFunc(s.Axes, func(x *ir.Axis) bool { return f.a.uses(x) != f.b.uses(x) }) {
 		why = "no factor is used for more than one element of the result"
 	}
@@ -198,7 +200,7 @@ func (a access) uses(x *ir.Axis) bool {
 	return found
 }
 
-// along says whether the linear indices of a load go along an axis.
+// along says whether the linear indices of a load go along an axis. An index that is looked up is none.
 func (a access) along(x *ir.Axis) bool {
 	return slices.ContainsFunc(a.index, func(f linearForm) bool {
 		return slices.ContainsFunc(f, func(t term) bool { return t.axis == x })
@@ -223,15 +225,11 @@ func accessOf(x *ir.Scalar) access {
 	}
 	for i, ix := range x.Args {
 		f, ok := linear(ix)
-		if !ok && a.table == nil && ix.Op == ir.OpLoad {
-			a.table = &lookup{dim: i, buf: ix.Buf}
-			for _, at := range ix.Args {
-				if f, ok = linear(at); !ok {
-					return a
-				}
-				a.table.index = append(a.table.index, f)
+		if !ok && a.table == nil {
+			if a.table, ok = lookupOf(ix); !ok {
+				return a
 			}
-			f = nil
+			a.table.dim, f = i, nil
 		}
 		if !ok {
 			return a
