@@ -138,6 +138,7 @@ type run struct {
 	stage  func(x *interp.Execution, i int) error // r.compute
 	rec    *rt.Recorder                           // nil: nobody asks
 	zeros  rt.Zeros                               // of the product that was computed
+	looked lookups                                // of the product that is computed
 }
 
 // Run computes a program stage by stage; the kernel has another way for some stages.
@@ -166,9 +167,9 @@ func (r *run) compute(x *interp.Execution, i int) error {
 	if a := r.c.attentions[i]; a != nil {
 		return r.attend(x, a)
 	}
-	if g := r.c.products[i]; g != nil && g.inside(x) {
+	if g := r.c.products[i]; g != nil && g.look(x, &r.looked) {
 		start := r.start()
-		err := r.d.product(x, i, g, r.mem, &r.zeros)
+		err := r.d.product(x, i, g, &r.looked, r.mem, &r.zeros)
 		by := byTiles
 		if r.d.blocks(g.out.DType).code == nil {
 			by = byBlocks

@@ -80,8 +80,8 @@ func match(s *interp.Stage) (*product, bool) {
 	of, from := f.tables(s)
 	a, b := factor(s, f.a), factor(s, f.b)
 	if from != nil {
-		if row, _ := f.a.table.row(); a.buf != nil {
-			a.step[along{row, 1}] = 0 // which goes along it by the table
+		if a.buf != nil {
+			a.step[along{f.a.table.row, 1}] = 0 // which goes along it by the table
 		} else {
 			from = nil
 		}
@@ -93,7 +93,7 @@ func match(s *interp.Stage) (*product, bool) {
 		a, b = factor(s, f.a), factor(s, f.b)
 		p, ok = nest(s, a, b)
 	}
-	if ok && of != nil && (b.buf == nil || len(p.batch) > 0 || len(p.m) > 1) { // it is computed
+	if ok && of != nil && (b.buf == nil || len(p.batch) > 0 || slices.ContainsFunc(p.m, func(l loop) bool { return l.axis != f.b.table.row })) { // it is computed
 		of, from = nil, nil
 		f.a.linear, f.b.linear = f.a.linear && !f.gathered, false
 		a, b = factor(s, f.a), factor(s, f.b)

@@ -38,7 +38,7 @@ func (p *product) bytes(d *Device, constant func(param int) bool) int64 {
 }
 
 // product computes stage i of a program, which match recognised.
-func (d *Device) product(x *interp.Execution, i int, p *product, mem rt.Memory, zeros *rt.Zeros) error {
+func (d *Device) product(x *interp.Execution, i int, p *product, looked *lookups, mem rt.Memory, zeros *rt.Zeros) error {
 	room, err := mem.Workspace(i)
 	if err != nil {
 		return err
@@ -55,11 +55,11 @@ func (d *Device) product(x *interp.Execution, i int, p *product, mem rt.Memory, 
 			defer d.machine.leave()
 			return d.slide(x, p, space)
 		}
-		return multiply(d, &d.f32, x, i, p, space)
+		return multiply(d, &d.f32, x, i, p, looked, space)
 	case tensor.F64:
-		return multiply(d, &d.f64, x, i, p, space)
+		return multiply(d, &d.f64, x, i, p, looked, space)
 	}
-	return multiply(d, &d.i32, x, i, p, space)
+	return multiply(d, &d.i32, x, i, p, looked, space)
 }
 
 // element is what products are computed in.
@@ -171,7 +171,7 @@ type share struct {
 }
 
 // multiply computes all batches of stage i of a program.
-func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *interp.Execution, i int, p *product, room workspace) (err error) {
+func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *interp.Execution, i int, p *product, looked *lookups, room workspace) (err error) {
 	x := idle.Get()
 	x.p, x.mem, x.left = p, room.mem, room.left
 	if x.cut = d.blocks(p.out.DType); x.cut.code != nil {
@@ -213,7 +213,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		}
 	}
 	x.tiling = p.tiling(d, x.cut, whole != nil)
-	x.segments = p.segments(x.segments[:0], run)
+	x.segments = p.segments(x.segments[:0], looked)
 	if p.table != nil {
 		x.tiling.tiles = 0
 		for i := range x.segments {
@@ -236,9 +236,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		w.share.end = x.tiling.tiles * n / x.tiling.workers
 		w.lists.fit(x.cut)
 		w.ctx, w.p, w.cut, w.c = run.Context(), p, x.cut, tensor.Data[T](out)
-		if p.from != nil {
-			w.rowsFrom = run.Tensor(p.from.buf)
-		}
+		w.rowsFrom = looked.from.list
 		w.constant, w.whole, w.half = constant, whole, x86.WeightsF32
 		w.holds, w.held, w.wholeA = wholeA == nil && p.holds(x.cut, x.tiling), heldA{}, wholeA
 		if whole != nil {
@@ -319,7 +317,7 @@ type worker[T element] struct {
 	p            *product
 	cut          *blocks
 	a, b         *source[T]
-	rowsFrom     *tensor.Tensor // where rows of A lie
+	rowsFrom     []int64 // where rows of A lie, if a table says so
 	c            []T
 	packA, packB []T
 	wholeA       []T  // all of A, packed for all runs; nil: it is not
@@ -454,7 +452,7 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 		addresses(w.rowA[:count], w.p.m, i0, stepA)
 	} else {
 		for i := range count {
-			w.rowA[i] = int(t.entry(w.rowsFrom, i0+int64(i)) * t.stride)
+			w.rowA[i] = int(w.rowsFrom[i0+int64(i)] * t.stride)
 		}
 	}
 	addresses(w.rowC[:count], w.p.m, i0, stepC)
