@@ -31,7 +31,7 @@ func init() {
 		{name: "encoders", title: "Encoders", rivals: []string{"ort", "ort-opt", "openvino"}, run: listed(encoders)},
 		{name: "attention", title: "Attention", rivals: []string{"ort"}, run: listed(attention)},
 		{name: "memory", title: "Memory of attention by length", rivals: []string{"ort"}, threads: []int{1}, run: memoryBySeq, show: showMemory},
-		{name: "masks", title: "Attention with masks", rivals: []string{"ort"}, run: listed(masks), show: showMasks},
+		{name: "masks", title: "Attention with masks", rivals: []string{"ort"}, run: listed(masks), show: showMasks, sparse: true},
 		{name: "elementwise", title: "Chains of elementwise operators", rivals: []string{"ort", "openvino"}, run: listed(elementwise)},
 		{name: "norms", title: "Normalisation and softmax", rivals: []string{"ort", "openvino"}, run: listed(normalisations)},
 		{name: "decode", title: "Decoding in a session", rivals: []string{"ort"}, run: decode},

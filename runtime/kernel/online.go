@@ -327,8 +327,8 @@ func Extent() *Tile {
 	return t.Tile
 }
 
-// Hidden is what tells where a mask hides keys: v[c] = max(n) of what Upper is at most where X is masked, infinity where it
-// is not. By is g[q], the largest of so many of them.
+// Hidden is what tells where a mask hides keys: v[c] = max(n) of what Upper is at most where X is masked, and something
+// above Masked where it is not. Widest is g[q], the largest of so many of them.
 func (a *Attention) Hidden(m *Masking, steps []Steps, by int64) (hidden, widest *Tile, err error) {
 	leaves, why := a.Leaves()
 	t := newTile("hidden")
@@ -346,7 +346,14 @@ func (a *Attention) Hidden(m *Masking, steps []Steps, by int64) (hidden, widest 
 	if why != "" {
 		return nil, nil, fmt.Errorf("%s", why)
 	}
-	u = ir.Select(u.Le(u.Const(Masked)), u, u.Const(math.Inf(1)))
+	careful := !m.Exact // of NaN, which is not masked
+	m.Upper.Walk(func(y *ir.Scalar) bool {
+		careful = careful || y.DType.IsFloat() && (y.Op == ir.OpLoad || y.Op == ir.OpLit && math.IsNaN(y.Lit.Float(0)))
+		return !careful
+	})
+	if careful {
+		u = ir.Select(u.Le(u.Const(Masked)), u, u.Const(math.Inf(1)))
+	}
 	t.stage(t.result(t.buffer("v", tensor.F32, c)), []*ir.Axis{j}, ir.Max, i, u)
 	t.Program.Finish()
 
