@@ -66,6 +66,7 @@ type CallFacts struct {
 	Program *ir.Program
 	f       *Facts
 	stmt    *ir.Stmt
+	bound   func(symbol string) (sym.Expr, bool) // what it is in the call
 	ranges  *ranges
 	zeros   map[*ir.Buffer]*Zeros
 	low     map[*ir.Buffer]*Zeros
@@ -93,9 +94,8 @@ func (f *Facts) Call(s *ir.Stmt) *CallFacts {
 			bind[name] = s.Bind[i]
 		}
 	}
-	bounds := func(e sym.Expr) (lo, hi int64) {
-		return f.m.Syms.Bounds(e.Subst(func(name string) (sym.Expr, bool) { x, ok := bind[name]; return x, ok }))
-	}
+	c.bound = func(name string) (sym.Expr, bool) { x, ok := bind[name]; return x, ok }
+	bounds := func(e sym.Expr) (lo, hi int64) { return f.m.Syms.Bounds(e.Subst(c.bound)) }
 	c.ranges = newRanges(p, bounds, func(i int) Interval { return f.Range(s.Args[i]) })
 	c.ranges.constant = func(b *ir.Buffer) *tensor.Tensor {
 		if k := c.constant(b); k != nil {
@@ -131,6 +131,20 @@ func (c *CallFacts) constant(b *ir.Buffer) *ir.Const {
 	}
 	return nil
 }
+
+// Name is what the model calls what a buffer holds; a temporary has its own name.
+func (c *CallFacts) Name(b *ir.Buffer) string {
+	if v := c.arg(b); v != nil && v.Name != "" {
+		if v.Const != nil {
+			return "@" + v.Name
+		}
+		return "%" + v.Name
+	}
+	return b.Name
+}
+
+// Say is a size of the program in the symbols of the call.
+func (c *CallFacts) Say(e sym.Expr) sym.Expr { return e.Subst(c.bound) }
 
 // Range is the range of a buffer of the program.
 func (c *CallFacts) Range(b *ir.Buffer) Interval { return c.ranges.of(b) }

@@ -61,9 +61,40 @@ func (f *ranges) of(b *ir.Buffer) Interval {
 
 // ranger evaluates expressions of the program's stages.
 func (f *ranges) ranger() *ranger {
-	e := &ranger{bounds: f.bounds, load: func(x *ir.Scalar) Interval { return f.of(x.Buf) }, done: map[*ir.Scalar]Interval{}}
+	e := &ranger{bounds: f.bounds, load: f.load, done: map[*ir.Scalar]Interval{}}
 	e.known = func(x *ir.Scalar) (Interval, bool) { return f.rule(e, x) }
 	return e
+}
+
+// load is the range of what is loaded: of a constant perhaps of one element alone.
+func (f *ranges) load(x *ir.Scalar) Interval {
+	if r, ok := f.element(x); ok {
+		return r
+	}
+	return f.of(x.Buf)
+}
+
+// element is an element of a constant that is always the same.
+func (f *ranges) element(x *ir.Scalar) (Interval, bool) {
+	if f.constant == nil {
+		return Interval{}, false
+	}
+	t := f.constant(x.Buf)
+	if t == nil || t.Rank() != len(x.Args) || t.DType().IsComplex() || t.DType() == tensor.String {
+		return Interval{}, false
+	}
+	at := make([]int64, len(x.Args))
+	for i, ix := range x.Args {
+		n, ok := ix.AsInt()
+		if !ok || n < 0 || n >= t.Shape()[i] {
+			return Interval{}, false
+		}
+		at[i] = n
+	}
+	if v := t.Float(t.At(at...)); v == v {
+		return Exactly(v), true
+	}
+	return anything, true
 }
 
 // count is how many points a list of axes has.

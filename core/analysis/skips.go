@@ -27,6 +27,9 @@ func (c *CallFacts) Skips(s *ir.Stage) (out []Skip) {
 		return nil
 	}
 	for _, b := range s.Reads() {
+		if !inTerm(s.Exprs[0], b) {
+			continue // it says where something is
+		}
 		z := c.Zeros(b)
 		if z == nil && b.DType.IsFloat() && c.gate(s, s.Exprs[0], b) {
 			z = &Zeros{Kind: Masked, Of: c.origin(b), Why: fmt.Sprintf("where %s is 0", c.nameOf(b)), Node: c.stmt.Place()}
@@ -34,19 +37,29 @@ func (c *CallFacts) Skips(s *ir.Stage) (out []Skip) {
 		if z == nil {
 			z = c.switches(s, b)
 		}
+		if rows := c.rowsOf(s.Exprs[0], b); z == nil && rows != nil {
+			z = rows[0].of
+		}
 		if z == nil {
 			continue
 		}
 		k := Skip{Stage: s, Buffer: b, Zeros: z}
 		finite, ok := c.term(s, b)
-		k.Axes = alongOf(s, b)
+		if !ok && z.Kind == Contained {
+			continue // a bias, or what is chosen where a mask says
+		}
+		for _, a := range PITAxes(s) {
+			if dependsOn(s, b, a) && !c.Say(a.Extent).IsInt(1) {
+				k.Axes = append(k.Axes, a)
+			}
+		}
 		switch {
 		case !ok:
 			k.Why = "a term is not zero where it is"
 		case len(k.Axes) == 0:
 			k.Why = "no axis that it has may be permuted"
 			for _, a := range Axes(&ir.Program{Params: s.Reads(), Results: s.Outs, Stages: []*ir.Stage{s}}) {
-				if a.Why != "" && slices.ContainsFunc(a.Stages, func(x StageAxis) bool { return readsAlong(s, b, x.Axis, false) }) {
+				if a.Why != "" && slices.ContainsFunc(a.Stages, func(x StageAxis) bool { return dependsOn(s, b, x.Axis) }) {
 					k.Why += ": " + a.Why
 					break
 				}
@@ -58,6 +71,16 @@ func (c *CallFacts) Skips(s *ir.Stage) (out []Skip) {
 		out = append(out, k)
 	}
 	return out
+}
+
+// inTerm says whether a value of a buffer, and not only a position, is in an expression.
+func inTerm(x *ir.Scalar, b *ir.Buffer) bool {
+	found := false
+	x.Walk(func(y *ir.Scalar) bool {
+		found = found || y.Op == ir.OpLoad && y.Buf == b
+		return y.Op != ir.OpLoad
+	})
+	return found
 }
 
 // switches says whether a truth value or an integer that a sum of products reads makes its terms zero.
@@ -98,35 +121,19 @@ func (c *CallFacts) term(s *ir.Stage, b *ir.Buffer) (finite, ok bool) {
 			if y.Buf == b && same(l, y) {
 				return Interval{}
 			}
-			return c.Range(y.Buf)
+			return c.ranges.load(y)
 		}
 		finite = finite && e.eval(x).Zero()
 	}
 	return finite, true
 }
 
-// alongOf gives the axes of a stage that may be permuted and along which it reads a buffer.
-func alongOf(s *ir.Stage, b *ir.Buffer) (out []*ir.Axis) {
-	for _, a := range PITAxes(s) {
-		if readsAlong(s, b, a, true) {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
-// readsAlong says whether a stage reads a buffer at the positions of an axis: as they are, or in any way.
-func readsAlong(s *ir.Stage, b *ir.Buffer, a *ir.Axis, only bool) bool {
+// dependsOn says whether what a stage reads of a buffer depends on the position along an axis.
+func dependsOn(s *ir.Stage, b *ir.Buffer, a *ir.Axis) bool {
 	found := false
 	s.Walk(func(x *ir.Scalar) bool {
 		if x.Op == ir.OpLoad && x.Buf == b {
-			for _, ix := range x.Args {
-				y, ok := bare(ix)
-				found = found || ok && y == a
-				if !only && !ok {
-					ix.Walk(func(z *ir.Scalar) bool { found = found || z.Op == ir.OpAxis && z.Axis == a; return !found })
-				}
-			}
+			x.Walk(func(y *ir.Scalar) bool { found = found || y.Op == ir.OpAxis && y.Axis == a; return !found })
 		}
 		return !found
 	})
@@ -141,7 +148,7 @@ func (c *CallFacts) open(s *ir.Stage, b *ir.Buffer) string {
 			what := "may be infinite"
 			switch {
 			case r == anything && c.constant(o) != nil:
-				what = "is not looked at"
+				what = "is too large to be read while compiling"
 			case r.NaN && r.infinite():
 				what = "may be anything"
 			case r.NaN:

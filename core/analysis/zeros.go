@@ -36,14 +36,37 @@ type Zeros struct {
 	Node  string    // where in the model
 	Low   float64   // of a mask that is added: -inf, or how low
 	Share float64   // of a constant: which part is zero
+	Also  *Zeros    // another source, which is in the same factor or product
 }
 
 func (z *Zeros) String() string {
-	s := z.Why
+	s := z.Kind.String() + ": " + z.Why
 	if z.Node != "" {
 		s += fmt.Sprintf(" (%s)", z.Node)
 	}
+	if z.Also != nil {
+		s += "; " + z.Also.String()
+	}
 	return s
+}
+
+// with is z beside another source.
+func (z *Zeros) with(o *Zeros) *Zeros {
+	n := 0
+	for x := z; x != nil; x = x.Also {
+		if n++; x.Kind == o.Kind && x.Why == o.Why && x.Node == o.Node || n == 3 {
+			return z
+		}
+	}
+	out := *z
+	if z.Also == nil {
+		o := *o
+		o.Also = nil
+		out.Also = &o
+	} else {
+		out.Also = z.Also.with(o)
+	}
+	return &out
 }
 
 // veryLow is so low that an exponential of it is nothing beside one of a score.
@@ -152,8 +175,10 @@ func (c *CallFacts) stageMarks(s *ir.Stage, b *ir.Buffer) (zero, low *Zeros) {
 	for _, t := range c.trials(s, x) {
 		r := c.try(x, t)
 		switch {
-		case zero == nil && r.Lo == 0 && r.Hi == 0:
+		case r.Lo == 0 && r.Hi == 0 && zero == nil:
 			zero = c.zeroBy(s, x, t)
+		case r.Lo == 0 && r.Hi == 0 && t.of != nil && t.of.Low == 0:
+			zero = zero.with(t.of) // a product of several
 		case low == nil && t.low && r.Hi <= veryLow && b.DType.IsFloat():
 			low = c.lowBy(t, r)
 		}
@@ -185,6 +210,9 @@ func (c *CallFacts) trials(s *ir.Stage, x *ir.Scalar) (out []trial) {
 	// What is known already first, then masks, then what the stage itself makes zero.
 	for _, b := range loads {
 		z, l := c.marks(b)
+		if z != nil && z.Kind == Contained && c.constant(b) != nil && !atPositions(x, b) {
+			z = nil // one element of it
+		}
 		if z != nil {
 			out = append(out, trial{b: b, r: Exactly(0), of: z})
 		}
@@ -219,6 +247,18 @@ func (c *CallFacts) trials(s *ir.Stage, x *ir.Scalar) (out []trial) {
 		}
 	}
 	return out
+}
+
+// atPositions says whether an expression reads a buffer at other elements for other points.
+func atPositions(x *ir.Scalar, b *ir.Buffer) bool {
+	found := false
+	x.Walk(func(y *ir.Scalar) bool {
+		if y.Op == ir.OpLoad && y.Buf == b {
+			y.Walk(func(z *ir.Scalar) bool { found = found || z.Op == ir.OpAxis; return !found })
+		}
+		return !found
+	})
+	return found
 }
 
 // rowsOf is the trial of rows that are zero, of a constant from which rows are picked.
@@ -279,14 +319,10 @@ func (f *Facts) gating(v *ir.Value) bool {
 			default:
 				b := c.Program.Params[u.arg]
 				for _, s := range c.Program.Stages {
-					if s.Base == b {
-						switches = false
+					switches = switches && s.Base != b
+					for _, x := range append(slices.Clone(s.Exprs), s.Index...) {
+						switches = switches && (onlyFactor(x, b) || moves(x))
 					}
-					if !slices.Contains(s.Reads(), b) {
-						continue
-					}
-					r := c.try(s.Exprs[0], trial{b: b, r: Exactly(0)})
-					switches = switches && len(s.Exprs) == 1 && r.Lo == 0 && r.Hi == 0 && (partner(s.Exprs[0], b) || moves(s.Exprs[0]))
 				}
 			}
 		}
@@ -307,21 +343,35 @@ func moves(x *ir.Scalar) bool {
 	return x.Op == ir.OpLoad
 }
 
-// partner says whether a product multiplies loads of a buffer with other loads at the same index.
+// partner says whether an expression multiplies a load of a buffer with other loads at the same index.
 func partner(x *ir.Scalar, b *ir.Buffer) bool {
 	found := false
 	x.Walk(func(y *ir.Scalar) bool {
-		if y.Op == ir.OpMul && y.DType.IsFloat() {
-			for i, a := range y.Args {
-				m, other := uncast(a), uncast(y.Args[1-i])
-				if m.Op == ir.OpLoad && m.Buf == b && other.Op == ir.OpLoad && other.Buf != b {
-					found = found || covers(other.Args, m.Args)
-				}
-			}
-		}
+		found = found || y.Op == ir.OpMul && (factors(y.Args[0], y.Args[1], b) || factors(y.Args[1], y.Args[0], b))
 		return !found
 	})
 	return found
+}
+
+// onlyFactor says whether all loads of a buffer in an expression are multiplied with other loads at the same index.
+func onlyFactor(x *ir.Scalar, b *ir.Buffer) bool {
+	loads, factor := 0, 0
+	x.Walk(func(y *ir.Scalar) bool {
+		if y.Op == ir.OpLoad && y.Buf == b {
+			loads++
+		}
+		if y.Op == ir.OpMul && (factors(y.Args[0], y.Args[1], b) || factors(y.Args[1], y.Args[0], b)) {
+			factor++
+		}
+		return true
+	})
+	return loads == factor
+}
+
+// factors says whether one of two factors is a load of a buffer, and the other one loads another at the same index.
+func factors(m, other *ir.Scalar, b *ir.Buffer) bool {
+	m, other = uncast(m), uncast(other)
+	return m.Op == ir.OpLoad && m.Buf == b && m.DType.IsFloat() && other.Op == ir.OpLoad && other.Buf != b && covers(other.Args, m.Args)
 }
 
 // covers says whether all axes of one index are bare in another, too.
@@ -356,6 +406,9 @@ func (c *CallFacts) try(x *ir.Scalar, t trial) Interval {
 	e.load = func(y *ir.Scalar) Interval {
 		if y.Buf == t.b && t.b != nil {
 			return t.r
+		}
+		if r, ok := c.ranges.element(y); ok {
+			return r
 		}
 		return c.quickRange(y.Buf)
 	}
@@ -507,6 +560,7 @@ func (c *CallFacts) origin(b *ir.Buffer) *ir.Value {
 	return v
 }
 
+// nameOf is the name that a buffer has in the model, or where it comes from.
 func (c *CallFacts) nameOf(b *ir.Buffer) string {
 	if v := c.origin(b); v != nil && v.Name != "" {
 		if v.Const != nil {

@@ -45,10 +45,13 @@ func (a *app) inspect(args []string) error {
 		"With -memory the model is compiled, and told is what the storages of a run take: if each value had its own, if those of\n"+
 		"equal sizes took turns, as planned, the most that is in use at once, which no plan goes below, and the device's part. With\n"+
 		"-kernels told is which programs go to which kernel of the CPU, at about which cost, and why not to others, and which\n"+
-		"stages do not run as machine code, and why.")
+		"stages do not run as machine code, and why. With -sparsity told is of the products in which operands there may be many\n"+
+		"zeros, where these come from, along which axes a run may leave them out (k is summed over, m and n are those of one\n"+
+		"factor), and whether what they are multiplied with is proved finite or looked at in each run.")
 	a.pipelineFlag()
 	memory := a.flags.Bool("memory", false, "the plan of what is computed, at the sizes of -dim and at the bounds of [dims]")
 	kernels := a.flags.Bool("kernels", false, "the kernels that programs go to, and why")
+	sparsity := a.flags.Bool("sparsity", false, "the products in whose operands there may be many zeros, and why")
 	checks := a.flags.Bool("checks", false, "what could not be proved of shapes, and is checked when the model runs")
 	f := &inputFlags{dims: map[string]int64{}}
 	a.flags.Func("dim", "`NAME=N` size of a symbolic dim for -memory; repeatable", f.setDim)
@@ -67,6 +70,9 @@ func (a *app) inspect(args []string) error {
 	opts := []pitopt.Option{pitopt.WithPipeline(p), pitopt.WithContext(a.ctx), pitopt.ForSessions()}
 	if *kernels {
 		return a.inspectKernels(path, opts)
+	}
+	if *sparsity {
+		return a.inspectSparsity(path, opts)
 	}
 	if *memory {
 		return a.inspectMemory(path, opts, f.dims)
