@@ -27,9 +27,8 @@ type common struct {
 
 // Flags of later versions, by command; "" is the default action. They answer so.
 var laterFlags = map[string][]string{
-	"":        {"report"},
-	"inspect": {"sparsity"},
-	"bench":   {"bound", "arch"},
+	"":      {"report"},
+	"bench": {"bound", "arch"},
 }
 
 // begin makes a command's flag set, with the flags that every command has.
