@@ -162,7 +162,7 @@ func (p *product) share(cut *blocks, t *tiling) {
 	down = max(min(down, panels), 1)
 	t.panels = max(ceilDiv(panels, down), 1)
 	work := max(times(total(p.batch), rows, cols, depth)/(tilesEach*t.workers), leastTile)
-	wide := max(work/max(times(t.panels, int64(cut.mr), depth), 1)/int64(cut.nr), 1) * int64(cut.nr)
+	wide := max(roundUp(work/max(times(ceilDiv(rows, down), depth), 1), int64(cut.nr)), int64(cut.nr))
 	across := ceilDiv(cols, min(wide, t.cols))
 	t.cols = max(roundUp(ceilDiv(cols, across), int64(cut.nr)), int64(cut.nr))
 	t.tiles = total(p.batch) * ceilDiv(cols, t.cols) * ceilDiv(panels, t.panels)
