@@ -39,6 +39,8 @@ func init() {
 		{name: "roundrobin", title: "Sizes in turn", threads: []int{1}, run: roundRobin},
 		{name: "first", title: "First result from the file, and memory", rivals: []string{"ort", "openvino"}, threads: []int{1}, run: firstResults, show: showFirst},
 		{name: "binary", title: "Size of the executable", threads: []int{1}, run: binarySize, show: showBinary},
+		{name: "sparsity", title: "Products with blocks of zeros", rivals: []string{"ort"}, threads: []int{1}, run: listed(sparsity(zeroBlocks)), show: showSparsity, sparse: true},
+		{name: "zeros", title: "Products with rows of zeros, and with single ones", rivals: []string{"ort"}, threads: []int{1}, run: listed(sparsity(zeroRows)), show: showSparsity, sparse: true},
 		{name: "experts", title: "Mixtures of experts", rivals: []string{"ort"}, run: listed(mixtures), show: showMixtures, sparse: true},
 		{name: "ragged", title: "Padded batches", rivals: []string{"ort"}, run: ragged, show: showRagged, sparse: true},
 		{name: "avx2", title: "The AVX2 tier", rivals: []string{"ort"}, threads: []int{1}, run: listed(products, "PITOPT_CPU=avx2")},
