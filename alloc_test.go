@@ -2,12 +2,17 @@ package pitopt_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/pitopt/pitopt"
 	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/passes"
+	"github.com/pitopt/pitopt/runtime"
 )
 
 // allocations of a call in steady state. With several threads that comes when each of them has
@@ -127,4 +132,59 @@ func TestRunIntoAtTheSameTime(t *testing.T) {
 		})
 	}
 	callers.Wait()
+}
+
+// zeroPipeline says that an input may have zeros.
+const zeroPipeline = `
+version = 1
+extends = "default"
+[[pass]]
+name = "pit"
+inputs = ["x"]
+`
+
+// Nor does a product that leaves out zeros, which lie elsewhere in each run, in ways that differ.
+func TestSparseProductAllocatesNothing(t *testing.T) {
+	ctx := context.Background()
+	f, err := passes.Parse("zeros", []byte(zeroPipeline))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const src = `module {
+  func @main(%x: [140, 512] f32, %w: [512, 384] f32) -> ("y": [140, 384] f32) {
+    %y: [140, 384] f32 = onnx.MatMul(%x, %w)
+    return %y
+  }
+}`
+	file := filepath.Join(t.TempDir(), "zeros.pit")
+	if err := os.WriteFile(file, []byte(src), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, threads := range []int{1, 3} {
+		m, err := pitopt.Load(file, pitopt.Threads(threads), pitopt.WithPipeline(f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		in, out := tensors{"x": tensor.New(tensor.F32, 140, 512), "w": tensor.New(tensor.F32, 512, 384)}, tensors{"y": tensor.New(tensor.F32, 140, 384)}
+		n := int64(0)
+		allocations(t, "zeros", threads, func() error {
+			n++
+			clear(tensor.Data[float32](in["x"]))
+			for i := range int64(140 * 8) {
+				in["x"].SetFloat((i*37+n%5*11)%(140*512), 1)
+			}
+			return m.RunInto(ctx, in, out)
+		})
+		line := runtime.NewTimeline()
+		if err := m.RunInto(runtime.Record(ctx, line), in, out); err != nil {
+			t.Fatal(err)
+		}
+		spans, _ := line.Spans()
+		if !slices.ContainsFunc(spans, func(s runtime.Span) bool {
+			return s.Work != nil && s.Work.Zeros != nil && !strings.HasPrefix(s.Work.Zeros.Way, "dense")
+		}) {
+			t.Error("no zeros were left out")
+		}
+	}
 }

@@ -67,7 +67,7 @@ func (s *sparse) tiles() (err error) {
 		}
 		for r := range s.code {
 			t.Far, t.Fetch = reach(r) == distant && !t.List && s.whole != nil, reach(r) == fetching && s.fetches
-			if s.code[r][n], err = s.cut.code.code(t); err != nil {
+			if s.code[r][n], err = s.workers[0].wide(t); err != nil {
 				return err
 			}
 		}
