@@ -29,6 +29,7 @@ func (s *store) sparsity(docs string) error {
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	say("# Sparsity\n")
 	say("Written by `bench/` from what it measured: do not edit. [performance.md](performance.md) says how it measures.\n")
+	say("Machine: %s. pitopt: %s.\n", s.CPU, s.Code)
 	s.summary(say, true)
 	there := false
 	for _, g := range groups {
