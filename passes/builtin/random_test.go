@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
@@ -100,6 +101,12 @@ func checkRandomModule(t *testing.T, seed uint64) int {
 				fail("pass "+s.Ref(), err, m)
 				return 0
 			}
+			if s.Pass == builtin.Fuse {
+				if err := withinFacts(m, samples); err != nil {
+					fail("facts after "+s.Ref(), err, m)
+					return 0
+				}
+			}
 			if variant > 0 && i < len(steps)-1 {
 				continue // the default pipeline says which pass it is
 			}
@@ -129,6 +136,26 @@ func checkRandomModule(t *testing.T, seed uint64) int {
 		}
 	}
 	return len(samples)
+}
+
+// withinFacts holds what is claimed of the results of a module against what came out of it.
+func withinFacts(m *ir.Module, samples []sample) error {
+	facts := analysis.NewFacts(m, 1<<20)
+	for i, v := range m.Main().Results {
+		r := facts.Range(v)
+		for _, x := range samples {
+			t, ok := x.want[i].(*tensor.Tensor)
+			if !ok || t.DType().IsComplex() || t.DType() == tensor.String {
+				continue
+			}
+			for j := range t.Len() {
+				if e := t.Float(j); e != e && !r.NaN || e < r.Lo || e > r.Hi {
+					return fmt.Errorf("result %d has %v, and is said to be in %+v", i, e, r)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func compare(got, want []tensor.Value, err error) error {
