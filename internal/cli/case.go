@@ -100,7 +100,7 @@ func (a *app) runCase(ctx context.Context, c testCase, f *testFlags) (ops []stri
 		}
 	}
 	random := false
-	w := &watcher{a: a, ctx: ctx, memory: f.memory, f: &runOptions{check: f.check}, silent: true, states: p.State}
+	w := &watcher{a: a, ctx: ctx, memory: f.memory, f: &runOptions{check: f.check}, silent: true, states: p.State, masks: p.Masks()}
 	opts := append(a.options(p), pitopt.ForSessions(), pitopt.WithContext(ctx), pitopt.Memory(f.memory), pitopt.EditModel(edit), pitopt.Observe(pitopt.Observer{
 		Imported: func(m *ir.Module, _ time.Duration) error {
 			ops = operators(m)

@@ -47,12 +47,15 @@ func (a *app) inspect(args []string) error {
 		"-kernels told is which programs go to which kernel of the CPU, at about which cost, and why not to others, and which\n"+
 		"stages do not run as machine code, and why. With -sparsity told is of the products in which operands there may be many\n"+
 		"zeros, where these come from, along which axes a run may leave them out (k is summed over, m and n are those of one\n"+
-		"factor), and whether what they are multiplied with is proved finite or looked at in each run.")
+		"factor), and whether what they are multiplied with is proved finite or looked at in each run. With\n"+
+		"-padding told is which inputs are masks of a padded batch, where tokens\n"+
+		"of padding are not computed, and why they are elsewhere.")
 	a.pipelineFlag()
 	memory := a.flags.Bool("memory", false, "the plan of what is computed, at the sizes of -dim and at the bounds of [dims]")
 	kernels := a.flags.Bool("kernels", false, "the kernels that programs go to, and why")
 	sparsity := a.flags.Bool("sparsity", false, "the products in whose operands there may be many zeros, and why")
 	checks := a.flags.Bool("checks", false, "what could not be proved of shapes, and is checked when the model runs")
+	padding := a.flags.Bool("padding", false, "where tokens that a mask does not have are not computed, and why they are elsewhere")
 	f := &inputFlags{dims: map[string]int64{}}
 	a.flags.Func("dim", "`NAME=N` size of a symbolic dim for -memory; repeatable", f.setDim)
 	rest, err := a.parse(args)
@@ -76,6 +79,9 @@ func (a *app) inspect(args []string) error {
 	}
 	if *memory {
 		return a.inspectMemory(path, opts, f.dims)
+	}
+	if *padding {
+		return a.inspectPadding(path, opts)
 	}
 	if *checks {
 		return a.inspectChecks(path, opts)

@@ -119,7 +119,7 @@ func (a *app) execute(path string, f *runOptions) error {
 	a.progress("reading %s", path)
 	f.trace.begin(a.common.verbose)
 	begun := time.Now()
-	w := &watcher{a: a, f: f, memory: p.Target.Memory, states: p.State}
+	w := &watcher{a: a, f: f, memory: p.Target.Memory, states: p.State, masks: p.Masks()}
 	f.in.states = p.State
 	opts := append(w.options(), pitopt.ForSessions())
 	var asm assembly
