@@ -332,16 +332,26 @@ func tokensOf(u *unpadding, c *ragged, s *ir.Stage) (out []analysis.Token) {
 	return out
 }
 
-// pays says whether a product is computed of fewer rows.
+// pays says whether most products of rows of tokens are of fewer of them. Where few are, as the values of a last
+// attention whose result is read whole, what is left out costs less than to go over the others in parts.
 func (u *unpadding) pays() bool {
+	fewer, all := u.products()
+	return fewer > 0 && 2*fewer >= all
+}
+
+// products counts the sums of products of rows of tokens: those that go over the mask's alone, and all.
+func (u *unpadding) products() (fewer, all int) {
 	for _, c := range u.calls {
 		for _, s := range c.Stages {
-			if c.packed[s.Out()] && analysis.StageKind(s) == analysis.Contraction {
-				return true
+			if analysis.StageKind(s) == analysis.Contraction && len(u.Slots(s.Out().Dims)) > 0 {
+				all++
+				if c.packed[s.Out()] {
+					fewer++
+				}
 			}
 		}
 	}
-	return false
+	return fewer, all
 }
 
 // MaskUse says what remove-padding makes of an input that may be a mask.
@@ -372,20 +382,18 @@ func MaskUses(m *ir.Module, masks []string) (out []MaskUse) {
 
 func (u *unpadding) use() MaskUse {
 	is := MaskUse{Mask: u.mask.Name, Declared: u.declared}
+	is.Products, is.Total = u.products()
 	for _, s := range u.f.Stmts {
 		if c := u.calls[s]; c != nil {
 			for _, st := range c.Stages {
-				if analysis.StageKind(st) != analysis.Contraction || len(u.Slots(st.Out().Dims)) == 0 {
-					continue
-				}
-				is.Total++
-				if c.packed[st.Out()] {
-					is.Products++
-				} else if is.Why == "" {
+				if analysis.StageKind(st) == analysis.Contraction && len(u.Slots(st.Out().Dims)) > 0 && !c.packed[st.Out()] && is.Why == "" {
 					is.Why = u.why[s.Results[0]]
 				}
 			}
 		}
+	}
+	if !u.pays() {
+		is.Products = 0
 	}
 	if is.Products == 0 {
 		return is
