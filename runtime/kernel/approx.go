@@ -12,7 +12,7 @@ import (
 // the largest over all arguments; TestFunctions measures them.
 //
 //	exp 1, log 0.8, expm1 1.6, log1p 1, erf 1.1, tanh 1.9, sinh 1.6, cosh 1.5, asinh 2, acosh 2, atanh 2,
-//	sin 1.1, cos 1.1, tan 2.4, asin 2.3, acos 1.5, atan 1.5; denormal arguments and results included
+//	sin 1.1, cos 1.1, tan 2.8, asin 2.3, acos 1.5, atan 1.6; denormal arguments and results included
 //
 // Square roots and quotients are exact.
 

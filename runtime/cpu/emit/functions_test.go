@@ -40,7 +40,7 @@ func TestFunctions(t *testing.T) {
 	}{
 		{"exp", math.Exp, 1, false}, {"log", math.Log, 0.8, false}, {"tanh", math.Tanh, 1.9, true}, {"erf", math.Erf, 1.1, true},
 		{"expm1", math.Expm1, 1.6, true}, {"log1p", math.Log1p, 1, true}, {"sin", math.Sin, 1.1, true}, {"cos", math.Cos, 1.1, false},
-		{"tan", math.Tan, 2.4, true}, {"asin", math.Asin, 2.3, true}, {"acos", math.Acos, 1.5, false}, {"atan", math.Atan, 1.5, true},
+		{"tan", math.Tan, 2.8, true}, {"asin", math.Asin, 2.3, true}, {"acos", math.Acos, 1.5, false}, {"atan", math.Atan, 1.6, true},
 		{"sinh", math.Sinh, 1.6, true}, {"cosh", math.Cosh, 1.5, false}, {"asinh", math.Asinh, 2, true}, {"acosh", math.Acosh, 2, false}, {"atanh", math.Atanh, 2, true},
 	}
 	var src, results strings.Builder
