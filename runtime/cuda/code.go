@@ -21,11 +21,12 @@ type code struct {
 	early  []bool   // of buffers that the host needs as soon as they are there: a scatter starts with them
 }
 
-// group is stages that a kernel computes.
+// group is stages that a kernel computes, and kernels that run before it.
 type group struct {
-	count int
-	cut   *kernel.Cut
-	fn    *function
+	count  int
+	cut    *kernel.Cut
+	fn     *function
+	before []*group
 }
 
 // perMultiprocessor is how many pieces a kernel is cut into for each multiprocessor, where it
@@ -77,33 +78,52 @@ func (d *Device) plan(c *code) error {
 		c.why[i] = why
 	}
 	for _, g := range s.Groups {
-		b, err := g.Kernel.Bind(symbol)
-		if err == nil && b.Least() > mostOps {
-			err = fmt.Errorf("%.0g operations can not be cut", b.Least())
+		x, why, err := d.group(s, g.Kernel, symbol)
+		for _, k := range g.Before {
+			if why != nil || err != nil {
+				break
+			}
+			var b *group
+			if b, why, err = d.group(s, k, symbol); b != nil {
+				x.before = append(x.before, b)
+			}
 		}
-		var code *ptx.Code
-		var o ptx.Options
-		if err == nil {
-			o.Shared = d.inShared(b)
-			code, err = s.print(g.Kernel, o)
-		}
-		if err != nil {
+		switch {
+		case err != nil:
+			return err
+		case why != nil:
 			for i := range g.Count {
-				c.why[g.First+i] = err.Error()
+				c.why[g.First+i] = why.Error()
 			}
 			continue
 		}
-		most := max(leastOps, b.Total()/float64(d.info.Multiprocessors*perMultiprocessor))
-		x := &group{count: g.Count, cut: b.Cut(most)}
-		if !b.Empty() {
-			if x.fn, err = d.function(g.Kernel, code, o); err != nil {
-				return err
-			}
-		}
+		x.count = g.Count
 		c.groups[g.First] = x
 		c.Join(g.First, g.Count)
 	}
 	return nil
+}
+
+// group makes a kernel ready, or says why it can not run.
+func (d *Device) group(s *schedule, k *kernel.Kernel, symbol func(string) (int64, bool)) (x *group, why, err error) {
+	b, why := k.Bind(symbol)
+	if why == nil && b.Least() > mostOps {
+		why = fmt.Errorf("%.0g operations can not be cut", b.Least())
+	}
+	if why != nil {
+		return nil, why, nil
+	}
+	o := ptx.Options{Shared: d.inShared(b)}
+	code, why := s.print(k, o)
+	if why != nil {
+		return nil, why, nil
+	}
+	most := max(leastOps, b.Total()/float64(d.info.Multiprocessors*perMultiprocessor))
+	x = &group{cut: b.Cut(most)}
+	if !b.Empty() {
+		x.fn, err = d.function(k, code, o)
+	}
+	return x, nil, err
 }
 
 // codes keeps programs that were made ready.

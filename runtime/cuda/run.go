@@ -56,16 +56,61 @@ func (r *run) home(t *tensor.Tensor) error {
 	return r.Home(t.Bytes())
 }
 
-// launch starts a kernel; failed says that it has met an index that is out of its dim.
+// launch starts a kernel, and those before it; failed says that it has met an index that is out of its dim.
 func (r *run) launch(x *interp.Execution, g *group) (failed bool, err error) {
-	k := g.cut.Kernel
 	if g.cut.Pieces() == 0 {
 		return false, nil
 	}
+	var own map[*ir.Buffer]block // of these kernels alone
+	if len(g.before) > 0 {
+		own = map[*ir.Buffer]block{}
+		defer func() {
+			for _, m := range own {
+				r.give(m)
+			}
+		}()
+	}
+	for _, b := range g.before {
+		if failed, err = r.kernel(x, b, own); failed || err != nil {
+			return failed, err
+		}
+	}
+	if failed, err = r.kernel(x, g, own); failed || err != nil {
+		return failed, err
+	}
+	r.d.work.onDevice(int64(g.count))
+	for _, b := range g.cut.Buffers {
+		if b.Written && !b.Scratch && r.c.early[r.c.number[b.Of]] {
+			if err := r.home(x.Tensor(b.Of)); err != nil {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// kernel starts one kernel.
+func (r *run) kernel(x *interp.Execution, g *group, own map[*ir.Buffer]block) (failed bool, err error) {
+	if g.cut.Pieces() == 0 {
+		return false, nil
+	}
+	k := g.cut.Kernel
 	buffers := make([]uint64, len(k.Buffers))
 	for _, written := range []bool{false, true} { // what is written may lie where something is that is read
 		for i, b := range k.Buffers {
-			if b.Scratch || b.Written != written || len(x.Tensor(b.Of).Bytes()) == 0 {
+			if b.Scratch || b.Written != written {
+				continue
+			}
+			if _, ok := r.c.number[b.Of]; !ok {
+				if own[b.Of].at == 0 {
+					if own[b.Of], err = r.take(g.cut.Bytes(i)); err != nil {
+						return false, err
+					}
+				}
+				buffers[i] = uint64(own[b.Of].at)
+				continue
+			}
+			if len(x.Tensor(b.Of).Bytes()) == 0 {
 				continue
 			}
 			p, err := r.address(x, b.Of, written)
@@ -79,14 +124,6 @@ func (r *run) launch(x *interp.Execution, g *group) (failed bool, err error) {
 		return failed, err
 	}
 	r.started()
-	r.d.work.onDevice(int64(g.count))
-	for _, b := range k.Buffers {
-		if b.Written && !b.Scratch && r.c.early[r.c.number[b.Of]] {
-			if err := r.home(x.Tensor(b.Of)); err != nil {
-				return false, err
-			}
-		}
-	}
 	return false, nil
 }
 

@@ -14,13 +14,14 @@ type Bound struct {
 	Numbers []int64 // Kernel.Sizes; of an F32 one, its bits
 	Extents []int64 // of Ranges
 	Scratch []int64 // bytes of each buffer that is scratch, 0 for others
+	lens    []int64 // bytes of all buffers
 	Point   float64 // operations on vectors for a point of the box, about
 }
 
 // Bind gives the kernel for values of the program's symbols. It is an error where an index
 // can be out of bounds, or an inner loop is empty: then the kernel must not run.
 func (k *Kernel) Bind(symbol func(string) (int64, bool)) (*Bound, error) {
-	b := &Bound{Kernel: k, Numbers: make([]int64, len(k.Sizes)), Extents: make([]int64, len(k.Ranges)), Scratch: make([]int64, len(k.Buffers))}
+	b := &Bound{Kernel: k, Numbers: make([]int64, len(k.Sizes)), Extents: make([]int64, len(k.Ranges)), Scratch: make([]int64, len(k.Buffers)), lens: make([]int64, len(k.Buffers))}
 	var failed error
 	eval := func(e sym.Expr) int64 {
 		n, err := e.Eval(symbol)
@@ -76,8 +77,8 @@ func (k *Kernel) Bind(symbol func(string) (int64, bool)) (*Bound, error) {
 		}
 	}
 	for i, m := range k.Buffers {
-		if m.Scratch {
-			b.Scratch[i] = eval(m.Len) * int64(m.DType.Bits()) / 8
+		if b.lens[i] = eval(m.Len) * int64(m.DType.Bits()) / 8; m.Scratch {
+			b.Scratch[i] = b.lens[i]
 		}
 	}
 	b.Point = float64(k.Work.Once)
@@ -90,6 +91,9 @@ func (k *Kernel) Bind(symbol func(string) (int64, bool)) (*Bound, error) {
 	}
 	return b, failed
 }
+
+// Bytes is how long a buffer is.
+func (b *Bound) Bytes(buffer int) int64 { return b.lens[buffer] }
 
 // divisor is how to divide by d, which is not 0 and 2^31 at most: a number below 2^31 times the low half, shifted by
 // the high half (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994).

@@ -12,7 +12,8 @@ type builder struct {
 	k      *Kernel
 	open   []*scope // the body, and loops around where we are
 	consts map[key]*Value
-	epoch  int // what is loaded from temporaries does not change within one
+	epoch  int  // what is loaded from temporaries does not change within one
+	here   bool // values are made where they are asked for, so that they do not wait in registers
 }
 
 // scope is a block in the making.
@@ -89,7 +90,7 @@ func (b *builder) emit(v *Value) *Value {
 	for _, a := range v.Args {
 		at = max(at, b.depth(a))
 	}
-	if v.Op == OpStore || v.Op == OpLoad && v.Buf.Written || v.Op == OpLoop || v.Op == OpBarrier {
+	if b.here || v.Op == OpStore || v.Op == OpLoad && v.Buf.Written || v.Op == OpLoop || v.Op == OpBarrier {
 		at = len(b.open) - 1
 	}
 	b.k.MayFail = b.k.MayFail || v.Op == OpMust

@@ -61,6 +61,7 @@ type side struct {
 	axis *ir.Axis
 	n    int
 	at   *Value
+	list *listed // positions are those of a list; nil: all there are
 }
 
 // factorOf is the load that a factor is: of an f32, or of what f32 has exactly.
@@ -74,38 +75,43 @@ func factorOf(x *ir.Scalar) *ir.Scalar {
 	return x
 }
 
-// contract makes the kernel of a stage that is a contraction; nil: it is none, or not one that pays in tiles.
-func (s *scheduler) contract(st *stage) *Kernel {
+// contract makes the kernel of a stage that is a contraction, and kernels that are to run before; nil: it is none, or not one that pays
+// in tiles.
+func (s *scheduler) contract(st *stage) (k *Kernel, before []*Kernel) {
 	if s.Blocks == (Blocks{}) || st.refused != "" || st.Kind != ir.ReduceStage || st.Monoid != ir.Sum || st.Out().DType != tensor.F32 || len(st.red) == 0 {
-		return nil
+		return nil, nil
 	}
 	x := st.Exprs[0]
 	if x.Op != ir.OpMul {
-		return nil
+		return nil, nil
 	}
 	c := &contraction{scheduler: s, st: st, tile: s.Blocks, at: map[*ir.Axis]*Value{}}
 	c.a, c.b = factor{load: factorOf(x.Args[0])}, factor{load: factorOf(x.Args[1])}
 	for _, f := range []*factor{&c.a, &c.b} {
 		if f.load == nil {
-			return nil
+			return nil, nil
 		}
 		var rest []int
 		if f.f, rest = flat(f.load.Buf, f.load.Args); len(rest) > 0 {
-			return nil
+			return nil, nil
 		}
 	}
 	if !c.axes() {
-		return nil
+		return nil, nil
 	}
 	d := c.a.load.Buf.DType
 	if c.tile.Fragments = c.tile.Fragments && d == c.b.load.Buf.DType && (d == tensor.F16 || d == tensor.BF16); c.tile.Fragments {
 		c.tile.Rows = FragmentRows
 	}
-	k := c.kernel()
+	if list := c.sparse(); list != nil {
+		k, before = list[len(list)-1], list[:len(list)-1]
+	} else {
+		k = c.kernel()
+	}
 	if err := k.Verify(nil); err != nil {
 		panic(err) // a mistake of this package
 	}
-	return k
+	return k, before
 }
 
 // axes finds those of the tile: the innermost one that goes along one factor alone has its columns, the innermost
@@ -205,7 +211,7 @@ func (c *contraction) kernel() *Kernel {
 		c.at[x], sums = loop.Var, in
 	}
 	steps := blocksOf(c.k.axis.Extent, c.k.n)
-	loop, sums := c.loop(c.int(0), c.size(steps, Int), 1, false, steps, sums...)
+	loop, sums := c.loop(c.int(0), c.steps(steps), 1, false, steps, sums...)
 	c.k.at = c.mulInt(loop.Var, c.int(int64(c.k.n)))
 	c.barrier() // the tiles of the step before are read
 	c.stage(&c.a)
@@ -349,7 +355,7 @@ func (c *contraction) stage(f *factor) {
 	for _, s := range []*side{&f.outer, &f.lane} {
 		for _, of := range []side{c.row, c.col, c.k} {
 			if of.axis == s.axis {
-				s.at = of.at
+				s.at, s.list = of.at, of.list
 			}
 		}
 	}
@@ -373,24 +379,47 @@ func (c *contraction) stage(f *factor) {
 // none waits for its turn in a register.
 func (c *contraction) each(base *Value, f analysis.Affine, outer, lane side, rows int, do func(r, v int, p place)) {
 	down, across := coef(f, outer.axis), coef(f, lane.axis)
-	addr := c.index(c.address(base, f, outer, lane), c.mulInt(c.along(outer, rows, 0), c.size(down, Int)))
-	addr = c.index(addr, c.mulInt(lane.at, c.size(across, Int)))
+	addr := c.address(base, f, outer, lane)
+	if outer.list == nil {
+		addr = c.index(addr, c.mulInt(c.along(outer, rows, 0), c.size(down, Int)))
+	}
+	if lane.list == nil {
+		addr = c.index(addr, c.mulInt(lane.at, c.size(across, Int)))
+	}
 	p := place{access: Contiguous}
 	if !across.IsInt(1) {
 		p.access, p.n = Strided, c.sizeNumber(across, Int)
 	}
+	c.here = outer.list != nil || lane.list != nil // there is more of them
+	defer func() { c.here = false }()
 	for r := range rows {
 		for v := range lane.n / c.Lanes {
 			n := c.int(int64(v * c.Lanes))
-			if p.addr, p.ix = addr, n; p.access == Strided {
-				p.addr, p.ix = c.index(addr, c.mulInt(c.size(across, Int), n)), c.int(0)
+			at := c.along(outer, rows, r)
+			row := c.inside(c.op(OpSplat, I32, at), outer.axis, down)
+			p.addr, p.within = addr, []Within{row}
+			if outer.list != nil {
+				p.addr, p.within = c.index(addr, c.mulInt(c.listedAt(outer, at), c.size(down, Int))), nil
+				if outer.axis == c.k.axis { // rows of the result are all there, those that do not count behind the others
+					row.Below = c.op(OpBelow, Mask, row.Index, c.op(OpSplat, I32, c.counted(outer)))
+				}
 			}
-			row := c.inside(c.op(OpSplat, I32, c.along(outer, rows, r)), outer.axis, down)
+			if lane.list != nil {
+				ix, mask, within := c.listedLanes(lane, c.addInt(lane.at, n), across)
+				p.access, p.ix, p.n, p.mask, p.within = Listed, ix, 0, c.op(OpAnd, Mask, row.Below, mask), append(p.within, within)
+				do(r, v, p)
+				continue
+			}
+			if p.ix = n; p.access == Strided {
+				p.addr, p.ix = c.index(p.addr, c.mulInt(c.size(across, Int), n)), c.int(0)
+			}
 			col := c.inside(c.op(OpLane, I32, c.addInt(lane.at, n)), lane.axis, across)
-			p.mask, p.within = c.op(OpAnd, Mask, row.Below, col.Below), []Within{row, col}
+			p.mask, p.within = c.op(OpAnd, Mask, row.Below, col.Below), append(p.within, col)
 			do(r, v, p)
 		}
-		addr = c.index(addr, c.size(down, Int))
+		if outer.list == nil {
+			addr = c.index(addr, c.size(down, Int))
+		}
 	}
 }
 

@@ -9,7 +9,8 @@
 //     sizes decide of them before
 //   - lower.go: their loops; node.go, index.go, reduce.go: their expressions as values;
 //     softmax.go: what stages prove of each other; fetch.go: what a row fetches for later
-//   - contract.go: sums of products in tiles; fragment.go: matrices that tensor cores multiply
+//   - contract.go: sums of products in tiles; fragment.go: matrices that tensor cores multiply;
+//     listed.go: sums that leave zeros out, by lists
 //   - attention.go: finds attentions; online.go: their kernels over tiles, as tensor programs
 //   - bind.go: a kernel for sizes: its arguments, its bounds, how it is cut
 //   - eval.go, lanes.go: the evaluator

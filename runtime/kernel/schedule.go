@@ -31,6 +31,7 @@ type Schedule struct {
 // Group is stages that one kernel computes.
 type Group struct {
 	First, Count int
+	Before       []*Kernel // to be run before, one after the other; they write buffers that are none of the program's
 	Kernel       *Kernel
 }
 
@@ -54,7 +55,7 @@ func New(p *ir.Program, o Options) *Schedule {
 			continue
 		}
 		if k := s.stages[i].tiled; k != nil {
-			out.Groups = append(out.Groups, Group{First: i, Count: 1, Kernel: k})
+			out.Groups = append(out.Groups, Group{First: i, Count: 1, Kernel: k, Before: s.stages[i].before})
 			i++
 			continue
 		}
@@ -92,7 +93,8 @@ type stage struct {
 	along     bool // a reduction whose innermost axis is gone over by vectors
 	single    bool // a scan along the innermost axis, element by element
 	refused   string
-	tiled     *Kernel // of a contraction in tiles
+	tiled     *Kernel   // of a contraction in tiles
+	before    []*Kernel // what it reads by
 }
 
 func (s *scheduler) prepare(of *ir.Stage) *stage {
@@ -125,7 +127,7 @@ func (s *scheduler) prepare(of *ir.Stage) *stage {
 	if n := len(st.red); n > 0 && of.Kind == ir.ReduceStage {
 		st.along = !(finds(of) && n > 1) && (len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1]) && !short(st.red[n-1], st.axes[len(st.axes)-1]))
 	}
-	st.tiled = s.contract(st)
+	st.tiled, st.before = s.contract(st)
 	return st
 }
 

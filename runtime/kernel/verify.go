@@ -213,7 +213,7 @@ func (v *verifier) block(b *Block) error {
 			}
 			continue
 		case OpStore:
-			if n := len(x.Args); n != 3 && (n != 4 || x.Args[3].Kind != Mask) || x.Args[0].Kind != Addr || x.Args[1].Kind != Int || kinds[x.Buf.DType] != x.Args[2].Kind && !x.ofFragment() || x.Kind != None || !x.Buf.Written {
+			if n := len(x.Args); n != 3 && (n != 4 || x.Args[3].Kind != Mask) || x.Args[0].Kind != Addr || (x.Args[1].Kind != Int) != (x.Access == Listed) || x.Access == Listed && x.Args[1].Kind != I32 && x.Args[1].Kind != I64 || kinds[x.Buf.DType] != x.Args[2].Kind && !x.ofFragment() || x.Kind != None || !x.Buf.Written {
 				return fmt.Errorf("a store has the wrong operands")
 			}
 		default:

@@ -59,8 +59,10 @@ func TestAssembles(t *testing.T) {
 	ptxas, count := assembler(t), 0
 	all := func(p *ir.Program) {
 		for _, g := range kernel.New(p, kernel.Options{Lanes: ptx.Lanes, Blocks: ptx.Blocks}).Groups {
-			assemble(t, ptxas, g.Kernel)
-			count++
+			for _, k := range append(g.Before, g.Kernel) {
+				assemble(t, ptxas, k)
+				count++
+			}
 		}
 	}
 	for name, src := range kerneltest.Examples {

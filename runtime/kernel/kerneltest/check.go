@@ -4,6 +4,7 @@ package kerneltest
 
 import (
 	"context"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -142,7 +143,11 @@ func Check(t testing.TB, p *ir.Program, bind []int64, r *rand.Rand, special int,
 		}
 		for _, g := range s.Groups {
 			groups++
-			compared += m.check(t, g.Kernel, value, all, r, comparable)
+			own := maps.Clone(all)
+			for _, k := range g.Before {
+				m.check(t, k, value, own, r, false)
+			}
+			compared += m.check(t, g.Kernel, value, own, r, comparable)
 		}
 	}
 	return groups, refused, compared
@@ -184,6 +189,15 @@ func (m Machine) check(t testing.TB, k *kernel.Kernel, value func(string) (int64
 	}
 	if b.Empty() {
 		return 0
+	}
+	for _, o := range k.Buffers { // beside the program's
+		if all[o.Of] == nil && !o.Scratch {
+			n, err := o.Len.Eval(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[o.Of] = tensor.New(o.DType, n)
+		}
 	}
 	var memory [2][][]byte
 	for way := range memory {
@@ -234,6 +248,7 @@ func (m Machine) check(t testing.TB, k *kernel.Kernel, value func(string) (int64
 			}
 		}
 		if !comparable {
+			copy(want.Bytes(), memory[0][i]) // for the kernels that read it, where it is none of the program's
 			continue
 		}
 		compared++

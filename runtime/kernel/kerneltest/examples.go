@@ -62,6 +62,14 @@ var Examples = map[string]string{
     y[i < n, j < m] = sum(l < k) (x[i, l] * f32(w[j, l]))
     z[i < n, j < m] = sum(l < k) (f32(v[l, j]) * x[i, l])
   }`,
+	"sparse": `program @sparse[n, m, k](x: [n, k] f32, w: [k, m] f32) -> (y: [n, m] f32, z: [m, n] f32, v: [n, m] f32) {
+    y[i < n, j < m] = sum(l < k) (x[i, l] * w[l, j]) sparse(x)
+    z[i < m, j < n] = sum(l < k) (w[l, i] * x[j, l]) sparse(x finite, w finite)
+    v[i < n, j < m] = sum(l < k) (x[i, l] * w[l, j]) sparse(w finite)
+  }`,
+	"sparse16": `program @sparse16[n, m, k](x: [n, k] f16, w: [m, k] f16) -> (y: [n, m] f32) {
+    y[i < n, j < m] = sum(l < k) (f32(x[i, l]) * f32(w[j, l])) sparse(x finite)
+  }`,
 	"scores": `program @scores[b, h, n, m](q: [b, n, h, 8] f32, k: [b, m, h, 8] f32) -> (y: [b, h, n, m] f32) {
     t[i < b, j < h, r < n, c < m] f32 = sum(l < 8) (q[i, r, j, l] * k[i, c, j, l])
     y[i < b, j < h, r < n, c < m] = (t[i, j, r, c] * f32 0.35355338)
