@@ -41,6 +41,7 @@ func init() {
 		{name: "binary", title: "Size of the executable", threads: []int{1}, run: binarySize, show: showBinary},
 		{name: "sparsity", title: "Products with blocks of zeros", rivals: []string{"ort"}, threads: []int{1}, run: listed(sparsity(zeroBlocks)), show: showSparsity, sparse: true},
 		{name: "zeros", title: "Products with rows of zeros, and with single ones", rivals: []string{"ort"}, threads: []int{1}, run: listed(sparsity(zeroRows)), show: showSparsity, sparse: true},
+		{name: "zeromodels", title: "Models with zeros", rivals: []string{"ort"}, run: listed(zeroModels), show: showZeroModels, sparse: true},
 		{name: "experts", title: "Mixtures of experts", rivals: []string{"ort"}, run: listed(mixtures), show: showMixtures, sparse: true},
 		{name: "ragged", title: "Padded batches", rivals: []string{"ort"}, run: ragged, show: showRagged, sparse: true},
 		{name: "avx2", title: "The AVX2 tier", rivals: []string{"ort"}, threads: []int{1}, run: listed(products, "PITOPT_CPU=avx2")},

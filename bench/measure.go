@@ -233,7 +233,7 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			if w.base == nil || e.key != "pitopt" {
 				continue
 			}
-			if ns, err = p.sample(e, protocol.Request{Op: "run", Model: w.base.name, Set: "s", N: 1}, r); err != nil {
+			if ns, err = p.sample(e, protocol.Request{Op: "run", Model: w.base.name, Set: "s", Warm: warm[e], N: runs[e]}, r); err != nil {
 				return err
 			}
 			r.Samples[w.base.name] = append(r.Samples[w.base.name], ns)

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/frontend/onnx/wire"
+)
+
+// zeroModels are real models in which zeros come up, or are asked for: activations behind ReLU, weights under masks that
+// change from step to step, and each of the models that may have none.
+func zeroModels(b *bench, _ *group) (out []workload, err error) {
+	if b.quick {
+		return nil, nil // there is no small one
+	}
+	add := func(variable, model, name string, draw func(file string, r *rand.Rand) (tensors, error)) error {
+		file, ok := b.real(variable, model)
+		if !ok {
+			return nil
+		}
+		plain, err := b.without(file, "pit")
+		if err != nil {
+			return err
+		}
+		// Two streams of the same numbers: one for the model, one for what it is held against.
+		one, other := rand.New(rand.NewPCG(7, 7)), rand.New(rand.NewPCG(7, 7))
+		out = append(out, workload{name: name, model: file, fresh: 3, draw: func() (tensors, error) { return draw(file, one) },
+			base: &base{name: "dense", model: plain, draw: func() (tensors, error) { return draw(file, other) }}})
+		return nil
+	}
+	for _, m := range []struct {
+		model string
+		sizes map[string]int64
+	}{
+		{"opt-125m-4l-decode-ts", map[string]int64{"seq": 1, "past_seq": 128}},
+		{"opt-125m-4l-prefill-ts", map[string]int64{"seq": 64}},
+	} {
+		what := fmt.Sprintf("%s, %d tokens", m.model, m.sizes["seq"])
+		if past := m.sizes["past_seq"]; past > 0 {
+			what += fmt.Sprintf(" past %d", past)
+		}
+		err = add("PITOPT_ZOO", m.model, what, func(file string, r *rand.Rand) (tensors, error) { return drawText(file, m.sizes, r) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range []zeroPattern{{rows: 32, cols: 64}, {rows: 32, cols: 1}} {
+		for _, left := range []float64{.1, .05} {
+			name := fmt.Sprintf("train-masked-mlp-dyn, weights %dx%d, %g %% zeros", p.rows, p.cols, 100-100*left)
+			err = add("PITOPT_ZOO", "train-masked-mlp-dyn", name, func(file string, r *rand.Rand) (tensors, error) { return drawStep(file, p, left, r) })
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	all, err := models(b, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range all {
+		plain, err := b.without(w.model, "pit")
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, workload{name: w.name, model: w.model, draw: w.draw, base: &base{name: "dense", model: plain, draw: w.draw}})
+	}
+	return out, nil
+}
+
+// without is a copy of a model beside which a pipeline stands that leaves a pass out.
+func (b *bench) without(file, pass string) (string, error) {
+	from := filepath.Dir(file)
+	dir := filepath.Join(b.dir, "without-"+pass, filepath.Base(from))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	parts, err := filepath.Glob(filepath.Join(from, "model.onnx*")) // and the data beside it
+	if err != nil {
+		return "", err
+	}
+	for _, part := range parts {
+		if err := copyFile(filepath.Join(dir, filepath.Base(part)), part); err != nil {
+			return "", err
+		}
+	}
+	text := fmt.Sprintf("version = 1\nextends = \"default\"\n[[pass]]\nname = %q\nremove = true\n", pass)
+	return filepath.Join(dir, "model.onnx"), os.WriteFile(filepath.Join(dir, "pipeline.toml"), []byte(text), 0o666)
+}
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+// drawText draws tokens, caches that were filled, and a mask of ones, for one text. Sizes are those of dims with these names;
+// a dim that joins two of them is their sum, and the batch is one.
+func drawText(file string, sizes map[string]int64, r *rand.Rand) (tensors, error) {
+	f, err := wire.Open(file, wire.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	out := tensors{}
+	for _, in := range f.Model.Graph.Inputs {
+		var shape []int64
+		for i, d := range in.Type.Tensor.Shape.Dims {
+			n, ok := sizes[d.Param]
+			switch {
+			case d.HasValue:
+				n = d.Value
+			case i == 0:
+				n = 1
+			case !ok: // all positions
+				n = sizes["seq"] + sizes["past_seq"]
+			}
+			shape = append(shape, n)
+		}
+		switch in.Name {
+		case "input_ids":
+			t := tensor.New(tensor.I64, shape...)
+			for i := range t.Len() {
+				t.SetInt(i, r.Int64N(1000))
+			}
+			out[in.Name] = t
+		case "attention_mask":
+			t := tensor.New(tensor.I64, shape...)
+			for i := range t.Len() {
+				t.SetInt(i, 1)
+			}
+			out[in.Name] = t
+		default:
+			out[in.Name] = normal(r, 1, shape...)
+		}
+	}
+	return out, nil
+}
+
+// drawStep draws what a training step of 256 rows takes: masks leave a part of the blocks of weights.
+func drawStep(file string, p zeroPattern, left float64, r *rand.Rand) (tensors, error) {
+	f, err := wire.Open(file, wire.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	out := tensors{}
+	for _, in := range f.Model.Graph.Inputs {
+		shape := []int64{}
+		for _, d := range in.Type.Tensor.Shape.Dims {
+			n := int64(256)
+			if d.HasValue {
+				n = d.Value
+			}
+			shape = append(shape, n)
+		}
+		if in.Name != "mask1" && in.Name != "mask2" {
+			out[in.Name] = normal(r, .05, shape...)
+			continue
+		}
+		p.m, p.k = shape[0], shape[1]
+		t := p.draw(r, left)
+		for i, x := range tensor.Data[float32](t) {
+			if x != 0 {
+				tensor.Data[float32](t)[i] = 1
+			}
+		}
+		out[in.Name] = t
+	}
+	return out, nil
+}
+
+// showZeroModels shows times beside those of a pipeline without the pass.
+func showZeroModels(say sayer, list []*result) {
+	say("Whole models, with the pass pit and without it (dense). OPT has zeros behind its ReLU (the share that its exporter gave it); the training step multiplies its weights by masks, which")
+	say("are drawn for each step. The others have few zeros, or none, and show what looking for them costs.\n")
+	say("| model | pitopt | ONNX Runtime | ratio | dense | ratio | error |\n|---|---|---|---|---|---|---|")
+	for _, r := range list {
+		if f := r.Failed["pitopt"]; f != "" {
+			say("| %s | %s | | | | | |", r.Name, f)
+			continue
+		}
+		rival, ratio := "fails", ""
+		if x := r.ratios("ort"); x != nil {
+			rival, ratio = duration(median(r.Samples["ort"])), medianOf(x).String()
+		}
+		say("| %s | %s | %s | %s | %s | %s | %.1e |", r.Name, duration(median(r.Samples["pitopt"])), rival, ratio, duration(median(r.Samples["dense"])), medianOf(r.ratios("dense")), r.Distance)
+	}
+	say("")
+}
