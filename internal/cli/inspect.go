@@ -41,15 +41,17 @@ type symbol struct {
 func (a *app) inspect(args []string) error {
 	a.begin("inspect", "MODEL", "Tells inputs, outputs, symbols and their constraints, operators, size, and what is unsupported and where.\n"+
 		"What the pipeline knows of dims counts, and so do the operators of its plugins. Exit code 4: something is unsupported.\n"+
-		"With -checks the model is compiled, and listed is what could not be proved of its shapes, and is checked in a run.\n"+
-		"With -memory the model is compiled, and told is what the storages of a run take: if each value had its own, if those of\n"+
-		"equal sizes took turns, as planned, the most that is in use at once, which no plan goes below, and the device's part. With\n"+
-		"-kernels told is which programs go to which kernel of the CPU, at about which cost, and why not to others, and which\n"+
-		"stages do not run as machine code, and why. With -sparsity told is of the products in which operands there may be many\n"+
-		"zeros, where these come from, along which axes a run may leave them out (k is summed over, m and n are those of one\n"+
-		"factor), and whether what they are multiplied with is proved finite or looked at in each run. With\n"+
-		"-padding told is which inputs are masks of a padded batch, where tokens\n"+
-		"of padding are not computed, and why they are elsewhere.")
+		"What needs the model compiled is told by:\n"+
+		"  -checks    what could not be proved of its shapes, and is checked in a run\n"+
+		"  -memory    what the storages of a run take: if each value had its own, if those of equal sizes took turns, as\n"+
+		"             planned, the most that is in use at once, which no plan goes below, and the device's part\n"+
+		"  -kernels   which programs go to which kernel of the CPU, at about which cost, and why not to others, and which\n"+
+		"             stages do not run as machine code, and why\n"+
+		"  -sparsity  in which operands of products there may be many zeros, where these come from, along which axes a run\n"+
+		"             may leave them out (k is summed over, m and n are those of one factor), and whether what they are\n"+
+		"             multiplied with is proved finite or looked at in each run\n"+
+		"  -padding   which inputs are masks of a padded batch, where tokens of padding are not computed, and why they are\n"+
+		"             elsewhere")
 	a.pipelineFlag()
 	memory := a.flags.Bool("memory", false, "the plan of what is computed, at the sizes of -dim and at the bounds of [dims]")
 	kernels := a.flags.Bool("kernels", false, "the kernels that programs go to, and why")

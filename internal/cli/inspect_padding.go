@@ -8,16 +8,19 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/passes/builtin"
+	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
-// inspectPadding tells of the masks of a model, as they stand before remove-padding.
+// inspectPadding tells of the masks of a model, as they stand before remove-padding, for the CPU.
 func (a *app) inspectPadding(path string, opts []pitopt.Option) error {
+	device := cpu.New(1)
+	defer device.Close()
 	var list []builtin.MaskUse
-	m, err := pitopt.Load(path, append(opts, pitopt.Observe(pitopt.Observer{
+	m, err := pitopt.Load(path, append(opts, pitopt.Target("cpu"), pitopt.Observe(pitopt.Observer{
 		Before: func(_ int, s pass.Step, m *ir.Module) error {
 			if s.Pass == builtin.RemovePadding {
 				masks, _ := s.Options["masks"].([]string)
-				list = builtin.MaskUses(m, masks)
+				list = builtin.MaskUses(device.Target(), m, masks)
 			}
 			return nil
 		},

@@ -134,6 +134,9 @@ func splitCases(t *testing.T, src string) (head string, cases []fileCase) {
 			c.passes[len(c.passes)-1].options = rest
 		case directive && word == "target" && rest == "cpu":
 			c.target = cpu.New(1).Target()
+		case directive && word == "target" && rest == "together": // whatever a program has
+			c.target = &target.Target{Name: "together", Threads: 1, Kernels: []target.Kernel{{Name: "together", Staged: true,
+				Together: func(p *ir.Program) []ir.Range { return []ir.Range{{First: 0, Last: len(p.Stages) - 1}} }}}}
 		case directive && word == "note":
 			c.notes = append(c.notes, rest)
 		case directive && word == "run":

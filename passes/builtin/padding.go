@@ -8,6 +8,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/target"
 )
 
 // RemovePadding computes the tokens of a batch that its mask has, and no others.
@@ -23,7 +24,8 @@ var RemovePadding = &pass.Pass{
 What is computed of each token by itself is computed of the tokens that the mask has, one
 behind the other, from where they are first read to where they are last. What goes over the
 tokens of a sequence, as attention and pooling do, goes over those alone: it is proved that the
-others add nothing. Where a result has padded rows, or something that they become part of, all
+others add nothing. Attention is so where the target computes its stages together: one by one they
+would have a score of each token with those of all sequences. Where a result has padded rows, or something that they become part of, all
 stays as it is. With [inputs] the user says of a mask that padded rows do not matter: then those
 of results are zero.
 
@@ -42,7 +44,7 @@ looks for appends where they were, and before fuse, which joins programs.`,
 	Run: func(c *pass.Context, m *ir.Module) error {
 		declared := pass.Get[[]string](c, "masks")
 		for _, v := range m.Main().Params {
-			if mayMask(v) && removePadding(m, v, slices.Contains(declared, v.Name)) {
+			if mayMask(v) && removePadding(c.Target, m, v, slices.Contains(declared, v.Name)) {
 				removeDead(m)
 			}
 		}
@@ -73,6 +75,7 @@ const (
 // unpadding is what is found out about a function for a mask.
 type unpadding struct {
 	*analysis.Ragged
+	target   *target.Target
 	m        *ir.Module
 	f        *ir.Func
 	mask     *ir.Value
@@ -93,17 +96,18 @@ type ragged struct {
 	*ir.Program
 	facts  *analysis.RaggedProgram
 	packed map[*ir.Buffer]bool
+	joined map[*ir.Stage]bool // that the target computes together with others
 }
 
 // removePadding rewrites main for a mask, where that is sound and saves something.
-func removePadding(m *ir.Module, mask *ir.Value, declared bool) bool {
-	u := newUnpadding(m, mask, declared)
+func removePadding(t *target.Target, m *ir.Module, mask *ir.Value, declared bool) bool {
+	u := newUnpadding(t, m, mask, declared)
 	return u != nil && u.pays() && u.rewrite()
 }
 
 // newUnpadding finds out what a mask saves; it is nil where there is nothing to save.
-func newUnpadding(m *ir.Module, mask *ir.Value, declared bool) *unpadding {
-	u := &unpadding{Ragged: analysis.NewRagged(m.Syms, mask), m: m, f: m.Main(), mask: mask, declared: declared,
+func newUnpadding(t *target.Target, m *ir.Module, mask *ir.Value, declared bool) *unpadding {
+	u := &unpadding{Ragged: analysis.NewRagged(m.Syms, mask), target: t, m: m, f: m.Main(), mask: mask, declared: declared,
 		calls: map[*ir.Stmt]*ragged{}, wanted: map[*ir.Value]demand{}, why: map[*ir.Value]string{}, packed: map[*ir.Value]bool{}, stmts: map[*ir.Stmt]bool{}}
 	if !u.mayPay() {
 		return nil
@@ -147,6 +151,7 @@ func (u *unpadding) follow() {
 			continue
 		}
 		call := &ragged{Program: analysis.Instance(s, p), packed: map[*ir.Buffer]bool{}}
+		call.joined = joined(u.target, call.Program)
 		call.facts = u.Ragged.Program(s, call.Program)
 		u.calls[s] = call
 		for i, v := range s.Results {
@@ -269,7 +274,25 @@ func (u *unpadding) throughCall(s *ir.Stmt, c *ragged, who string) {
 	}
 }
 
-// packable says whether a stage can go over the tokens alone.
+// joined gives the stages of a program that a kernel of a target computes together with others.
+func joined(t *target.Target, p *ir.Program) map[*ir.Stage]bool {
+	out := map[*ir.Stage]bool{}
+	for i := range t.Kernels {
+		if t.Kernels[i].Together == nil {
+			continue
+		}
+		for _, r := range t.Kernels[i].Together(p) {
+			for _, s := range p.Stages[r.First : r.Last+1] {
+				out[s] = out[s] || r.Last > r.First
+			}
+		}
+	}
+	return out
+}
+
+// packable says whether a stage can go over the tokens alone. One that goes over pairs of them would go over those of
+// different sequences, too, and there are many more of these: it can where the target computes it together with others,
+// as those of an attention, whose keys it finds by where a sequence begins and ends.
 func (u *unpadding) packable(c *ragged, s *ir.Stage) bool {
 	if len(s.Outs) != 1 || s.Kind != ir.MapStage && s.Kind != ir.ReduceStage || len(s.Sparse) > 0 || s.Wanted != nil {
 		return false
@@ -279,7 +302,7 @@ func (u *unpadding) packable(c *ragged, s *ir.Stage) bool {
 	if _, ok := c.facts.Key(s); ok {
 		tokens++
 	}
-	return len(slots) > 0 && tokens <= 2
+	return len(slots) > 0 && (tokens == 1 || tokens == 2 && c.joined[s])
 }
 
 // through says which rows a load in a stage reads.
@@ -366,12 +389,12 @@ type MaskUse struct {
 
 // MaskUses tells of the inputs of a module that is ready for remove-padding; masks are those that
 // [inputs] has.
-func MaskUses(m *ir.Module, masks []string) (out []MaskUse) {
+func MaskUses(t *target.Target, m *ir.Module, masks []string) (out []MaskUse) {
 	for _, v := range m.Main().Params {
 		if !mayMask(v) {
 			continue
 		}
-		u := newUnpadding(m, v, slices.Contains(masks, v.Name))
+		u := newUnpadding(t, m, v, slices.Contains(masks, v.Name))
 		if u == nil {
 			continue
 		}
