@@ -63,11 +63,17 @@ func TestJSON(t *testing.T) {
 		{"-json -dim batch=1 MODEL", "run", 0},
 		{"MODEL -q -print-changed --json=true", "run", 0},
 		{"inspect -json MODEL", "model", 0},
+		{"inspect -json -checks MODEL", "checks", 0},
+		{"inspect -json -memory -dim batch=2 -dim seq=3 MODEL", "memory", 0},
+		{"inspect -json -kernels MODEL", "program", 0},
+		{"inspect -json -sparsity MODEL", "product", 0},
+		{"inspect -json -padding MODEL", "padding", 0},
 		{"test -json ../../examples/encoder", "total", 0},
 		{"bench -json -min-time 0s -dim seq=2 MODEL", "bench", 0},
 		{"passes -json", "pass", 0},
 		{"passes -json fuse", "pass", 0},
 		{"ops -json", "operator", 0},
+		{"ops -json -axes", "axes", 0},
 		{"fmt -json -check PIPELINE", "fmt", 0},
 		{"version -json", "version", 0},
 		{"-json", "error", diag.Usage},
@@ -115,14 +121,14 @@ func TestJSON(t *testing.T) {
 }
 
 // keys are the keys of an object and of what it holds, but for those that are names: of
-// operators, domains and inputs.
+// operators, domains, inputs and symbols.
 func keys(v any) []string {
 	var out []string
 	switch v := v.(type) {
 	case map[string]any:
 		for k, x := range v {
 			out = append(out, k)
-			if names := k == "operators" || k == "opsets" || k == "inputs"; names {
+			if names := k == "operators" || k == "opsets" || k == "inputs" || k == "dims"; names {
 				if _, ok := x.(map[string]any); ok {
 					continue
 				}

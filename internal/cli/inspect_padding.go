@@ -16,9 +16,11 @@ func (a *app) inspectPadding(path string, opts []pitopt.Option) error {
 	device := cpu.New(1)
 	defer device.Close()
 	var list []builtin.MaskUse
+	looked := false
 	m, err := pitopt.Load(path, append(opts, pitopt.Target("cpu"), pitopt.Observe(pitopt.Observer{
 		Before: func(_ int, s pass.Step, m *ir.Module) error {
 			if s.Pass == builtin.RemovePadding {
+				looked = true
 				masks, _ := s.Options["masks"].([]string)
 				list = builtin.MaskUses(device.Target(), m, masks)
 			}
@@ -29,10 +31,14 @@ func (a *app) inspectPadding(path string, opts []pitopt.Option) error {
 		return err
 	}
 	defer m.Close()
+	if !looked && !a.common.json {
+		fmt.Fprintln(a.out, "the pipeline does not look for padding: it has no pass remove-padding")
+		return nil
+	}
 	if a.common.json {
 		rows := []map[string]any{}
 		for _, x := range list {
-			rows = append(rows, map[string]any{"mask": x.Mask, "declared": x.Declared, "products": x.Products, "of": x.Total, "from": x.From, "to": x.To, "checked": x.Checked, "why_not": x.Why})
+			rows = append(rows, map[string]any{"mask": x.Mask, "declared": x.Declared, "products": x.Products, "of": x.Total, "from": x.From, "to": x.To, "checked": append([]string{}, x.Checked...), "why_not": x.Why})
 		}
 		a.emit(map[string]any{"kind": "padding", "masks": rows})
 		return nil

@@ -63,7 +63,7 @@ func (a *app) inspectSparsity(path string, opts []pitopt.Option) error {
 			operands := []map[string]any{}
 			for _, o := range p.operands {
 				operands = append(operands, map[string]any{"name": o.name, "source": o.zeros.Kind.String(), "zeros": o.zeros.Why, "at": o.zeros.Node,
-					"axes": o.axes, "finite": o.finite, "unproved": o.open, "why_not": o.why})
+					"axes": append([]string{}, o.axes...), "finite": o.finite, "unproved": o.open, "why_not": o.why})
 			}
 			a.emit(map[string]any{"kind": "product", "node": p.node, "program": p.program, "stage": p.stage, "over": p.over, "calls": p.calls, "operands": operands})
 			continue

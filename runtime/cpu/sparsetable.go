@@ -44,6 +44,9 @@ func (d *Device) tiles() *TileTable {
 		if err != nil {
 			return
 		}
+		if st, err := os.Stat(file); err != nil || !st.Mode().IsRegular() || st.Size() > mostTable { // nothing that Store wrote
+			return
+		}
 		b, err := os.ReadFile(file)
 		if err != nil {
 			return
@@ -55,6 +58,9 @@ func (d *Device) tiles() *TileTable {
 	})
 	return d.table
 }
+
+// mostTable is the length of a file of a table at most, in bytes: it has some dozens of numbers.
+const mostTable = 1 << 16
 
 func (d *Device) builtIn() *TileTable {
 	if d.machine.features&x86.V4 != 0 {
@@ -98,7 +104,7 @@ func tileFile(f x86.Features) (string, error) {
 func (d *Device) Store(t *TileTable) (string, error) {
 	file, err := tileFile(d.machine.features)
 	if err != nil {
-		return "", diag.New(diag.Run, "the table can not be stored: %v", err)
+		return "", notStored(err)
 	}
 	b, err := json.MarshalIndent(t, "", "  ")
 	if err == nil {
@@ -108,9 +114,13 @@ func (d *Device) Store(t *TileTable) (string, error) {
 		err = disk.Write(file, append(b, '\n'))
 	}
 	if err != nil {
-		return "", diag.New(diag.Run, "the table can not be stored: %v", err)
+		return "", notStored(err)
 	}
 	return file, nil
+}
+
+func notStored(err error) error {
+	return diag.New(diag.Run, "the table can not be stored: %v", err).Hint("$XDG_CACHE_HOME names another cache folder")
 }
 
 // step is what a tile of some rows takes for a k.

@@ -33,6 +33,11 @@ func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceDat
 func (p *place) from() uintptr { return addressOf(p.host) }
 func (p *place) to() uintptr   { return p.from() + uintptr(len(p.host)) }
 
+// meet says whether two ranges have memory in common.
+func meet(a, b []byte) bool {
+	return len(a) > 0 && len(b) > 0 && addressOf(a) < addressOf(b)+uintptr(len(b)) && addressOf(b) < addressOf(a)+uintptr(len(a))
+}
+
 // Enter begins a run.
 func (d *Device) Enter() (rt.Abroad, error) {
 	if err := d.enter(); err != nil {

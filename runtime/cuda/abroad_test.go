@@ -3,6 +3,7 @@ package cuda
 import (
 	"context"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/pitopt/pitopt/core/pass"
@@ -109,5 +110,65 @@ func TestStaysOnTheDevice(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where an index is out of its dim the host computes the stages again. What they read is there, although results lie
+// in the same place of the host's memory.
+func TestFailsWhereResultsTakeThePlaceOfOperands(t *testing.T) {
+	m, err := text.Parse("takes", []byte(`module {
+  func @main(%x: [n] i64, %t: [m] f32) -> ([n] f32) {
+    %i: [n] i64 = call @next[n](%x)
+    %y: [n] f32 = call @pick[m, n](%i, %t)
+    %z: [n] f32 = call @double[n](%y)
+    return %z
+  }
+  program @next[n](X: [n] i64) -> (I: [n] i64) {
+    I[i < n] = (X[i] + 1)
+  }
+  program @pick[m, n](I: [n] i64, T: [m] f32) -> (Y: [n] f32) {
+    a[] f32 = sum(i < n) T[I[i]]
+    Y[i < n] = (a[] * a[])
+  }
+  program @double[n](Y: [n] f32) -> (Z: [n] f32) {
+    Z[i < n] = (Y[i] + Y[i])
+  }
+}
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := device(t, emu.Options{Races: true})
+	mg := pass.Manager{Target: d.Target()}
+	if err := mg.Run(context.Background(), m, []pass.Step{{Pass: builtin.Dispatch}, {Pass: builtin.PlanMemory}}); err != nil {
+		t.Fatal(err)
+	}
+	x, err := runtime.Load(m, d, runtime.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, from := tensor.New(tensor.I64, 8), tensor.New(tensor.F32, 5)
+	for i := range from.Len() {
+		from.SetFloat(i, float64(i))
+	}
+	for _, wrong := range []bool{false, true, false} {
+		for i := range at.Len() {
+			at.SetInt(i, i%3)
+		}
+		if wrong {
+			at.SetInt(4, 77)
+		}
+		out, err := x.Run(context.Background(), []tensor.Value{at, from})
+		switch {
+		case wrong && (err == nil || !strings.Contains(err.Error(), "78")):
+			t.Errorf("an index of 78 in 5: %v, %v", out, err)
+		case !wrong && err != nil:
+			t.Error(err)
+		case !wrong && out[0].(*tensor.Tensor).Float(7) != 2*15*15:
+			t.Errorf("%v", out)
+		}
+	}
+	if w := d.Division(); len(w.Left) == 0 || w.Left[0].Why != "an index is out of its dim" {
+		t.Errorf("no kernel has failed: %v", w.Left)
 	}
 }

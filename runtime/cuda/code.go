@@ -3,6 +3,7 @@ package cuda
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/pitopt/pitopt/core/interp"
@@ -28,6 +29,9 @@ type group struct {
 	fn     *function
 	before []*group
 }
+
+// fails says whether a kernel of the group may meet an index that is out of its dim.
+func (g *group) fails() bool { return g.cut.MayFail || slices.ContainsFunc(g.before, (*group).fails) }
 
 // perMultiprocessor is how many pieces a kernel is cut into for each multiprocessor, where it
 // has so many: twice the warps that it holds. Pieces are leastOps long, so that what a warp does before its first

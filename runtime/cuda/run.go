@@ -26,11 +26,45 @@ func (r *run) stage(x *interp.Execution, i int) error {
 	if g == nil {
 		return r.onHost(x, i, r.c.why[i])
 	}
+	stages := r.c.p.Stages[i : i+g.count]
+	if g.fails() {
+		if err := r.save(x, stages); err != nil {
+			return err
+		}
+	}
 	failed, err := r.launch(x, g)
-	for end := i + g.count; failed && err == nil && i < end; i++ { // closures tell which index is out of its dim
+	if !failed || err != nil {
+		return err
+	}
+	for _, s := range stages {
+		for _, b := range s.Outs {
+			r.Over(x.Tensor(b).Bytes())
+		}
+	}
+	for end := i + g.count; err == nil && i < end; i++ { // closures tell which index is out of its dim
 		err = r.onHost(x, i, "an index is out of its dim")
 	}
 	return err
+}
+
+// save brings home what stages read where the results of the same stages will lie: the device has these in other
+// memory, and forgets what was there; the host, which computes them again where a kernel fails, has one place.
+func (r *run) save(x *interp.Execution, stages []*ir.Stage) error {
+	for _, s := range stages {
+		for _, b := range s.Reads() {
+			read := x.Tensor(b).Bytes()
+			for _, w := range stages {
+				for _, o := range w.Outs {
+					if o != b && meet(read, x.Tensor(o).Bytes()) {
+						if err := r.Home(read); err != nil {
+							return err
+						}
+					}
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // onHost computes a stage on the closures of the interpreter, and notes why.
