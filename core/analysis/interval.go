@@ -23,6 +23,15 @@ func Exactly(v float64) Interval {
 	return Interval{v, v, false}
 }
 
+// number is a literal, or an element of a constant: of an integer that no float64 is, where that is about.
+func number(d tensor.DType, v float64) Interval {
+	r := Exactly(v)
+	if d.IsInt() && math.Abs(v) >= exactInts {
+		return r.widened(0x1p-52)
+	}
+	return r
+}
+
 // Anything is what is known of all values of a type.
 func Anything(d tensor.DType) Interval {
 	switch {
@@ -78,10 +87,10 @@ func largestOf(d tensor.DType) (v float64, ok bool) {
 	return 0, false
 }
 
-// leastOf is a size below which a float of the type may become 0.
+// leastOf is a size below which a float of the type may become 0, or is rounded by more than its size says.
 func leastOf(d tensor.DType) float64 {
 	if d == tensor.F16 {
-		return 1e-7
+		return 0x1p-14
 	}
 	return 1e-37
 }
@@ -122,12 +131,23 @@ func (r Interval) fit(d tensor.DType) Interval {
 // rounding is by how much bounds are widened, of their size: far more than a step of f32.
 const rounding = 1e-6
 
-// wider is r with room for rounding.
+// exactInts is below which integers and bounds of them are exact, and do not hide that they wrap.
+const exactInts = 1 << 53
+
+// wider is r with room for rounding: what floats are off by, or bounds of integers.
 func (r Interval) wider(d tensor.DType) Interval {
 	if !d.IsFloat() {
-		return r.fit(d)
+		return r.whole(d)
 	}
 	return r.widened(rounding).fit(d)
+}
+
+// whole is r, which was computed without rounding, or of integers so large that it may have been.
+func (r Interval) whole(d tensor.DType) Interval {
+	if d.IsInt() && !(r.largest() < exactInts) {
+		return Anything(d)
+	}
+	return r.fit(d)
 }
 
 func (r Interval) widened(by float64) Interval {
@@ -243,7 +263,7 @@ func binaryInterval(op ir.ScalarOp, d tensor.DType, a, b Interval) Interval {
 	}
 	if x, ok := a.Value(); ok && d.IsFloat() {
 		if y, ok := b.Value(); ok && !op.Compares() {
-			if v, ok := binaryOf(op, x, y, true); ok && op != ir.OpPow {
+			if v, ok := binaryOf(op, x, y, true); ok && op != ir.OpPow && (op != ir.OpDiv || y != 0) { // which zero it is is not known
 				return exact(d, v)
 			}
 		}
@@ -309,6 +329,9 @@ func powerInterval(a, b Interval) Interval {
 	if a.contains(1) || b.contains(0) {
 		out = out.Or(Exactly(1))
 	}
+	if a.contains(0) && b.Lo < 0 { // of -0
+		out.Lo = math.Inf(-1)
+	}
 	return out
 }
 
@@ -356,12 +379,12 @@ func unaryInterval(op ir.ScalarOp, d tensor.DType, a Interval) Interval {
 	rising := func(f func(float64) float64) Interval { return Interval{f(a.Lo), f(a.Hi), a.NaN}.wider(d) }
 	switch op {
 	case ir.OpNeg:
-		return Interval{-a.Hi, -a.Lo, a.NaN}.fit(d)
+		return Interval{-a.Hi, -a.Lo, a.NaN}.whole(d)
 	case ir.OpAbs:
 		if a.contains(0) {
-			return Interval{0, a.largest(), a.NaN}.fit(d)
+			return Interval{0, a.largest(), a.NaN}.whole(d)
 		}
-		return Interval{min(math.Abs(a.Lo), math.Abs(a.Hi)), a.largest(), a.NaN}.fit(d)
+		return Interval{min(math.Abs(a.Lo), math.Abs(a.Hi)), a.largest(), a.NaN}.whole(d)
 	case ir.OpSqrt, ir.OpLog, ir.OpLog1p, ir.OpAcosh:
 		least := map[ir.ScalarOp]float64{ir.OpSqrt: 0, ir.OpLog: 0, ir.OpLog1p: -1, ir.OpAcosh: 1}[op]
 		if a.Hi >= least && d.IsFloat() {
@@ -435,7 +458,7 @@ func castInterval(from, to tensor.DType, a Interval) Interval {
 		if a.NaN || a.none() {
 			return Anything(to)
 		}
-		return Interval{math.Trunc(a.Lo), math.Trunc(a.Hi), false}.fit(to)
+		return Interval{math.Trunc(a.Lo), math.Trunc(a.Hi), false}.whole(to)
 	}
 	return Anything(to)
 }
@@ -453,12 +476,8 @@ func intervalOf(t *tensor.Tensor) Interval {
 			return Interval{-v, v, false}
 		}
 	}
-	number := t.Float
-	if d.IsInt() || d == tensor.Bool {
-		number = func(i int64) float64 { return float64(t.Int(i)) }
-	}
 	for i := range t.Len() {
-		if v := number(i); v == v {
+		if v := t.Float(i); v == v {
 			out.Lo, out.Hi = min(out.Lo, v), max(out.Hi, v)
 		} else {
 			out.NaN = true

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // Ragged follows a mask [batch, seq] through programs: what is known of elements that belong
@@ -304,18 +305,19 @@ func (a *RaggedProgram) point(s *ir.Stage, at ...where) Interval {
 	if s.Kind == ir.MapStage {
 		return is
 	}
-	some := true // there is a point to reduce
-	for _, k := range s.Red {
-		lo, _ := a.ctx.Bounds(k.Extent)
-		some = some && lo >= 1
+	some := func(but *ir.Axis) bool { // there is a point to reduce
+		return !slices.ContainsFunc(s.Red, func(k *ir.Axis) bool {
+			lo, _ := a.ctx.Bounds(k.Extent)
+			return k != but && lo < 1
+		})
 	}
 	if key, ok := a.Key(s); ok {
 		masked, valid := a.eval(s, s.Exprs[0], append(at[:len(at):len(at)], where{key, false})...), a.eval(s, s.Exprs[0], append(at[:len(at):len(at)], where{key, true})...)
-		if neutral(s.Monoid, masked, valid) {
-			is, some = valid, true
+		if neutral(s, masked, valid) {
+			return a.reduced(s, valid, some(key.Pos)) // each sequence has a token
 		}
 	}
-	return a.reduced(s, is, some)
+	return a.reduced(s, is, some(nil))
 }
 
 // Key is the token that a reduction goes over, the positions of a sequence, where something is read there.
@@ -342,15 +344,15 @@ func (a *RaggedProgram) Key(s *ir.Stage) (key Token, ok bool) {
 // Neutral says whether positions where the mask is 0 change nothing of what a reduction over
 // the positions of a sequence gives.
 func (a *RaggedProgram) Neutral(s *ir.Stage, key Token) bool {
-	return neutral(s.Monoid, a.eval(s, s.Exprs[0], where{key, false}), a.eval(s, s.Exprs[0], where{key, true}))
+	return neutral(s, a.eval(s, s.Exprs[0], where{key, false}), a.eval(s, s.Exprs[0], where{key, true}))
 }
 
-func neutral(m ir.Monoid, masked, valid Interval) bool {
+func neutral(s *ir.Stage, masked, valid Interval) bool {
 	if masked.NaN || masked.none() {
 		return false
 	}
 	v, one := masked.Value()
-	switch m {
+	switch s.Monoid {
 	case ir.Sum:
 		return one && v == 0
 	case ir.Prod:
@@ -360,7 +362,7 @@ func neutral(m ir.Monoid, masked, valid Interval) bool {
 	case ir.Min:
 		return masked.Lo >= valid.Hi
 	case ir.And:
-		return one && v == 1 && masked.Hi == 1
+		return one && v == 1 && s.Out().DType == tensor.Bool
 	case ir.Or:
 		return one && v == 0
 	}
@@ -383,22 +385,18 @@ func (a *RaggedProgram) reduced(s *ir.Stage, is Interval, some bool) Interval {
 		if v, ok := is.Value(); ok && v == 0 {
 			return is
 		}
-		out := Interval{is.Lo * n, is.Hi * n, is.NaN || is.Lo == math.Inf(-1) && is.Hi == math.Inf(1)}
-		if is.Lo > 0 {
-			out.Lo = is.Lo * least
-		}
-		if is.Hi < 0 {
-			out.Hi = is.Hi * least
-		}
-		if is.none() || out.Lo != out.Lo || out.Hi != out.Hi {
+		if is.none() {
 			return Anything(d)
 		}
-		out = out.wider(d)
+		out := total(d, is, least, n).whole(d)
 		if out.Lo < 1 && !out.NaN && a.hasOne(s) {
 			out.Lo = 1
 		}
 		return out
 	case ir.Max, ir.Min, ir.And, ir.Or:
+		if d.IsInt() && (s.Monoid == ir.And || s.Monoid == ir.Or) {
+			return Anything(d) // of bits
+		}
 		if some {
 			return is
 		}

@@ -35,10 +35,7 @@ func (e *raggedEval) node(x *ir.Scalar) Interval {
 	}
 	switch x.Op {
 	case ir.OpLit:
-		if x.DType.IsInt() || x.DType == tensor.Bool {
-			return Exactly(float64(x.Lit.Int(0)))
-		}
-		return Exactly(x.Lit.Float(0))
+		return number(x.DType, x.Lit.Float(0))
 	case ir.OpAxis:
 		_, hi := e.extent(x.Axis.Extent)
 		return Interval{0, max(hi-1, 0), false}
@@ -146,6 +143,16 @@ func alike(x *ir.Scalar, sub map[*ir.Axis]*ir.Scalar, y *ir.Scalar) bool {
 	return true
 }
 
+// within says whether what was found in the place of a reduction's axes are positions that it goes over.
+func within(s *ir.Stage, sub map[*ir.Axis]*ir.Scalar) bool {
+	for _, r := range s.Red {
+		if y := sub[r]; y == nil || !y.Axis.Extent.Equal(r.Extent) {
+			return false
+		}
+	}
+	return true
+}
+
 // defined gives the stage that defines what is loaded, and what stands for its axes at that
 // point: its reduction axes are open.
 func (a *RaggedProgram) defined(load *ir.Scalar) (s *ir.Stage, sub map[*ir.Axis]*ir.Scalar) {
@@ -180,7 +187,7 @@ func (a *RaggedProgram) inline(x *ir.Scalar) (*ir.Scalar, bool) {
 // belowMax says whether x is a difference to the largest of what the minuend is one of.
 func (a *RaggedProgram) belowMax(x *ir.Scalar) bool {
 	s, sub := a.defined(x.Args[1])
-	return s != nil && s.Kind == ir.ReduceStage && s.Monoid == ir.Max && alike(s.Exprs[0], sub, x.Args[0])
+	return s != nil && s.Kind == ir.ReduceStage && s.Monoid == ir.Max && alike(s.Exprs[0], sub, x.Args[0]) && within(s, sub)
 }
 
 // hasOne says whether one of the terms of a sum is 1: exponentials of differences to the largest
@@ -197,7 +204,7 @@ func (a *RaggedProgram) hasOne(s *ir.Stage) bool {
 	for _, k := range s.Red {
 		found := false
 		for _, m := range most.Red {
-			found = found || sub[m] != nil && sub[m].Axis == k
+			found = found || sub[m] != nil && sub[m].Axis == k && m.Extent.Equal(k.Extent)
 		}
 		if !found {
 			return false
@@ -245,7 +252,7 @@ func (e *raggedEval) squares(u, d *ir.Scalar, depth int) (part float64, ok bool)
 	}
 	if s, sub := e.defined(u); s != nil && s.Kind == ir.ReduceStage {
 		x := s.Exprs[0]
-		return 1, s.Monoid == ir.Sum && x.Op == ir.OpMul && same(x.Args[0], x.Args[1]) && alike(x.Args[0], sub, d)
+		return 1, s.Monoid == ir.Sum && x.Op == ir.OpMul && same(x.Args[0], x.Args[1]) && alike(x.Args[0], sub, d) && within(s, sub)
 	}
 	if y, inlined := e.inline(u); inlined {
 		return e.squares(y, d, depth+1)

@@ -49,7 +49,7 @@ func (e *ranger) node(x *ir.Scalar) Interval {
 	switch x.Op {
 	case ir.OpLit:
 		if v := x.Lit.Float(0); v == v {
-			return Exactly(v)
+			return number(x.DType, v)
 		}
 		return Anything(x.DType)
 	case ir.OpLoad:

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -92,7 +93,7 @@ func (f *ranges) element(x *ir.Scalar) (Interval, bool) {
 		at[i] = n
 	}
 	if v := t.Float(t.At(at...)); v == v {
-		return Exactly(v), true
+		return number(t.DType(), v), true
 	}
 	return anything, true
 }
@@ -128,7 +129,7 @@ func (f *ranges) define(s *ir.Stage, i int) Interval {
 	case ir.Sum:
 		_, n := f.count(s.Axes)
 		return total(d, x, 0, n).sum(base)
-	case ir.Last, ir.Max, ir.Min, ir.And, ir.Or:
+	case ir.Last, ir.Max, ir.Min:
 		return base.Or(x)
 	}
 	return Anything(d)
@@ -156,7 +157,7 @@ func (f *ranges) reduced(e *ranger, s *ir.Stage, i int, x Interval, lo, hi float
 		}
 		return x
 	case ir.And, ir.Or:
-		return Interval{0, 1, false}
+		return Anything(d)
 	case ir.ArgMax, ir.ArgMin:
 		if i == 1 {
 			return e.eval(s.Exprs[1])
@@ -168,7 +169,10 @@ func (f *ranges) reduced(e *ranger, s *ir.Stage, i int, x Interval, lo, hi float
 			return square.square().product(Interval{0, hi, false})
 		}
 		x.NaN = square.NaN
-		return x
+		if none {
+			x = x.Or(Exactly(0))
+		}
+		return x.wider(d)
 	case ir.Prod:
 		if !x.NaN && x.Lo >= -1 && x.Hi <= 1 {
 			return Interval{min(x.Lo, 0), 1, false}
@@ -238,6 +242,9 @@ func (f *ranges) weighted(e *ranger, s *ir.Stage) (float64, bool) {
 		if !ok {
 			continue
 		}
+		if slices.ContainsFunc(s.Red, func(r *ir.Axis) bool { return !slices.Contains(rest, r) && dependsElsewhere(w, over, r) }) {
+			continue // as of a diagonal: it is no sum of the elements along the dims
+		}
 		_, n := f.count(rest)
 		other := e.eval(y)
 		if other.NaN || other.infinite() {
@@ -250,6 +257,17 @@ func (f *ranges) weighted(e *ranger, s *ir.Stage) (float64, bool) {
 		return by, ok && by < largest
 	}
 	return 0, false
+}
+
+// dependsElsewhere says whether indices of a load depend on an axis, beside those of some dims.
+func dependsElsewhere(load *ir.Scalar, dims []bool, a *ir.Axis) bool {
+	found := false
+	for d, ix := range load.Args {
+		if !dims[d] {
+			ix.Walk(func(y *ir.Scalar) bool { found = found || y.Op == ir.OpAxis && y.Axis == a; return !found })
+		}
+	}
+	return found
 }
 
 // uncast takes conversions to wider types off.

@@ -114,7 +114,10 @@ func (c *CallFacts) term(s *ir.Stage, b *ir.Buffer) (finite, ok bool) {
 		}
 		return true
 	})
-	finite = true
+	// A zero of one factor is one whatever made it, so that the other one has to be finite, which zeros of b may be all that says.
+	l, r, _ := Factors(s)
+	whole := c.ranges.ranger()
+	finite = (!inTerm(l, b) || whole.eval(r).Finite()) && (!inTerm(r, b) || whole.eval(l).Finite())
 	for _, l := range loads {
 		e := c.ranges.ranger()
 		e.load = func(y *ir.Scalar) Interval {

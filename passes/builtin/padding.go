@@ -43,6 +43,7 @@ looks for appends where they were, and before fuse, which joins programs.`,
 		Doc: "inputs that are masks, of which padded rows do not matter: those that [inputs] has"}},
 	Run: func(c *pass.Context, m *ir.Module) error {
 		declared := pass.Get[[]string](c, "masks")
+		removeDead(m) // it would be packed as it stands
 		for _, v := range m.Main().Params {
 			if mayMask(v) && removePadding(c.Target, m, v, slices.Contains(declared, v.Name)) {
 				removeDead(m)
@@ -240,12 +241,9 @@ func (u *unpadding) throughCall(s *ir.Stmt, c *ragged, who string) {
 		}
 	}
 	for _, st := range slices.Backward(c.Stages) {
-		d := unread
+		d := validRows // at least: what nobody reads is computed, too
 		for _, b := range st.Outs {
 			d = max(d, need[b])
-		}
-		if d == unread {
-			continue
 		}
 		c.packed[st.Out()] = d == validRows && u.packable(c, st)
 		st.Walk(func(x *ir.Scalar) bool {

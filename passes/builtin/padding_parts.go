@@ -126,8 +126,8 @@ func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) (is *ir.
 		x := ir.Load(mask, ir.Ix(i)...)
 		and(ir.Load(p.over("is_mask", nil, ir.And, i, x.Eq(x.Const(0)).Or(x.Eq(x.Const(1))))))
 	}
-	for e, at := range map[end]*ir.Scalar{firstEnd: ir.IntLit(0), lastEnd: ir.SymVal(u.Seq.Sub(sym.Const(1)))} {
-		if ends[e] {
+	for e, at := range [...]*ir.Scalar{firstEnd: ir.IntLit(0), lastEnd: ir.SymVal(u.Seq.Sub(sym.Const(1)))} {
+		if at != nil && ends[e] {
 			i := axesOf(u.Batch)
 			x := ir.Guard(ir.SymVal(u.Seq).Ge(ir.IntLit(1)), ir.Load(mask, i[0].Ix(), at), ir.Lit(mask.DType, 0))
 			if x.DType != tensor.Bool {

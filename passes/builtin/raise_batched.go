@@ -37,7 +37,7 @@ func (x *expertMerger) batched(b *ir.Builder, s *ir.Stmt) *ir.Value {
 		return nil
 	}
 	finite := func(r analysis.Range) bool { return r.Finite() }
-	bound := x.boundOf(p.experts.v, p.cuts(), map[*ir.Value]analysis.Range{}, t.DType, finite)
+	bound := x.boundOf(p.experts.v, p.cuts(), map[*ir.Value]analysis.Range{}, finite)
 	if bound == 0 {
 		return nil
 	}

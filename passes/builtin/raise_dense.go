@@ -55,7 +55,7 @@ func (x *expertMerger) dense(b *ir.Builder, s *ir.Stmt) *ir.Value {
 	bound, proved := math.Inf(1), 0
 	for _, g := range terms {
 		isZero := func(r analysis.Range) bool { return r == analysis.Range{} }
-		if g.bound = x.boundOf(g.v, g.cuts, map[*ir.Value]analysis.Range{g.gate: {}}, t.DType, isZero); g.bound > 0 {
+		if g.bound = x.boundOf(g.v, g.cuts, map[*ir.Value]analysis.Range{g.gate: {}}, isZero); g.bound > 0 {
 			bound = min(bound, g.bound)
 			proved++
 		}
@@ -287,19 +287,29 @@ func hasZero(t *tensor.Tensor) bool {
 }
 
 // boundOf finds a magnitude, a power of two, up to which a value is proved to be in a range
-// that holds: of values that are no larger than that, and others of which a range is known.
-// It is 0 where there is none.
-func (x *expertMerger) boundOf(v *ir.Value, cuts []*ir.Value, known map[*ir.Value]analysis.Range, d tensor.DType, holds func(analysis.Range) bool) float64 {
+// that holds: of values that are no larger than that, and others of which a range is known. Their types
+// have the magnitude; integers are not looked at in a run, and may be any. It is 0 where there is none.
+func (x *expertMerger) boundOf(v *ir.Value, cuts []*ir.Value, known map[*ir.Value]analysis.Range, holds func(analysis.Range) bool) float64 {
+	low, high := 6, 120
+	var floats []*ir.Value
+	for _, c := range append([]*ir.Value{v}, cuts...) {
+		t, ok := c.Tensor()
+		switch d := t.DType; {
+		case !ok || d.IsFloat() && d.Bits() < 16:
+			return 0
+		case d == tensor.F16:
+			high = 15
+		}
+		if t.DType.IsFloat() && c != v {
+			floats = append(floats, c)
+		}
+	}
 	within := func(k int) bool {
 		ranges := maps.Clone(known)
-		for _, c := range cuts {
+		for _, c := range floats {
 			ranges[c] = analysis.Range{Lo: -math.Ldexp(1, k), Hi: math.Ldexp(1, k)}
 		}
 		return holds(x.rangeOf(v, ranges))
-	}
-	low, high := 6, 120
-	if d == tensor.F16 {
-		high = 15
 	}
 	if !within(low) {
 		return 0
