@@ -110,7 +110,7 @@ func removePadding(t *target.Target, m *ir.Module, mask *ir.Value, declared bool
 func newUnpadding(t *target.Target, m *ir.Module, mask *ir.Value, declared bool) *unpadding {
 	u := &unpadding{Ragged: analysis.NewRagged(m.Syms, mask), target: t, m: m, f: m.Main(), mask: mask, declared: declared,
 		calls: map[*ir.Stmt]*ragged{}, wanted: map[*ir.Value]demand{}, why: map[*ir.Value]string{}, packed: map[*ir.Value]bool{}, stmts: map[*ir.Stmt]bool{}}
-	if !u.mayPay() {
+	if !u.mayPay() || !declared && u.onlyIndex(mask) {
 		return nil
 	}
 	u.follow()
@@ -127,6 +127,51 @@ func (u *unpadding) mayPay() bool {
 		}
 	}
 	return false
+}
+
+// onlyIndex says whether a value is read as an index of others and not else, as ids of tokens are: then nothing that
+// is followed depends on what it holds.
+func (u *unpadding) onlyIndex(v *ir.Value) bool {
+	if slices.Contains(u.f.Results, v) {
+		return false
+	}
+	read := false
+	for _, s := range u.f.Stmts {
+		used := false
+		s.EachUse(func(a *ir.Value) { used = used || a == v })
+		if !used {
+			continue
+		}
+		read = true
+		p, ok := s.Callee.(*ir.Program)
+		switch {
+		case s.Kind == ir.OpStmt && s.Op.IsView() && u.onlyIndex(s.Results[0]):
+			continue
+		case !ok || s.Kind != ir.CallStmt:
+			return false
+		}
+		for i, b := range p.Params {
+			if s.Args[i] == v && readsAsNumber(p, b) {
+				return false
+			}
+		}
+	}
+	return read
+}
+
+// readsAsNumber says whether a program reads a buffer elsewhere than in an index.
+func readsAsNumber(p *ir.Program, b *ir.Buffer) bool {
+	found := slices.Contains(p.Results, b)
+	for _, s := range p.Stages {
+		found = found || s.Base == b
+		for _, x := range slices.Concat(s.Exprs, s.Index) {
+			x.Walk(func(y *ir.Scalar) bool {
+				found = found || y.Op == ir.OpLoad && y.Buf == b
+				return y.Op != ir.OpLoad
+			})
+		}
+	}
+	return found
 }
 
 func (u *unpadding) hasRows(v *ir.Value) bool {
