@@ -160,6 +160,14 @@ func (r Interval) widened(by float64) Interval {
 	return r
 }
 
+// widenedBy is r with so much room.
+func (r Interval) widenedBy(v float64) Interval {
+	if math.IsInf(v, 1) {
+		return Interval{math.Inf(-1), math.Inf(1), r.NaN}
+	}
+	return Interval{r.Lo - v, r.Hi + v, r.NaN}
+}
+
 // exact is the value of an operation on known values, as the type rounds it.
 func exact(d tensor.DType, v float64) Interval {
 	if d == tensor.F32 {

@@ -388,7 +388,7 @@ func (a *RaggedProgram) reduced(s *ir.Stage, is Interval, some bool) Interval {
 		if is.none() {
 			return Anything(d)
 		}
-		out := total(d, is, least, n).whole(d)
+		out := total(d, is, least, n).fit(d)
 		if out.Lo < 1 && !out.NaN && a.hasOne(s) {
 			out.Lo = 1
 		}

@@ -22,6 +22,10 @@ var edges = []struct {
 		[]analysis.Range{analysis.Any}, []float64{math.MinInt64, 0}},
 	{"floats that no integer is", `program @p(X: [] f64) -> (Y: [] i64) { Y[] = i64(abs(X[])) }`,
 		[]analysis.Range{{Lo: 0, Hi: 0x1p63}}, []float64{math.MinInt64, 0}},
+	{"a sum that wraps by one", `program @p(X: [2] i64) -> (Y: [] i64) { Y[] = sum(k < 2) max(X[k], i64 0) }`,
+		[]analysis.Range{{Lo: 0, Hi: 0x1p62}}, []float64{math.MinInt64, 1}},
+	{"what is put onto a large number is rounded as that is", `program @p(X: [] f32, I: [] i64) -> (Y: [1] f32) { b[i < 1] f32 = f32 -1e10; Y[i < 1] = scatter sum(b, [0]) X[] }`,
+		[]analysis.Range{{Lo: 0, Hi: 513}}, []float64{-1e10 + 1024}},
 	{"minus zero to a negative power", `program @p(X: [] f32) -> (Y: [] f32) { Y[] = pow(max(X[], f32 0), f32 -1) }`,
 		[]analysis.Range{{Lo: -1, Hi: 1}}, []float64{math.Inf(-1), 1}},
 	{"a denormal f16", `program @p(X: [] f32) -> (Y: [] f32) { Y[] = f32(f16(X[])) }`,
@@ -34,7 +38,7 @@ var edges = []struct {
 
 func TestRangesOfEdges(t *testing.T) {
 	for _, c := range edges {
-		p := program(t, strings.ReplaceAll(strings.ReplaceAll(c.program, " { ", " {\n"), " }", "\n}"))
+		p := program(t, strings.NewReplacer(" { ", " {\n", " }", "\n}", "; ", "\n").Replace(c.program))
 		got := analysis.Ranges(sym.NewContext(), p, c.params)[0]
 		for _, v := range c.values {
 			if got.Known() && (v < got.Lo || v > got.Hi) {

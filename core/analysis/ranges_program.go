@@ -128,7 +128,11 @@ func (f *ranges) define(s *ir.Stage, i int) Interval {
 	switch s.Monoid {
 	case ir.Sum:
 		_, n := f.count(s.Axes)
-		return total(d, x, 0, n).sum(base)
+		r := total(d, x, 0, n).sum(base)
+		if d.IsFloat() { // each step is rounded, of the size of what is there
+			r = r.widenedBy(r.largest() * min(1, n*epsOf(d)*4))
+		}
+		return r.whole(d)
 	case ir.Last, ir.Max, ir.Min:
 		return base.Or(x)
 	}
@@ -192,6 +196,9 @@ func total(d tensor.DType, x Interval, lo, hi float64) Interval {
 		return times(v, lo) / up
 	}
 	r := Interval{end(x.Lo), -end(-x.Hi), x.NaN}
+	if d.IsInt() {
+		return r.whole(d)
+	}
 	if largest, ok := largestOf(d); ok && (r.Lo < -largest || r.Hi > largest) && x.Lo < 0 && x.Hi > 0 {
 		return anything // infinite on the way, and then perhaps infinity minus infinity
 	}
@@ -203,6 +210,8 @@ func epsOf(d tensor.DType) float64 {
 	switch {
 	case d == tensor.F64:
 		return 0x1p-52
+	case d.IsFloat() && d.Bits() < 32:
+		return 0x1p-7
 	case d.IsFloat():
 		return 0x1p-23
 	}
