@@ -13,6 +13,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/passes"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 const (
@@ -63,8 +64,12 @@ func TestRemovePadding(t *testing.T) {
 			is := encoderWith(t, path, padded)
 			branches := 0
 			m.Module().Main().Walk(func(s *ir.Stmt) { branches += len(s.Regions) })
-			if branches != 2 {
-				t.Errorf("%d regions, want the way of the tokens and that of all", branches)
+			ways := 2 // that of the tokens, and that of all
+			if f, _ := x86.Usable(); f == 0 {
+				ways = 0 // attention is computed stage by stage there
+			}
+			if branches != ways {
+				t.Errorf("%d regions, want %d", branches, ways)
 			}
 			rng := rand.New(rand.NewPCG(1, 2))
 			for title, rows := range batches {
@@ -78,7 +83,7 @@ func TestRemovePadding(t *testing.T) {
 					t.Fatalf("%s: %v", title, err)
 				}
 				for name, w := range want {
-					if err := sameRows(got[name], w, in["attention_mask"], pipeline == declared); err != nil {
+					if err := sameRows(got[name], w, in["attention_mask"], pipeline == declared && ways > 0); err != nil {
 						t.Errorf("%s: %s: %v", title, name, err)
 					}
 				}
