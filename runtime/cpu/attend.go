@@ -51,7 +51,8 @@ type attender struct {
 	hidden                  *hidden
 	mask                    int64   // of the batch
 	hiding                  bool    // it hides tiles
-	mostKey, mostQuery      float64 // the largest absolute value of keys, and of queries
+	partKey                 float64 // the largest absolute value of the part's keys
+	mostKey, mostQuery      float64 // of all keys that were looked at, and of queries
 	margin                  float64 // how far rows are above what is left out, at least
 	part                    part
 	failed                  *atomic.Bool
@@ -317,7 +318,7 @@ func (w *attender) slack(rows int) (float64, bool) {
 	clear(all[n:])
 	most, finite := w.extent(all)
 	w.mostQuery = max(w.mostQuery, most)
-	slack, ok := w.x.slack(w.mostKey, most)
+	slack, ok := w.x.slack(w.partKey, most)
 	return slack, ok && finite
 }
 
@@ -536,9 +537,8 @@ func (w *attender) finite() bool {
 			_, ok = w.extent(w.values[j*x.keys:][:n*int64(x.nr)])
 		}
 		if ok && x.mask != nil && x.mask.Slack != (kernel.Slack{}) {
-			var most float64
-			most, ok = w.extent(w.keys[:roundUp(n, int64(x.nr))*total(x.qk.k)])
-			w.mostKey = max(w.mostKey, most)
+			w.partKey, ok = w.extent(w.keys[:roundUp(n, int64(x.nr))*total(x.qk.k)])
+			w.mostKey = max(w.mostKey, w.partKey)
 		}
 		if ok {
 			w.clean = 1

@@ -93,6 +93,15 @@ func take[T element](w *workspace, out *tensor.Tensor, n int64) ([]T, error) {
 	return tensor.Data[T](t), nil
 }
 
+// back takes back what was handed out since left was left and so many tensors were not planned.
+func (w *workspace) back(left []byte, more int) {
+	for _, t := range w.more[more:] {
+		w.mem.Free(t)
+	}
+	clear(w.more[more:])
+	w.left, w.more = left, w.more[:more]
+}
+
 // free gives back what was not planned.
 func (w *workspace) free() {
 	for _, t := range w.more {

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -191,7 +192,9 @@ func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memor
 		s.workspace.mem, s.workspace.left = mem, room
 		s.d, s.p, s.finite, s.run, s.cut = d, side.product, side.finite, run, d.machine.blocks
 		s.out, s.table = run.Tensor(p.out), d.tiles()
-		done, err = s.compute(i)
+		if done, err = s.compute(i); errors.Is(err, errNoRoom) {
+			s.way, err = way{dense: true, ns: s.dense}, nil
+		}
 		if s.tell(told, side.operand); done || err != nil {
 			return done, err
 		}
@@ -233,7 +236,9 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 	}
 	s.notFinite.Store(false)
 	s.way, s.share, s.dense, s.looked = way{dense: true}, 1, 0, false
-	s.code = [3][16]x86.Func{}
+	if s.half = x86.WeightsF32; p.kept != nil {
+		s.half = p.half // which weights looks into
+	}
 	s.hire(1)
 	if s.dataA, err = s.operand(&p.a); err != nil {
 		return false, err
@@ -260,11 +265,13 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 	s.places()
 	rec := rt.RecorderOf(s.run.Context())
 	name := s.run.Stages[stage].Out().Name
+	if err := s.bitmap(); err != nil {
+		return false, err
+	}
+	left, more := s.left, len(s.more)
 	for s.batch = range total(p.batch) {
 		s.stand()
-		if err := s.bitmap(); err != nil {
-			return false, err
-		}
+		s.back(left, more) // what the batch before had gathered
 		if err := s.inStrips(rec, name, detecting, s.detectStrips()); err != nil {
 			return false, err
 		}
@@ -398,20 +405,35 @@ func (s *sparse) hire(n int) {
 
 // bitmap takes memory for bits, and for the elements of a where it is computed.
 func (s *sparse) bitmap() (err error) {
-	if s.bits.bits != nil {
-		return nil
-	}
 	s.bits.row = (s.depth + 63) / 64
-	room, err := take[float32](&s.workspace, s.out, 2*int64(s.rows)*int64(s.bits.row))
+	room, err := s.take(2 * int64(s.rows) * int64(s.bits.row))
 	if err != nil || len(room) == 0 {
 		return err
 	}
 	s.bits.bits = unsafe.Slice((*uint64)(unsafe.Pointer(&room[0])), s.rows*s.bits.row)
 	if s.p.a.buf == nil {
-		s.dataA, err = take[float32](&s.workspace, s.out, int64(s.rows)*int64(s.depth))
+		s.dataA, err = s.take(int64(s.rows) * int64(s.depth))
 	}
 	return err
 }
+
+// errNoRoom says that there is no memory for what is found: all of the product takes less.
+var errNoRoom = errors.New("no room")
+
+// take gives room for n elements.
+func (s *sparse) take(n int64) ([]float32, error) {
+	if n > mostRoom {
+		return nil, errNoRoom
+	}
+	data, err := take[float32](&s.workspace, s.out, n)
+	if err != nil {
+		return nil, errNoRoom
+	}
+	return data, nil
+}
+
+// mostRoom is how many elements are gathered at a time, or computed, at most.
+const mostRoom = 1 << 28
 
 // stand goes to a batch.
 func (s *sparse) stand() {

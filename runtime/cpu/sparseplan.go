@@ -211,11 +211,11 @@ func (s *sparse) best() {
 	c := &s.covers
 	s.share = c.ones / max(float64(s.rows)*float64(s.depth), 1)
 	s.way = way{dense: true, ns: s.dense}
-	if s.batch > 0 { // the first one has decided
-		s.way.ns = 1e30
-	}
 	if s.d.weigh != nil {
 		s.way.ns = s.d.weigh(s.way)
+	}
+	if s.batch > 0 { // the first one has decided
+		s.way.ns = 1e30
 	}
 	try := func(w way) {
 		if s.d.weigh != nil {

@@ -14,10 +14,10 @@ const listAhead = x86.TileAhead
 
 // room takes memory for what is gathered.
 func (s *sparse) room() (err error) {
-	if s.packed, err = take[float32](&s.workspace, s.out, int64(s.plan.packed)); err != nil {
+	if s.packed, err = s.take(int64(s.plan.packed)); err != nil {
 		return err
 	}
-	lists, err := take[float32](&s.workspace, s.out, int64(s.plan.listed))
+	lists, err := s.take(int64(s.plan.listed))
 	if err != nil {
 		return err
 	}
@@ -31,12 +31,12 @@ func (s *sparse) room() (err error) {
 	for _, w := range s.workers[:s.threads] {
 		w.packB, w.compact = nil, nil
 		if s.whole == nil && !s.way.wide {
-			if w.packB, err = take[float32](&s.workspace, s.out, int64(s.stripCols)*int64(s.depth)); err != nil {
+			if w.packB, err = s.take(int64(s.stripCols) * int64(s.depth)); err != nil {
 				return err
 			}
 		}
 		if s.compact() {
-			if w.compact, err = take[float32](&s.workspace, s.out, int64(most)*int64(s.stripCols)); err != nil {
+			if w.compact, err = s.take(int64(most) * int64(s.stripCols)); err != nil {
 				return err
 			}
 		}
@@ -54,8 +54,9 @@ func (s *sparse) room() (err error) {
 	return s.tiles()
 }
 
-// tiles makes the code that groups need.
+// tiles makes the code that groups need, the way that was chosen.
 func (s *sparse) tiles() (err error) {
+	s.code = [3][16]x86.Func{}
 	for i := range s.plan.groups {
 		n := s.plan.groups[i].n
 		if s.code[near][n].Addr() != 0 {
@@ -194,6 +195,7 @@ func (s *sparse) columnStrips() {
 		if s.threads > 1 {
 			each = max(1, min(each, units/(4*s.threads)))
 		}
+		each = min(each, units)
 	}
 	s.stripCols, s.columnCount = each*unit, (units+each-1)/each
 }
