@@ -8,6 +8,7 @@ import (
 
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/runtime/cpu/emit"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
@@ -38,8 +39,9 @@ type attention struct {
 
 	mask    *kernel.Masking // nil: nothing is masked, for all that is known
 	needs   []need
-	low     float64 // X at most, where a need does not hold
-	numbers int     // of rows that are read for positions
+	low     float64      // X at most, where a need does not hold
+	numbers int          // of rows that are read for positions
+	summed  []*ir.Buffer // of those: which sums are made of, in i64, that must not overflow
 }
 
 // leaf is a kernel.Leaf with sizes: what its address, or its value, is at a point.
@@ -315,6 +317,9 @@ func (x *attention) leafSteps(scores *interp.Stage) bool {
 				n.id = x.numbers
 				x.numbers++
 				f.numbers = append(f.numbers, n)
+				if n.buf.DType == tensor.I64 && !x.plain(l) && !slices.Contains(x.summed, n.buf) {
+					x.summed = append(x.summed, n.buf)
+				}
 			}
 			f.at = positions
 			positions++

@@ -222,9 +222,9 @@ func (r *run) looped(x *interp.Execution, i int, l *loops) (done bool, err error
 }
 
 // attend computes the stages of an attention together, or one by one where there is no code any more
-// or the result lies over what is still to be read.
+// or the result lies over what is still to be read, or sums of positions overflow.
 func (r *run) attend(x *interp.Execution, a *attention) error {
-	if a.apart(x) && r.d.machine.enter() {
+	if a.apart(x) && a.moderate(x) && r.d.machine.enter() {
 		defer r.d.machine.leave()
 		start := r.start()
 		err := r.d.attention(x, a, r.mem, &r.zeros)

@@ -9,6 +9,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
 // Which keys count for a row, where comparisons of the key's position with one number of the row tell: a causal
@@ -111,6 +112,35 @@ func positionOf(s *interp.Stage, x *ir.Scalar, sign int64) (form linearForm, lis
 		return nil, nil, false
 	}
 	return nil, []rowNumber{n}, true
+}
+
+// plain says whether a position is compared with numbers as they are read.
+func (x *attention) plain(l kernel.Leaf) bool {
+	plain := true
+	x.X.Walk(func(c *ir.Scalar) bool {
+		if l.Compares(c) {
+			for _, side := range c.Args {
+				if side.Op != ir.OpLoad {
+					side.Walk(func(y *ir.Scalar) bool {
+						plain = plain && y.Op != ir.OpLoad
+						return plain
+					})
+				}
+			}
+		}
+		return plain
+	})
+	return plain
+}
+
+// moderate says whether sums of numbers of rows do not overflow: positions are told as if none did.
+func (x *attention) moderate(run *interp.Execution) bool {
+	for _, b := range x.summed {
+		if slices.ContainsFunc(tensor.Data[int64](run.Tensor(b)), func(n int64) bool { return !moderate(n) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // rowNumbers fills in what a position is at the first key, for rows from one on.
