@@ -97,7 +97,7 @@ const mostWindows = 64
 func (s *sparse) cover(b *bitmap, rows, depth int) {
 	c, t := &s.covers, s.table
 	c.rows, c.depths = append(c.rows[:0], t.Rows...), append(c.depths[:0], 32, 64, 256, s.depth)
-	c.terms, c.blocks = append(c.terms[:0], make([]float64, len(c.rows))...), append(c.blocks[:0], make([]float64, len(c.depths))...)
+	c.terms, c.blocks = zeroed(c.terms, len(c.rows)), zeroed(c.blocks, len(c.depths))
 	c.ones = 0
 	size := t.window()
 	windows := (rows + size - 1) / size
@@ -125,6 +125,13 @@ func (s *sparse) cover(b *bitmap, rows, depth int) {
 	}
 	c.ones *= along
 	c.some = min(1, float64(most*((s.rows+size-1)/size))/float64(depth))
+}
+
+// zeroed is n zeros, in the memory of a list where it has room.
+func zeroed(list []float64, n int) []float64 {
+	list = slices.Grow(list[:0], n)[:n]
+	clear(list)
+	return list
 }
 
 // coverWindow counts in some rows, and gives the number of k that have something in one of them.
