@@ -208,10 +208,7 @@ func showMixtures(say sayer, list []*result) {
 			say("| %s | %s | | | | |", r.Name, strings.ReplaceAll(f, "\n", " "))
 			continue
 		}
-		rival, ratio := "fails", ""
-		if x := r.ratios("ort"); x != nil {
-			rival, ratio = duration(median(r.Samples["ort"])), medianOf(x).String()
-		}
+		rival, ratio := r.against("ort")
 		x := ofBound(r)
 		say("| %s | %s | %s | %s | %s | %s |", r.Name, duration(median(r.Samples["pitopt"])), rival, ratio, duration(median(r.Samples["pitopt"])/median(x)), medianOf(x))
 	}

@@ -121,10 +121,7 @@ func showMasks(say sayer, list []*result) {
 			say("| %s | %s | | | | | |", r.Name, strings.ReplaceAll(f, "\n", " "))
 			continue
 		}
-		rival, ratio := "fails", ""
-		if x := r.ratios("ort"); x != nil {
-			rival, ratio = duration(median(r.Samples["ort"])), medianOf(x).String()
-		}
+		rival, ratio := r.against("ort")
 		say("| %s | %.1f %% | %s | %s | %s | %s | %s |", r.Name, 100*r.Values["share"], duration(median(r.Samples["pitopt"])), rival, ratio,
 			duration(median(r.Samples["unmasked"])), medianOf(reachedOf(r)))
 	}

@@ -56,6 +56,15 @@ type result struct {
 	Profile  *profile             `json:"profile,omitempty"`
 }
 
+// against is a rival's time, and the ratio to pitopt's, as tables have them.
+func (r *result) against(rival string) (took, ratio string) {
+	x := r.ratios(rival)
+	if x == nil {
+		return "fails", ""
+	}
+	return duration(median(r.Samples[rival])), medianOf(x).String()
+}
+
 // ratios are those of a rival's times to pitopt's, round by round.
 func (r *result) ratios(rival string) []float64 {
 	a, b := r.Samples["pitopt"], r.Samples[rival]

@@ -149,10 +149,7 @@ func showSparsity(say sayer, list []*result) {
 			say("| %s | %s | | | | | | |", r.Name, strings.ReplaceAll(f, "\n", " "))
 			continue
 		}
-		rival, ratio := "fails", ""
-		if x := r.ratios("ort"); x != nil {
-			rival, ratio = duration(median(r.Samples["ort"])), medianOf(x).String()
-		}
+		rival, ratio := r.against("ort")
 		say("| %s | %s | %s | %s | %s | %s | %.1e | %.0f %% |", r.Name, duration(median(r.Samples["pitopt"])), rival, ratio,
 			duration(median(r.Samples["dense"])), medianOf(r.ratios("dense")), r.Distance, 100*r.Values["share"])
 	}

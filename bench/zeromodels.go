@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
@@ -111,65 +113,70 @@ func copyFile(to, from string) error {
 // drawText draws tokens, caches that were filled, and a mask of ones, for one text. Sizes are those of dims with these names;
 // a dim that joins two of them is their sum, and the batch is one.
 func drawText(file string, sizes map[string]int64, r *rand.Rand) (tensors, error) {
+	shapes, err := shapesOf(file, func(dim string, at int) int64 {
+		switch n, ok := sizes[dim]; {
+		case ok:
+			return n
+		case at == 0:
+			return 1
+		}
+		return sizes["seq"] + sizes["past_seq"] // all positions
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := tensors{}
+	for _, name := range slices.Sorted(maps.Keys(shapes)) {
+		shape := shapes[name]
+		switch name {
+		case "input_ids", "attention_mask":
+			t := tensor.New(tensor.I64, shape...)
+			for i := range t.Len() {
+				if t.SetInt(i, 1); name == "input_ids" {
+					t.SetInt(i, r.Int64N(1000))
+				}
+			}
+			out[name] = t
+		default:
+			out[name] = normal(r, 1, shape...)
+		}
+	}
+	return out, nil
+}
+
+// shapesOf are the shapes of a model's inputs, whose dims without a number have what size says of their name and place.
+func shapesOf(file string, size func(dim string, at int) int64) (map[string][]int64, error) {
 	f, err := wire.Open(file, wire.Limits{})
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	out := tensors{}
+	out := map[string][]int64{}
 	for _, in := range f.Model.Graph.Inputs {
-		var shape []int64
+		shape := []int64{}
 		for i, d := range in.Type.Tensor.Shape.Dims {
-			n, ok := sizes[d.Param]
-			switch {
-			case d.HasValue:
-				n = d.Value
-			case i == 0:
-				n = 1
-			case !ok: // all positions
-				n = sizes["seq"] + sizes["past_seq"]
+			if d.HasValue {
+				shape = append(shape, d.Value)
+			} else {
+				shape = append(shape, size(d.Param, i))
 			}
-			shape = append(shape, n)
 		}
-		switch in.Name {
-		case "input_ids":
-			t := tensor.New(tensor.I64, shape...)
-			for i := range t.Len() {
-				t.SetInt(i, r.Int64N(1000))
-			}
-			out[in.Name] = t
-		case "attention_mask":
-			t := tensor.New(tensor.I64, shape...)
-			for i := range t.Len() {
-				t.SetInt(i, 1)
-			}
-			out[in.Name] = t
-		default:
-			out[in.Name] = normal(r, 1, shape...)
-		}
+		out[in.Name] = shape
 	}
 	return out, nil
 }
 
 // drawStep draws what a training step of 256 rows takes: masks leave a part of the blocks of weights.
 func drawStep(file string, p zeroPattern, left float64, r *rand.Rand) (tensors, error) {
-	f, err := wire.Open(file, wire.Limits{})
+	shapes, err := shapesOf(file, func(string, int) int64 { return 256 })
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	out := tensors{}
-	for _, in := range f.Model.Graph.Inputs {
-		shape := []int64{}
-		for _, d := range in.Type.Tensor.Shape.Dims {
-			n := int64(256)
-			if d.HasValue {
-				n = d.Value
-			}
-			shape = append(shape, n)
-		}
-		if in.Name != "mask1" && in.Name != "mask2" {
-			out[in.Name] = normal(r, .05, shape...)
+	for _, name := range slices.Sorted(maps.Keys(shapes)) { // the same numbers in the same order
+		shape := shapes[name]
+		if name != "mask1" && name != "mask2" {
+			out[name] = normal(r, .05, shape...)
 			continue
 		}
 		p.m, p.k = shape[0], shape[1]
@@ -179,7 +186,7 @@ func drawStep(file string, p zeroPattern, left float64, r *rand.Rand) (tensors, 
 				tensor.Data[float32](t)[i] = 1
 			}
 		}
-		out[in.Name] = t
+		out[name] = t
 	}
 	return out, nil
 }
@@ -194,10 +201,7 @@ func showZeroModels(say sayer, list []*result) {
 			say("| %s | %s | | | | | |", r.Name, f)
 			continue
 		}
-		rival, ratio := "fails", ""
-		if x := r.ratios("ort"); x != nil {
-			rival, ratio = duration(median(r.Samples["ort"])), medianOf(x).String()
-		}
+		rival, ratio := r.against("ort")
 		say("| %s | %s | %s | %s | %s | %s | %.1e |", r.Name, duration(median(r.Samples["pitopt"])), rival, ratio, duration(median(r.Samples["dense"])), medianOf(r.ratios("dense")), r.Distance)
 	}
 	say("")
