@@ -68,6 +68,15 @@ func (a *app) inspect(args []string) error {
 	if err != nil {
 		return err
 	}
+	asked := 0
+	for _, told := range []bool{*checks, *memory, *kernels, *sparsity, *padding} {
+		if told {
+			asked++
+		}
+	}
+	if asked > 1 {
+		return diag.New(diag.Usage, "-checks, -memory, -kernels, -sparsity and -padding tell different things").Hint("give one of them at a time")
+	}
 	p, err := a.findPipeline(path)
 	if err != nil {
 		return err
