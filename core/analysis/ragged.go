@@ -407,10 +407,6 @@ func (a *RaggedProgram) reduced(s *ir.Stage, is Interval, some bool) Interval {
 
 // extent is what the size of an axis is at least and at most.
 func (a *RaggedProgram) extent(e sym.Expr) (lo, hi float64) {
-	l, h := a.ctx.Bounds(e)
-	lo, hi = float64(max(l, 0)), float64(h)
-	if a.equal(e, a.Seq) {
-		hi = min(hi, MaxSeq)
-	}
-	return lo, min(hi, 1<<48) // more elements than memory has
+	l, h := a.bounds(e)
+	return float64(max(l, 0)), min(float64(h), most)
 }

@@ -4,90 +4,50 @@ import (
 	"math"
 
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // eval is where the values of an expression of a stage lie, where something is known of tokens.
 func (a *RaggedProgram) eval(s *ir.Stage, x *ir.Scalar, at ...where) Interval {
-	e := &raggedEval{a, s, at, map[*ir.Scalar]Interval{}}
-	return e.of(x)
+	e := &raggedEval{a, at, &ranger{bounds: a.bounds, done: map[*ir.Scalar]Interval{}}}
+	e.load, e.known = e.tokens, e.rule
+	return e.ranger.eval(x)
 }
 
+// raggedEval evaluates an expression where something is known of tokens.
 type raggedEval struct {
 	*RaggedProgram
-	stage *ir.Stage
-	at    []where
-	done  map[*ir.Scalar]Interval
+	at []where
+	*ranger
 }
 
-func (e *raggedEval) of(x *ir.Scalar) Interval {
-	is, ok := e.done[x]
-	if !ok {
-		is = e.node(x)
-		e.done[x] = is
+// bounds are those of an expression: a sequence is no longer than [MaxSeq].
+func (a *RaggedProgram) bounds(e sym.Expr) (lo, hi int64) {
+	lo, hi = a.ctx.Bounds(e)
+	if a.equal(e, a.Seq) {
+		hi = min(hi, MaxSeq)
 	}
-	return is
+	return lo, hi
 }
 
-func (e *raggedEval) node(x *ir.Scalar) Interval {
-	if x.DType.IsComplex() || x.DType == tensor.String {
-		return Anything(x.DType)
+// rule is what is known of a node beyond what its operands say.
+func (e *raggedEval) rule(x *ir.Scalar) (Interval, bool) {
+	if !x.DType.IsFloat() {
+		return Interval{}, false
 	}
 	switch x.Op {
-	case ir.OpLit:
-		return number(x.DType, x.Lit.Float(0))
-	case ir.OpAxis:
-		_, hi := e.extent(x.Axis.Extent)
-		return Interval{0, max(hi-1, 0), false}
-	case ir.OpSym:
-		lo, hi := e.ctx.Bounds(x.Sym)
-		if e.equal(x.Sym, e.Seq) {
-			hi = min(hi, MaxSeq)
-		}
-		return Interval{float64(lo), float64(hi), false}
-	case ir.OpLoad:
-		return e.load(x)
-	case ir.OpBcast:
-		return e.of(x.Args[0]).Or(Exactly(0))
-	case ir.OpGuard, ir.OpSelect:
-		c := e.of(x.Args[0])
-		if v, ok := c.Value(); ok {
-			if v != 0 {
-				return e.of(x.Args[1])
-			}
-			return e.of(x.Args[2])
-		}
-		return e.of(x.Args[1]).Or(e.of(x.Args[2]))
-	case ir.OpCast:
-		return castInterval(x.Args[0].DType, x.DType, e.of(x.Args[0]))
+	case ir.OpSub:
+		return Interval{math.Inf(-1), 0, true}, e.belowMax(x)
+	case ir.OpMul, ir.OpDiv:
+		most, ok := e.normed(x)
+		return Interval{-most, most, true}, ok
 	}
-	if len(x.Args) == 1 {
-		return unaryInterval(x.Op, x.DType, e.of(x.Args[0]))
-	}
-	if len(x.Args) != 2 {
-		return Anything(x.DType)
-	}
-	l, r := e.of(x.Args[0]), e.of(x.Args[1])
-	d := x.DType
-	if x.Op.Compares() {
-		d = x.Args[0].DType
-	}
-	is := binaryInterval(x.Op, d, l, r)
-	switch {
-	case x.Op == ir.OpMul && same(x.Args[0], x.Args[1]) && !is.none():
-		is.Lo = max(is.Lo, 0) // a square
-	case x.Op == ir.OpSub && is.Hi > 0 && e.belowMax(x):
-		is.Hi = 0
-	case (x.Op == ir.OpMul || x.Op == ir.OpDiv) && x.DType.IsFloat() && !is.NaN:
-		if most, ok := e.normed(x); ok {
-			is.Lo, is.Hi = max(is.Lo, -most), min(is.Hi, most)
-		}
-	}
-	return is
+	return Interval{}, false
 }
 
-// load is what is read, by the tokens where it is.
-func (e *raggedEval) load(x *ir.Scalar) Interval {
+// tokens is what is read, by the tokens where it is.
+func (e *raggedEval) tokens(x *ir.Scalar) Interval {
 	rows := e.Rows(x.Buf)
 	is := rows.Any
 	for _, r := range rows.Slots {
@@ -227,7 +187,7 @@ func (e *raggedEval) normed(x *ir.Scalar) (most float64, ok bool) {
 			continue
 		}
 		if most, ok := e.overRoot(x.Args[1-i], f.Args[1]); ok {
-			by := e.of(f.Args[0])
+			by := e.ranger.eval(f.Args[0])
 			return most * by.largest(), by.Finite()
 		}
 	}
@@ -261,12 +221,12 @@ func (e *raggedEval) squares(u, d *ir.Scalar, depth int) (part float64, ok bool)
 	case ir.OpAdd, ir.OpMax:
 		for i, x := range u.Args {
 			if part, ok := e.squares(x, d, depth+1); ok {
-				return part, u.Op == ir.OpMax || e.of(u.Args[1-i]).Lo >= 0
+				return part, u.Op == ir.OpMax || e.ranger.eval(u.Args[1-i]).Lo >= 0
 			}
 		}
 	case ir.OpDiv, ir.OpMul:
 		for i, x := range u.Args {
-			by := e.of(u.Args[1-i])
+			by := e.ranger.eval(u.Args[1-i])
 			part, ok := e.squares(x, d, depth+1)
 			switch {
 			case !ok || by.NaN || by.Lo <= 0 || math.IsInf(by.Hi, 1):
