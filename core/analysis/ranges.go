@@ -20,6 +20,16 @@ func (r Range) Known() bool { return r.Lo <= r.Hi }
 // Finite says whether all numbers are proved to be finite.
 func (r Range) Finite() bool { return r.Known() && !math.IsInf(r.Lo, 0) && !math.IsInf(r.Hi, 0) }
 
+// RangeOf is where the values of an expression lie, whatever it loads and however large its axes are.
+func RangeOf(x *ir.Scalar) Interval {
+	e := &ranger{
+		bounds: func(sym.Expr) (lo, hi int64) { return math.MinInt64, math.MaxInt64 },
+		load:   func(x *ir.Scalar) Interval { return Anything(x.DType) },
+		done:   map[*ir.Scalar]Interval{},
+	}
+	return e.eval(x)
+}
+
 // Ranges gives the ranges of a program's results from those of its parameters: interval
 // arithmetic over its expressions, with room for the rounding of its element types and of
 // the functions that targets approximate. What may overflow has an infinite end.

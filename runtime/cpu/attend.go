@@ -98,13 +98,13 @@ func (w *attender) open(a *attending) (err error) {
 		}
 		return tensor.Data[float32](a.run.Tensor(o.buf))
 	}
-	if err := w.qk.a.open(a.run, &x.qk.a, data(&x.qk.a)); err != nil {
+	if err := w.qk.a.open(a.run, &x.qk.a, data(&x.qk.a), false); err != nil {
 		return err
 	}
-	if err := w.qk.b.open(a.run, &x.qk.b, data(&x.qk.b)); err != nil {
+	if err := w.qk.b.open(a.run, &x.qk.b, data(&x.qk.b), false); err != nil {
 		return err
 	}
-	if err := w.pv.b.open(a.run, &x.pv.b, data(&x.pv.b)); err != nil {
+	if err := w.pv.b.open(a.run, &x.pv.b, data(&x.pv.b), false); err != nil {
 		return err
 	}
 	rows := int(x.mostRows())

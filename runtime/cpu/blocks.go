@@ -16,6 +16,7 @@ type blocks struct {
 	wide, few int64    // columns of a tile, at most; with few rows
 	thin      int64    // rows up to which B is not packed, and Go reads it where it lies
 	code      *machine // that multiplies panels; nil: portable Go does
+	pairs     bool     // of integers: what is packed is pairs of i16, of which a panel's depth counts one
 }
 
 const mr, nr = 4, 4 // of portable Go
@@ -32,12 +33,23 @@ func blocksFor(m *machine) *blocks {
 	return b
 }
 
-// blocks are those for products of an element type.
-func (d *Device) blocks(t tensor.DType) *blocks {
-	if t == tensor.F32 && d.machine.blocks != nil {
+// blocks are those for products of an element type, of factors that fit i16 or not.
+func (d *Device) blocks(t tensor.DType, short bool) *blocks {
+	switch {
+	case t == tensor.F32 && d.machine.blocks != nil:
 		return d.machine.blocks
+	case t == tensor.I32 && short && d.machine.pairs != nil:
+		return d.machine.pairs
 	}
 	return &portable
+}
+
+// along is how deep panels are for so many terms of a sum.
+func (b *blocks) along(k int64) int64 {
+	if b.pairs {
+		return ceilDiv(k, 2)
+	}
+	return k
 }
 
 // width is how many rows of A a panel of n has room for: machine code is made for each number, and
@@ -153,7 +165,7 @@ func (p *product) tiling(d *Device, cut *blocks, kept bool) tiling {
 // work, and worth what it costs to begin one. Those of the same rows, one behind the other, are multiplied by
 // rows that stay packed.
 func (p *product) share(cut *blocks, t *tiling) {
-	rows, cols, depth := total(p.m), total(p.n), total(p.k)
+	rows, cols, depth := total(p.m), total(p.n), cut.along(total(p.k))
 	panels := cut.panelsOf(rows).n
 	down := ceilDiv(panels, max(min(cut.panels, mostHeld/max(depth*int64(cut.mr), 1)), 1))
 	if panels >= 4*t.workers {
@@ -175,7 +187,7 @@ const tilesEach, leastTile = 24, 1 << 19
 // same rows and other columns.
 func (p *product) holds(cut *blocks, t tiling) bool {
 	rows := min(t.panels, cut.panelsOf(total(p.m)).n) * int64(cut.mr)
-	return cut.code != nil && t.cols < total(p.n) && t.panels <= cut.panels && times(rows, total(p.k)) <= mostHeld
+	return cut.code != nil && t.cols < total(p.n) && t.panels <= cut.panels && times(rows, cut.along(total(p.k))) <= mostHeld
 }
 
 // mostHeld are elements of A that stay in the second-level cache.
@@ -185,7 +197,7 @@ const mostHeld = 1 << 18
 // is packed, or not.
 func (p *product) packs(cut *blocks, t tiling, whole bool) (a, b int64) {
 	rows, cols := total(p.m), min(p.tileCols(cut, whole), total(p.n))
-	depth := cut.depthOf(rows, total(p.k))
+	depth := cut.depthOf(rows, cut.along(total(p.k)))
 	row := depth + cols // of a thin product, and its sums
 	if p.thin(cut, rows) {
 		return row, 0
@@ -193,13 +205,13 @@ func (p *product) packs(cut *blocks, t tiling, whole bool) (a, b int64) {
 	b = roundUp(cols, int64(cut.nr)) * depth
 	a = min(cut.panels, cut.panelsOf(rows).n) * int64(cut.mr)
 	if p.holds(cut, t) {
-		a = min(t.panels, cut.panelsOf(rows).n) * int64(cut.mr) * total(p.k)
+		a = min(t.panels, cut.panelsOf(rows).n) * int64(cut.mr) * cut.along(total(p.k))
 	} else {
 		a *= depth
 	}
 	if p.table != nil { // a segment of fewer rows may be deeper, or thin
 		for _, n := range []int64{int64(cut.mr), 2 * int64(cut.mr)} {
-			a = max(a, min(rows, n)*cut.depthOf(n, total(p.k)))
+			a = max(a, min(rows, n)*cut.depthOf(n, cut.along(total(p.k))))
 		}
 		a = max(a, row)
 	}

@@ -101,7 +101,7 @@ func (w *worker[T]) reach(b block) reach {
 // ready makes code where there is none yet.
 func (w *worker[T]) ready(f reach, rows int) (err error) {
 	if list := w.tiles[f][w.half]; list[rows].Addr() == 0 {
-		list[rows], err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Weights: w.half, Far: f == distant, Fetch: f == fetching})
+		list[rows], err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Far: f == distant, Fetch: f == fetching})
 	}
 	return err
 }
@@ -181,7 +181,7 @@ func (w *worker[T]) call(b block, f x86.Func, row, rows, j, cols int) {
 	for c, col := range w.colC[j : j+cols] {
 		at := w.batchC + col
 		for i, r := range w.rowC[row : row+rows] {
-			v := T(w.small[i*widest+c])
+			v := *(*T)(unsafe.Pointer(&w.small[i*widest+c])) // as machine code has left it
 			if b.k0 == 0 {
 				w.c[at+r] = v
 			} else {

@@ -1,19 +1,24 @@
 package cpu
 
-import "github.com/pitopt/pitopt/core/interp"
+import (
+	"unsafe"
+
+	"github.com/pitopt/pitopt/core/interp"
+)
 
 // source is where a worker has a factor from: elements, or a view that computes them.
 type source[T element] struct {
 	data []T
 	view interp.View[T]
 	panels[T]
-	box  []interp.Span
-	emit func(at []int64, lane int, values []T) // panels.put
+	box   []interp.Span
+	pairs bool                                   // panels are of pairs of i16
+	emit  func(at []int64, lane int, values []T) // panels.put
 }
 
 // open readies a factor, which has elements where it is not computed.
-func (s *source[T]) open(x *interp.Execution, o *operand, data []T) (err error) {
-	if s.data = data; o.buf == nil {
+func (s *source[T]) open(x *interp.Execution, o *operand, data []T, pairs bool) (err error) {
+	if s.data, s.pairs = data, pairs; o.buf == nil {
 		s.view, err = o.window.(*interp.Window[T]).Open(x)
 	}
 	return err
@@ -25,7 +30,7 @@ func (s *source[T]) close() {
 	if s.computed() {
 		s.view.Close()
 	}
-	s.data, s.view, s.to = nil, interp.View[T]{}, nil
+	s.data, s.view, s.to, s.halves = nil, interp.View[T]{}, nil, nil
 }
 
 // panels says where what a view emits belongs: into panels of some rows, or columns, element
@@ -37,6 +42,7 @@ type panels[T element] struct {
 	// the position along them the row and the k in the block lie.
 	row, k     int
 	rowAt, kAt int64
+	halves     []int16 // of pairs; nil: elements are as they are
 }
 
 func (p *panels[T]) put(at []int64, lane int, values []T) {
@@ -48,6 +54,10 @@ func (p *panels[T]) put(at []int64, lane int, values []T) {
 		k += at[p.k]
 	}
 	r, c := int(row), int(k)
+	if p.halves != nil {
+		p.halve(r, c, lane == p.row, values)
+		return
+	}
 	if lane != p.row {
 		to := p.to[r/p.width*p.apart+c*p.width+r%p.width:]
 		for i, x := range values {
@@ -62,8 +72,32 @@ func (p *panels[T]) put(at []int64, lane int, values []T) {
 	}
 }
 
+// halve puts integers that follow each other along rows, or along k, into pairs along k.
+func (p *panels[T]) halve(r, c int, alongRows bool, values []T) {
+	if alongRows {
+		for _, x := range values {
+			p.halves[2*(r/p.width*p.apart+c/2*p.width+r%p.width)+c%2] = int16(x)
+			r++
+		}
+		return
+	}
+	at := r/p.width*p.apart + c/2*p.width + r%p.width
+	if c%2 == 1 && len(values) > 0 {
+		p.halves[2*at+1] = int16(values[0])
+		values, at = values[1:], at+p.width
+	}
+	for ; len(values) >= 2; values = values[2:] {
+		pair := p.halves[2*at : 2*at+2 : 2*at+2]
+		pair[0], pair[1] = int16(values[0]), int16(values[1])
+		at += p.width
+	}
+	if len(values) > 0 {
+		p.halves[2*at] = int16(values[0])
+	}
+}
+
 // fill packs rows from r0 on of a nest, from k0 on to some depth, of one batch, in panels of
-// width; rows that are missing at the end are 0.
+// width; rows that are missing at the end are 0, and so is the second half of the last pair of a sum of an odd number.
 func (s *source[T]) fill(to []T, width, apart int, p *product, batch int64, rows []loop, r0 int64, n int, k0 int64, depth int) error {
 	if s.emit == nil {
 		s.emit = s.put
@@ -75,6 +109,17 @@ func (s *source[T]) fill(to []T, width, apart int, p *product, batch int64, rows
 	if n%width != 0 {
 		last := n / width * apart
 		clear(to[last : last+width*depth])
+	}
+	s.halves = nil
+	if s.pairs {
+		if all := total(p.k); 2*(k0+int64(depth)) > all {
+			for at := 0; at < n; at += width {
+				last := at/width*apart + width*(depth-1)
+				clear(to[last : last+width])
+			}
+		}
+		s.halves = unsafe.Slice((*int16)(unsafe.Pointer(unsafe.SliceData(to))), 2*len(to))
+		k0, depth = 2*k0, int(min(2*int64(depth), total(p.k)-2*k0))
 	}
 	for i := range box {
 		box[i] = interp.Span{Lo: 0, Hi: 1}

@@ -171,7 +171,7 @@ func (r *run) compute(x *interp.Execution, i int) error {
 		start := r.start()
 		err := r.d.product(x, i, g, &r.looked, r.mem, &r.zeros)
 		by := byTiles
-		if r.d.blocks(g.out.DType).code == nil {
+		if r.d.blocks(g.out.DType, g.short).code == nil {
 			by = byBlocks
 		}
 		r.record(start, by, i, 1)

@@ -59,7 +59,7 @@ func TestGroupedProducts(t *testing.T) {
 
 func groupedProducts(t *testing.T, tier tier) {
 	devices := []*Device{tier.device(1), tier.inParts(3)}
-	cut := devices[0].blocks(tensor.F32)
+	cut := devices[0].blocks(tensor.F32, false)
 	r := rand.New(rand.NewPCG(3, 4))
 	for round := range 120 {
 		rows, depth, cols := []int64{1, 2, 5, 17, 70, 130, 400}[r.IntN(7)], []int64{1, 3, 40, cut.depth + 9}[r.IntN(4)], []int64{4, 9, cut.few + 3}[r.IntN(3)]

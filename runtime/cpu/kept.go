@@ -9,6 +9,7 @@ import (
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 	rt "github.com/pitopt/pitopt/runtime"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
@@ -42,9 +43,11 @@ func (p *product) identify(program *ir.Program, stage int, bind []int64) {
 		p.kept = []int{i}
 		add(0, p.b.base)
 	} else {
-		constant := true
+		constant, sized := true, false // whether it depends on sizes beside its own
 		p.b.expr.Walk(func(x *ir.Scalar) bool {
+			sized = sized || x.Op == ir.OpSym
 			if x.Op == ir.OpLoad {
+				sized = sized || slices.ContainsFunc(x.Buf.RoomDims(), func(e sym.Expr) bool { _, ok := e.Int(); return !ok })
 				i := slices.Index(program.Params, x.Buf)
 				if constant = constant && i >= 0; constant && !slices.Contains(p.kept, i) {
 					p.kept = append(p.kept, i)
@@ -59,7 +62,9 @@ func (p *product) identify(program *ir.Program, stage int, bind []int64) {
 		p.half = widened(p.b.expr)
 		key = fmt.Appendf(key, "%p", program)
 		add(1, int64(stage))
-		add(bind...)
+		if sized {
+			add(bind...)
+		}
 	}
 	for i, nest := range [][]loop{p.batch, p.n, p.k} {
 		add(int64(len(nest)))
@@ -146,7 +151,7 @@ func (x *multiplication[T]) packedB(run *interp.Execution, mem rt.Memory) (const
 // keptB is where the panels of a block lie in all of B, and those of the block that comes next: behind
 // the whole depth that is the one beside it.
 func (w *worker[T]) keptB(s *segment, b *block) (panels unsafe.Pointer, next uintptr) {
-	nr, cols, depth := int64(w.cut.nr), roundUp(total(w.p.n), int64(w.cut.nr)), total(w.p.k)
+	nr, cols, depth := int64(w.cut.nr), roundUp(total(w.p.n), int64(w.cut.nr)), w.cut.along(total(w.p.k))
 	at := func(n0, k0 int64) int64 { return (n0*depth + k0*nr) * int64(w.half.Bytes()) }
 	matrix := w.whole[w.p.matrix(b.batch, s)*at(cols, 0):]
 	k0, n0 := b.k0+int64(b.depth), b.col0
@@ -159,7 +164,7 @@ func (w *worker[T]) keptB(s *segment, b *block) (panels unsafe.Pointer, next uin
 
 func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Tensor, error) {
 	p, cut := x.p, x.cut
-	size := times(p.matrices(), roundUp(x.cols, int64(cut.nr)), total(p.k))
+	size := times(p.matrices(), roundUp(x.cols, int64(cut.nr)), cut.along(total(p.k)))
 	if size >= far {
 		return nil, nil
 	}
@@ -176,7 +181,7 @@ func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Te
 		if p.b.buf != nil {
 			data = tensor.Data[T](run.Tensor(p.b.buf))
 		}
-		if err := w.b.open(run, &p.b, data); err != nil {
+		if err := w.b.open(run, &p.b, data, cut.pairs); err != nil {
 			return err
 		}
 		defer w.b.close()
@@ -184,7 +189,7 @@ func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Te
 		if p.half == x86.WeightsF32 {
 			all := tensor.Data[T](t)
 			return w.packMatrices(func(at int64, batch, n0 int64, cols int, k0 int64, depth int) error {
-				return w.fillB(all[at:], cut.nr*int(total(p.k)), batch, n0, cols, k0, depth)
+				return w.fillB(all[at:], cut.nr*int(cut.along(total(p.k))), batch, n0, cols, k0, depth)
 			})
 		}
 		part := make([]T, cut.depth*roundUp(cut.wide, int64(cut.nr)))
@@ -215,7 +220,7 @@ func (w *worker[T]) packMatrices(pack func(at int64, batch, n0 int64, cols int, 
 	if p.table != nil {
 		groups = p.table.size
 	}
-	depth, cols := total(p.k), total(p.n)
+	depth, cols := w.cut.along(total(p.k)), total(p.n)
 	one := roundUp(cols, int64(w.cut.nr)) * depth
 	done := int64(0)
 	for batch := range total(p.batch) {

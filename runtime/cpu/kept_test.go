@@ -56,7 +56,7 @@ func TestWeightsArePackedOnce(t *testing.T) {
 			}
 			wg.Wait()
 			want := int64(0)
-			if cut := d.blocks(tensor.F32); cut.code != nil {
+			if cut := d.blocks(tensor.F32, false); cut.code != nil {
 				want = 4 * 40 * roundUp(70, int64(cut.nr))
 			}
 			if got := x.KeptBytes(); got != want {

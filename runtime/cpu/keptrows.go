@@ -77,7 +77,7 @@ func (x *multiplication[T]) packedA(run *interp.Execution, mem rt.Memory, data [
 		var err error
 		t, err = k.Make(p.out.DType, size, func(t *tensor.Tensor) error {
 			w := worker[T]{lists: new(lists), a: new(source[T]), ctx: run.Context(), p: p, cut: x.cut}
-			if err := w.a.open(run, &p.a, data); err != nil {
+			if err := w.a.open(run, &p.a, data, x.cut.pairs); err != nil {
 				return err
 			}
 			defer w.a.close()

@@ -13,6 +13,7 @@ type machine struct {
 	features x86.Features // code is made for; nothing: there is none
 	refused  error        // why there is none, where the processor could run it
 	blocks   *blocks      // that go with it
+	pairs    *blocks      // for integers
 	arena    x86.Arena
 
 	// Who calls code holds use, so that its memory stays while it runs.
@@ -32,7 +33,8 @@ func newMachine(f x86.Features) *machine {
 			m.features, m.refused = 0, err
 			return m
 		}
-		m.blocks = blocksFor(m)
+		m.blocks, m.pairs = blocksFor(m), blocksFor(m)
+		m.pairs.pairs = true
 	}
 	return m
 }

@@ -32,6 +32,7 @@ type product struct {
 	half      x86.Weights // what is packed of B, where that is no f32: it is only widened
 
 	rowLies bool // a row of A lies element by element of k, as it would be packed
+	short   bool // factors are integers that fit i16, and are computed
 
 	direct *direct // nil: it is computed in blocks
 	sides  []side  // factors that may have many zeros
@@ -116,6 +117,7 @@ func match(s *interp.Stage) (*product, bool) {
 	if small || times(work, total(p.batch)) >= far {
 		return nil, false
 	}
+	p.short = p.a.short() && p.b.short()
 	p.rowLies = p.a.buf != nil
 	step := int64(1)
 	for _, l := range slices.Backward(p.k) {
@@ -125,6 +127,11 @@ func match(s *interp.Stage) (*product, bool) {
 	p.a.through(s, p.batch, p.m, p.k)
 	p.b.through(s, p.batch, p.n, p.k)
 	return p, true
+}
+
+// short says whether a factor is computed, and integers that fit i16.
+func (o *operand) short() bool {
+	return o.buf == nil && fits16(o.expr)
 }
 
 // tables are those of a product by groups, with the sizes of a stage; nil where there is none. A

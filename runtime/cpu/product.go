@@ -21,7 +21,7 @@ func (p *product) bytes(d *Device, constant func(param int) bool) int64 {
 	if p.direct != nil && d.machine.features != 0 {
 		return p.direct.bytes(d, p)
 	}
-	elem, cut := int64(p.out.DType.Bits()/8), d.blocks(p.out.DType)
+	elem, cut := int64(p.out.DType.Bits()/8), d.blocks(p.out.DType, p.short)
 	kept := p.keeps(constant) && cut.code != nil
 	t := p.tiling(d, cut, kept)
 	a, b := p.packs(cut, t, kept)
@@ -183,7 +183,7 @@ type share struct {
 func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *interp.Execution, i int, p *product, looked *lookups, room workspace) (err error) {
 	x := idle.Get()
 	x.p, x.mem, x.left = p, room.mem, room.left
-	if x.cut = d.blocks(p.out.DType); x.cut.code != nil {
+	if x.cut = d.blocks(p.out.DType, p.short); x.cut.code != nil {
 		if x.cut.code.enter() {
 			defer x.cut.code.leave()
 		} else {
@@ -251,10 +251,10 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		if whole != nil {
 			w.half = p.half
 		}
-		if err = w.a.open(run, &p.a, dataA); err != nil {
+		if err = w.a.open(run, &p.a, dataA, x.cut.pairs); err != nil {
 			return err
 		}
-		if err = w.b.open(run, &p.b, dataB); err != nil {
+		if err = w.b.open(run, &p.b, dataB, x.cut.pairs); err != nil {
 			return err
 		}
 		if w.packA, err = take[T](&x.workspace, out, sizeA); err != nil {
@@ -393,7 +393,8 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	if w.whole != nil {
 		together = s.to - s.from // what is packed for a tile has one depth for all segments
 	}
-	depth, step := total(p.k), w.cut.depthOf(together, total(p.k))
+	depth := w.cut.along(total(p.k))
+	step := w.cut.depthOf(together, depth)
 	w.strideB = w.cut.nr * int(depth) * w.half.Bytes()
 	listed, thin := w.whole == nil && w.listed(s, b.cols), p.thin(w.cut, s.to-s.from)
 	w.slim = false
@@ -483,7 +484,7 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 		if err := w.fillA(b.batch, i0, *b); err != nil {
 			return err
 		}
-		if w.holds && b.k0+int64(b.depth) == total(w.p.k) {
+		if w.holds && b.k0+int64(b.depth) == w.cut.along(total(w.p.k)) {
 			w.held = held
 		}
 	}

@@ -2,8 +2,10 @@ package cpu
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
+	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -37,8 +39,12 @@ const (
 
 // blockCost is about what a product and its sum takes in blocks, and what packing an element of a factor
 // takes once.
-func blockCost(d tensor.DType, f x86.Features) (multiply, pack float64) {
+func blockCost(d tensor.DType, short bool, f x86.Features) (multiply, pack float64) {
 	switch {
+	case d == tensor.I32 && short && f&x86.V4 != 0:
+		return 0.006, 0.4
+	case d == tensor.I32 && short && f != 0:
+		return 0.015, 0.4
 	case d != tensor.F32 || f == 0:
 		return 0.5, 2
 	case f&x86.V4 == 0:
@@ -78,7 +84,7 @@ func productCost(p *ir.Program, s target.Sizes, features x86.Features) (ns float
 			ns += stageCost(x, s, features)
 			continue
 		}
-		multiply, pack := blockCost(x.Out().DType, features)
+		multiply, pack := blockCost(x.Out().DType, f.short(), features)
 		// A second factor that is computed is most often made of constants, and packed once.
 		ns += multiply*s.Points(x) + f.b.cost(x, s, pack, loopCost)
 		columns := 1.0
@@ -126,6 +132,20 @@ func refuses(p *ir.Program) string {
 type form struct {
 	a, b              access
 	grouped, gathered bool
+}
+
+// short says whether both factors are computed, and integers that fit i16.
+func (f *form) short() bool {
+	return !f.a.linear && !f.b.linear && fits16(f.a.expr) && fits16(f.b.expr)
+}
+
+// fits16 says whether an expression of i32 fits i16, whatever is loaded.
+func fits16(x *ir.Scalar) bool {
+	if x.DType != tensor.I32 {
+		return false
+	}
+	r := analysis.RangeOf(x)
+	return r.Lo >= math.MinInt16 && r.Hi <= math.MaxInt16
 }
 
 // access is a factor. It is linear where it is a load at an address that is linear in the

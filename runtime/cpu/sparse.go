@@ -368,10 +368,10 @@ func (s *sparse) staff() error {
 		w.lists.fit(s.cut)
 		w.ctx, w.p, w.cut, w.c = s.run.Context(), s.p, s.cut, tensor.Data[float32](s.out)
 		w.constant, w.whole, w.half, w.slim, w.lengthB = s.constant, s.whole, s.half, false, 0
-		if err := w.a.open(s.run, &s.p.a, s.dataA); err != nil {
+		if err := w.a.open(s.run, &s.p.a, s.dataA, false); err != nil {
 			return err
 		}
-		if err := w.b.open(s.run, &s.p.b, s.dataB); err != nil {
+		if err := w.b.open(s.run, &s.p.b, s.dataB, false); err != nil {
 			return err
 		}
 	}
@@ -384,7 +384,7 @@ func (s *sparse) begin() error {
 	s.at, w.p = w.worker, s.p
 	w.worker.stand(&segment{}, 0)
 	if s.p.a.buf == nil {
-		if err := w.a.open(s.run, &s.p.a, nil); err != nil {
+		if err := w.a.open(s.run, &s.p.a, nil, false); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,10 @@ import (
 type Tile struct {
 	Rows, Cols int
 
+	// Pairs multiplies integers: C is of i32, and a number of A or B is two of i16 that follow each other
+	// along the sum, the first one in the low half. Sums wrap.
+	Pairs bool
+
 	// Direct reads A's rows where they lie, each through a pointer, 4 bytes from k to k.
 	// Otherwise A is packed: K times Rows numbers.
 	Direct bool
@@ -104,6 +108,9 @@ func (t Tile) Check(f Features) error {
 	if f&V3 == 0 {
 		return fmt.Errorf("x86: a tile needs %s, and code is made for %q", V3, f)
 	}
+	if t.Pairs && t.Weights != WeightsF32 {
+		return fmt.Errorf("x86: a tile of pairs of integers has no weights of another type")
+	}
 	if t.Panels && (t.Direct || t.List) {
 		return fmt.Errorf("x86: a tile of several panels of rows finds rows of A at a pointer each, or of B by a list")
 	}
@@ -118,6 +125,9 @@ func (t Tile) Check(f Features) error {
 		need = nv + 1 // B is read by the multiplication itself
 	} else if t.Rows == 1 {
 		need = nv + 2
+	}
+	if t.Pairs && !dots(f) {
+		need++ // a product on its way to the sum
 	}
 	if need > n {
 		return fmt.Errorf("x86: a tile of %d rows and %d columns needs %d registers, and there are %d", t.Rows, t.Cols, need, n)
@@ -154,6 +164,7 @@ type tile struct {
 	kind              Kind
 	bytes             int     // of a vector
 	nv                int     // vectors in a row
+	dots              bool    // of pairs, by one instruction
 	sums              [][]Reg // by set, then row and vector
 	a, b, list, index Reg
 	fetch             Reg
@@ -170,6 +181,9 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("tile_%dx%d", t.Rows, t.Cols)
+	if t.Pairs {
+		name += "_pairs"
+	}
 	if t.Direct {
 		name += "_direct"
 	}
@@ -193,6 +207,7 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 	k.kind, _ = vectors(f)
 	k.bytes = k.kind.Bits() / 8
 	k.nv = 4 * t.Cols / k.bytes
+	k.dots = dots(f)
 	k.emit()
 	return k.Prog, nil
 }
@@ -299,7 +314,7 @@ func (t *tile) panel() {
 	for n := sets / 2; n > 0; n /= 2 {
 		for s := range n {
 			for i, r := range t.sums[s] {
-				t.Emit(VADDPS, r, r, t.sums[s+n][i])
+				t.Emit(t.add(), r, r, t.sums[s+n][i])
 			}
 		}
 	}
@@ -369,14 +384,39 @@ func (t *tile) step(u int, sums []Reg) {
 		for j := range t.nv {
 			switch {
 			case t.Rows > 1:
-				t.Emit(VFMADD231PS, sums[i*t.nv+j], a, b[j])
+				t.multiply(sums[i*t.nv+j], a, b[j])
 			case t.Weights == WeightsF32:
-				t.Emit(VFMADD231PS, sums[j], a, part(j))
+				t.multiply(sums[j], a, part(j))
 			default:
-				t.Emit(VFMADD231PS, sums[j], a, t.weights(part(j)))
+				t.multiply(sums[j], a, t.weights(part(j)))
 			}
 		}
 	}
+}
+
+// dots says whether there is an instruction that adds products of pairs to a sum.
+func dots(f Features) bool { return f&V4 != 0 && f&VNNI != 0 || f&V4 == 0 && f&AVXVNNI != 0 }
+
+// multiply adds a product to a sum.
+func (t *tile) multiply(sum, a Reg, b Operand) {
+	switch {
+	case !t.Pairs:
+		t.Emit(VFMADD231PS, sum, a, b)
+	case t.dots:
+		t.Emit(VPDPWSSD, sum, a, b)
+	default:
+		x := t.New(t.kind)
+		t.Emit(VPMADDWD, x, a, b)
+		t.Emit(VPADDD, sum, sum, x)
+	}
+}
+
+// add is the sum of vectors of C.
+func (t *tile) add() *Op {
+	if t.Pairs {
+		return VPADDD
+	}
+	return VADDPS
 }
 
 // weights is a vector of B.
@@ -426,7 +466,7 @@ func (t *tile) store() {
 	t.Emit(JE, plain)
 	t.eachC(func(i int, row Mem) {
 		for j := range t.nv {
-			t.Emit(VADDPS, sums[i*t.nv+j], sums[i*t.nv+j], row.Plus(j*t.bytes))
+			t.Emit(t.add(), sums[i*t.nv+j], sums[i*t.nv+j], row.Plus(j*t.bytes))
 		}
 	})
 	t.Bind(plain)
@@ -446,12 +486,12 @@ func (t *tile) store() {
 	t.eachColumn(count, func(int, Reg) {}, func(i, j int, mask Reg, m Mem) {
 		r := sums[i*t.nv+j]
 		if t.kind == ZMM {
-			t.Emit(VADDPS, r.K(mask), r, m)
+			t.Emit(t.add(), r.K(mask), r, m)
 			return
 		}
 		c := t.New(t.kind)
 		t.Emit(VMASKMOVPS, c, mask, m)
-		t.Emit(VADDPS, r, r, c)
+		t.Emit(t.add(), r, r, c)
 	})
 	t.Bind(raggedPlain)
 	t.eachColumn(count, t.finish, func(i, j int, mask Reg, m Mem) {
