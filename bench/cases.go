@@ -19,6 +19,8 @@ type group struct {
 	threads []int // nil: those that are asked for
 	run     func(b *bench, g *group, threads int) error
 	show    func(say sayer, list []*result) // nil: as a table of times
+	series  []series                        // what its plot has; nil: ratios of rivals' times
+	unit    string                          // of that; "": time
 	sparse  bool                            // it is shown in sparsity.md
 }
 
@@ -30,8 +32,8 @@ func init() {
 		{name: "products", title: "Products with constant weights", rivals: []string{"ort", "openvino"}, run: listed(products)},
 		{name: "encoders", title: "Encoders", rivals: []string{"ort", "ort-opt", "openvino"}, run: listed(encoders)},
 		{name: "attention", title: "Attention", rivals: []string{"ort"}, run: listed(attention)},
-		{name: "memory", title: "Memory of attention by length", rivals: []string{"ort"}, threads: []int{1}, run: memoryBySeq, show: showMemory},
-		{name: "masks", title: "Attention with masks", rivals: []string{"ort"}, run: listed(masks), show: showMasks, sparse: true},
+		{name: "memory", title: "Memory of attention by length", rivals: []string{"ort"}, threads: []int{1}, run: memoryBySeq, show: showMemory, series: []series{{"ort", "ONNX Runtime", values("ort memory", "pitopt memory")}}, unit: "memory"},
+		{name: "masks", title: "Attention with masks", rivals: []string{"ort"}, run: listed(masks), show: showMasks, series: ratiosTo("ort", "unmasked"), sparse: true},
 		{name: "elementwise", title: "Chains of elementwise operators", rivals: []string{"ort", "openvino"}, run: listed(elementwise)},
 		{name: "norms", title: "Normalisation and softmax", rivals: []string{"ort", "openvino"}, run: listed(normalisations)},
 		{name: "decode", title: "Decoding in a session", rivals: []string{"ort"}, run: decode},
@@ -39,11 +41,11 @@ func init() {
 		{name: "roundrobin", title: "Sizes in turn", threads: []int{1}, run: roundRobin},
 		{name: "first", title: "First result from the file, and memory", rivals: []string{"ort", "openvino"}, threads: []int{1}, run: firstResults, show: showFirst},
 		{name: "binary", title: "Size of the executable", threads: []int{1}, run: binarySize, show: showBinary},
-		{name: "sparsity", title: "Products with blocks of zeros", rivals: []string{"ort"}, threads: []int{1}, run: listed(sparsity(zeroBlocks)), show: showSparsity, sparse: true},
-		{name: "zeros", title: "Products with rows of zeros, and with single ones", rivals: []string{"ort"}, threads: []int{1}, run: listed(sparsity(zeroRows)), show: showSparsity, sparse: true},
-		{name: "zeromodels", title: "Models with zeros", rivals: []string{"ort"}, run: listed(zeroModels), show: showZeroModels, sparse: true},
+		{name: "sparsity", title: "Products with blocks of zeros", rivals: sparsePeers, threads: []int{1}, run: listed(sparsity(zeroBlocks)), show: showSparsity, series: ratiosTo(append([]string{"dense"}, sparsePeers...)...), sparse: true},
+		{name: "zeros", title: "Products with rows of zeros, and with single ones", rivals: sparsePeers, threads: []int{1}, run: listed(sparsity(zeroRows)), show: showSparsity, series: ratiosTo(append([]string{"dense"}, sparsePeers...)...), sparse: true},
+		{name: "zeromodels", title: "Models with zeros", rivals: []string{"ort"}, run: listed(zeroModels), show: showZeroModels, series: ratiosTo("ort", "dense"), sparse: true},
 		{name: "experts", title: "Mixtures of experts", rivals: []string{"ort"}, run: listed(mixtures), show: showMixtures, sparse: true},
-		{name: "ragged", title: "Padded batches", rivals: []string{"ort"}, run: ragged, show: showRagged, sparse: true},
+		{name: "ragged", title: "Padded batches", rivals: []string{"ort"}, run: ragged, show: showRagged, series: paddedWays, sparse: true},
 		{name: "avx2", title: "The AVX2 tier", rivals: []string{"ort"}, threads: []int{1}, run: listed(products, "PITOPT_CPU=avx2")},
 		{name: "portable", title: "The portable tier", rivals: []string{"gomlx"}, threads: []int{1}, run: listed(sentences, "PITOPT_CPU=portable")},
 	}

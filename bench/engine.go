@@ -19,8 +19,7 @@ import (
 // engine is a worker process, pinned to cores. It is stopped while others run, so that none spins
 // in their time.
 type engine struct {
-	key     string // pitopt, ort, ort-opt, openvino, gomlx
-	title   string // with its version
+	key     string // pitopt, or of a rival
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
 	out     *bufio.Reader
@@ -65,7 +64,7 @@ func (b *bench) startEngine(key string, threads int, env ...string) (*engine, er
 		e.close()
 		return nil, err
 	}
-	e.title = a.Engine
+	b.titles[key] = a.Engine
 	return e, nil
 }
 

@@ -21,7 +21,6 @@ func (b *bench) fresh(key string, threads int, model string, files map[string]st
 		return 0, 0, 0, err
 	}
 	defer e.close()
-	b.titles[key] = e.title
 	a := protocol.Answer{}
 	if key != "pitopt" {
 		if a, err = e.ask(protocol.Request{Op: "memory"}); err != nil {

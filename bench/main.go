@@ -20,8 +20,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
 //go:embed rivals/worker.py
@@ -39,7 +37,6 @@ type bench struct {
 	quick   bool
 	match   *regexp.Regexp  // names of workloads that are measured; nil: all
 	missing map[string]bool // rivals that can not be had
-	titles  map[string]string
 
 	pitopt string
 
@@ -49,8 +46,9 @@ type bench struct {
 	profiled     time.Duration // of a profile
 	fewest, most int           // rounds
 
-	results []*result // of the group that is measured
-	failed  []string  // what could not be measured, and why
+	results []*result         // of the group that is measured
+	titles  map[string]string // of engines that were started for it, with their versions
+	failed  []string          // what could not be measured, and why
 	began   time.Time
 }
 
@@ -63,18 +61,18 @@ func main() {
 }
 
 func run() (err error) {
-	b := &bench{missing: map[string]bool{}, titles: map[string]string{}, began: time.Now(), sample: 10 * time.Millisecond, limits: 40 * time.Millisecond, profiled: 300 * time.Millisecond, fewest: 6, most: 15}
+	b := &bench{missing: map[string]bool{}, began: time.Now(), sample: 10 * time.Millisecond, limits: 40 * time.Millisecond, profiled: 300 * time.Millisecond, fewest: 6, most: 15}
 	only := flag.String("only", "", "`GROUPS` to measure, with commas between; default: all of them")
 	threads := flag.String("threads", "1,2", "`LIST` of numbers of threads")
-	rivals := flag.String("rivals", "ort,ort-opt,openvino,gomlx", "`LIST` of rivals")
+	rivals := flag.String("rivals", strings.Join(rivalOrder[:6], ","), "`LIST` of rivals")
 	cores := flag.String("cores", "", "`LIST` of cores; the last ones are taken first; default: all")
 	flag.StringVar(&b.python, "python", defaultPython(), "`FILE` Python that has the rivals; default: $PITOPT_RIVALS, or what ./rivals.sh made")
 	flag.BoolVar(&b.quick, "quick", false, "small workloads, few rounds: whether it all works")
 	flag.DurationVar(&b.time, "time", time.Second, "`TIME` for a workload, unless it needs more for six rounds")
-	match := flag.String("match", "", "`REGEXP` of names of workloads to measure, of groups that are lists of them; nothing is kept then")
+	match := flag.String("match", "", "`REGEXP` of names of workloads to measure, of groups that are lists of them; the others of a group stay as they were")
 	list := flag.Bool("list", false, "list the groups")
 	results := flag.String("results", defaultResults(), "`FILE` that keeps what was measured last of each group")
-	docs := flag.String("docs", "", "`DIR` write performance.md there, its plots, and rows of the history")
+	docs := flag.String("docs", "", "`DIR` write performance.md and sparsity.md there, plots, and rows of the history; what is there of groups that are not kept stays")
 	write := flag.Bool("write", false, "measure nothing, and write what is kept to -docs")
 	flag.Parse()
 	if *list {
@@ -129,19 +127,13 @@ func run() (err error) {
 		return err
 	}
 	b.probe(strings.Split(*rivals, ","), chosen)
-	device := cpu.New(1)
-	defer device.Close()
-	if kept.Code, err = device.Code(); err != nil {
-		return err
-	}
 	if *match != "" {
 		if b.match, err = regexp.Compile(*match); err != nil {
 			return fmt.Errorf("-match: %w", err)
 		}
 	}
-	if b.quick || b.match != nil { // times of a hurry are none, and a part of a group is not to take its place
-		*results, *docs = filepath.Join(b.dir, "results.json"), b.dir
-		kept = &store{Titles: map[string]string{}}
+	if b.quick { // times of a hurry are none
+		*results, *docs, kept = filepath.Join(b.dir, "results.json"), b.dir, &store{}
 	}
 	for _, g := range chosen {
 		for _, n := range counts {
@@ -153,14 +145,16 @@ func run() (err error) {
 				continue
 			}
 			b.say("%s on %d threads", g.name, n)
-			b.results = nil
+			b.results, b.titles = nil, map[string]string{}
+			start := time.Now()
 			if err := g.run(b, g, n); err != nil {
 				b.failed = append(b.failed, fmt.Sprintf("%s on %d threads: %v", g.name, n, err))
 				b.say("%s fails: %v", g.name, err)
 				continue
 			}
 			b.summary(g, n)
-			if err := kept.merge(b, *results); err != nil {
+			b.say("%s on %d threads took %.0f s", g.name, n, time.Since(start).Seconds())
+			if err := kept.merge(b, g, n, *results); err != nil {
 				return err
 			}
 			if *docs == "" {
@@ -254,7 +248,7 @@ func (b *bench) probe(wanted []string, chosen []*group) {
 			b.gomlx = file
 		}
 	}
-	needs := map[string]string{"ort": "onnxruntime", "ort-opt": "onnxruntime.transformers.optimizer", "openvino": "openvino"}
+	needs := map[string]string{"ort": "onnxruntime", "ort-opt": "onnxruntime.transformers.optimizer", "openvino": "openvino", "torch-csr": "torch, onnx", "scipy-csr": "scipy.sparse, onnx"}
 	for key, module := range needs {
 		if !slices.Contains(wanted, key) {
 			b.missing[key] = true
@@ -300,7 +294,7 @@ func (b *bench) add(r *result) {
 	b.say("%s", line)
 }
 
-var rivalOrder = []string{"ort", "ort-opt", "openvino", "gomlx", "single"}
+var rivalOrder = []string{"ort", "ort-opt", "openvino", "torch-csr", "scipy-csr", "gomlx", "single"}
 
 // summary prints geometric means of a group.
 func (b *bench) summary(g *group, threads int) {

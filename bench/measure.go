@@ -46,6 +46,8 @@ type result struct {
 	Threads  int                  `json:"threads"`
 	Commit   string               `json:"commit"`
 	Date     string               `json:"date"`
+	CPU      string               `json:"cpu"`
+	Engines  map[string]string    `json:"engines"` // names and versions
 	Samples  map[string][]float64 `json:"samples"`
 	Failed   map[string]string    `json:"failed,omitempty"` // why an engine is not there
 	Flops    float64              `json:"flops,omitempty"`
@@ -97,7 +99,6 @@ func (b *bench) newPool(threads int, keys []string, env ...string) (*pool, error
 			return nil, err
 		}
 		e.hold()
-		b.titles[key] = e.title
 		p.engines = append(p.engines, e)
 	}
 	return p, nil
@@ -300,8 +301,8 @@ func (p *pool) prepare(e *engine, model, set string, files map[string]string) (f
 		return 0, err
 	}
 	best := math.Inf(1)
-	for range 3 {
-		a, err := e.ask(protocol.Request{Op: "run", Model: model, Set: set, Warm: 1, N: 1})
+	for i := range 4 {
+		a, err := e.ask(protocol.Request{Op: "run", Model: model, Set: set, Warm: min(i, 1), N: 1})
 		if err != nil {
 			return 0, err
 		}

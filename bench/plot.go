@@ -14,6 +14,23 @@ import (
 var colours = map[string]color.Color{
 	"ort": color.RGBA{R: 0x1f, G: 0x5f, B: 0xb4, A: 0xff}, "ort-opt": color.RGBA{R: 0x7f, G: 0xb0, B: 0xe0, A: 0xff},
 	"openvino": color.RGBA{R: 0xd6, G: 0x6f, B: 0x00, A: 0xff}, "gomlx": color.RGBA{R: 0x2a, G: 0x8a, B: 0x3a, A: 0xff},
+	"torch-csr": color.RGBA{R: 0xc8, G: 0x32, B: 0x28, A: 0xff}, "scipy-csr": color.RGBA{R: 0x8c, G: 0x50, B: 0xa0, A: 0xff},
+	"dense": color.Gray{Y: 0x50}, "unmasked": color.Gray{Y: 0x50}, "single": color.Gray{Y: 0x50},
+	"ort-cut": color.RGBA{R: 0x7f, G: 0xb0, B: 0xe0, A: 0xff}, "ort-one": color.RGBA{R: 0xd6, G: 0x6f, B: 0x00, A: 0xff}, "ort-sorted": color.RGBA{R: 0x2a, G: 0x8a, B: 0x3a, A: 0xff},
+}
+
+// series is ratios of one colour in a plot, with its key.
+type series struct {
+	key, name string
+	of        func(*result) []float64
+}
+
+// ratiosTo are ratios of times.
+func ratiosTo(keys ...string) (out []series) {
+	for _, key := range keys {
+		out = append(out, series{key, short[key], ratioTo(key)})
+	}
+	return out
 }
 
 // points are medians with their intervals.
@@ -24,9 +41,9 @@ type points struct {
 
 func (p *points) XError(i int) (float64, float64) { return p.errors[i].Low, p.errors[i].High }
 
-// plotRatios draws ratios, a line for each workload and a point for each rival. It is false where there are
+// plotRatios draws ratios, a line for each workload and a point for each series. It is false where there are
 // too few for a picture.
-func plotRatios(file, title string, list []*result, rivals []string) (bool, error) {
+func plotRatios(file, title string, list []*result, rivals []series) (bool, error) {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text = title, "over 1: pitopt is faster"
 	names := make([]string, len(list))
@@ -34,14 +51,11 @@ func plotRatios(file, title string, list []*result, rivals []string) (bool, erro
 		names[len(list)-1-i] = r.Name
 	}
 	n, low, high := 0, .9, 1.1
-	for _, key := range rivals {
-		if colours[key] == nil {
-			continue
-		}
+	for _, one := range rivals {
 		all := &points{}
 		for i, r := range list {
-			x := r.ratios(key)
-			if x == nil {
+			x := one.of(r)
+			if len(x) == 0 {
 				continue
 			}
 			m := medianOf(x)
@@ -57,14 +71,14 @@ func plotRatios(file, title string, list []*result, rivals []string) (bool, erro
 		if err != nil {
 			return false, err
 		}
-		dots.Color, dots.Shape, dots.Radius = colours[key], draw.CircleGlyph{}, vg.Points(2.5)
+		dots.Color, dots.Shape, dots.Radius = colours[one.key], draw.CircleGlyph{}, vg.Points(2.5)
 		bars, err := plotter.NewXErrorBars(all)
 		if err != nil {
 			return false, err
 		}
-		bars.Color = colours[key]
+		bars.Color = colours[one.key]
 		p.Add(bars, dots)
-		p.Legend.Add(short[key], dots)
+		p.Legend.Add(one.name, dots)
 	}
 	if n < 3 {
 		return false, nil
@@ -87,13 +101,13 @@ func plotRatios(file, title string, list []*result, rivals []string) (bool, erro
 type ratioTicks struct{}
 
 func (ratioTicks) Ticks(low, high float64) (out []plot.Tick) {
-	marks := []float64{.1, .2, .3, .5, .7, .8, .9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 7, 10, 20, 50, 100}
+	marks := []float64{.01, .02, .05, .1, .2, .3, .5, .7, .8, .9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 7, 10, 20, 50, 100, 200, 500, 1000}
 	for _, m := range marks {
 		if m < low || m > high {
 			continue
 		}
 		label := ""
-		if high/low < 3 || slices.Contains([]float64{.1, .2, .5, 1, 2, 5, 10, 20, 50, 100}, m) {
+		if high/low < 3 || slices.Contains([]float64{.01, .1, .2, .5, 1, 2, 5, 10, 20, 50, 100, 1000}, m) {
 			label = strconv.FormatFloat(m, 'g', 3, 64)
 		}
 		out = append(out, plot.Tick{Value: m, Label: label})

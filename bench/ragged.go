@@ -300,6 +300,10 @@ func againstPadded(key string) func(*result) []float64 {
 	}
 }
 
+// paddedWays are the ways of a rival.
+var paddedWays = []series{{"ort-cut", "to the cut", againstPadded("ort-cut")}, {"ort", "to the longest", againstPadded("ort")},
+	{"ort-one", "one by one", againstPadded("ort-one")}, {"ort-sorted", "sorted", againstPadded("ort-sorted")}}
+
 // showRagged shows ways beside each other.
 func showRagged(say sayer, list []*result) {
 	say("minilm_l6 over streams of batches, no two of which are alike, and all of which have padding; nothing is said of the mask to pitopt. A ratio is ONNX")
@@ -308,8 +312,8 @@ func showRagged(say sayer, list []*result) {
 	say("| lengths | tokens of positions | pitopt | to the cut | to the longest | one by one | sorted |\n|---|---|---|---|---|---|---|")
 	for _, r := range list {
 		row := fmt.Sprintf("| %s | %.0f %% | %s |", r.Name, 100*r.Values["tokens"]/r.Values["positions"], duration(median(r.Samples["pitopt"])))
-		for _, key := range []string{"ort-cut", "ort", "ort-one", "ort-sorted"} {
-			if x := againstPadded(key)(r); len(x) > 0 {
+		for _, w := range paddedWays {
+			if x := w.of(r); len(x) > 0 {
 				row += fmt.Sprintf(" %s |", medianOf(x))
 			} else {
 				row += " |"

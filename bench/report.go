@@ -3,115 +3,88 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
 // short are names of rivals in tables.
-var short = map[string]string{"ort": "ONNX Runtime", "ort-opt": "after its optimiser", "openvino": "OpenVINO", "gomlx": "onnx-gomlx", "single": "each by itself"}
+var short = map[string]string{"ort": "ONNX Runtime", "ort-opt": "after its optimiser", "openvino": "OpenVINO", "torch-csr": "torch CSR", "scipy-csr": "SciPy CSR", "gomlx": "onnx-gomlx",
+	"single": "each by itself", "dense": "dense", "unmasked": "without a mask"}
 
-// report writes docs/performance.md and docs/sparsity.md, their plots, and rows of the history.
+// report writes docs/performance.md and docs/sparsity.md, their plots, and rows of the history. What the documents
+// have of groups that the store does not have stays.
 func (s *store) report(docs string) error {
-	if err := s.performance(docs); err != nil {
-		return err
-	}
-	if err := s.sparsity(docs); err != nil {
-		return err
+	for _, d := range []struct {
+		file, head string
+		sparse     bool
+	}{{"performance.md", performanceHead, false}, {"sparsity.md", sparsityHead, true}} {
+		file := filepath.Join(docs, d.file)
+		all, err := readDocument(file)
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			if g.sparse != d.sparse {
+				continue
+			}
+			for _, n := range s.threads(g.name) {
+				p := part{g.title, n}
+				all.wanted[p], all.slower[p] = s.wanted(g, n), s.slower(g, n)
+				if all.sections[p], err = s.section(g, n, docs); err != nil {
+					return err
+				}
+			}
+		}
+		if err := all.write(file, d.head, d.sparse); err != nil {
+			return err
+		}
 	}
 	return s.history(filepath.Join(docs, "performance-history.csv"))
 }
 
-// sparsity writes what is measured of zeros that are left out.
-func (s *store) sparsity(docs string) error {
-	var b strings.Builder
-	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	say("# Sparsity\n")
-	say("Written by `bench/` from what it measured: do not edit. [performance.md](performance.md) says how it measures.\n")
-	say("Machine: %s. pitopt: %s.\n", s.CPU, s.Code)
-	s.summary(say, true)
-	there := false
-	for _, g := range groups {
-		if !g.sparse {
-			continue
-		}
-		there = there || len(s.threads(g.name)) > 0
-		if err := s.table(say, g, docs); err != nil {
-			return err
-		}
-	}
-	if !there {
-		return nil
-	}
-	return os.WriteFile(filepath.Join(docs, "sparsity.md"), []byte(b.String()), 0o666)
-}
+const sparsityHead = `# Sparsity
 
-func (s *store) performance(docs string) error {
-	var b strings.Builder
-	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	say("# Performance\n")
-	say("Written by `bench/` from what it measured: do not edit. How to measure is in [bench/README.md](../bench/README.md), the")
-	say("geometric means of each commit that was measured in [performance-history.csv](performance-history.csv).\n")
-	s.method(say)
-	s.summary(say, false)
-	s.losses(say)
-	for _, g := range groups {
-		if g.sparse {
-			continue
-		}
-		if err := s.table(say, g, docs); err != nil {
-			return err
-		}
-	}
-	return os.WriteFile(filepath.Join(docs, "performance.md"), []byte(b.String()), 0o666)
-}
+Written by ` + "`bench/`" + ` from what it measured: do not edit. [performance.md](performance.md) says how it measures.
+`
+
+const performanceHead = `# Performance
+
+Written by ` + "`bench/`" + ` from what it measured: do not edit. How to measure is in [bench/README.md](../bench/README.md), the
+geometric means of each commit that was measured in [performance-history.csv](performance-history.csv).
+
+- Each engine is a process of its own, pinned to as many cores as it has threads, and stopped while another is measured. All
+  compute in f32. Inputs and results are bound before; results are compared before a time counts. A sample is runs of 10 ms together,
+  or one; engines take turns, and a sample in which threads waited for a core for more than 2 % of its time is taken again.
+- A ratio is the rival's time / pitopt's in the same round: over 1, pitopt is the faster one. Shown are medians over rounds, and
+  in brackets 95 % intervals: order statistics for a workload, bootstrap over rounds for geometric means. Below six rounds the
+  interval is all of them.
+- The peak is multiply-adds on registers, and bandwidth reading memory, both measured beside each workload.
+`
 
 type sayer func(format string, args ...any)
 
-func (s *store) method(say sayer) {
-	var engines []string
-	for _, key := range rivalOrder {
-		if t := s.Titles[key]; t != "" {
-			engines = append(engines, t)
-		}
-	}
-	say("- Machine: %s. pitopt: %s.", s.CPU, s.Code)
-	say("- Rivals: %s. All compute in f32.", strings.Join(engines, "; "))
-	say("- Each engine is a process of its own, pinned to as many cores as it has threads, and stopped while another is measured.")
-	say("  Inputs and results are bound before; results are compared before a time counts. A sample is runs of 10 ms together, or one;")
-	say("  engines take turns, and a sample in which threads waited for a core for more than 2 %% of its time is taken again.")
-	say("- A ratio is the rival's time / pitopt's in the same round: over 1, pitopt is the faster one. Shown are medians over rounds, and")
-	say("  in brackets 95 %% intervals: order statistics for a workload, bootstrap over rounds for geometric means. Below six rounds the")
-	say("  interval is all of them.")
-	say("- The peak is multiply-adds on registers, and bandwidth reading memory, both measured beside each workload.\n")
-}
-
-// summary holds what is measured against what is wanted, of groups on sparsity or of the others.
-func (s *store) summary(say sayer, sparse bool) {
-	say("## What is wanted, and what is\n")
-	say("| | threads | wanted | measured | |\n|---|---|---|---|---|")
+// wanted are rows that hold what is measured against what is wanted.
+func (s *store) wanted(g *group, threads int) (rows []string) {
 	for i := range targets {
 		t := &targets[i]
-		if slices.ContainsFunc(groups, func(g *group) bool { return g.name == t.group && g.sparse != sparse }) {
+		if t.group != g.name {
 			continue
 		}
-		for _, n := range s.threads(t.group) {
-			m, ok := t.reached(s.Results, n)
-			if !ok {
-				continue
-			}
-			sign, verdict := "at least", "reached"
-			if t.atMost {
-				sign = "at most"
-			}
-			if !t.met(m) {
-				verdict = "**missed**"
-			}
-			say("| %s | %d | %s %.4g | %s | %s |", t.what, n, sign, t.bound, m, verdict)
+		m, ok := t.reached(s.Results, threads)
+		if !ok {
+			continue
 		}
+		sign, verdict := "at least", "reached"
+		if t.atMost {
+			sign = "at most"
+		}
+		if !t.met(m) {
+			verdict = "**missed**"
+		}
+		rows = append(rows, fmt.Sprintf("| %s | %d | %s | %s %.4g | %s | %s |", g.title, threads, t.what, sign, t.bound, m, verdict))
 	}
-	say("")
+	return rows
 }
 
 func (m interval) String() string {
@@ -121,15 +94,15 @@ func (m interval) String() string {
 	return fmt.Sprintf("%.2f (%.2f to %.2f)", m.Median, m.Low, m.High)
 }
 
-// losses lists where a rival is the faster one beyond doubt, and what takes pitopt's time there.
-func (s *store) losses(say sayer) {
+// slower are rows of where a rival is the faster one beyond doubt, and what takes pitopt's time there.
+func (s *store) slower(g *group, threads int) (rows []string) {
 	type loss struct {
 		r     *result
 		rival string
 		m     interval
 	}
 	var list []loss
-	for _, r := range s.Results {
+	for _, r := range s.of(g.name, threads) {
 		for _, key := range rivalOrder {
 			if x := r.ratios(key); x != nil && key != "single" && r.Group != "memory" {
 				if m := medianOf(x); m.High < 1 {
@@ -138,18 +111,11 @@ func (s *store) losses(say sayer) {
 			}
 		}
 	}
-	say("## Where a rival is faster\n")
-	if len(list) == 0 {
-		say("Nowhere beyond the interval.\n")
-		return
-	}
 	slices.SortStableFunc(list, func(a, b loss) int { return cmp.Compare(a.m.Median, b.m.Median) })
-	say("The interval of the ratio ends below 1. What takes most of pitopt's time there is what is next.\n")
-	say("| workload | threads | rival | it takes | most of pitopt's time |\n|---|---|---|---|---|")
 	for _, l := range list {
-		say("| %s | %d | %s | %.0f %% of pitopt's time | %s |", l.r.Name, l.r.Threads, short[l.rival], 100*l.m.Median, s.most(l.r))
+		rows = append(rows, fmt.Sprintf("| %s | %d | %s | %s | %.0f %% of pitopt's time | %s |", g.title, threads, l.r.Name, short[l.rival], 100*l.m.Median, s.most(l.r)))
 	}
-	say("")
+	return rows
 }
 
 // most tells what a profile has on top: of the workload, or of one of the same model.
@@ -174,85 +140,102 @@ func (s *store) most(r *result) string {
 	return strings.Join(out, "; ")
 }
 
-// table shows a group.
-func (s *store) table(say sayer, g *group, docs string) error {
-	counts := s.threads(g.name)
-	if len(counts) == 0 {
-		return nil
-	}
-	say("## %s\n", g.title)
-	for _, n := range counts {
-		list := s.of(g.name, n)
-		say("%s, commit %s, %s.\n", plural(n, "thread"), list[0].Commit, list[0].Date)
-		if g.show != nil {
-			g.show(say, list)
-			continue
-		}
-		rivals := slices.DeleteFunc(slices.Clone(rivalOrder), func(key string) bool {
+// section shows a group on some threads.
+func (s *store) section(g *group, threads int, docs string) ([]string, error) {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	list := s.of(g.name, threads)
+	say("%s, commit %s.\n", plural(threads, "thread"), circumstances(list))
+	series := g.series
+	if series == nil {
+		series = ratiosTo(slices.DeleteFunc(slices.Clone(rivalOrder), func(key string) bool {
 			return !slices.ContainsFunc(list, func(r *result) bool { return len(r.Samples[key]) > 0 || r.Failed[key] != "" })
-		})
-		head, line := "| workload | pitopt |", "|---|---|"
-		for _, key := range rivals {
-			head, line = head+" "+short[key]+" | ratio |", line+"---|---|"
-		}
-		peak := slices.ContainsFunc(list, func(r *result) bool { return r.Flops > 0 })
-		if peak {
-			head, line = head+" GFLOP/s | of the peak |", line+"---|---|"
-		}
-		say("%s\n%s", head, line)
-		for _, r := range list {
-			if f := r.Failed["pitopt"]; f != "" {
-				say("| %s | %s |%s", r.Name, strings.ReplaceAll(f, "\n", " "), strings.Repeat(" |", strings.Count(line, "|")-3))
-				continue
-			}
-			row := fmt.Sprintf("| %s | %s |", r.Name, duration(median(r.Samples["pitopt"])))
-			for _, key := range rivals {
-				switch x := r.ratios(key); {
-				case x != nil:
-					row += fmt.Sprintf(" %s | %s |", duration(median(r.Samples[key])), medianOf(x))
-				case strings.HasPrefix(r.Failed[key], "not measured"):
-					row += " | |"
-				case r.Failed[key] != "":
-					row += " fails | |"
-				default:
-					row += " | |"
-				}
-			}
-			if peak {
-				row += fmt.Sprintf(" %.1f | %.0f %% |", r.Flops/median(r.Samples["pitopt"]), 100*median(ofPeak(r)))
-			}
-			say("%s", row)
-		}
-		for _, key := range rivals {
-			var lists [][]float64
-			for _, r := range list {
-				if x := r.ratios(key); x != nil {
-					lists = append(lists, x)
-				}
-			}
-			if len(lists) > 1 {
-				say("\nGeometric mean against %s: %s.", s.title(key), geomeanOf(lists))
-			}
-		}
-		say("")
-		file := fmt.Sprintf("performance-%s-%d.svg", g.name, n)
-		drawn, err := plotRatios(filepath.Join(docs, file), fmt.Sprintf("%s, %s: a rival's time / pitopt's", g.title, plural(n, "thread")), list, rivals)
-		if err != nil {
-			return err
-		}
-		if drawn {
-			say("![Ratios](%s)\n", file)
-		}
+		})...)
+	}
+	if g.show != nil {
+		g.show(say, list)
+	} else {
+		showTimes(say, list, series)
+	}
+	file := fmt.Sprintf("performance-%s-%d.svg", g.name, threads)
+	drawn, err := plotRatios(filepath.Join(docs, file), fmt.Sprintf("%s, %s: %s / pitopt's", g.title, plural(threads, "thread"), cmp.Or(g.unit, "time")), list, series)
+	if err != nil {
+		return nil, err
+	}
+	if drawn {
+		say("![Ratios](%s)\n", file)
+	}
+	if g.show == nil {
 		s.profiles(say, list)
 	}
-	return nil
+	return strings.Split(strings.TrimSpace(b.String()), "\n"), nil
 }
 
-func (s *store) title(key string) string {
-	if t := s.Titles[key]; t != "" {
-		return t
+// circumstances tell which commits results are of, when they were measured, and of what on what.
+func circumstances(list []*result) string {
+	var commits, dates, machines, engines []string
+	add := func(to *[]string, x string) {
+		if x != "" && !slices.Contains(*to, x) {
+			*to = append(*to, x)
+		}
 	}
-	return short[key]
+	for _, r := range list {
+		add(&commits, r.Commit)
+		add(&dates, r.Date)
+		add(&machines, r.CPU)
+		for _, key := range append([]string{"pitopt"}, rivalOrder...) {
+			add(&engines, r.Engines[key])
+		}
+	}
+	return strings.Join([]string{strings.Join(commits, " and "), strings.Join(dates, " and "), strings.Join(machines, " and ")}, ", ") + ": " + strings.Join(engines, "; ")
+}
+
+// showTimes shows times of all engines.
+func showTimes(say sayer, list []*result, rivals []series) {
+	head, line := "| workload | pitopt |", "|---|---|"
+	for _, x := range rivals {
+		head, line = head+" "+x.name+" | ratio |", line+"---|---|"
+	}
+	peak := slices.ContainsFunc(list, func(r *result) bool { return r.Flops > 0 })
+	if peak {
+		head, line = head+" GFLOP/s | of the peak |", line+"---|---|"
+	}
+	say("%s\n%s", head, line)
+	for _, r := range list {
+		if f := r.Failed["pitopt"]; f != "" {
+			say("| %s | %s |%s", r.Name, strings.ReplaceAll(f, "\n", " "), strings.Repeat(" |", strings.Count(line, "|")-3))
+			continue
+		}
+		row := fmt.Sprintf("| %s | %s |", r.Name, duration(median(r.Samples["pitopt"])))
+		for _, x := range rivals {
+			switch ratios := r.ratios(x.key); {
+			case ratios != nil:
+				row += fmt.Sprintf(" %s | %s |", duration(median(r.Samples[x.key])), medianOf(ratios))
+			case strings.HasPrefix(r.Failed[x.key], "not measured"):
+				row += " | |"
+			case r.Failed[x.key] != "":
+				row += " fails | |"
+			default:
+				row += " | |"
+			}
+		}
+		if peak {
+			row += fmt.Sprintf(" %.1f | %.0f %% |", r.Flops/median(r.Samples["pitopt"]), 100*median(ofPeak(r)))
+		}
+		say("%s", row)
+	}
+	for _, x := range rivals {
+		var lists [][]float64
+		for _, r := range list {
+			if ratios := r.ratios(x.key); ratios != nil {
+				lists = append(lists, ratios)
+			}
+		}
+		if len(lists) > 1 {
+			say("\nGeometric mean against %s: %s.", x.name, geomeanOf(lists))
+		}
+	}
+	say("")
 }
 
 func plural(n int, what string) string {

@@ -25,7 +25,11 @@ var zeroBlocks = []zeroPattern{
 	{"32x1", 2048, 2048, 2048, 32, 1, []float64{1, .5, .1, .05, .01}},
 	{"1x64", 2048, 2048, 2048, 1, 64, []float64{.5, .1, .05, .01}},
 	{"32x64", 2048, 2048, 2048, 32, 64, []float64{.5, .1, .05, .01}},
+	{"large 32x1", 4096, 4096, 4096, 32, 1, []float64{.05}},
 }
+
+// sparsePeers multiply by all of the factor, or by what they make of it first.
+var sparsePeers = []string{"ort", "torch-csr", "scipy-csr"}
 
 var zeroRows = []zeroPattern{
 	{"rows", 512, 768, 3072, 1, 768, []float64{1, .5, .25, .1, .05}},
@@ -141,17 +145,21 @@ func denseShare(file string, draw func() (tensors, error)) float64 {
 // showSparsity shows times beside those of all of the product.
 func showSparsity(say sayer, list []*result) {
 	say("A factor that comes with each call, times constant weights. Zeros come in blocks of rows x columns, in whole rows, or single; several matrices are drawn, and no run")
-	say("has that of the run before. Looking for zeros, choosing and gathering are in pitopt's time; dense is pitopt without being told that there may be zeros. The error is the")
-	say("largest distance to ONNX Runtime, and the last column in how many of five calls all of the product was computed.\n")
-	say("| factor | pitopt | ONNX Runtime | ratio | dense | ratio | error | chosen dense |\n|---|---|---|---|---|---|---|---|")
+	say("has that of the run before. Looking for zeros, choosing and gathering are in pitopt's time, and making CSR of the factor is in that of torch and SciPy, which has one")
+	say("thread; dense is pitopt without being told that there may be zeros. The error is the largest distance to ONNX Runtime's dense product, and the last column in how many of")
+	say("five calls pitopt computed all of the product.\n")
+	say("| factor | pitopt | dense | ratio | ONNX Runtime | ratio | torch CSR | ratio | SciPy CSR | ratio | error | chosen dense |\n|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range list {
 		if f := r.Failed["pitopt"]; f != "" {
-			say("| %s | %s | | | | | | |", r.Name, strings.ReplaceAll(f, "\n", " "))
+			say("| %s | %s | | | | | | | | | | |", r.Name, strings.ReplaceAll(f, "\n", " "))
 			continue
 		}
-		rival, ratio := r.against("ort")
-		say("| %s | %s | %s | %s | %s | %s | %.1e | %.0f %% |", r.Name, duration(median(r.Samples["pitopt"])), rival, ratio,
-			duration(median(r.Samples["dense"])), medianOf(r.ratios("dense")), r.Distance, 100*r.Values["share"])
+		row := fmt.Sprintf("| %s | %s |", r.Name, duration(median(r.Samples["pitopt"])))
+		for _, key := range append([]string{"dense"}, sparsePeers...) {
+			took, ratio := r.against(key)
+			row += fmt.Sprintf(" %s | %s |", took, ratio)
+		}
+		say("%s %.1e | %.0f %% |", row, r.Distance, 100*r.Values["share"])
 	}
 	say("")
 }

@@ -15,16 +15,13 @@ import (
 	"time"
 )
 
-// store is all that was measured last, of each group: what the document is written from.
+// store is all that was measured last, of each group: what documents are written from.
 type store struct {
-	CPU     string            `json:"cpu"`
-	Code    string            `json:"code"`
-	Titles  map[string]string `json:"titles"`
-	Results []*result         `json:"results"`
+	Results []*result `json:"results"`
 }
 
 func readStore(file string) (*store, error) {
-	s := &store{Titles: map[string]string{}}
+	s := &store{}
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -35,22 +32,32 @@ func readStore(file string) (*store, error) {
 	return s, json.Unmarshal(b, s)
 }
 
-// merge puts new results in the place of older ones of their groups, and writes the file.
-func (s *store) merge(b *bench, file string) error {
-	if cpu := cpuOf(); cpu != s.CPU { // what another machine did is no comparison
-		s.Results = nil
-		s.CPU = cpu
+// merge puts new results in the place of older ones of a group on some threads, and writes the file. Where not all of
+// the group was measured, the others have to be there, and of this machine: what is written is of a whole group.
+func (s *store) merge(b *bench, g *group, threads int, file string) error {
+	if len(b.results) == 0 {
+		return nil
 	}
-	commit, date := commitOf(b.root), time.Now().UTC().Format("2006-01-02")
+	commit, date, cpu := commitOf(b.root), time.Now().UTC().Format("2006-01-02"), cpuOf()
 	for _, r := range b.results {
-		r.Commit, r.Date = commit, date
+		r.Commit, r.Date, r.CPU, r.Engines = commit, date, cpu, b.titles
 	}
-	s.Results = slices.DeleteFunc(s.Results, func(r *result) bool {
-		return slices.ContainsFunc(b.results, func(n *result) bool { return n.Group == r.Group && n.Threads == r.Threads })
-	})
-	s.Results = append(s.Results, b.results...)
-	for k, v := range b.titles {
-		s.Titles[k] = v
+	old := s.of(g.name, threads)
+	switch {
+	case b.match == nil:
+		s.Results = slices.DeleteFunc(s.Results, func(r *result) bool { return slices.Contains(old, r) })
+		s.Results = append(s.Results, b.results...)
+	case len(old) == 0 || old[0].CPU != cpu:
+		b.say("not kept: the rest of %s on %d threads was not measured on this machine", g.name, threads)
+		return nil
+	default:
+		for _, r := range b.results {
+			if i := slices.IndexFunc(s.Results, func(o *result) bool { return o.Group == r.Group && o.Threads == r.Threads && o.Name == r.Name }); i >= 0 {
+				s.Results[i] = r
+			} else {
+				s.Results = append(s.Results, r)
+			}
+		}
 	}
 	out, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
@@ -127,17 +134,17 @@ func (s *store) history(file string) error {
 		for threads := range 64 {
 			for _, rival := range rivalOrder {
 				var lists, own [][]float64
-				date, commit := "", ""
+				date, commit, cpu := "", "", ""
 				for _, r := range s.Results {
 					if x := r.ratios(rival); r.Group == g.name && r.Threads == threads && x != nil {
-						lists, own, date, commit = append(lists, x), append(own, r.Samples["pitopt"]), r.Date, r.Commit
+						lists, own, date, commit, cpu = append(lists, x), append(own, r.Samples["pitopt"]), r.Date, r.Commit, r.CPU
 					}
 				}
 				if len(lists) == 0 {
 					continue
 				}
 				m, ns := geomeanOf(lists), geomeanOf(own)
-				row := []string{date, commit, s.CPU, g.name, fmt.Sprint(threads), rival, fmt.Sprint(len(lists)),
+				row := []string{date, commit, cpu, g.name, fmt.Sprint(threads), rival, fmt.Sprint(len(lists)),
 					fmt.Sprintf("%.4f", m.Median), fmt.Sprintf("%.4f", m.Low), fmt.Sprintf("%.4f", m.High), fmt.Sprintf("%.0f", ns.Median)}
 				rows = slices.DeleteFunc(rows, func(old []string) bool { return slices.Equal(old[1:6], row[1:6]) })
 				rows = append(rows, row)

@@ -1,9 +1,10 @@
-"""Runs models with ONNX Runtime or OpenVINO, as the driver says (see protocol/protocol.go).
+"""Runs models with ONNX Runtime or OpenVINO, as the driver says (see protocol/protocol.go), or the
+product that a model is with a library of sparse matrices.
 
-    worker.py ort|ort-opt|openvino THREADS
+    worker.py ort|ort-opt|openvino|torch-csr|scipy-csr THREADS
 
 Inputs and results are bound before a run is timed: ONNX Runtime's IoBinding, an OpenVINO infer
-request. Both compute in f32.
+request. All compute in f32.
 """
 import json
 import os
@@ -154,6 +155,73 @@ class OpenVinoModel:
         return [self.sets[key].get_tensor(o).data for o in self.model.outputs]
 
 
+class Csr:
+    """Makes CSR of a factor in each run, and multiplies that by constant weights."""
+    def load(self, path):
+        import onnx
+        graph = onnx.load(path).graph
+        if [n.op_type for n in graph.node] != ["MatMul"] or graph.node[0].input[1] != graph.initializer[0].name:
+            raise ValueError("it is no product with constant weights")
+        start = now()
+        model = CsrModel(self, graph.node[0].input[0], self.weights(onnx.numpy_helper.to_array(graph.initializer[0])))
+        return now() - start, model
+
+
+class TorchCsr(Csr):
+    def __init__(self, threads):
+        import torch
+        import warnings
+        warnings.filterwarnings("ignore", "Sparse CSR")  # it is beta
+        torch.set_num_threads(threads)
+        self.torch, self.name = torch, f"torch {torch.__version__.split('+')[0]} CSR"
+
+    def weights(self, w):
+        return self.torch.from_numpy(w.copy())
+
+    def factor(self, x, w):
+        return self.torch.from_numpy(x), self.torch.empty(x.shape[0], w.shape[1])
+
+    def multiply(self, x, w, y):
+        self.torch.mm(x.to_sparse_csr(), w, out=y)
+        return y
+
+
+class ScipyCsr(Csr):
+    def __init__(self, threads):
+        import scipy.sparse
+        self.csr, self.name = scipy.sparse.csr_array, f"SciPy {scipy.__version__} CSR"
+
+    def weights(self, w):
+        return w.copy()
+
+    def factor(self, x, w):
+        return x, None
+
+    def multiply(self, x, w, y):  # it takes no memory for its result
+        return self.csr(x) @ w
+
+
+class CsrModel:
+    def __init__(self, lib, name, w):
+        self.lib, self.name, self.w, self.sets = lib, name, w, {}
+
+    def inputs(self, key, arrays):
+        self.sets[key] = list(self.lib.factor(arrays[self.name], self.w))
+
+    def first(self, key):
+        return 0
+
+    def run(self, key, n):
+        s, w, multiply = self.sets[key], self.w, self.lib.multiply
+        start = now()
+        for _ in range(n):
+            s[1] = multiply(s[0], w, s[1])
+        return now() - start
+
+    def results(self, key):
+        return [np.asarray(self.sets[key][1])]
+
+
 def memory():
     out = {}
     for line in open("/proc/self/status"):
@@ -168,7 +236,8 @@ def main():
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print goes to stderr
     say = lambda a: (out.write(json.dumps(a) + "\n"), out.flush())
-    engine = OpenVino(threads) if kind == "openvino" else Ort(threads, kind == "ort-opt")
+    kinds = {"openvino": OpenVino, "torch-csr": TorchCsr, "scipy-csr": ScipyCsr}
+    engine = kinds[kind](threads) if kind in kinds else Ort(threads, kind == "ort-opt")
     say({"engine": engine.name})
     models = {}
     for line in sys.stdin:

@@ -35,7 +35,11 @@ func main() {
 	threads := flag.Int("threads", 1, "`N` threads that work on a run")
 	flag.Parse()
 	w := &worker{threads: *threads, models: map[string]*model{}}
-	if err := protocol.Serve(os.Stdin, os.Stdout, "pitopt", w.do); err != nil {
+	code, err := cpu.New(1).Code()
+	if err == nil {
+		err = protocol.Serve(os.Stdin, os.Stdout, "pitopt, "+code, w.do)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
