@@ -2,11 +2,13 @@ package runtime
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/target"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // code is a function made ready to run: its values and symbols are numbered, so that a
@@ -72,12 +74,14 @@ type stmt struct {
 	last    []*group     // that nothing is in use of afterwards
 	results []*place     // nil entry: nobody asked for it
 	regions []*block
-	owns    []bool      // of one with regions: results that are memory of their own
-	program *ir.Program // of a call of a program or kernel
-	kernel  string      // of the target; "": stage by stage
-	bind    []dim       // of such a call
-	shapes  [][]dim     // of such a call: shapes of the program's results and of temps, over its symbols
-	shape   []dim       // of a view
+	owns    []bool                           // of one with regions: results that are memory of their own
+	program *ir.Program                      // of a call of a program or kernel
+	kernel  string                           // of the target; "": stage by stage
+	bind    []dim                            // of such a call
+	shapes  [][]dim                          // of such a call: shapes of the program's results and of temps, over its symbols
+	shape   []dim                            // of a view
+	once    bool                             // of an operator that fills its results, of constants alone
+	kept    atomic.Pointer[[]*tensor.Tensor] // what it filled, where that is small
 }
 
 // dim is a symbolic integer made ready: a number, a symbol, or code.
@@ -261,6 +265,7 @@ func (c *code) stmt(s *ir.Stmt) *stmt {
 		}
 	}
 	if s.Op != nil {
+		out.once = s.Op.Fill != nil && s.Effect() == ir.Pure && !slices.ContainsFunc(s.Args, func(v *ir.Value) bool { return v != nil && v.Const == nil })
 		switch s.Op.Name {
 		case ir.ViewName:
 			if t, ok := s.Attrs.Get("type").(ir.TensorType); ok {

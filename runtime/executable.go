@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -33,7 +34,7 @@ type Executable struct {
 	pool  Pool
 	funcs map[*ir.Func]*code
 	idle  reuse.List[machine]
-	kept  keeper
+	kept  atomic.Pointer[keeper]
 
 	mu        sync.Mutex
 	instances map[instanceKey]*instance
@@ -46,6 +47,7 @@ func Load(m *ir.Module, dev Device, o Options) (*Executable, error) {
 		return nil, diag.New(diag.Run, "the module has no function @main")
 	}
 	x := &Executable{m: m, dev: dev, opts: o, funcs: map[*ir.Func]*code{}, instances: map[instanceKey]*instance{}}
+	x.kept.Store(new(keeper))
 	for _, f := range m.Funcs {
 		c, err := compile(m, f, dev, o.MaxBytes)
 		if err != nil {
@@ -219,6 +221,7 @@ func (x *Executable) begin(ctx context.Context) *machine {
 		ctx, mc.recorder = r.call(ctx)
 	}
 	mc.ctx, mc.draws, mc.appended = ctx, 0, 0
+	mc.kept = x.kept.Load()
 	mc.mem.used, mc.mem.peak = 0, 0
 	mc.main = mc.frame(x.funcs[x.m.Main()])
 	mc.main.main = true
@@ -233,7 +236,7 @@ func (x *Executable) end(mc *machine) {
 		r.Leave(Calls, r.row)
 		mc.recorder = nil
 	}
-	mc.ctx, mc.lent, mc.kernel, mc.called = nil, lent{}, ir.KernelCall{}, ir.Call{}
+	mc.ctx, mc.lent, mc.kernel, mc.called, mc.kept = nil, lent{}, ir.KernelCall{}, ir.Call{}, nil
 	for _, f := range mc.ran {
 		f.clear()
 		f.ran = false
@@ -249,7 +252,7 @@ func (x *Executable) end(mc *machine) {
 
 // Trim gives memory that is kept between runs back, and what was made of constants.
 func (x *Executable) Trim() {
-	x.kept.clear()
+	x.kept.Store(new(keeper)) // runs that use something of the other go on with it
 	x.pool.Trim()
 	x.idle.Clear()
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/binary"
 	"math"
+	goruntime "runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -66,7 +67,7 @@ func (k *Kept) Make(d tensor.DType, n int64, fill func(t *tensor.Tensor) error) 
 }
 
 // keeper has what is kept of an executable: twice what constants that are asked for would take
-// in f32, at most, and a little for what is small.
+// in f32, at most, and a little for what is small. A run holds on to the one that it began with.
 type keeper struct {
 	mu            sync.Mutex
 	places        map[string]*Kept
@@ -75,6 +76,20 @@ type keeper struct {
 	room          []byte                            // for what comes next
 	alloc         func(bytes int64) ([]byte, error) // nil: as place does it
 	chunk         int64                             // bytes that were made at a time, last
+}
+
+// make gives memory that is there as long as the keeper is. A lot of it is not Go's: its collector would come in the
+// first run just because weights were packed, and clear what is written right afterwards.
+func (k *keeper) make(bytes int64) ([]byte, error) {
+	if b, free := tensor.Outside(bytes); b != nil {
+		goruntime.AddCleanup(k, func(free func()) { free() }, free)
+		return b, nil
+	}
+	t, err := tensor.Make(tensor.U8, []int64{bytes})
+	if err != nil {
+		return nil, err
+	}
+	return t.Bytes(), nil
 }
 
 const keptAnyway = 1 << 20
@@ -91,21 +106,16 @@ func (k *keeper) place(bytes int64) ([]byte, error) {
 	}
 	size := analysis.Aligned(bytes)
 	if size > mostChunk/2 {
-		t, err := tensor.Make(tensor.U8, []int64{bytes})
-		if err != nil {
-			return nil, err
-		}
-		return t.Bytes(), nil
+		return k.make(bytes)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if size > int64(len(k.room)) {
 		k.chunk = max(leastChunk, min(max(4*k.chunk, 2*size), mostChunk))
-		t, err := tensor.Make(tensor.U8, []int64{k.chunk})
-		if err != nil {
+		var err error
+		if k.room, err = k.make(k.chunk); err != nil {
 			return nil, err
 		}
-		k.room = t.Bytes()
 	}
 	b := k.room[:bytes:bytes]
 	k.room = k.room[size:]
@@ -122,18 +132,12 @@ func (k *keeper) take(bytes int64) bool {
 	return true
 }
 
-// clear forgets everything. Runs that use something of it go on with it.
-func (k *keeper) clear() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.places, k.seen, k.used, k.allowed, k.room = nil, nil, 0, 0, nil
-}
-
 // KeptBytes is what a device has made of constants, and keeps.
 func (x *Executable) KeptBytes() int64 {
-	x.kept.mu.Lock()
-	defer x.kept.mu.Unlock()
-	return x.kept.used
+	k := x.kept.Load()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.used
 }
 
 // constant is an operand of the call that is a constant, else nil.
@@ -159,7 +163,7 @@ func (l *lent) Keep(args []int, key string) *Kept {
 	}
 	id = append(id, key...)
 	l.mc.key = id
-	k := &l.mc.x.kept
+	k := l.mc.kept
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if p := k.places[string(id)]; p != nil {

@@ -35,6 +35,7 @@ type machine struct {
 	room            func(bytes int64) error // of mem
 	lent            lent
 	memories        reuse.List[memory]
+	kept            *keeper
 }
 
 // run runs main.
@@ -520,8 +521,16 @@ func (mc *machine) fill(f *frame, s *stmt, in *instance, k *ir.KernelCall) error
 		clearTail(t)
 		mc.results = append(mc.results, t)
 	}
-	if err := k.Fill(mc.results); err != nil {
+	if kept := s.kept.Load(); kept != nil {
+		for i, t := range mc.results {
+			if t != nil {
+				copy(t.Bytes(), (*kept)[i].Bytes())
+			}
+		}
+	} else if err := k.Fill(mc.results); err != nil {
 		return err
+	} else if s.once {
+		s.keep(mc.results)
 	}
 	for i, t := range mc.results {
 		if t != nil {
@@ -532,6 +541,23 @@ func (mc *machine) fill(f *frame, s *stmt, in *instance, k *ir.KernelCall) error
 	}
 	return nil
 }
+
+// keep copies what an operator makes of constants alone, so that no other run does: sizes are those of the constants.
+func (s *stmt) keep(results []*tensor.Tensor) {
+	list := make([]*tensor.Tensor, len(results))
+	for i, t := range results {
+		if t != nil {
+			if t.DType() == tensor.String || len(t.Bytes()) > keptOnce {
+				return
+			}
+			list[i] = t.Clone()
+		}
+	}
+	s.kept.Store(&list)
+}
+
+// keptOnce is up to what size a result of constants is kept, in bytes.
+const keptOnce = 1 << 12
 
 // clearTail makes the bits behind the last element 0, as they are everywhere.
 func clearTail(t *tensor.Tensor) {

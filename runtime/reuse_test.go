@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	gort "runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -214,4 +215,44 @@ func collect(gone chan string, n int) (seen []string) {
 		time.Sleep(time.Millisecond)
 	}
 	return seen
+}
+
+// What an operator makes of constants alone is made once, also where runs at the same time want it first.
+func TestConstantsAreAskedOnce(t *testing.T) {
+	m := module(t, `module {
+  const @w: [3] f32 = {1, -2, 3}
+  func @main(%c: [] bool) -> ([] bool) {
+    %y: [] bool = onnx.If(%c) { ()
+      %is: [] bool = pit.Within(@w) {bounds = [3.0]}
+      yield %is
+    } { ()
+      yield %c
+    }
+    return %y
+  }
+}`)
+	for _, dev := range []runtime.Device{cpu.New(1), cpu.New(2)} {
+		w := m.Consts[0].Tensor
+		w.SetFloat(1, -2)
+		x := load(t, m, dev, runtime.Options{})
+		run := func(c, want bool) {
+			out, err := x.Run(context.Background(), []tensor.Value{tensor.Scalar(c)})
+			if err != nil || out[0].(*tensor.Tensor).Bool(0) != want {
+				t.Errorf("%v, %v; want %v", out, err, want)
+			}
+		}
+		run(false, false)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() { run(true, true) })
+		}
+		wg.Wait()
+		w.SetFloat(1, -4) // nobody looks
+		run(true, true)
+		run(false, false)
+		in, out := []tensor.Value{tensor.Scalar(true)}, []*tensor.Tensor{tensor.Scalar(false)}
+		if n := testing.AllocsPerRun(20, func() { _ = x.RunInto(context.Background(), in, out) }); n > 0 {
+			t.Errorf("a run makes %v objects", n)
+		}
+	}
 }

@@ -26,6 +26,7 @@ const (
 	lookedAt = 16 << 10 // elements of a constant that is looked at as a whole, for zeros
 	pieces   = 16       // of a larger one, and so many of its first rows
 	piece    = 256      // elements
+	beyond   = 6        // powers of two between what was seen and what is taken for granted
 )
 
 // countZeros counts the zeros of a constant, and its rows of nothing else.
@@ -57,11 +58,32 @@ func countZeros(t *tensor.Tensor) *ConstFacts {
 		return c
 	}
 	span(0, min(n, pieces*row, lookedAt))
+	eachPiece(n, span)
+	return c
+}
+
+// eachPiece calls f for pieces from all over a tensor of n elements.
+func eachPiece(n int64, f func(from, to int64)) {
 	for i := range int64(pieces) {
 		at := n / pieces * i
-		span(at, min(n, at+piece))
+		f(at, min(n, at+piece))
 	}
-	return c
+}
+
+// likelyBound is a power of two that absolute values of floats hardly exceed, by what is in some pieces; false where these
+// have nothing to tell.
+func likelyBound(t *tensor.Tensor) (float64, bool) {
+	most := 0.0
+	eachPiece(t.Len(), func(from, to int64) {
+		for i := from; i < to; i++ {
+			most = max(most, math.Abs(t.Float(i)))
+		}
+	})
+	if !(most > 0) || math.IsInf(most, 1) { // NaN is the largest of all
+		return 0, false
+	}
+	_, exp := math.Frexp(most)
+	return math.Ldexp(1, exp+beyond), true
 }
 
 // zerosIn counts the zeros of a part of a tensor.

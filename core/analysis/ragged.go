@@ -12,15 +12,22 @@ import (
 // Ragged follows a mask [batch, seq] through programs: what is known of elements that belong
 // to a position of a sequence where the mask is 0, and where it is not.
 //
-// What it finds is so where [Ragged.Assumes] holds: elements of the mask are 0 or 1, each
-// sequence has one that is 1, a sequence is at most MaxSeq long, and floats that come in are
-// at most MaxInput.
+// What it finds is so where this holds: elements of the mask are 0 or 1, each
+// sequence has one that is 1, a sequence is at most MaxSeq long, floats that come in are
+// at most MaxInput, and large constants are what Bounded says.
 type Ragged struct {
 	Batch, Seq sym.Expr
 
 	ctx    *sym.Context
 	values map[*ir.Value]*Rows
 	consts map[*ir.Const]Interval
+	taken  []Bounded
+}
+
+// Bounded is a constant that was not read as a whole: it is taken for granted that absolute values in it are at most Bound.
+type Bounded struct {
+	Value *ir.Value
+	Bound float64
 }
 
 // What Ragged takes for granted of what comes in, so that sums have bounds.
@@ -136,7 +143,7 @@ func (r *Ragged) PositionOf(load *ir.Scalar, s Slot) (batch *ir.Axis, at sym.Exp
 // Of gives what is known of a value.
 func (r *Ragged) Of(v *ir.Value) *Rows {
 	if v.Const != nil {
-		return &Rows{Any: r.ofConst(v.Const)}
+		return &Rows{Any: r.ofConst(v)}
 	}
 	if have := r.values[v]; have != nil {
 		return have
@@ -163,16 +170,34 @@ func (r *Ragged) Set(v *ir.Value, is *Rows) {
 // lowest is the absolute value of numbers that stand for minus infinity.
 const lowest = 1e30
 
-// ofConst looks at all elements of a constant, once.
-func (r *Ragged) ofConst(c *ir.Const) Interval {
-	have, ok := r.consts[c]
+// ofConst looks at a constant, once: at all elements, or at some of a large one.
+func (r *Ragged) ofConst(v *ir.Value) Interval {
+	have, ok := r.consts[v.Const]
 	if ok {
 		return have
 	}
-	have = intervalOf(c.Tensor)
-	r.consts[c] = have
+	t := v.Const.Tensor
+	switch d := t.DType(); {
+	case t.Len() <= lookedAt:
+		have = intervalOf(t)
+	case d.IsFloat():
+		if bound, ok := likelyBound(t); ok {
+			have = Interval{-bound, bound, false}
+			r.taken = append(r.taken, Bounded{v, bound})
+			break
+		}
+		have = intervalOf(t)
+	case d.Bits() <= 16:
+		have = Anything(d)
+	default:
+		have = intervalOf(t)
+	}
+	r.consts[v.Const] = have
 	return have
 }
+
+// Bounded are the constants that were not read as a whole.
+func (r *Ragged) Bounded() []Bounded { return r.taken }
 
 // Stmt follows a statement.
 func (r *Ragged) Stmt(s *ir.Stmt) {

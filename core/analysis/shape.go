@@ -78,7 +78,7 @@ func (a *shapeWalk) stmt(d *ir.Deducer, s *ir.Stmt) {
 			continue
 		}
 		a.uses[v] = append(a.uses[v], use{s, decides[i]})
-		fromSizes = fromSizes && (!reads[i] || v.Const != nil || a.sizes[v])
+		fromSizes = fromSizes && (!reads[i] || v.Const != nil && !weights(v.Const.Tensor) || a.sizes[v])
 	}
 	for _, r := range s.Results {
 		if r != nil {
@@ -96,6 +96,9 @@ func (a *shapeWalk) stmt(d *ir.Deducer, s *ir.Stmt) {
 		}
 	}
 }
+
+// weights says whether a constant is more than numbers that sizes are computed with.
+func weights(t *tensor.Tensor) bool { return t.DType().IsFloat() && t.Len() > ir.MaxKnown }
 
 // operands says which operands of a statement decide the shape of a result by what they
 // hold, and of which the contents are read at all.

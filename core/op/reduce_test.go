@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 )
 
@@ -63,6 +64,32 @@ func TestExtremes(t *testing.T) {
 	check(t, "TopK", nil, list(x, ints(0)), tensor.New(tensor.F32, 2, 0), tensor.New(tensor.I64, 2, 0))
 	refuse(t, "TopK", nil, list(x, ints(4)), "4 of the 3 elements")
 	refuse(t, "TopK", nil, list(x, ints(-1)), "-1 of the 3 elements")
+}
+
+func TestWithin(t *testing.T) {
+	is := func(v bool) tensor.Value { return tensor.Scalar(v) }
+	bounds := func(v ...float64) ir.Attrs { return attrs("bounds", v) }
+	check(t, "pit.Within", bounds(2, 1), list(f32(1, -2, 0, 2, -1), f32(float32(math.Copysign(0, -1)), 1)), is(true))
+	check(t, "pit.Within", bounds(2, 0.5), list(f32(1, -2, 0, 2, -1), f32(1)), is(false))
+	check(t, "pit.Within", bounds(1), list(as(tensor.F16, f32(1, -1), 2)), is(true))
+	check(t, "pit.Within", bounds(1), list(as(tensor.BF16, f32(1, nan), 2)), is(false))
+	check(t, "pit.Within", bounds(1), list(tensor.Of([]float64{1, 1 + 1e-12})), is(false))
+	check(t, "pit.Within", bounds(0.1), list(tensor.Scalar[float32](0.1)), is(false)) // which is a little more
+	check(t, "pit.Within", bounds(math.Inf(1)), list(f32(inf, -inf)), is(true))
+	check(t, "pit.Within", bounds(math.Inf(1)), list(f32(nan)), is(false))
+	check(t, "pit.Within", bounds(math.MaxFloat64), list(f32(-inf)), is(false))
+	check(t, "pit.Within", bounds(-1, math.NaN()), list(f32(), tensor.New(tensor.F16, 0)), is(true))
+	check(t, "pit.Within", bounds(-1), list(f32(0)), is(false))
+	check(t, "pit.Within", bounds(math.NaN()), list(f32(0)), is(false))
+	refuse(t, "pit.Within", bounds(1), list(f32(0), f32(0)), "1 bounds for 2 operands")
+	for n := 1; n < 40; n++ { // wherever it is
+		for i := range n {
+			x := tensor.New(tensor.F32, int64(n))
+			x.SetFloat(int64(i), -3)
+			check(t, "pit.Within", bounds(3), list(x), is(true))
+			check(t, "pit.Within", bounds(2.5), list(x), is(false))
+		}
+	}
 }
 
 func TestScans(t *testing.T) {

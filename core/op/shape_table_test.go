@@ -494,6 +494,9 @@ var shapeRules = []shapeRule{
 		}
 		return [][]int64{{x.dims[0][0], x.ints[1][0]}, {x.dims[0][0], x.ints[1][0]}}
 	}},
+	{"pit.Within", func(r *rand.Rand) ([]string, ir.Attrs) {
+		return []string{f32Of(dim(r), dim(r)), f32Of(dim(r))}, ir.MakeAttrs("bounds", []float64{1, 2})
+	}, func(counted) [][]int64 { return [][]int64{{}} }},
 	{"pit.Route", func(r *rand.Rand) ([]string, ir.Attrs) {
 		return []string{f32Of(dim(r), dim(r))}, attrs("k", 1+r.IntN(3), "normalize", r.IntN(2), "softmax", oneOf(r, "all", "chosen"))
 	}, func(x counted) [][]int64 {

@@ -1,6 +1,10 @@
 package tensor
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // Large pages, and how much memory is worth a word with the system.
 const (
@@ -12,4 +16,20 @@ const (
 // fifth faster, and first touched in fewer faults. What the system makes of it is its own affair.
 func largePages(b []byte) {
 	_ = unix.Madvise(b[:len(b)&^(hugePage-1)], unix.MADV_HUGEPAGE)
+}
+
+// Outside gives memory that Go's collector neither counts nor clears, zero and in large pages, and what gives it back.
+// It is nil where it is so little that Go's does, or the system has none.
+func Outside(n int64) (b []byte, free func()) {
+	if n < fewPages || n > maxBytes {
+		return nil, nil
+	}
+	all, err := unix.Mmap(-1, 0, int(n+hugePage), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, nil
+	}
+	off := int64(-uintptr(unsafe.Pointer(&all[0])) & (hugePage - 1))
+	b = all[off : off+n : off+n]
+	largePages(all[off:])
+	return b, func() { _ = unix.Munmap(all) }
 }

@@ -31,7 +31,8 @@ of results are zero.
 
 What the proof cannot know is looked at in each run: the mask holds 0 and 1, each sequence has a
 token, a first token that is read is one of the mask's, floats that come in are not huge, and
-there is some padding. Otherwise the model runs as it stands. So it is in the module twice, in the
+there is some padding; the first run with some also looks whether large constants are what a sample of
+them says. Otherwise the model runs as it stands. So it is in the module twice, in the
 branches of an If; constants are there once.
 
 It stands after legalize, whose programs say what is computed of each token, after state, which
@@ -475,6 +476,9 @@ func (u *unpadding) use() MaskUse {
 	is.Checked = []string{"elements are 0 or 1", "each sequence has a token", fmt.Sprintf("one of %d positions is padding", leastPadding)}
 	for _, v := range u.floats(u.f.Stmts) {
 		is.Checked = append(is.Checked, fmt.Sprintf("%s is at most %d", v.Name, analysis.MaxInput))
+	}
+	if n := len(u.Bounded()); n > 0 {
+		is.Checked = append(is.Checked, fmt.Sprintf("no weight is far larger than a sample says (%d tensors, once)", n))
 	}
 	return is
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // rewrite puts what goes over packed values into a branch, and the same as it stood into another. It says
@@ -101,7 +102,7 @@ func (u *unpadding) branch(before, dense, after []*ir.Stmt) {
 		}
 	})
 	is, args := u.condition(dense, ends)
-	cond := u.call(b, is, args...)
+	cond := u.bounded(d, b, u.call(b, is, args...))
 	choice := &ir.Stmt{Kind: ir.OpStmt, Op: u.m.Lookup("onnx.If"), Args: []*ir.Value{cond}, Regions: []*ir.Block{packed, region}}
 	for i, v := range outs {
 		n := &ir.Value{Name: v.Name, Type: v.Type, Def: choice, Index: i}
@@ -114,6 +115,22 @@ func (u *unpadding) branch(before, dense, after []*ir.Stmt) {
 		f.ReplaceUses(at+1, v, choice.Results[i])
 	}
 	sink(f, at)
+}
+
+// bounded is a condition that also asks whether large constants are what they were taken for. They are read in the first run
+// that wants to know, and by no other.
+func (u *unpadding) bounded(d *ir.Deducer, b *ir.Builder, cond *ir.Value) *ir.Value {
+	list := u.Bounded()
+	if len(list) == 0 {
+		return cond
+	}
+	values, bounds := make([]*ir.Value, len(list)), make([]float64, len(list))
+	for i, x := range list {
+		values[i], bounds[i] = x.Value, x.Bound
+	}
+	ask, no := &ir.Block{}, &ir.Block{Results: []*ir.Value{b.Const(tensor.Scalar(false))}}
+	d.Scope(func() { ask.Results = []*ir.Value{d.At(ask, "").Op("pit.Within", values, "bounds", bounds)} })
+	return b.OpN(1, "onnx.If", []*ir.Value{cond}, nil, ask, no)[0]
 }
 
 // results gives what statements compute that is read by others.

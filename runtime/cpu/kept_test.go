@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -66,6 +67,62 @@ func TestWeightsArePackedOnce(t *testing.T) {
 				t.Error("Trim keeps what was packed")
 			}
 		})
+	}
+}
+
+// A run goes on with the weights that it began with, though others are made ready for the next one in the meantime, and the
+// memory of those that nobody uses is not Go's.
+func TestWeightsStayForTheRun(t *testing.T) {
+	const rows, depth, cols = 3, 1100, 1000 // larger than what Go is asked for
+	m, err := text.Parse("kept.pit", fmt.Appendf(nil, `module {
+  const @w: [%[2]d, %[3]d] f32 = {%[4]s}
+  func @main(%%x: [%[1]d, %[2]d] f32) -> ([%[1]d, %[3]d] f32) {
+    %%a: [%[1]d, %[3]d] f32 = call @mm(%%x, @w)
+    return %%a
+  }
+  program @mm(X: [%[1]d, %[2]d] f32, W: [%[2]d, %[3]d] f32) -> (Y: [%[1]d, %[3]d] f32) {
+    Y[i < %[1]d, j < %[3]d] = sum(k < %[2]d) (X[i, k] * W[k, j])
+  }
+}`, rows, depth, cols, strings.TrimSuffix(strings.Repeat("0, ", depth*cols), ", ")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tensor.Data[float32](m.Consts[0].Tensor)
+	for i := range w {
+		w[i] = float32(i%31) - 15
+	}
+	x := load(t, m, New(1))
+	in := tensor.New(tensor.F32, rows, depth)
+	for i := range in.Len() {
+		in.SetFloat(i, float64(i%7))
+	}
+	first, err := x.Run(context.Background(), []tensor.Value{in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range 60 {
+				if got, err := x.Run(context.Background(), []tensor.Value{in}); err != nil || !tensor.Equal(got[0], first[0]) {
+					t.Errorf("another result, or %v", err)
+				}
+			}
+		})
+	}
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			x.Trim()
+			runtime.GC()
+		}
 	}
 }
 
