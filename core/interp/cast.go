@@ -82,7 +82,15 @@ func (floatClass[T]) cast(c *compiler, x *ir.Scalar) lanes[T] {
 }
 
 func (intClass[T]) cast(c *compiler, x *ir.Scalar) lanes[T] {
-	to, n := x.DType, numberOf(c, x)
+	to := x.DType
+	switch from := x.Args[0]; { // products of bytes are packed through this
+	case to.IsSmall():
+	case from.DType == tensor.U8:
+		return converted[T](c, operand[uint8](c, from))
+	case from.DType == tensor.I8:
+		return converted[T](c, operand[int8](c, from))
+	}
+	n := numberOf(c, x)
 	if n.ints == nil {
 		n.ints = map1(c, n.floats, func(v float64) int64 { return tensor.TruncateTo(to, v) })
 	}

@@ -52,8 +52,12 @@ func (b *builder) power(x *Value) (p, n *Value) {
 	const high = 0.693145751953125 // ln 2 to 16 bits: n times it is exact
 	r := b.fma(f, b.f32(-high), x)
 	r = b.fma(f, b.f32(float32(high-math.Ln2)), r)
-	p = b.horner(r, 0.00138145988, 0.00836871658, 0.041668389, 0.16666522, 0.49999994, 1, 1)
-	return p, b.op(OpNear, I32, f)
+	return b.exponential(r), b.op(OpNear, I32, f)
+}
+
+// exponential is e^r for |r| <= ln 2 / 2.
+func (b *builder) exponential(r *Value) *Value {
+	return b.horner(r, 0.00138145988, 0.00836871658, 0.041668389, 0.16666522, 0.49999994, 1, 1)
 }
 
 func (b *builder) scale(p, n *Value) *Value { return b.op(OpScale, F32, p, n) }

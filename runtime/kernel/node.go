@@ -83,6 +83,7 @@ func (l *lowering) node(x *ir.Scalar) *Value {
 		if squares(x) {
 			return l.op(OpMul, kind, arg(0), arg(0))
 		}
+		return l.pow(arg(0), arg(1))
 	}
 	switch {
 	case l.soft.below[x]:

@@ -81,7 +81,7 @@ func refusesNode(x *ir.Scalar) string {
 		}
 		return ""
 	case x.DType == tensor.F32 || x.DType == tensor.F64:
-		ok = x.Op == ir.OpMin || x.Op == ir.OpMax || arithmetic[x.Op] != 0 || unary[x.Op] != 0 || functions[x.Op] != nil && kind == F32 || squares(x)
+		ok = x.Op == ir.OpMin || x.Op == ir.OpMax || arithmetic[x.Op] != 0 || unary[x.Op] != 0 || (functions[x.Op] != nil || x.Op == ir.OpPow) && kind == F32 || squares(x)
 	case x.DType == tensor.Bool:
 		ok = logic[x.Op] != 0 || x.Op == ir.OpMin || x.Op == ir.OpMax
 	case x.DType == tensor.I32:

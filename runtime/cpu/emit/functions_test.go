@@ -3,11 +3,14 @@ package emit_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unsafe"
 
+	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/runtime/cpu/emit"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 	"github.com/pitopt/pitopt/runtime/kernel/kerneltest"
 )
@@ -71,29 +74,7 @@ func TestFunctions(t *testing.T) {
 	}
 	got := map[string]map[string][]float32{}
 	for _, f := range tiers(t) {
-		s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Alone: true})
-		out := map[string][]float32{}
-		for _, g := range s.Groups {
-			b, err := g.Kernel.Bind(func(string) (int64, bool) { return n, true })
-			if err != nil {
-				t.Fatal(err)
-			}
-			var block []int64
-			for _, m := range g.Kernel.Buffers {
-				v := x
-				if m.Written {
-					v = make([]float32, n)
-					out[m.Of.Name] = v
-				}
-				block = append(block, int64(uintptr(unsafe.Pointer(&v[0]))))
-			}
-			block = append(append(block, b.Numbers...), 0, n, 0)
-			codes.of(t, g.Kernel, f).Call(unsafe.Pointer(&block[0]))
-		}
-		if len(out) != len(list) {
-			t.Fatalf("%d functions have kernels: %v", len(out), s.Refused)
-		}
-		got[f.String()] = out
+		got[f.String()] = computed(t, p, f, n, map[string][]float32{"x": x})
 	}
 	for i, fn := range list {
 		most, name := map[string]worst{}, fmt.Sprintf("y%d", i)
@@ -117,6 +98,81 @@ func TestFunctions(t *testing.T) {
 			if w.ulps > fn.most {
 				t.Errorf("%s: %s is %.3f ulp off at %g, %g is stated", f, fn.name, w.ulps, w.at, fn.most)
 			}
+		}
+	}
+}
+
+// computed are the results of a program whose stages go over n elements, by machine code.
+func computed(t *testing.T, p *ir.Program, f x86.Features, n int64, in map[string][]float32) map[string][]float32 {
+	t.Helper()
+	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Alone: true})
+	out := map[string][]float32{}
+	for _, g := range s.Groups {
+		b, err := g.Kernel.Bind(func(string) (int64, bool) { return n, true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var block []int64
+		for _, m := range g.Kernel.Buffers {
+			v := in[m.Of.Name]
+			if m.Written {
+				v = make([]float32, n)
+				out[m.Of.Name] = v
+			}
+			block = append(block, int64(uintptr(unsafe.Pointer(&v[0]))))
+		}
+		block = append(append(block, b.Numbers...), 0, n, 0)
+		codes.of(t, g.Kernel, f).Call(unsafe.Pointer(&block[0]))
+	}
+	if len(out) != len(p.Results) {
+		t.Fatalf("%d of %d results have kernels: %v", len(out), len(p.Results), s.Refused)
+	}
+	return out
+}
+
+// Powers of what is special by what is special, of bases near 1 and exponents that make them large or tiny all the
+// same, and of drawn bits. What is special is Go's, sign included.
+func TestPow(t *testing.T) {
+	p := kerneltest.Program(t, "program @power[n](x: [n] f32, y: [n] f32) -> (z: [n] f32) {\nz[i < n] = pow(x[i], y[i])\n}")
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	special := []float32{0, float32(math.Copysign(0, -1)), 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1.5, -1.5, 1 << 23, 1<<23 + 1, 1 << 24, 1<<24 + 2, -1<<23 - 1, -1 << 24, 1e-45, -1e-45, 1e-40, 0x1p-126, -0x1p-126,
+		127, 128, -149, -150, 149.5, math.MaxFloat32, -math.MaxFloat32, inf, -inf, nan, 0x1.fffffep-1, 0x1.000002p0, -0x1.fffffep-1, -0x1.000002p0, 1e10, -1e10, 1.0 / 3, 0x1.6a09e6p-1, 0x1.6a09e8p-1}
+	var x, y []float32
+	for _, a := range special {
+		for _, b := range special {
+			x, y = append(x, a), append(y, b)
+		}
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 300000 {
+		a, b := math.Float32frombits(r.Uint32()), math.Float32frombits(r.Uint32())
+		switch r.IntN(4) {
+		case 0: // a result that is a number
+			a = float32(math.Exp(r.NormFloat64() * 20))
+			b = float32((r.Float64()*2 - 1) * 105 / math.Log(float64(a)))
+		case 1:
+			a = float32(1 + r.NormFloat64()*math.Exp(-15*r.Float64()))
+			b = float32(r.NormFloat64() * math.Exp(18*r.Float64()))
+		case 2:
+			a, b = float32(r.NormFloat64()*100), float32(r.IntN(41)-20)
+		}
+		x, y = append(x, a), append(y, b)
+	}
+	for _, f := range tiers(t) {
+		most, at := 0.0, 0
+		for i, z := range computed(t, p, f, int64(len(x)), map[string][]float32{"x": x, "y": y})["z"] {
+			want := math.Pow(float64(x[i]), float64(y[i]))
+			u := ulps(z, want)
+			if math.Signbit(float64(z)) != math.Signbit(want) && want == want {
+				u = math.Inf(1)
+			}
+			if u > most {
+				most, at = u, i
+			}
+		}
+		t.Logf("%s: pow: %.3f ulp at %g^%g", f, most, x[at], y[at])
+		if most > 0.9 {
+			t.Errorf("%s: pow is %.3f ulp off at %g^%g, 0.9 is stated", f, most, x[at], y[at])
 		}
 	}
 }

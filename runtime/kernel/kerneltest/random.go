@@ -204,6 +204,9 @@ func (g *generator) expr(d tensor.DType, depth int) *ir.Scalar {
 		if d == tensor.F64 {
 			return ir.Unary(ir.OpSqrt, a)
 		}
+		if g.IntN(4) == 0 {
+			return ir.Binary(ir.OpPow, a, ir.Lit(d, []float64{3, 0.5, -1, 1.5, 0, -2}[g.IntN(6)]))
+		}
 		return ir.Unary([]ir.ScalarOp{ir.OpExp, ir.OpLog, ir.OpTanh, ir.OpErf, ir.OpSqrt}[g.IntN(5)], a)
 	}
 	switch g.IntN(7) {
