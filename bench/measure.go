@@ -27,7 +27,7 @@ type workload struct {
 
 	profile []string // arguments of a profile that is to be shown; nil: none
 
-	fresh int            // sets of inputs that are drawn, of which each sample, one run, has another; 0: one for all
+	fresh int            // sets of inputs that are drawn, which the runs of a sample have in turn; 0: one for all
 	base  *base          // what pitopt also runs in each round; nil: nothing
 	value func() float64 // what is said of the inputs, once they are drawn; nil: nothing
 }
@@ -213,9 +213,7 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			continue
 		}
 		engines = append(engines, e)
-		if runs[e] = 1; w.fresh > 1 {
-			continue
-		}
+		took *= float64(len(sets))
 		runs[e] = max(1, min(5000, int(math.Ceil(float64(p.b.sample)/took))))
 		if took < 1e7 {
 			warm[e] = min(runs[e], 3)
@@ -235,7 +233,7 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			if round%2 == 1 {
 				e = engines[len(engines)-1-i]
 			}
-			ns, err := p.sample(e, protocol.Request{Op: "run", Model: "m", Set: sets[round%len(sets)], Warm: warm[e], N: runs[e]}, r)
+			ns, err := p.sample(e, protocol.Request{Op: "run", Model: "m", Set: sets[0], More: sets[1:], Warm: warm[e], N: runs[e]}, r)
 			if err != nil {
 				return err
 			}
@@ -243,7 +241,7 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			if w.base == nil || e.key != "pitopt" {
 				continue
 			}
-			if ns, err = p.sample(e, protocol.Request{Op: "run", Model: w.base.name, Set: "s", Warm: warm[e], N: runs[e]}, r); err != nil {
+			if ns, err = p.sample(e, protocol.Request{Op: "run", Model: w.base.name, Set: "s", Warm: warm[e], N: runs[e] * len(sets)}, r); err != nil {
 				return err
 			}
 			r.Samples[w.base.name] = append(r.Samples[w.base.name], ns)
@@ -285,7 +283,7 @@ func (p *pool) sample(e *engine, q protocol.Request, r *result) (float64, error)
 		}
 		waited := float64(e.waited()-before) / float64(a.NS)
 		if waited < least {
-			best, least = float64(a.NS)/float64(q.N), waited
+			best, least = float64(a.NS)/float64(q.N*(1+len(q.More))), waited
 		}
 		if waited < .02 || q.Op == "decode" { // which can not be repeated
 			break

@@ -38,13 +38,9 @@ var zeroRows = []zeroPattern{
 	{"single", 64, 3072, 768, 1, 1, []float64{1, .1, .05, .01}},
 }
 
-// fresh is how many matrices are drawn: of those that fit caches more.
-func (p zeroPattern) fresh() int {
-	if p.m*p.k > 1<<20 {
-		return 2
-	}
-	return 8
-}
+// fresh is how many matrices are drawn: so many that what they read of the weights together does not fit the caches
+// that are near, though each of them reads little.
+func (p zeroPattern) fresh() int { return int(min(max(1<<22/(p.m*p.k), 2), 64)) }
 
 // sparsity is products with constant weights, of a factor that comes with each call and has zeros somewhere else each
 // time. The pipeline says of the input that it may have some.

@@ -14,7 +14,7 @@ import (
 //
 //	load     reads the model at Path; it is called Model from then on
 //	inputs   reads the inputs of Model named in Files (NPY), called Set from then on
-//	run      runs Model on Set: Warm runs that are not timed, then N that are
+//	run      runs Model on Set, and on each of More in turn: Warm times that are not timed, then N that are
 //	write    writes the results of the last run of Model on Set to Dir as 0.npy, 1.npy, ...
 //	session  begins to decode with Model: States are carried from call to call, and empty at first
 //	decode   makes N calls in the session, a token each
@@ -26,6 +26,7 @@ type Request struct {
 	Model   string            `json:"model,omitempty"`
 	Path    string            `json:"path,omitempty"`
 	Set     string            `json:"set,omitempty"`
+	More    []string          `json:"more,omitempty"`
 	Files   map[string]string `json:"files,omitempty"`
 	Warm    int               `json:"warm,omitempty"`
 	N       int               `json:"n,omitempty"`

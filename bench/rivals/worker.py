@@ -262,8 +262,14 @@ def answer(engine, models, r):
         first = m.first(key)
         if first and r.get("warm", 0) == 0 and r["n"] == 1:
             return {"ns": first}
-        m.run(key, r.get("warm", 0))
-        return {"ns": m.run(key, r["n"])}
+        keys = [key] + r.get("more", [])
+        if len(keys) == 1:
+            m.run(key, r.get("warm", 0))
+            return {"ns": m.run(key, r["n"])}
+        for _ in range(r.get("warm", 0)):
+            for k in keys:
+                m.run(k, 1)
+        return {"ns": sum(m.run(k, 1) for _ in range(r["n"]) for k in keys)}
     elif op == "write":
         results = m.results(key)
         for i, x in enumerate(results):
