@@ -15,7 +15,7 @@ type codeLists struct {
 	rows  []unsafe.Pointer // of C
 	small []float32        // a tile of C whose columns do not lie side by side
 	into  []unsafe.Pointer // its rows
-	tiles [3][3][]x86.Func // by reach, what B is, and rows
+	tiles [2][3][]x86.Func // by reach, what B is, and rows
 	packs []x86.Func       // by rows
 	from  []unsafe.Pointer // that are packed
 	wider map[tile]x86.Func
@@ -68,7 +68,7 @@ func (w *worker[T]) begin(b block) error {
 	w.args.K = int64(b.depth)
 	for i := b.from; i < b.to; i++ {
 		rows := int(b.size(i))
-		if err := w.ready(w.reach(b), rows); err != nil {
+		if err := w.ready(near, rows); err != nil {
 			return err
 		}
 		if w.wholeA != nil || i-b.from < w.fetchers(b) {
@@ -80,47 +80,40 @@ func (w *worker[T]) begin(b block) error {
 	return nil
 }
 
-// reach is where what a tile reads comes from.
+// reach is how far a tile looks.
 type reach int
 
 const (
 	near     reach = iota
-	distant        // Tile.Far
 	fetching       // Tile.Fetch, for what comes next
 )
-
-// reach is that of most tiles of a block: where there is one panel of rows, all of B goes by once, from where
-// it lies. What was packed just now is near.
-func (w *worker[T]) reach(b block) reach {
-	if w.whole != nil && b.to-b.from < 2 {
-		return distant
-	}
-	return near
-}
 
 // ready makes code where there is none yet.
 func (w *worker[T]) ready(f reach, rows int) (err error) {
 	if list := w.tiles[f][w.half]; list[rows].Addr() == 0 {
-		list[rows], err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Far: f == distant, Fetch: f == fetching})
+		list[rows], err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Fetch: f == fetching})
 	}
 	return err
 }
 
-// fetchers is how many tiles of a panel of B fetch the next one: each a line for each k. Where
-// there is one, the processor sees by itself what comes next, and what was packed just now is near.
+// fetchers is how many tiles of a panel of B fetch the next one: each a line for each k. A few rows leave the processor time
+// to see by itself what comes next: prefetches would only take loads away from it. What was packed just now is near.
 func (w *worker[T]) fetchers(b block) int64 {
-	if w.whole == nil || b.to-b.from < 2 {
+	if w.whole == nil || b.to-b.from < 2 && b.size(b.from) <= thirstyRows {
 		return 0
 	}
 	return int64(w.cut.nr * w.half.Bytes() / x86.TileFetch)
 }
+
+// thirstyRows are so few that a tile of them waits for B rather than for its multiplications.
+const thirstyRows = 8
 
 // multiplyCode adds the products of packed panels to C: T is float32.
 func (w *worker[T]) multiplyCode(b block) error {
 	if err := w.begin(b); err != nil {
 		return err
 	}
-	reach, fetchers, slim := w.reach(b), w.fetchers(b), tile{Cols: w.cut.nr / 2}
+	fetchers, slim := w.fetchers(b), tile{Cols: w.cut.nr / 2}
 	deep := 0
 	for j := 0; j < b.cols; j += w.cut.nr {
 		if deep += int(b.to-b.from) * b.depth; deep > someDepth {
@@ -138,7 +131,7 @@ func (w *worker[T]) multiplyCode(b block) error {
 		row := 0
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
-			f := w.tiles[reach][w.half][rows]
+			f := w.tiles[near][w.half][rows]
 			switch {
 			case w.slim && n <= slim.Cols:
 				slim.Rows = rows
@@ -282,6 +275,12 @@ func (w *worker[T]) pack(to []T, width int, data []T, base int, lines, offs []in
 		pack(to, width, data, base, lines, offs)
 		return nil
 	}
+	return w.transpose(to, width, data, base+offs[0], lines, len(offs))
+}
+
+// transpose packs rows, or columns, whose elements lie side by side, by machine code.
+func (w *worker[T]) transpose(to []T, width int, data []T, base int, lines []int, depth int) error {
+	to = to[:width*depth] // machine code does not look
 	if w.packs[width].Addr() == 0 {
 		var err error
 		if w.packs[width], err = w.cut.code.code(x86.Pack{Rows: width}); err != nil {
@@ -289,9 +288,9 @@ func (w *worker[T]) pack(to []T, width int, data []T, base int, lines, offs []in
 		}
 	}
 	for i := range width {
-		w.from[i] = unsafe.Pointer(&data[base+lines[min(i, len(lines)-1)]+offs[0]])
+		w.from[i] = unsafe.Pointer(&data[base+lines[min(i, len(lines)-1)]])
 	}
-	w.packing = x86.PackArgs{K: int64(len(offs)), From: unsafe.Pointer(&w.from[0]), To: unsafe.Pointer(&to[0])}
+	w.packing = x86.PackArgs{K: int64(depth), From: unsafe.Pointer(&w.from[0]), To: unsafe.Pointer(&to[0])}
 	w.packs[width].Call(unsafe.Pointer(&w.packing))
 	return nil
 }

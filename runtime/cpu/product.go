@@ -477,10 +477,12 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 	}
 	if w.wholeA != nil {
 		w.blockA = w.keptA(b, i0)
-	} else if count == 1 && w.p.rowLies && w.cut.code != nil { // it is its own panel
+	} else if count == 1 && w.rowsLie() { // it is its own panel
 		w.blockA = w.a.data[w.batchA+w.rowA[0]+int(b.k0):][:b.depth]
 	} else if !w.holds || w.held != held {
-		addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)
+		if !w.rowsLie() {
+			addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)
+		}
 		if err := w.fillA(b.batch, i0, *b); err != nil {
 			return err
 		}
@@ -497,6 +499,9 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 	w.multiply(*b)
 	return nil
 }
+
+// rowsLie says whether machine code packs rows of A that lie element by element of k: there is no list of where those are.
+func (w *worker[T]) rowsLie() bool { return w.p.rowLies && w.cut.code != nil }
 
 // heldA says which rows of A are packed to their whole depth.
 type heldA struct {
@@ -543,7 +548,14 @@ func (w *worker[T]) fillA(batch, i0 int64, b block) error {
 			}
 		} else {
 			for l := 0; l < count; l += n {
-				if err := w.pack(to[l/n*width*b.depth:], width, w.a.data, w.batchA, w.rowA[row+l:row+l+n], w.kA[:b.depth]); err != nil {
+				panel, rows := to[l/n*width*b.depth:], w.rowA[row+l:row+l+n]
+				var err error
+				if w.rowsLie() {
+					err = w.transpose(panel, width, w.a.data, w.batchA+int(b.k0), rows, b.depth)
+				} else {
+					err = w.pack(panel, width, w.a.data, w.batchA, rows, w.kA[:b.depth])
+				}
+				if err != nil {
 					return err
 				}
 			}

@@ -124,7 +124,7 @@ type sparse struct {
 	packed                 []float32 // groups, one behind the other
 	lists                  []int32
 	covers                 covers
-	code                   [3][16]x86.Func // of groups, by reach and rows
+	code                   [2][16]x86.Func // of groups, by reach and rows
 	beside, alongK, across bool            // columns of the result lie side by side; elements of a do along k, or along rows
 
 	workers   []*sparseWorker

@@ -56,7 +56,7 @@ func (s *sparse) room() (err error) {
 
 // tiles makes the code that groups need, the way that was chosen.
 func (s *sparse) tiles() (err error) {
-	s.code = [3][16]x86.Func{}
+	s.code = [2][16]x86.Func{}
 	for i := range s.plan.groups {
 		n := s.plan.groups[i].n
 		if s.code[near][n].Addr() != 0 {
@@ -67,7 +67,7 @@ func (s *sparse) tiles() (err error) {
 			t.Cols = s.stripCols
 		}
 		for r := range s.code {
-			t.Far, t.Fetch = reach(r) == distant && !t.List && s.whole != nil, reach(r) == fetching && s.fetches
+			t.Fetch = reach(r) == fetching && s.fetches
 			if s.code[r][n], err = s.workers[0].wide(t); err != nil {
 				return err
 			}
@@ -316,7 +316,6 @@ func (s *sparse) groups(w *sparseWorker, c *chunk, cols int) error {
 	if g.Accumulate = 0; s.plan.sums {
 		g.Accumulate = 1
 	}
-	r := distant // is the first one's
 	for i, deep, each := 0, 0, s.cut.nr*s.half.Bytes(); i < len(groups); i++ {
 		o := &groups[i]
 		g.K, g.A, g.C = int64(o.count), unsafe.Pointer(&s.packed[o.panel]), unsafe.Pointer(&w.into[o.first-groups[0].first])
@@ -326,10 +325,11 @@ func (s *sparse) groups(w *sparseWorker, c *chunk, cols int) error {
 		} else {
 			first = unsafe.Add(first, int(o.k0)*each)
 		}
-		f := s.code[r][o.n]
-		if r = near; w.left > 0 {
-			r, f = fetching, s.code[fetching][o.n]
+		r := near
+		if w.left > 0 {
+			r = fetching
 		}
+		f := s.code[r][o.n]
 		for j := 0; j < cols; j += nr {
 			if deep += int(o.count); deep > someDepth {
 				deep = 0

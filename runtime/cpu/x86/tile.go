@@ -32,13 +32,9 @@ type Tile struct {
 	// Weights is what B's numbers are; they are widened when they are read.
 	Weights Weights
 
-	// Far fetches A and B before they are read, by more than the processor does itself: for those that come from
-	// beyond the second-level cache. Elsewhere that would take loads away from the multiplication.
-	Far bool
-
 	// Fetch brings memory from an address on into the second-level cache, [TileFetch] for each
 	// k: what the calls that come next read. For B that is used by few tiles, that hides its way from
-	// beyond, which is longer than what B's own prefetches are ahead.
+	// beyond.
 	Fetch bool
 }
 
@@ -77,12 +73,8 @@ type TileArgs struct {
 	Fetch      uintptr        // with Tile.Fetch: any address
 }
 
-// How far ahead of their use A and B are fetched with Tile.Far, in bytes, and how many steps of k one
-// turn of the loop takes: what was the fastest on Zen 4 and Cascade Lake.
-const (
-	tileFetchA, tileFetchB = 448, 512
-	tileUnroll             = 4
-)
+// tileUnroll is how many steps of k one turn of the loop takes.
+const tileUnroll = 4
 
 // TileAhead is how many rows of B a list is ahead of the multiplication: the rows that will
 // be read can not be foreseen otherwise.
@@ -197,9 +189,6 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 		name += "_panels"
 	}
 	name += weightNames[t.Weights]
-	if t.Far {
-		name += "_far"
-	}
 	if t.Fetch {
 		name += "_fetch"
 	}
@@ -360,16 +349,9 @@ func (t *tile) step(u int, sums []Reg) {
 		for j := 0; j < width; j += lineBytes {
 			t.Emit(PREFETCHT0, AtIndex(t.b, ahead, 1, j))
 		}
-	} else if t.Far {
-		for j := -(u * width) & (lineBytes - 1); j < width; j += lineBytes { // each line once
-			t.Emit(PREFETCHT0, row.Plus(j+tileFetchB))
-		}
 	}
 	if t.Fetch {
 		t.Emit(PREFETCHT1, At(t.fetch, u*TileFetch))
-	}
-	if t.Far && !t.Direct && t.Stride == 0 && u*lineBytes < tileUnroll*4*t.Rows {
-		t.Emit(PREFETCHT0, At(t.a, u*lineBytes+tileFetchA))
 	}
 	part := func(j int) Mem { return row.Plus(j * width / t.nv) }
 	var b []Reg
