@@ -17,6 +17,7 @@ import (
 // at most MaxInput, and large constants are what Bounded says.
 type Ragged struct {
 	Batch, Seq sym.Expr
+	positions  sym.Expr // of all sequences
 
 	ctx    *sym.Context
 	values map[*ir.Value]*Rows
@@ -62,7 +63,7 @@ type SlotRows struct {
 // NewRagged starts with a mask, a value of two dims.
 func NewRagged(ctx *sym.Context, mask *ir.Value) *Ragged {
 	t, _ := mask.Tensor()
-	r := &Ragged{Batch: t.Dims[0], Seq: t.Dims[1], ctx: ctx, values: map[*ir.Value]*Rows{}, consts: map[*ir.Const]Interval{}}
+	r := &Ragged{Batch: t.Dims[0], Seq: t.Dims[1], positions: t.Dims[0].Mul(t.Dims[1]), ctx: ctx, values: map[*ir.Value]*Rows{}, consts: map[*ir.Const]Interval{}}
 	r.values[mask] = &Rows{Interval{0, 1, false}, []SlotRows{{Slot{0, 1}, Exactly(0), Exactly(1)}}}
 	return r
 }
@@ -84,7 +85,7 @@ func (r *Ragged) Slots(dims []sym.Expr) (out []Slot) {
 		switch {
 		case batch >= 0 && r.equal(d, r.Seq):
 			out = append(out, Slot{batch, i})
-		case batch < 0 && r.equal(d, r.Batch.Mul(r.Seq)):
+		case batch < 0 && r.equal(d, r.positions):
 			out = append(out, Slot{i, i})
 		}
 	}
@@ -111,12 +112,12 @@ func (r *Ragged) TokenOf(load *ir.Scalar, s Slot) (t Token, ok bool) {
 		d, ok := x.Symbolic()
 		ok1 = ok1 && ok && r.equal(d, r.Seq)
 	}
-	return Token{a, a}, ok1 && ok2 && a == c && r.equal(a.Extent, r.Batch.Mul(r.Seq))
+	return Token{a, a}, ok1 && ok2 && a == c && r.equal(a.Extent, r.positions)
 }
 
 func (r *Ragged) flatToken(ix *ir.Scalar) (t Token, ok bool) {
 	if a, ok := Bare(ix); ok {
-		return Token{a, a}, r.equal(a.Extent, r.Batch.Mul(r.Seq))
+		return Token{a, a}, r.equal(a.Extent, r.positions)
 	}
 	f, ok := AffineOf(ix)
 	if !ok || len(f.Terms) != 2 || !f.C.IsInt(0) {

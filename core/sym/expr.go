@@ -184,7 +184,11 @@ func Sum(list ...Expr) Expr {
 	if err := firstErr(list...); err != nil {
 		return invalid(err)
 	}
-	var ts []term
+	n := 0
+	for _, e := range list {
+		n += len(e.terms())
+	}
+	ts := make([]term, 0, n)
 	for _, e := range list {
 		ts = append(ts, e.terms()...)
 	}
@@ -212,7 +216,12 @@ func (e Expr) Add(f Expr) Expr {
 }
 
 // Sub is e - f.
-func (e Expr) Sub(f Expr) Expr { return e.Add(f.Neg()) }
+func (e Expr) Sub(f Expr) Expr {
+	if e.p == f.p && e.Err() == nil {
+		return Expr{}
+	}
+	return e.Add(f.Neg())
+}
 
 // Neg is -e.
 func (e Expr) Neg() Expr { return e.scale(-1) }

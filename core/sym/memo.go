@@ -7,6 +7,7 @@ import "sync"
 type memo struct {
 	mu      sync.Mutex
 	answers map[question]any
+	equal   map[[2]*poly]Truth // of expressions by where they are: most are asked of the very same again
 }
 
 type question struct{ what, key string }
@@ -33,5 +34,27 @@ func remember[T any](c *Context, what string, e Expr, compute func() T) T {
 		m.answers = map[question]any{}
 	}
 	m.answers[q] = answer
+	return answer
+}
+
+// equalTo remembers whether two expressions are equal.
+func (c *Context) equalTo(a, b Expr, compute func() Truth) Truth {
+	if c == nil || c.memo == nil {
+		return compute()
+	}
+	m, q := c.memo, [2]*poly{a.p, b.p}
+	m.mu.Lock()
+	v, ok := m.equal[q]
+	m.mu.Unlock()
+	if ok {
+		return v
+	}
+	answer := compute()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.equal == nil || len(m.equal) >= maxAnswers {
+		m.equal = map[[2]*poly]Truth{}
+	}
+	m.equal[q] = answer
 	return answer
 }

@@ -38,8 +38,13 @@ func (c *Context) Equal(a, b Expr) Truth {
 			return truth(x == y, x != y)
 		}
 	}
-	d := a.Sub(b)
-	return remember(c, "equal", d, func() Truth { return c.isZero(d) })
+	if a.Equal(b) {
+		return True
+	}
+	return c.equalTo(a, b, func() Truth {
+		d := a.Sub(b)
+		return remember(c, "equal", d, func() Truth { return c.isZero(d) })
+	})
 }
 
 // isZero says whether d is 0.

@@ -176,7 +176,10 @@ func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Te
 		d = tensor.BF16
 	}
 	return k.Make(d, size, func(t *tensor.Tensor) error {
-		w := worker[T]{lists: new(lists), b: new(source[T]), ctx: run.Context(), p: p, cut: cut}
+		if len(x.workers) == 0 {
+			x.workers = append(x.workers, newWorker[T]())
+		}
+		w := worker[T]{lists: x.workers[0].lists, b: new(source[T]), ctx: run.Context(), p: p, cut: cut}
 		var data []T
 		if p.b.buf != nil {
 			data = tensor.Data[T](run.Tensor(p.b.buf))

@@ -237,7 +237,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 	}
 	for n < x.tiling.workers {
 		if int(n) == len(x.workers) {
-			x.workers = append(x.workers, &worker[T]{lists: new(lists), a: new(source[T]), b: new(source[T])})
+			x.workers = append(x.workers, newWorker[T]())
 		}
 		w := x.workers[n]
 		w.share.next.Store(x.tiling.tiles * n / x.tiling.workers)
@@ -362,6 +362,10 @@ type lists struct {
 	fromB                  int64 // of kB: the first row of B, and how many there are
 	lengthB                int
 	codeLists
+}
+
+func newWorker[T element]() *worker[T] {
+	return &worker[T]{lists: new(lists), a: new(source[T]), b: new(source[T])}
 }
 
 // fit makes lists long enough.

@@ -12,7 +12,7 @@ import (
 // they are. outer says which names are visible from around the graph. A name that is
 // defined twice, or nowhere, and a cycle are errors; an initializer may be an input too.
 func Order(g *Graph, outer func(string) bool) ([]*Node, error) {
-	def := map[string]int{} // the node that defines a name
+	def := make(map[string]int, len(g.Nodes)) // the node that defines a name
 	local := starts(g)
 	for i, n := range g.Nodes {
 		for _, o := range n.Outputs {
