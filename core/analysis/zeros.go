@@ -368,9 +368,20 @@ func onlyFactor(x *ir.Scalar, b *ir.Buffer) bool {
 	return loads == factor
 }
 
-// factors says whether one of two factors is a load of a buffer, and the other one loads another at the same index.
+// factors says whether one of two factors is a load of a buffer, and the other one loads another at the same index, times a
+// number perhaps.
 func factors(m, other *ir.Scalar, b *ir.Buffer) bool {
 	m, other = uncast(m), uncast(other)
+	for other.Op == ir.OpMul {
+		switch x, y := uncast(other.Args[0]), uncast(other.Args[1]); {
+		case len(x.Args) == 0:
+			other = y
+		case len(y.Args) == 0:
+			other = x
+		default:
+			return false
+		}
+	}
 	return m.Op == ir.OpLoad && m.Buf == b && m.DType.IsFloat() && other.Op == ir.OpLoad && other.Buf != b && covers(other.Args, m.Args)
 }
 

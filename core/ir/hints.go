@@ -14,6 +14,11 @@ type Sparse struct {
 	Finite bool    // everything else in the term is proved finite; otherwise a run is to look
 }
 
+// UnwantedBound is how far from zero a point may be at most for Wanted to leave it out, unless Stage.Any: what is multiplied by
+// a zero further on must not become infinite on its way there, since zero times infinity is not zero. Whoever leaves
+// points out proves it, or looks.
+const UnwantedBound = 1 << 100
+
 // hints checks what a stage says beside what it computes.
 func (v *programVerifier) hints(s *Stage, axes map[*Axis]bool) error {
 	if (len(s.Sparse) > 0 || s.Wanted != nil) && (s.Kind != ReduceStage || s.Monoid != Sum) {
@@ -31,6 +36,9 @@ func (v *programVerifier) hints(s *Stage, axes map[*Axis]bool) error {
 		}
 	}
 	if s.Wanted == nil {
+		if s.Any {
+			return v.fail(ruleHints, "what is not wanted of %s may be anything, and all of it is wanted", s.Out().Name)
+		}
 		return nil
 	}
 	for _, a := range s.Red {

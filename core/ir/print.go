@@ -185,7 +185,7 @@ func (w *programWriter) stage(s *Stage, result map[*Buffer]bool) {
 	w.WriteByte('\n')
 }
 
-// hints stand behind a stage's expressions: sparse(X finite, W) wanted(M[i, j]).
+// hints stand behind a stage's expressions: sparse(X finite, W) wanted(M[i, j] any).
 func (w *programWriter) hints(s *Stage) {
 	if len(s.Sparse) > 0 {
 		parts := make([]string, len(s.Sparse))
@@ -198,7 +198,10 @@ func (w *programWriter) hints(s *Stage) {
 	}
 	if s.Wanted != nil {
 		text := w.scalar(s.Wanted)
-		if infix[s.Wanted.Op] == "" { // which is in parentheses already
+		switch {
+		case s.Any:
+			text = "(" + text + " any)"
+		case infix[s.Wanted.Op] == "": // others are in parentheses already
 			text = "(" + text + ")"
 		}
 		w.WriteString(" wanted" + text)

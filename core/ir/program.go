@@ -140,6 +140,7 @@ type Stage struct {
 	// Hints of a sum, which change nothing that anybody reads; to leave them out is always right.
 	Sparse []Sparse
 	Wanted *Scalar // over Axes; nobody cares for points where it is false, and they may hold zeros. nil: all count
+	Any    bool    // whatever would be there; otherwise that is to be within ±UnwantedBound, or all counts after all
 }
 
 // Out is the first buffer that the stage defines.

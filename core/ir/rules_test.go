@@ -410,6 +410,7 @@ var breaches = []breach{
 	cut("program-hints", "S[] = sum(i < m) X[i]", "S[] = sum(i < m) X[i] sparse(I)", "does not load from I"),
 	cut("program-hints", "S[] = sum(i < m) X[i]", "S[] = sum(i < m) X[i] sparse(X finite, X)", "sparse twice"),
 	cut("program-hints", "S[] = sum(i < m) X[i]", "S[] = sum(i < m) X[i] wanted(X[0])", "no truth value"),
+	edit("program-hints", "all of it is wanted", func(m *ir.Module) { stages(m).Stages[0].Any = true }),
 	cut("program-axes", "S[] = sum(i < m) X[i]", "S[] = sum(i < m) X[i] wanted(i < 2)", "not its stage's"),
 	edit("complete", "a sparse buffer", func(m *ir.Module) { stages(m).Stages[0].Sparse = []ir.Sparse{{}} }),
 

@@ -73,7 +73,7 @@ func (r *stageReader) stage(s *Stage) *ir.Stage {
 		out.Sparse = append(out.Sparse, ir.Sparse{Buffer: at(r.decoder, "buffer", r.bufs, h.GetBuffer()), Finite: h.GetFinite()})
 	}
 	if n := s.GetWanted(); n > 0 {
-		out.Wanted = r.roots([]uint32{n - 1})[0]
+		out.Wanted, out.Any = r.roots([]uint32{n - 1})[0], s.GetAny()
 	}
 	return out
 }

@@ -318,7 +318,7 @@ func (q *programEncoder) stage(s *ir.Stage) *Stage {
 		out.Sparse = append(out.Sparse, &Sparse{Buffer: q.buffer(h.Buffer), Finite: h.Finite})
 	}
 	if s.Wanted != nil {
-		out.Wanted = q.scalar(out, s.Wanted) + 1
+		out.Wanted, out.Any = q.scalar(out, s.Wanted)+1, s.Any
 	}
 	return out
 }

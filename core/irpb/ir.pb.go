@@ -1991,6 +1991,7 @@ type Stage struct {
 	Index         []uint32               `protobuf:"varint,12,rep,packed,name=index,proto3" json:"index,omitempty"` // nodes
 	Sparse        []*Sparse              `protobuf:"bytes,13,rep,name=sparse,proto3" json:"sparse,omitempty"`
 	Wanted        uint32                 `protobuf:"varint,14,opt,name=wanted,proto3" json:"wanted,omitempty"` // node, plus 1; 0: all is
+	Any           bool                   `protobuf:"varint,15,opt,name=any,proto3" json:"any,omitempty"`       // what is not wanted may be infinite or no number
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2121,6 +2122,13 @@ func (x *Stage) GetWanted() uint32 {
 		return x.Wanted
 	}
 	return 0
+}
+
+func (x *Stage) GetAny() bool {
+	if x != nil {
+		return x.Any
+	}
+	return false
 }
 
 type Sparse struct {
@@ -2479,7 +2487,7 @@ const file_core_irpb_ir_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05dtype\x18\x02 \x01(\x05R\x05dtype\x12\x12\n" +
 	"\x04dims\x18\x03 \x03(\tR\x04dims\x12\x12\n" +
-	"\x04room\x18\x04 \x03(\tR\x04room\"\xf2\x03\n" +
+	"\x04room\x18\x04 \x03(\tR\x04room\"\x84\x04\n" +
 	"\x05Stage\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.pitopt.ir.v1.Stage.KindR\x04kind\x12\x12\n" +
 	"\x04outs\x18\x02 \x03(\rR\x04outs\x12&\n" +
@@ -2495,7 +2503,8 @@ const file_core_irpb_ir_proto_rawDesc = "" +
 	"\x04base\x18\v \x01(\rR\x04base\x12\x14\n" +
 	"\x05index\x18\f \x03(\rR\x05index\x12,\n" +
 	"\x06sparse\x18\r \x03(\v2\x14.pitopt.ir.v1.SparseR\x06sparse\x12\x16\n" +
-	"\x06wanted\x18\x0e \x01(\rR\x06wanted\"2\n" +
+	"\x06wanted\x18\x0e \x01(\rR\x06wanted\x12\x10\n" +
+	"\x03any\x18\x0f \x01(\bR\x03any\"2\n" +
 	"\x04Kind\x12\a\n" +
 	"\x03MAP\x10\x00\x12\n" +
 	"\n" +

@@ -179,7 +179,7 @@ func (q *programParser) kind(s *ir.Stage) {
 	s.Monoid = ir.NoMonoid
 }
 
-// hints reads what stands behind a stage's expressions: sparse(X finite, W) wanted(x < y). The next
+// hints reads what stands behind a stage's expressions: sparse(X finite, W) wanted((x < y) any). The next
 // stage begins otherwise: a bracket or a comma stands behind its first name.
 func (q *programParser) hints(s *ir.Stage) {
 	if start := q.here(); q.word("sparse") && q.take("(") {
@@ -195,8 +195,12 @@ func (q *programParser) hints(s *ir.Stage) {
 	} else {
 		_ = q.rewind(start)
 	}
-	if start := q.here(); q.word("wanted") && q.peek() == '(' {
-		s.Wanted = q.parenthesis(0)
+	if start := q.here(); q.word("wanted") && q.take("(") {
+		s.Wanted = q.scalar(1)
+		s.Any = q.word("any")
+		if !q.take(")") {
+			s.Wanted = q.infix(s.Wanted, 0)
+		}
 	} else {
 		_ = q.rewind(start)
 	}

@@ -18,6 +18,8 @@ type sparseProduct struct {
 	over          string // the sizes that it sums over
 	calls         int
 	operands      []sparseOperand
+	wanted        *analysis.Demand // which part of it is; nil: all
+	mask          string           // that it is wanted by
 }
 
 // sparseOperand is one that may be full of zeros.
@@ -55,7 +57,7 @@ func (a *app) inspectSparsity(path string, opts []pitopt.Option) error {
 	}
 	dense, calls := 0, 0
 	for _, p := range list {
-		if len(p.operands) == 0 && !a.common.json {
+		if len(p.operands) == 0 && p.wanted == nil && !a.common.json {
 			dense, calls = dense+1, calls+p.calls
 			continue
 		}
@@ -65,7 +67,11 @@ func (a *app) inspectSparsity(path string, opts []pitopt.Option) error {
 				operands = append(operands, map[string]any{"name": o.name, "source": o.zeros.Kind.String(), "zeros": o.zeros.Why, "at": o.zeros.Node,
 					"axes": append([]string{}, o.axes...), "finite": o.finite, "unproved": o.open, "why_not": o.why})
 			}
-			a.emit(map[string]any{"kind": "product", "node": p.node, "program": p.program, "stage": p.stage, "over": p.over, "calls": p.calls, "operands": operands})
+			about := map[string]any{"kind": "product", "node": p.node, "program": p.program, "stage": p.stage, "over": p.over, "calls": p.calls, "operands": operands}
+			if d := p.wanted; d != nil {
+				about["wanted"] = map[string]any{"by": p.mask, "source": d.Zeros.Kind.String(), "zeros": d.Zeros.Why, "at": d.Zeros.Node, "any": d.Any, "unproved": d.Open}
+			}
+			a.emit(about)
 			continue
 		}
 		fmt.Fprintf(a.out, "%3d x %s: a sum over %s (%s, stage %s)\n", p.calls, p.node, p.over, p.program, p.stage)
@@ -81,6 +87,13 @@ func (a *app) inspectSparsity(path string, opts []pitopt.Option) error {
 				o.open = "looked at in each run: " + o.open
 			}
 			fmt.Fprintf(a.out, "      along   %s\n      finite  %s\n", strings.Join(o.axes, ", "), o.open)
+		}
+		if d := p.wanted; d != nil {
+			open := "what is left out makes no difference"
+			if !d.Any {
+				open = "looked at in each run: " + d.Open
+			}
+			fmt.Fprintf(a.out, "      wanted  by %s\n      zeros   %s\n      finite  %s\n", p.mask, d.Zeros, open)
 		}
 	}
 	if a.common.json {
@@ -117,6 +130,10 @@ func sparseProducts(m *ir.Module, facts *analysis.Facts) (list []*sparseProduct)
 					}
 					p.operands = append(p.operands, o)
 					key += fmt.Sprint("|", k.Buffer.Name, o.zeros.Kind, o.axes, o.finite, o.why)
+				}
+				if p.wanted = c.Demand(st); p.wanted != nil {
+					p.mask = c.Name(p.wanted.Mask)
+					key += fmt.Sprint("|", p.wanted.Cond, p.wanted.Zeros.Kind, p.wanted.Any)
 				}
 				if have := byText[key]; have != nil {
 					have.calls++

@@ -23,7 +23,14 @@ weights, and of what is scattered into zeros; programs tell, and no operator's n
 marked where it has an axis that may be permuted, so that a run can leave positions out that are
 zero throughout: which ones, and whether it pays, it finds out each time. It is finite where all
 else in the terms is proved to be, from ranges that go forward from constants; otherwise zero
-times infinity would be lost, and a run looks first. Calls of one program about which different
+times infinity would be lost, and a run looks first.
+
+    d[i, j] = sum(k < n) (x[k, i] * g[k, j])             d[i, j] = sum(k < n) (x[k, i] * g[k, j]) wanted(m[i, j] != f32 0)
+    v[i, j] = w[i, j] - d[i, j] * m[i, j]          =>    v[i, j] = w[i, j] - d[i, j] * m[i, j]
+
+A sum that is only read to be multiplied by a mask, or to be chosen by one, is marked with where it is
+wanted: gradients of masked weights are. Elsewhere it may be zero, provided that it would be no infinity
+or NaN, which a run proves first; "any" where that makes no difference. Calls of one program about which different
 things are known get programs of their own. Nothing that is computed changes.
 
 ` + "`pitopt inspect -sparsity`" + ` tells of each what is known, and why not more.
@@ -52,7 +59,7 @@ func Facts(c *pass.Context, m *ir.Module) *analysis.Facts {
 func markZeros(m *ir.Module, facts *analysis.Facts) {
 	type marked struct {
 		calls []*ir.Stmt
-		marks [][]ir.Sparse
+		marks []marks
 	}
 	ways := map[*ir.Program]map[string]*marked{}
 	order := map[*ir.Program][]string{}
@@ -81,58 +88,80 @@ func markZeros(m *ir.Module, facts *analysis.Facts) {
 	for _, p := range programs {
 		for _, key := range order[p][1:] {
 			w := ways[p][key]
+			mark(p, w.marks)
 			q := m.AddProgram(p.Clone(nil))
-			mark(q, p, w.marks)
+			unmark(p, w.marks)
 			for _, s := range w.calls {
 				s.Callee = q
 			}
 		}
-		mark(p, p, ways[p][order[p][0]].marks) // now that the others are made of it
+		mark(p, ways[p][order[p][0]].marks) // now that the others are made of it
 	}
 }
 
-// mark sets the marks of a program, which are in terms of the one that it may have been made of.
-func mark(q, p *ir.Program, marks [][]ir.Sparse) {
-	for i, list := range marks {
-		for _, h := range list {
-			for j, b := range p.Stages[i].Reads() {
-				if b == h.Buffer {
-					h.Buffer = q.Stages[i].Reads()[j]
-					q.Stages[i].Sparse = append(q.Stages[i].Sparse, h)
-					break
-				}
-			}
+// marks are those of a stage.
+type marks struct {
+	sparse []ir.Sparse
+	wanted *analysis.Demand // nil: all is wanted
+}
+
+// mark sets the marks of a program's stages.
+func mark(p *ir.Program, list []marks) {
+	for i, k := range list {
+		s := p.Stages[i]
+		s.Sparse = append(s.Sparse, k.sparse...)
+		if k.wanted != nil {
+			s.Wanted, s.Any = k.wanted.Cond, k.wanted.Any
 		}
 	}
 }
 
-// marksOf are the marks of a program's stages in a call.
-func marksOf(c *analysis.CallFacts) [][]ir.Sparse {
+// unmark takes them back.
+func unmark(p *ir.Program, list []marks) {
+	for i, k := range list {
+		s := p.Stages[i]
+		if len(k.sparse) > 0 {
+			s.Sparse = nil
+		}
+		if k.wanted != nil {
+			s.Wanted, s.Any = nil, false
+		}
+	}
+}
+
+// marksOf are the marks of a program's stages in a call, nil where there are none.
+func marksOf(c *analysis.CallFacts) []marks {
 	if c == nil {
 		return nil
 	}
-	var out [][]ir.Sparse
+	out, some := make([]marks, len(c.Program.Stages)), false
 	for i, s := range c.Program.Stages {
-		if len(s.Sparse) > 0 {
-			continue // it is marked already
-		}
-		for _, k := range c.Skips(s) {
-			if k.Why == "" {
-				if out == nil {
-					out = make([][]ir.Sparse, len(c.Program.Stages))
+		if len(s.Sparse) == 0 { // else it is marked already
+			for _, k := range c.Skips(s) {
+				if k.Why == "" {
+					out[i].sparse = append(out[i].sparse, ir.Sparse{Buffer: k.Buffer, Finite: k.Finite})
 				}
-				out[i] = append(out[i], ir.Sparse{Buffer: k.Buffer, Finite: k.Finite})
 			}
 		}
+		if s.Wanted == nil {
+			out[i].wanted = c.Demand(s)
+		}
+		some = some || out[i].sparse != nil || out[i].wanted != nil
+	}
+	if !some {
+		return nil
 	}
 	return out
 }
 
-func keyOf(marks [][]ir.Sparse) string {
+func keyOf(list []marks) string {
 	var b strings.Builder
-	for i, list := range marks {
-		for _, h := range list {
+	for i, k := range list {
+		for _, h := range k.sparse {
 			fmt.Fprintf(&b, "%d %s %t;", i, h.Buffer.Name, h.Finite)
+		}
+		if k.wanted != nil {
+			fmt.Fprintf(&b, "%d wanted %s %t;", i, k.wanted.Cond, k.wanted.Any)
 		}
 	}
 	return b.String()

@@ -40,6 +40,7 @@ func (d *Device) newCode(kernel string, p *ir.Program, bind []int64) (*code, err
 				c.products[i].identify(p, i, bind)
 				c.products[i].identifyRows(p)
 				c.products[i].sides = sides(c.products[i], s)
+				c.products[i].wanted = wantedOf(c.products[i], s)
 			}
 		}
 		if c.products[i] == nil && s.Parts() && s.Points() > d.alone {

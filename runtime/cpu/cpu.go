@@ -25,28 +25,29 @@ import (
 
 // Device is the CPU.
 type Device struct {
-	threads int
-	alone   int64 // points up to which a stage is not worth a second thread
-	codes   codes
-	team    *team
-	machine *machine
-	watch   *watch
-	err     error // what PITOPT_CPU says is not known
-	runs    reuse.List[run]
-	calls   reuse.List[call]
-	f32     reuse.List[multiplication[float32]]
-	f64     reuse.List[multiplication[float64]]
-	i32     reuse.List[multiplication[int32]]
-	slides  reuse.List[slide]
-	attends reuse.List[attending]
-	sparse  reuse.List[sparse]
-	listF32 reuse.List[listing[float32]]
-	listF64 reuse.List[listing[float64]]
-	listI32 reuse.List[listing[int32]]
-	tiled   sync.Once
-	table   *TileTable
-	weigh   func(way) float64 // for tests: takes the place of what the table says
-	decided func(way)         // for tests: is told
+	threads  int
+	alone    int64 // points up to which a stage is not worth a second thread
+	codes    codes
+	team     *team
+	machine  *machine
+	watch    *watch
+	err      error // what PITOPT_CPU says is not known
+	runs     reuse.List[run]
+	calls    reuse.List[call]
+	f32      reuse.List[multiplication[float32]]
+	f64      reuse.List[multiplication[float64]]
+	i32      reuse.List[multiplication[int32]]
+	slides   reuse.List[slide]
+	attends  reuse.List[attending]
+	sparse   reuse.List[sparse]
+	choosing reuse.List[choosing]
+	listF32  reuse.List[listing[float32]]
+	listF64  reuse.List[listing[float64]]
+	listI32  reuse.List[listing[int32]]
+	tiled    sync.Once
+	table    *TileTable
+	weigh    func(way) float64 // for tests: takes the place of what the table says
+	decided  func(way)         // for tests: is told
 }
 
 // New makes a device with a number of threads; 0 takes all processors. It uses machine code where
@@ -95,6 +96,7 @@ func (d *Device) Close() error {
 	d.i32.Clear()
 	d.slides.Clear()
 	d.sparse.Clear()
+	d.choosing.Clear()
 	d.listF32.Clear()
 	d.listF64.Clear()
 	d.listI32.Clear()

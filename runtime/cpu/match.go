@@ -36,6 +36,7 @@ type product struct {
 
 	direct *direct // nil: it is computed in blocks
 	sides  []side  // factors that may have many zeros
+	wanted *wanted // which points of it are; nil: all
 }
 
 // loop is an axis of more than one position, or its runs, or the positions of a run of it; and the step it

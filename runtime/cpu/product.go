@@ -43,6 +43,11 @@ func (d *Device) product(x *interp.Execution, i int, p *product, looked *lookups
 	if err != nil {
 		return err
 	}
+	if p.wanted != nil {
+		if done, err := d.wantedly(x, i, p, mem, room, zeros); done || err != nil {
+			return err
+		}
+	}
 	if p.sides != nil {
 		if done, err := d.sparsely(x, i, p, mem, room, zeros); done || err != nil {
 			return err

@@ -14,6 +14,9 @@ type way struct {
 	list  bool // a tile has the terms that one of its rows has something in; else all of a block, of rows that have something there
 	wide  bool // rows one by one, with rows of b where they lie
 
+	wanted bool // tiles that have something that is wanted
+	across bool // whose columns are rows of the product
+
 	ns float64 // that it is expected to take
 }
 
@@ -22,6 +25,8 @@ func (w way) name() string {
 	switch {
 	case w.dense:
 		return "dense"
+	case w.wanted:
+		return "tiles that are wanted"
 	case w.wide:
 		return "terms of single rows"
 	case w.list:
@@ -34,6 +39,8 @@ func (w way) String() string {
 	switch {
 	case w.dense:
 		return "dense"
+	case w.wanted:
+		return fmt.Sprintf("tiles that are wanted, across: %t", w.across)
 	case w.wide:
 		return "lists of a row"
 	case w.list:

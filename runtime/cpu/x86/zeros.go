@@ -6,9 +6,10 @@ import (
 )
 
 // Zeros looks at elements of f32 in lots of 64 that lie side by side. It tells which are zero, or, with
-// Finite, whether one of them is infinite or no number.
+// Finite, whether one of them is infinite or no number; with Within as well, whether one of them is that, or becomes it
+// times a number.
 type Zeros struct {
-	Finite bool
+	Finite, Within bool
 }
 
 // ZerosLot is how many elements [Zeros] looks at in a turn.
@@ -22,6 +23,8 @@ type ZerosArgs struct {
 	// A word for each lot, whose bit i is 0 where element i is 0 or -0: NaN is not. With Finite it is
 	// 16 f32, of which some are NaN where an element is infinite or NaN, and all are 0 otherwise.
 	To unsafe.Pointer
+
+	Scale float32 // with Within: what elements are multiplied by
 }
 
 // Program makes the code for a tier.
@@ -33,6 +36,9 @@ func (z Zeros) Program(f Features) (*Prog, error) {
 	name := "zeros"
 	if z.Finite {
 		name = "finite"
+	}
+	if z.Within {
+		name = "within"
 	}
 	p := NewProg(name)
 	var args ZerosArgs
@@ -46,6 +52,11 @@ func (z Zeros) Program(f Features) (*Prog, error) {
 	p.Emit(VXORPS, zero, zero, zero)
 	size := kind.Bits() / 8
 	var sums []Reg
+	var scale Reg
+	if z.Within {
+		scale = p.New(kind)
+		p.Emit(VBROADCASTSS, scale, arg(unsafe.Offsetof(args.Scale)))
+	}
 	if z.Finite {
 		for range 4 {
 			r := p.New(kind)
@@ -62,7 +73,13 @@ func (z Zeros) Program(f Features) (*Prog, error) {
 	switch {
 	case z.Finite: // nothing but infinities and NaN times 0 is not 0
 		for i := range 4 * ZerosLot / size {
-			p.Emit(VFMADD231PS, sums[i%len(sums)], zero, At(from, i*size))
+			if !z.Within {
+				p.Emit(VFMADD231PS, sums[i%len(sums)], zero, At(from, i*size))
+				continue
+			}
+			v := p.New(kind)
+			p.Emit(VMULPS, v, scale, At(from, i*size))
+			p.Emit(VFMADD231PS, sums[i%len(sums)], zero, v)
 		}
 	case kind == ZMM:
 		var masks [4]Reg

@@ -1,0 +1,235 @@
+package analysis
+
+import (
+	"slices"
+
+	"github.com/pitopt/pitopt/core/ir"
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Demand says which points of a sum of products count: all that reads them multiplies them by a mask, or chooses by one
+// whether to read them.
+type Demand struct {
+	Cond  *ir.Scalar // over the axes of the stage: ir.Stage.Wanted
+	Mask  *ir.Buffer
+	Zeros *Zeros // of the mask
+	Any   bool   // whatever is left out; otherwise a run is to look whether it is within ±ir.UnwantedBound
+	Open  string // what is not proved of that, in words
+}
+
+// Demand goes back from the stages that read a sum of products to a mask that they all go by; nil: all of the sum
+// counts, as far as is known. At points that the mask hides, what reads them gives the same for whatever is there as for
+// zero, but for the sign of a zero.
+func (c *CallFacts) Demand(s *ir.Stage) *Demand {
+	if _, _, product := Factors(s); !product || s.Out().DType.IsComplex() || slices.Contains(c.Program.Results, s.Out()) {
+		return nil
+	}
+	at := slices.Index(c.Program.Stages, s)
+	var all *need
+	for _, r := range c.Program.Stages[at+1:] {
+		n := c.needOf(r, s)
+		switch {
+		case n == nil:
+			return nil
+		case n.load == nil:
+		case n.mask == nil, all != nil && !same(all.cond, n.cond):
+			return nil
+		case all == nil:
+			all = n
+		default:
+			all.any = all.any && n.any
+		}
+	}
+	if all == nil {
+		return nil
+	}
+	d := &Demand{Cond: all.cond, Mask: all.mask.Buf, Zeros: all.zeros, Any: all.any}
+	if !d.Any {
+		d.Open = "the sum of products of the others may be large"
+		for _, b := range s.Reads() {
+			if !c.Range(b).Finite() {
+				d.Open = c.open(s, nil)
+				break
+			}
+		}
+	}
+	return d
+}
+
+// need is what an expression needs of a sum.
+type need struct {
+	load  *ir.Scalar // of the sum; nil: the expression does not read it
+	mask  *ir.Scalar // the load that tells which points are needed; nil: all are
+	cond  *ir.Scalar // in the axes of the sum
+	zeros *Zeros
+	any   bool // at other points whatever is there makes no difference
+}
+
+// needOf is what a stage needs of a sum; nil: it is not followed.
+func (c *CallFacts) needOf(r, s *ir.Stage) *need {
+	b := s.Out()
+	switch {
+	case !slices.Contains(r.Reads(), b):
+		return &need{}
+	case r.Kind != ir.MapStage || len(r.Axes) != len(s.Axes) || len(r.Exprs) != 1:
+		return nil
+	}
+	d := &demand{c: c, s: s, r: r}
+	n := d.walk(r.Exprs[0])
+	if n == nil || n.load == nil || n.mask == nil {
+		return nil
+	}
+	return n
+}
+
+// demand goes through the expression of a stage that reads a sum.
+type demand struct {
+	c    *CallFacts
+	s, r *ir.Stage
+	axes map[*ir.Axis]*ir.Axis // of the stage, those of the sum
+}
+
+// walk is what an expression needs of the sum; nil: it is not followed.
+func (d *demand) walk(x *ir.Scalar) *need {
+	if x.Op == ir.OpLoad {
+		return d.load(x)
+	}
+	parts := make([]*need, len(x.Args))
+	var some *need
+	for i, a := range x.Args {
+		if parts[i] = d.walk(a); parts[i] == nil {
+			return nil
+		}
+		switch n := parts[i]; {
+		case n.load == nil:
+		case some == nil:
+			some = n
+		case some.mask == nil || n.mask == nil || !same(some.cond, n.cond): // all of it, by one of them
+			some = &need{load: n.load}
+		default:
+			some.any = some.any && n.any
+		}
+	}
+	if some == nil {
+		return &need{}
+	}
+	if some.mask != nil {
+		return some
+	}
+	switch x.Op {
+	case ir.OpMul:
+		for i, p := range parts {
+			if p.load == nil && parts[1-i].load != nil {
+				return d.masked(x.Args[1-i], x.Args[i], parts[1-i])
+			}
+		}
+	case ir.OpSelect:
+		mask := x.Args[0]
+		if parts[0].load == nil && parts[1].load != nil && parts[2].load == nil && mask.Op == ir.OpLoad {
+			if n := d.by(mask, parts[1]); n != nil {
+				n.any = true
+				return n
+			}
+		}
+	}
+	return some
+}
+
+// load is what a load needs: all, of the sum.
+func (d *demand) load(x *ir.Scalar) *need {
+	if x.Buf != d.s.Out() {
+		for _, ix := range x.Args {
+			if n := d.walk(ix); n == nil || n.load != nil {
+				return nil
+			}
+		}
+		return &need{}
+	}
+	axes := map[*ir.Axis]*ir.Axis{}
+	for i, ix := range x.Args {
+		if ix.Op != ir.OpAxis || axes[ix.Axis] != nil || !ix.Axis.Extent.Equal(d.s.Axes[i].Extent) {
+			return nil
+		}
+		if d.axes != nil && d.axes[ix.Axis] != d.s.Axes[i] { // it is read in two ways
+			return nil
+		}
+		axes[ix.Axis] = d.s.Axes[i]
+	}
+	d.axes = axes
+	return &need{load: x}
+}
+
+// masked is what a product with something that does not read the sum needs: nothing where that is zero, as long as the
+// other factor is finite.
+func (d *demand) masked(x, by *ir.Scalar, n *need) *need {
+	mask := uncast(by)
+	if mask.Op != ir.OpLoad {
+		return n
+	}
+	found := d.by(mask, n)
+	if found == nil {
+		return n
+	}
+	if by.DType.IsInt() {
+		found.any = true
+		return found
+	}
+	within := func(r Interval) bool {
+		e := d.c.ranges.ranger()
+		e.load = func(y *ir.Scalar) Interval {
+			if y.Buf == d.s.Out() {
+				return r
+			}
+			return d.c.ranges.load(y)
+		}
+		return e.eval(x).Finite()
+	}
+	switch {
+	case within(d.c.Range(d.s.Out())):
+		found.any = true
+		return found
+	case within(Interval{Lo: -ir.UnwantedBound, Hi: ir.UnwantedBound}):
+		return found
+	}
+	return n
+}
+
+// by is what is needed by a mask: a load at the same positions that was there before the sum; nil: it is none.
+func (d *demand) by(mask *ir.Scalar, n *need) *need {
+	b := mask.Buf
+	if b == d.s.Out() || len(mask.Args) == 0 {
+		return nil
+	}
+	if from := d.c.stage[b]; from != nil && slices.Index(d.c.Program.Stages, from) >= slices.Index(d.c.Program.Stages, d.s) {
+		return nil
+	}
+	load := *mask
+	load.Args = make([]*ir.Scalar, len(mask.Args))
+	for i, ix := range mask.Args {
+		a := d.axes[ix.Axis]
+		if ix.Op != ir.OpAxis || a == nil || !b.Dims[i].Equal(a.Extent) {
+			return nil
+		}
+		load.Args[i] = a.Ix()
+	}
+	z := d.c.Zeros(b)
+	switch {
+	case z != nil:
+	case b.DType == tensor.Bool, b.DType.IsFloat() && d.c.gate(d.r, d.r.Exprs[0], b):
+		what := "0"
+		if b.DType == tensor.Bool {
+			what = "false"
+		}
+		z = &Zeros{Kind: Masked, Of: d.c.origin(b), Why: "where " + d.c.nameOf(b) + " is " + what, Node: d.c.stmt.Place()}
+	default:
+		return nil
+	}
+	out := &need{load: n.load, mask: mask, zeros: z, cond: &load}
+	if b.DType != tensor.Bool {
+		if b.DType.IsFloat() && b.DType.Bits() < 32 {
+			out.cond = load.To(tensor.F32)
+		}
+		out.cond = ir.Binary(ir.OpNe, out.cond, out.cond.Const(0))
+	}
+	return out
+}
