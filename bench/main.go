@@ -282,7 +282,7 @@ func (b *bench) add(r *result) {
 	for _, key := range slices.Sorted(maps.Keys(r.Values)) {
 		line += fmt.Sprintf(", %s %.3g", key, r.Values[key])
 	}
-	for _, key := range rivalOrder {
+	for _, key := range append(slices.Clone(rivalOrder), "dense", "unmasked") {
 		if x := r.ratios(key); x != nil {
 			m := medianOf(x)
 			line += fmt.Sprintf(", %s %s (%.2f, %.2f-%.2f)", key, duration(median(r.Samples[key])), m.Median, m.Low, m.High)

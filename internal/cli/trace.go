@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pitopt/pitopt/core/disk"
@@ -51,8 +52,12 @@ func (a *app) zeros(t *runtime.Timeline) {
 			a.note("%s, stage %s: %.1f %% of the scores %s are computed, the mask hides the others; took %.0f µs", s.Work.Node, s.Work.Stages, 100*z.Computed, z.Operand, us(s.Took))
 			continue
 		}
-		if z.Dense == 0 || z.Share == 1 {
-			a.note("%s, stage %s: hardly a zero in %s, or not finite what it is multiplied by; %s: took %.0f µs", s.Work.Node, s.Work.Stages, z.Operand, z.Way, us(s.Took))
+		switch dense := strings.HasPrefix(z.Way, "dense"); {
+		case dense && (z.Dense == 0 || z.Share == 1):
+			a.note("%s, stage %s: hardly a zero in %s, too little to look, or not finite what it is multiplied by; %s: took %.0f µs", s.Work.Node, s.Work.Stages, z.Operand, z.Way, us(s.Took))
+			continue
+		case z.Dense == 0: // portable Go expects nothing
+			a.note("%s, stage %s: %.1f %% of %s are not zero; %s: took %.0f µs", s.Work.Node, s.Work.Stages, 100*z.Share, z.Operand, z.Way, us(s.Took))
 			continue
 		}
 		a.note(say, s.Work.Node, s.Work.Stages, 100*z.Share, z.Operand, z.Way, us(z.Expected), us(s.Took), us(z.Dense))
