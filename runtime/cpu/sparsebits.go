@@ -51,7 +51,7 @@ func (s *sparse) detect(w *sparseWorker, strip int) error {
 			s.look(w, f, s.bits.of(r), s.dataA[s.baseA()+s.rowA[r]:][:s.depth])
 		}
 	case s.across:
-		s.lookAcross(w, f, r0, r1)
+		s.lookAcross(w, f, &s.bits, r0, r1-r0, r1-r0, s.baseA()+s.rowA[r0], s.kA)
 	default:
 		for r := r0; r < r1; r++ {
 			words, row := s.bits.of(r), s.baseA()+s.rowA[r]
@@ -84,17 +84,17 @@ func (s *sparse) look(w *sparseWorker, f x86.Func, to []uint64, from []float32) 
 	}
 }
 
-// lookAcross sets the bits of rows r0 to r1, along which elements lie side by side: first along them, k by k.
-func (s *sparse) lookAcross(w *sparseWorker, f x86.Func, r0, r1 int) {
-	across := (r1 - r0 + 63) / 64
+// lookAcross sets the bits of rows along which elements lie side by side: first along them, k by k. Of rows that come
+// after these as many may be read as fill a word.
+func (s *sparse) lookAcross(w *sparseWorker, f x86.Func, to *bitmap, r0, rows, read, from int, kA []int) {
+	across := (rows + 63) / 64
 	if n := across * 64; len(w.words) < n {
 		w.words = make([]uint64, n)
 	}
-	from := s.baseA() + s.rowA[r0]
-	for k0 := 0; k0 < s.depth; k0 += 64 {
-		n := min(64, s.depth-k0)
+	for k0 := 0; k0 < len(kA); k0 += 64 {
+		n := min(64, len(kA)-k0)
 		for k := range n {
-			s.look(w, f, w.words[k*across:(k+1)*across], s.dataA[from+s.kA[k0+k]:][:r1-r0])
+			s.look(w, f, w.words[k*across:(k+1)*across], s.dataA[from+kA[k0+k]:][:read])
 		}
 		for b := range across {
 			var square [64]uint64
@@ -102,8 +102,8 @@ func (s *sparse) lookAcross(w *sparseWorker, f x86.Func, r0, r1 int) {
 				square[k] = w.words[k*across+b]
 			}
 			transpose(&square)
-			for i, x := range square[:min(64, r1-r0-64*b)] {
-				s.bits.bits[(r0+64*b+i)*s.bits.row+k0/64] = x
+			for i, x := range square[:min(64, rows-64*b)] {
+				to.bits[(r0+64*b+i)*to.row+k0/64] = x
 			}
 		}
 	}
@@ -129,7 +129,14 @@ func (s *sparse) glance() (dense bool, err error) {
 	}
 	s.dense = s.table.denseCost(s)
 	size, depth := min(s.table.window(), s.rows), min(s.depth, glanceDepth)
-	one := glanceCall*float64(size) + glanceWindow
+	one, look := glanceCall*float64(size)+glanceWindow, glanceLook
+	switch {
+	case s.alongK:
+	case s.across:
+		one, look = glanceAcross*float64(depth)+glanceWindow, 2*glanceLook
+	default:
+		one, look = glanceFar*float64(size)*float64(depth)+glanceWindow, glanceFar
+	}
 	if one > glanceMost*s.dense {
 		return true, nil
 	}
@@ -157,6 +164,10 @@ func (s *sparse) glance() (dense bool, err error) {
 		if !s.alongK {
 			addresses(w.kA[:depth], s.p.k, int64(k0), stepA)
 		}
+		if s.across && !s.alongK {
+			s.lookAcross(w, f, b, i*size, size, min(64, s.rows-r0), s.baseA()+w.rowA[0], w.kA[:depth])
+			continue
+		}
 		for r := range size {
 			to := b.of(i*size + r)
 			switch {
@@ -176,7 +187,7 @@ func (s *sparse) glance() (dense bool, err error) {
 	}
 	s.cover(b, windows*size, depth)
 	s.best()
-	return s.way.dense || s.way.ns+glanceLook*float64(s.rows)*float64(s.depth) > chosenBelow*s.dense, nil
+	return s.way.dense || s.way.ns+look*float64(s.rows)*float64(s.depth) > chosenBelow*s.dense, nil
 }
 
 const (
@@ -185,7 +196,9 @@ const (
 	glanceMost   = 0.01 // of what the product takes
 	glanceCall   = 25.  // nanoseconds for a row
 	glanceWindow = 800. // and for counting
-	glanceLook   = 0.1  // that it takes to look at an element in the end
+	glanceAcross = 40.  // nanoseconds for a k, where rows lie side by side
+	glanceFar    = 5.   // and for an element that has none beside it
+	glanceLook   = 0.1  // that it takes to look at an element in the end, of some side by side
 )
 
 // finiteWeights says whether all that was packed of b for all runs is finite.
