@@ -257,7 +257,7 @@ func (c *Context) newProof(goal Expr) *proof {
 }
 
 // related gives the constraints that share a symbol with e, or with another one that
-// does.
+// does. Of too many, those take part first that are of no other symbols than e.
 func (c *Context) related(e Expr) []Expr {
 	if c == nil || len(c.nonneg)+len(c.zeros) == 0 {
 		return nil
@@ -267,20 +267,31 @@ func (c *Context) related(e Expr) []Expr {
 	for _, z := range c.zeros {
 		all = append(all, z.e, z.e.Neg())
 	}
-	symbols := e.Symbols()
+	goal := e.Symbols()
+	symbols := slices.Clone(goal)
 	for changed := true; changed; {
 		changed = false
 		var left []Expr
 		for _, g := range all {
 			own := g.Symbols()
-			shares := slices.ContainsFunc(own, func(s string) bool { return slices.Contains(symbols, s) })
-			if !shares || len(out) == maxFacts {
+			if !slices.ContainsFunc(own, func(s string) bool { return slices.Contains(symbols, s) }) {
 				left = append(left, g)
 				continue
 			}
 			out, symbols, changed = append(out, g), append(symbols, own...), true
 		}
 		all = left
+	}
+	if len(out) > maxFacts {
+		var near, far []Expr
+		for _, g := range out {
+			if slices.ContainsFunc(g.Symbols(), func(s string) bool { return !slices.Contains(goal, s) }) {
+				far = append(far, g)
+			} else {
+				near = append(near, g)
+			}
+		}
+		out = append(near, far...)[:maxFacts]
 	}
 	return out
 }

@@ -529,3 +529,41 @@ func TestContextsAgainstBruteForce(t *testing.T) {
 	}
 	t.Logf("%d answers in %d contexts", answers, contexts)
 }
+
+// A size that is at most another one is so beside any number of others that are, too.
+func TestManySizesAgainstBruteForce(t *testing.T) {
+	c, n := NewContext(), Var("n").Mul(Var("m"))
+	natural := func(e Expr) Expr {
+		name, _ := e.Symbol()
+		if err := c.SetRange(name, 0, Inf); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	natural(Var("n"))
+	natural(Var("m"))
+	parts := make([]Expr, 3*maxFacts)
+	for i := range parts {
+		parts[i] = natural(c.Fresh("u"))
+		if err := c.AssumeLE(parts[i], n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one := n.Min(Const(1))
+	for _, u := range parts {
+		if !c.Swallows(u, one) {
+			t.Fatalf("the broadcast of %v and %v is not %v", u, one, u)
+		}
+		name, _ := u.Symbol()
+		grid(3, 0, 4, func(slots []int64) {
+			at := map[string]int64{"n": slots[0], "m": slots[1], name: slots[2]}
+			if slots[2] > slots[0]*slots[1] {
+				return
+			}
+			got, err := Broadcast(u, one).Eval(func(name string) (int64, bool) { v, ok := at[name]; return v, ok })
+			if err != nil || got != slots[2] {
+				t.Fatalf("the broadcast of %v and %v with %v: %d, %v", u, one, at, got, err)
+			}
+		})
+	}
+}
