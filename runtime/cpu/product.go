@@ -29,6 +29,11 @@ func (p *product) bytes(d *Device, constant func(param int) bool) int64 {
 		a = 0
 	}
 	n := t.workers * (analysis.Aligned(a*elem) + analysis.Aligned(b*elem))
+	if p.out.DType == tensor.F32 {
+		for _, side := range p.sides {
+			n = max(n, side.sparseBytes(d, side.keeps(constant)))
+		}
+	}
 	for _, o := range []*operand{&p.a, &p.b} {
 		if o.pad != nil {
 			n += analysis.Aligned(times(elem, o.pad.size()))

@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -121,8 +120,11 @@ type sparse struct {
 	values                 []float32 // of that, where a is computed
 	way                    way
 	plan                   selection
+	portion                portion   // that is gathered and computed
+	gathered               []float32 // room for one
 	packed                 []float32 // groups, one behind the other
 	lists                  []int32
+	strideB                int // from row to row of b, where it is one
 	covers                 covers
 	code                   [2][16]x86.Func // of groups, by reach and rows
 	beside, alongK, across bool            // columns of the result lie side by side; elements of a do along k, or along rows
@@ -157,7 +159,8 @@ type sparseWorker struct {
 	zeros   x86.ZerosArgs
 	words   []uint64 // of rows along which elements lie side by side
 	sum     [16]float32
-	into    []unsafe.Pointer // rows of C, of groups, in order
+	into    []unsafe.Pointer // rows of C, of groups of a chunk, in order
+	placed  *chunk           // which it is
 	compact []float32        // columns of a panel of C
 	left    int              // bytes of the strip to come that are to be fetched
 }
@@ -192,9 +195,7 @@ func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memor
 		s.workspace.mem, s.workspace.left = mem, room
 		s.d, s.p, s.finite, s.run, s.cut = d, side.product, side.finite, run, d.machine.blocks
 		s.out, s.table = run.Tensor(p.out), d.tiles()
-		if done, err = s.compute(i); errors.Is(err, errNoRoom) {
-			s.way, err = way{dense: true, ns: s.dense}, nil
-		}
+		done, err = s.compute(i)
 		if s.tell(told, side.operand); done || err != nil {
 			return done, err
 		}
@@ -220,20 +221,19 @@ func (s *sparse) close() {
 		w.b.close()
 		w.forget()
 		clear(w.into)
-		w.zeros, w.compact = x86.ZerosArgs{}, nil
+		w.zeros, w.compact, w.placed = x86.ZerosArgs{}, nil, nil
 	}
 	s.free()
-	s.p, s.run, s.out, s.dataA, s.dataB, s.whole, s.packed, s.lists, s.bits.bits = nil, nil, nil, nil, nil, nil, nil, nil, nil
+	s.p, s.run, s.out, s.dataA, s.dataB, s.whole, s.gathered, s.packed, s.lists, s.bits.bits = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 }
 
 // compute computes all batches.
 func (s *sparse) compute(stage int) (done bool, err error) {
 	p := s.p
-	s.rows, s.cols, s.depth = int(total(p.m)), int(total(p.n)), int(total(p.k))
-	if s.cols < s.cut.nr || s.depth < mostLittle || s.cols > mostWide || s.depth > mostWide || s.rows > mostWide ||
-		times(int64(s.rows), int64(s.cols), int64(s.depth)) < 1<<14 {
+	if !p.worthLooking(s.cut) {
 		return false, nil
 	}
+	s.rows, s.cols, s.depth = int(total(p.m)), int(total(p.n)), int(total(p.k))
 	s.notFinite.Store(false)
 	s.way, s.share, s.dense, s.looked = way{dense: true}, 1, 0, false
 	if s.half = x86.WeightsF32; p.kept != nil {
@@ -265,13 +265,11 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 	s.places()
 	rec := rt.RecorderOf(s.run.Context())
 	name := s.run.Stages[stage].Out().Name
-	if err := s.bitmap(); err != nil {
+	if err := s.room(); err != nil {
 		return false, err
 	}
-	left, more := s.left, len(s.more)
 	for s.batch = range total(p.batch) {
 		s.stand()
-		s.back(left, more) // what the batch before had gathered
 		if err := s.inStrips(rec, name, detecting, s.detectStrips()); err != nil {
 			return false, err
 		}
@@ -282,26 +280,24 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 		s.columnStrips()
 		s.fetches = s.whole != nil && !s.way.wide && s.covers.some > 0.5 && len(s.whole) > nearBytes
 		s.plan.make(s)
-		if err := s.room(); err != nil {
+		if err := s.ready(); err != nil {
 			return false, err
 		}
-		if err := s.inStrips(rec, name, gathering, s.gatherStrips()); err != nil {
-			return false, err
-		}
-		if err := s.inStrips(rec, name, computing, s.columnCount); err != nil {
-			return false, err
-		}
-		if s.notFinite.Load() { // so zeros are not left out
-			return false, nil
+		for _, s.portion = range s.plan.portions {
+			s.stow()
+			if err := s.inStrips(rec, name, gathering, s.gatherStrips()); err != nil {
+				return false, err
+			}
+			if err := s.inStrips(rec, name, computing, s.columnCount); err != nil {
+				return false, err
+			}
+			if s.notFinite.Load() { // so zeros are not left out
+				return false, nil
+			}
 		}
 	}
 	return true, nil
 }
-
-const (
-	mostLittle = 8       // less depth has nothing to leave out
-	mostWide   = 1 << 20 // rows and columns have numbers of 32 bits
-)
 
 // operand gives the elements of a factor, nil where it is computed. One with a border is a copy.
 func (s *sparse) operand(o *operand) ([]float32, error) {
@@ -358,10 +354,7 @@ func (s *sparse) weights() (ok bool, err error) {
 
 // staff readies workers.
 func (s *sparse) staff() error {
-	n := s.d.threads
-	if times(total(s.p.batch), int64(s.rows), int64(s.cols), int64(s.depth)) < 4*s.d.alone {
-		n = 1
-	}
+	n := s.p.sparseThreads(s.d)
 	s.hire(n)
 	s.workers[0].a.close()
 	for _, w := range s.workers[:n] {
@@ -403,38 +396,6 @@ func (s *sparse) hire(n int) {
 	}
 }
 
-// bitmap takes memory for bits, and for the elements of a where it is computed.
-func (s *sparse) bitmap() (err error) {
-	s.bits.row = (s.depth + 63) / 64
-	room, err := s.take(2 * int64(s.rows) * int64(s.bits.row))
-	if err != nil || len(room) == 0 {
-		return err
-	}
-	s.bits.bits = unsafe.Slice((*uint64)(unsafe.Pointer(&room[0])), s.rows*s.bits.row)
-	if s.p.a.buf == nil {
-		s.dataA, err = s.take(int64(s.rows) * int64(s.depth))
-	}
-	return err
-}
-
-// errNoRoom says that there is no memory for what is found: all of the product takes less.
-var errNoRoom = errors.New("no room")
-
-// take gives room for n elements.
-func (s *sparse) take(n int64) ([]float32, error) {
-	if n > mostRoom {
-		return nil, errNoRoom
-	}
-	data, err := take[float32](&s.workspace, s.out, n)
-	if err != nil {
-		return nil, errNoRoom
-	}
-	return data, nil
-}
-
-// mostRoom is how many elements are gathered at a time, or computed, at most.
-const mostRoom = 1 << 28
-
 // stand goes to a batch.
 func (s *sparse) stand() {
 	for _, w := range s.workers[:s.threads] {
@@ -455,7 +416,10 @@ func (s *sparse) places() {
 	if s.kA = s.kA[:0]; !s.alongK {
 		s.kA = placesOf(s.kA, p.k, stepA)
 	}
-	s.kB = s.kB[:0]
+	s.strideB = 0
+	if len(p.k) == 1 {
+		s.strideB = int(p.k[0].b)
+	}
 }
 
 // placesOf gives the addresses of all positions of a nest.

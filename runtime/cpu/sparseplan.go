@@ -63,19 +63,29 @@ type chunk struct {
 	row, rows     int
 	group, groups int
 	slot, slots   int // in selection.some
+	zero, zeros   int // in selection.zero
+}
+
+// portion is chunks whose groups there is room for at a time.
+type portion struct {
+	chunks []chunk
+	groups []group
+	packed int // elements
+	listed int // terms, with room ahead of each list
 }
 
 // selection is a way with rows and terms.
 type selection struct {
-	groups []group
-	chunks []chunk
-	order  []int32 // rows, group by group
-	some   []int32 // rows that groups are made of, chunk by chunk, each once
-	zero   []int32 // the others
-	slots  []int32 // of rows: where in its chunk's part of some each is; -1: it is zero
-	sums   bool    // rows are of several groups, which are summed up
-	packed int     // elements
-	listed int     // terms, with room ahead of each list
+	groups   []group
+	chunks   []chunk
+	portions []portion
+	order    []int32 // rows, group by group
+	some     []int32 // rows that groups are made of, chunk by chunk, each once
+	zero     []int32 // the others
+	slots    []int32 // of rows: where in its chunk's part of some each is; -1: it is zero
+	sums     bool    // rows are of several groups, which are summed up
+	packed   int     // elements of the portion that is being made
+	listed   int     // terms, with room ahead of each list
 }
 
 // covers is what tiles of some shapes cover, counted in windows of rows.
@@ -103,7 +113,12 @@ const mostWindows = 64
 // them. Which rows are looked at depends on how many there are alone.
 func (s *sparse) cover(b *bitmap, rows, depth int) {
 	c, t := &s.covers, s.table
-	c.rows, c.depths = append(c.rows[:0], t.Rows...), append(c.depths[:0], 32, 64, 256, s.depth)
+	c.rows, c.depths = c.rows[:0], append(c.depths[:0], 32, 64, 256, s.depth)
+	for _, n := range t.Rows {
+		if c.rows = append(c.rows, n); n >= s.rows { // more rows are the same groups
+			break
+		}
+	}
 	c.terms, c.blocks = zeroed(c.terms, len(c.rows)), zeroed(c.blocks, len(c.depths))
 	c.ones = 0
 	size := t.window()
@@ -279,23 +294,37 @@ func evenly(n, most int) int {
 
 // make finds groups for the way that was chosen.
 func (p *selection) make(s *sparse) {
-	p.groups, p.chunks, p.order, p.some, p.zero, p.packed, p.listed = p.groups[:0], p.chunks[:0], p.order[:0], p.some[:0], p.zero[:0], 0, 0
+	p.groups, p.chunks, p.portions, p.order, p.some, p.zero = p.groups[:0], p.chunks[:0], p.portions[:0], p.order[:0], p.some[:0], p.zero[:0]
 	p.slots = slices.Grow(p.slots[:0], s.rows)[:s.rows]
 	p.sums = s.way.depth < s.depth
-	for row := 0; row < s.rows; {
-		c := chunk{row: row, rows: min(s.chunkRows(), s.rows-row), group: len(p.groups)}
-		order := len(p.order)
+	each := s.chunkRows()
+	chunks, groups := 0, 0 // where the portion begins
+	p.packed, p.listed = 0, 0
+	for row := 0; row < s.rows; row += each {
+		c := chunk{row: row, rows: min(each, s.rows-row), group: len(p.groups), slot: len(p.some), zero: len(p.zero)}
+		order, packed, listed := len(p.order), p.packed, p.listed
 		if s.way.list {
 			p.lists(s, c)
 		} else {
 			p.blocks(s, c)
 		}
-		c.groups, c.slot = len(p.groups)-c.group, len(p.some)
+		c.groups = len(p.groups) - c.group
 		p.place(c, p.order[order:])
-		c.slots = len(p.some) - c.slot
+		c.slots, c.zeros = len(p.some)-c.slot, len(p.zero)-c.zero
+		if roundUp(int64(p.packed), lineFloats)+int64(p.listed) > s.p.gatherRoom() { // it is of the portion to come
+			p.portions = append(p.portions, portion{p.chunks[chunks:], p.groups[groups:c.group], packed, listed})
+			chunks, groups = len(p.chunks), c.group
+			for i := range p.groups[groups:] {
+				g := &p.groups[groups+i]
+				if g.panel -= packed; g.list >= 0 {
+					g.list -= listed
+				}
+			}
+			p.packed, p.listed = p.packed-packed, p.listed-listed
+		}
 		p.chunks = append(p.chunks, c)
-		row += c.rows
 	}
+	p.portions = append(p.portions, portion{p.chunks[chunks:], p.groups[groups:], p.packed, p.listed})
 }
 
 // place finds which rows of a chunk groups are made of.
@@ -379,19 +408,19 @@ func (b *bitmap) has(r, k0, depth int) bool {
 	return false
 }
 
-// chunkRows is how many rows go together: where their parts are put together in a place of their own, as many as
-// stay near with it.
+// chunkRows is how many rows go together: as many as there is room for whatever they have, and where their parts are put
+// together in a place of their own, as many as stay near with it.
 func (s *sparse) chunkRows() int {
-	if !s.compact() {
+	most := s.p.gatherRows()
+	if s.compact() {
+		most = min(most, s.p.compactRows(s.cut))
+	}
+	if s.rows <= most {
 		return s.rows
 	}
-	most := max(mostCompact/s.mostCols/56*56, 56)
 	chunks := (s.rows + most - 1) / most
-	return ((s.rows+chunks-1)/chunks + 55) / 56 * 56
+	return int(roundUp(int64((s.rows+chunks-1)/chunks), chunkUnit))
 }
 
 // compact says whether rows of the result are put together beside each other first.
 func (s *sparse) compact() bool { return s.way.depth < s.depth || !s.beside }
-
-// mostCompact is how many elements there are of a strip of columns of the result that is put together.
-const mostCompact = 1 << 16

@@ -12,37 +12,12 @@ import (
 // listAhead is the room behind a list.
 const listAhead = x86.TileAhead
 
-// room takes memory for what is gathered.
-func (s *sparse) room() (err error) {
-	if s.packed, err = s.take(int64(s.plan.packed)); err != nil {
-		return err
-	}
-	lists, err := s.take(int64(s.plan.listed))
-	if err != nil {
-		return err
-	}
-	if s.lists = nil; len(lists) > 0 {
-		s.lists = unsafe.Slice((*int32)(unsafe.Pointer(&lists[0])), len(lists))
-	}
-	most := 0
-	for _, c := range s.plan.chunks {
-		most = max(most, c.rows)
-	}
-	for _, w := range s.workers[:s.threads] {
-		w.packB, w.compact = nil, nil
-		if s.whole == nil && !s.way.wide {
-			if w.packB, err = s.take(int64(s.stripCols) * int64(s.depth)); err != nil {
-				return err
-			}
-		}
-		if s.compact() {
-			if w.compact, err = s.take(int64(most) * int64(s.stripCols)); err != nil {
-				return err
-			}
-		}
-	}
+// ready finds what workers need for the way that was chosen.
+func (s *sparse) ready() error {
 	if s.way.wide {
-		s.kB = placesOf(s.kB, s.p.k, stepB)
+		if s.kB = s.kB[:0]; s.strideB == 0 {
+			s.kB = placesOf(s.kB, s.p.k, stepB)
+		}
 	} else if s.kA = s.kA[:0]; !s.alongK || !s.way.list {
 		s.kA = placesOf(s.kA, s.p.k, stepA)
 		if s.p.a.buf == nil {
@@ -79,14 +54,14 @@ func (s *sparse) tiles() (err error) {
 // gatherGroups is how many groups are a strip.
 const gatherGroups = 16
 
-func (s *sparse) gatherStrips() int { return (len(s.plan.groups) + gatherGroups - 1) / gatherGroups }
+func (s *sparse) gatherStrips() int { return (len(s.portion.groups) + gatherGroups - 1) / gatherGroups }
 
 // gather packs groups.
 func (s *sparse) gather(w *sparseWorker, strip int) error {
 	if err := w.ctx.Err(); err != nil {
 		return diag.Stopped(err)
 	}
-	groups := s.plan.groups[strip*gatherGroups : min((strip+1)*gatherGroups, len(s.plan.groups))]
+	groups := s.portion.groups[strip*gatherGroups : min((strip+1)*gatherGroups, len(s.portion.groups))]
 	base := s.baseA()
 	for i := range groups {
 		g := &groups[i]
@@ -144,11 +119,16 @@ func (s *sparse) terms(list []int32, rows []int32, k0 int) {
 
 // place makes of the k in a list where rows of b begin, in bytes, and fills what is ahead of it.
 func (s *sparse) place(list []int32, n, k0 int) {
-	if s.way.wide {
+	switch {
+	case s.way.wide && s.strideB != 0:
 		for i, k := range list[:n] {
-			list[i] = int32(4 * (s.kB[k] - s.kB[0]))
+			list[i] = int32(4 * s.strideB * int(k))
 		}
-	} else {
+	case s.way.wide:
+		for i, k := range list[:n] {
+			list[i] = int32(4 * s.kB[k])
+		}
+	default:
 		each := int32(s.cut.nr * s.half.Bytes())
 		for i, k := range list[:n] {
 			list[i] = k * each
@@ -179,9 +159,6 @@ func (s *sparse) widely() bool {
 // mostWidely is how many rows are multiplied one by one.
 const mostWidely = 64
 
-// stripBytes are panels of b that stay in the second-level cache, while rows go by and the next ones come.
-const stripBytes = 1 << 19
-
 // columnStrips cuts the columns: as many panels of b as stay near.
 func (s *sparse) columnStrips() {
 	unit := s.cut.nr
@@ -190,8 +167,7 @@ func (s *sparse) columnStrips() {
 	}
 	units, each := (s.cols+unit-1)/unit, 1
 	if !s.way.wide {
-		each = max(1, min(stripBytes/(4*s.depth*unit), 16))
-		s.mostCols = each * unit
+		each = s.p.stripPanels(s.cut)
 		if s.threads > 1 {
 			each = max(1, min(each, units/(4*s.threads)))
 		}
@@ -216,8 +192,14 @@ func (s *sparse) columns(w *sparseWorker, strip int) error {
 	if len(w.colB) < cols {
 		w.colB, w.colC = make([]int, s.stripCols), make([]int, s.stripCols)
 	}
-	addresses(w.colB[:cols], s.p.n, int64(n0), stepB)
-	addresses(w.colC[:cols], s.p.n, int64(n0), stepC)
+	some := func(all bool) int { // columns beside each other follow from the first one
+		if all {
+			return cols
+		}
+		return 1
+	}
+	addresses(w.colB[:some(s.whole == nil && !s.way.wide)], s.p.n, int64(n0), stepB)
+	addresses(w.colC[:some(!s.beside)], s.p.n, int64(n0), stepC)
 	if s.beside {
 		s.clearRows(w, cols)
 	}
@@ -227,8 +209,8 @@ func (s *sparse) columns(w *sparseWorker, strip int) error {
 	if err := s.panelsOf(w, n0, cols); err != nil {
 		return err
 	}
-	for i := range s.plan.chunks {
-		c := &s.plan.chunks[i]
+	for i := range s.portion.chunks {
+		c := &s.portion.chunks[i]
 		s.intoRows(w, c)
 		if s.compact() {
 			n := c.slots
@@ -281,16 +263,19 @@ func (s *sparse) panelsOf(w *sparseWorker, n0, cols int) error {
 // clearRows makes rows 0 that have nothing.
 func (s *sparse) clearRows(w *sparseWorker, cols int) {
 	at := w.batchC + w.colC[0]
-	for _, r := range s.plan.zero {
-		clear(w.c[at+s.rowC[r]:][:cols])
+	for _, c := range s.portion.chunks {
+		for _, r := range s.plan.zero[c.zero : c.zero+c.zeros] {
+			clear(w.c[at+s.rowC[r]:][:cols])
+		}
 	}
 }
 
 // intoRows finds where the rows of a chunk's groups are written.
 func (s *sparse) intoRows(w *sparseWorker, c *chunk) {
-	if c.groups == 0 {
+	if c.groups == 0 || w.placed == c {
 		return
 	}
+	w.placed = c
 	groups := s.plan.groups[c.group : c.group+c.groups]
 	last := groups[len(groups)-1]
 	order := s.plan.order[groups[0].first : last.first+last.n]
@@ -339,7 +324,7 @@ func (s *sparse) groups(w *sparseWorker, c *chunk, cols int) error {
 			}
 			g.B = unsafe.Add(first, j/nr*w.strideB)
 			if g.Count, g.COffset = int64(nr), 4*int64(j); !compact {
-				g.Count, g.COffset = int64(min(nr, cols-j)), 4*int64(w.colC[j])
+				g.Count, g.COffset = int64(min(nr, cols-j)), 4*int64(w.colC[0]+j)
 			}
 			f.Call(unsafe.Pointer(g))
 			if r == fetching {
@@ -388,12 +373,12 @@ func (s *sparse) wideStrip(w *sparseWorker, cols int) error {
 	}
 	g := &w.args
 	g.Count, g.COffset, g.Accumulate = int64(cols), 4*int64(w.colC[0]), 0
-	if len(s.plan.groups) == 0 {
+	if len(s.portion.groups) == 0 {
 		return nil
 	}
-	g.B = unsafe.Pointer(&w.b.data[w.batchB+w.colB[0]+s.kB[0]])
-	for i := range s.plan.chunks {
-		c := &s.plan.chunks[i]
+	g.B = unsafe.Pointer(&w.b.data[w.batchB+w.colB[0]])
+	for i := range s.portion.chunks {
+		c := &s.portion.chunks[i]
 		s.intoRows(w, c)
 		for _, o := range s.plan.groups[c.group : c.group+c.groups] {
 			if err := w.ctx.Err(); err != nil {

@@ -227,6 +227,12 @@ func (x *choosing) compute(stage int) (done bool, err error) {
 	return true, nil
 }
 
+// errNoRoom says that there is no memory for what is found: all of the product takes less.
+var errNoRoom = errors.New("no room")
+
+// mostRoom is how many elements are taken at a time.
+const mostRoom = 1 << 28
+
 // take gives room for n elements.
 func (x *choosing) take(n int64) ([]float32, error) {
 	if n > mostRoom {
