@@ -17,12 +17,14 @@ type codeLists struct {
 	into  []unsafe.Pointer // its rows
 	tiles [2][3][]x86.Func // by reach, what B is, and rows
 	packs []x86.Func       // by rows
+	rowsB x86.Func         // packs rows of B
 	from  []unsafe.Pointer // that are packed
 	wider map[tile]x86.Func
 	list  []int32 // where rows of B begin, in bytes behind the first of kB
 	short bool    // they can be told so
 
 	packing x86.PackArgs
+	lines   x86.LinesArgs
 	strip   x86.ColumnsArgs
 	columns [2][2][x86.MostRuns]x86.Func // by whether the panel is whole, vectors and runs
 }
@@ -57,7 +59,7 @@ func (l *codeLists) fit(cut *blocks) {
 func (l *codeLists) forget() {
 	clear(l.rows)
 	clear(l.from)
-	l.args, l.packing, l.strip = x86.TileArgs{}, x86.PackArgs{}, x86.ColumnsArgs{}
+	l.args, l.packing, l.lines, l.strip = x86.TileArgs{}, x86.PackArgs{}, x86.LinesArgs{}, x86.ColumnsArgs{}
 }
 
 // begin readies the lists for a block.
@@ -290,7 +292,65 @@ func (w *worker[T]) transpose(to []T, width int, data []T, base int, lines []int
 	for i := range width {
 		w.from[i] = unsafe.Pointer(&data[base+lines[min(i, len(lines)-1)]])
 	}
-	w.packing = x86.PackArgs{K: int64(depth), From: unsafe.Pointer(&w.from[0]), To: unsafe.Pointer(&to[0])}
+	ahead := 4 * 64 // bytes; of rows that are shorter, what is packed next
+	if depth <= ahead/4 && len(lines) > 1 {
+		ahead = 4 * (lines[1] - lines[0]) * len(lines)
+	}
+	w.packing = x86.PackArgs{K: int64(depth), From: unsafe.Pointer(&w.from[0]), Ahead: int64(ahead), To: unsafe.Pointer(&to[0])}
 	w.packs[width].Call(unsafe.Pointer(&w.packing))
 	return nil
+}
+
+// lines is code.
+type lines x86.Lines
+
+func (l lines) Program(f x86.Features) (*x86.Prog, error) { return x86.Lines(l).Program(f) }
+
+// Rows that are packed are fetched so many before, and so many numbers are packed in a call.
+const (
+	linesAhead  = 12
+	linesInCall = 1 << 15
+)
+
+// packRows packs rows of B, which begin at base+offs[k], in panels, which begin apart elements one after the other.
+func (w *worker[T]) packRows(to []T, apart, base int, offs []int, cols int) error {
+	data, nr := w.b.data, w.cut.nr
+	panels := cols / nr
+	step := 0
+	if len(offs) > 1 {
+		step = offs[1] - offs[0]
+	}
+	if w.cut.code == nil || panels == 0 || !steady(offs, step) {
+		packRows(to, nr, apart, data, base, offs, cols)
+		return nil
+	}
+	if whole := panels * nr; whole < cols {
+		packRows(to[panels*apart:], nr, apart, data, base+whole, offs, cols-whole)
+	}
+	if w.rowsB.Addr() == 0 {
+		var err error
+		if w.rowsB, err = w.cut.code.code(lines{Cols: nr}); err != nil {
+			return err
+		}
+	}
+	some := max(1, linesInCall/(panels*nr))
+	for k := 0; k < len(offs); k += some {
+		n := min(some, len(offs)-k)
+		from, last := base+offs[k], base+offs[k+n-1]
+		_, _, _ = data[from:][:panels*nr], data[last:][:panels*nr], to[k*nr:][:(panels-1)*apart+n*nr] // machine code does not look
+		w.lines = x86.LinesArgs{K: int64(n), Panels: int64(panels), From: unsafe.Pointer(&data[from]), Step: int64(4 * step), Ahead: int64(4 * linesAhead * step),
+			To: unsafe.Pointer(&to[k*nr]), Apart: int64(4 * apart)}
+		w.rowsB.Call(unsafe.Pointer(&w.lines))
+	}
+	return nil
+}
+
+// steady says whether addresses go up by step from one to the next.
+func steady(list []int, step int) bool {
+	for i, at := range list {
+		if at != list[0]+i*step {
+			return false
+		}
+	}
+	return true
 }

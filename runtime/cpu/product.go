@@ -589,7 +589,9 @@ func (w *worker[T]) fillB(to []T, apart int, batch, j0 int64, cols int, k0 int64
 		if from = cols; w.slim {
 			from -= cols % w.cut.nr
 		}
-		packRows(to, w.cut.nr, apart, w.b.data, w.batchB+w.colB[0], w.kB[:depth], from)
+		if err := w.packRows(to, apart, w.batchB+w.colB[0], w.kB[:depth], from); err != nil {
+			return err
+		}
 	}
 	for j := from; j < cols; j += w.cut.nr {
 		width := w.cut.nr

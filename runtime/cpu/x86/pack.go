@@ -17,6 +17,7 @@ type PackArgs struct {
 	K      int64          // elements of a row
 	From   unsafe.Pointer // Rows pointers
 	Offset int64          // bytes from each of them to the first element
+	Ahead  int64          // bytes from what is read to what is fetched: where that is makes no difference but in time
 	To     unsafe.Pointer // K times Rows elements of f32
 }
 
@@ -38,11 +39,13 @@ func (k Pack) Program(f Features) (*Prog, error) {
 		return r
 	}
 	from, at, to, n := load(unsafe.Offsetof(args.From)), load(unsafe.Offsetof(args.Offset)), load(unsafe.Offsetof(args.To)), load(unsafe.Offsetof(args.K))
+	ahead := load(unsafe.Offsetof(args.Ahead))
+	p.Emit(ADD, ahead, at)
 	lanes := kind.Bits() / 32
-	row := func(i int) Mem {
+	row := func(i int) (m, fetched Mem) {
 		r := p.New(GP64)
 		p.Emit(MOV, r, At(from, 8*i))
-		return AtIndex(r, at, 1, 0)
+		return AtIndex(r, at, 1, 0), AtIndex(r, ahead, 1, 0)
 	}
 	width := 4 * k.Rows // of what there is for one k
 	some := partOf(p, kind, k.Rows%lanes)
@@ -56,9 +59,9 @@ func (k Pack) Program(f Features) (*Prog, error) {
 		var rows []Reg
 		for i := first; i < min(first+lanes, k.Rows); i++ {
 			r := p.New(kind)
-			m := row(i)
+			m, fetched := row(i)
 			p.Emit(VMOVUPS, r, m)
-			p.Emit(PREFETCHT0, m.Plus(4*lineBytes))
+			p.Emit(PREFETCHT0, fetched)
 			rows = append(rows, r)
 		}
 		for e, v := range p.Transpose(rows) {
@@ -74,6 +77,7 @@ func (k Pack) Program(f Features) (*Prog, error) {
 		}
 	}
 	p.Emit(ADD, at, Imm(4*lanes))
+	p.Emit(ADD, ahead, Imm(4*lanes))
 	p.Emit(ADD, to, Imm(lanes*width))
 	p.Emit(SUB, n, Imm(lanes))
 	p.Emit(JGE, squares)
@@ -84,7 +88,8 @@ func (k Pack) Program(f Features) (*Prog, error) {
 	p.Bind(single)
 	for i := range k.Rows {
 		x := p.New(XMM)
-		p.Emit(VMOVSS, x, row(i))
+		m, _ := row(i)
+		p.Emit(VMOVSS, x, m)
 		p.Emit(VMOVSS, At(to, 4*i), x)
 	}
 	p.Emit(ADD, at, Imm(4))

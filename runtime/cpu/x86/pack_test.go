@@ -47,7 +47,7 @@ func TestPack(t *testing.T) {
 					from[i] = unsafe.Pointer(unsafe.SliceData(row))
 				}
 				to := guarded(t, k*rows)
-				args := PackArgs{K: int64(k), From: unsafe.Pointer(&from[0]), Offset: 4 * offset, To: unsafe.Pointer(unsafe.SliceData(to))}
+				args := PackArgs{K: int64(k), From: unsafe.Pointer(&from[0]), Offset: 4 * offset, Ahead: int64(r.Int32()), To: unsafe.Pointer(unsafe.SliceData(to))}
 				fn.Call(unsafe.Pointer(&args))
 				for i := range want {
 					if to[i] != want[i] {
