@@ -26,6 +26,7 @@ type attentionForm struct {
 	x      string // of score, at batch i, key head j, head k in it, query l and key m
 	safe   bool
 	half   bool // queries, keys and values are f16
+	last   bool // the sums are divided, instead of the weights
 }
 
 var attentionForms = []attentionForm{
@@ -50,6 +51,11 @@ var attentionForms = []attentionForm{
 	{name: "sequences, added", params: "start: [s] i64, end: [s] i64", x: "((score + select((m >= start[l]), f32 0, f32 -inf)) + select((m < end[l]), f32 0, f32 -1e30))"},
 	{name: "truth of integers", params: "truth: [b, t] i64", x: "select((truth[i, m] != i64 0), score, f32 -inf)"},
 	{name: "one position", params: "start: [b, s] i64", x: "select((m == start[i, l]), score, f32 -inf)"},
+	{name: "divided last", x: "(score * f32 0.25)", last: true},
+	{name: "divided last, truth", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], (score * f32 0.25), f32 -inf)", last: true},
+	{name: "divided last, finite", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], score, f32 -1e9)", last: true},
+	{name: "divided last, up to a length", params: "length: [b] i64", x: "select((m < length[i]), (score * f32 0.25), f32 -inf)", last: true},
+	{name: "scaled by what is read, added", params: "scale: [h] f32, mask: [s, t] f32", x: "((score / scale[j]) + mask[l, m])"},
 	{name: "slopes", params: "slope: [h] f32", x: "(score + (slope[j] * f32((m - l))))"},
 }
 
@@ -101,15 +107,29 @@ func (f attentionForm) text(layout int) string {
 	if layout == 1 {
 		out, axes = "[b, s, h, g, e]", "i < b, l < s, j < h, k < g, m < e"
 	}
+	w = `
+  t6[i < b, j < h, k < g, l < s, m < t] f32 = ` + w
+	weight := "t6"
+	if f.last { // by an inverse, and what moves it divides it
+		weight, w = "t4", ""
+		switch layout {
+		case 0:
+			at = "\n  y[" + axes + "] = (t6[i, j, k, l, m] / t5[i, j, k, l])"
+		case 1:
+			at = "\n  t7[i < b, j < h, k < g, l < s] f32 = (f32 1 / t5[i, j, k, l])\n  y[" + axes + "] = (t6[i, l, j, k, m] * t7[i, j, k, l])"
+		default:
+			at = "\n  y[i < b, s1 < s, k < h*g, l < e] = (t6[i, (k // {g}), (k % {g}), s1, l] / t5[i, (k // {g}), (k % {g}), s1])"
+		}
+		result, typed = "t6", " f32"
+	}
 	return `module {
 program @attention[b, h, g, s, t, d, e](` + q + `) -> (y: ` + out + ` f32) {
   t1[i < b, j < h, k < g, l < s, m < t] f32 = sum(n < d) (` + load[0] + ` * ` + load[1] + `)
   t2[i < b, j < h, k < g, l < s, m < t] f32 = ` + x + `
   t3[i < b, j < h, k < g, l < s] f32 = max(m < t) t2[i, j, k, l, m]
   t4[i < b, j < h, k < g, l < s, m < t] f32 = exp((t2[i, j, k, l, m] - t3[i, j, k, l]))
-  t5[i < b, j < h, k < g, l < s] f32 = sum(m < t) t4[i, j, k, l, m]
-  t6[i < b, j < h, k < g, l < s, m < t] f32 = ` + w + `
-  ` + result + `[` + axes + `]` + typed + ` = sum(n < t) (t6[i, j, k, l, n] * ` + load[2] + `)` + at + `
+  t5[i < b, j < h, k < g, l < s] f32 = sum(m < t) t4[i, j, k, l, m]` + w + `
+  ` + result + `[` + axes + `]` + typed + ` = sum(n < t) (` + weight + `[i, j, k, l, n] * ` + load[2] + `)` + at + `
 }
 }`
 }

@@ -15,6 +15,7 @@ import (
 // A mask that hides tiles, in every spelling.
 var maskedForms = []attentionForm{
 	{name: "truth", params: "mask: [s, t] bool", x: "select(mask[l, m], (score * f32 0.25), f32 -inf)"},
+	{name: "truth, scaled by what is read", params: "mask: [s, t] bool, scale: [] f32", x: "select(mask[l, m], (score * scale[]), f32 -inf)"},
 	{name: "truth, safe", params: "mask: [b, h, g, s, t] bool", x: "select(mask[i, j, k, l, m], score, f32 -inf)", safe: true},
 	{name: "truth, finite", params: "mask: [b, s, t] bool", x: "select(mask[i, l, m], (score * f32 0.25), f32 -3.4028235e38)"},
 	{name: "hides, finite", params: "mask: [t, s] bool", x: "select(mask[m, l], (score * f32 0.25), f32 -1e9)"},

@@ -60,7 +60,7 @@ func (s span) or(t span) span {
 // findMask finds what there is to be known of masks.
 func (x *attention) findMask(scores *interp.Stage) {
 	m := x.Masking(scores.Symbol)
-	if m == nil {
+	if m == nil || math.IsInf(m.Slack.Times+m.Slack.Plus, 0) {
 		return
 	}
 	x.mask = m

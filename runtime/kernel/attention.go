@@ -16,8 +16,8 @@ import (
 //	L[r]    = sum(k) exp(X - M[r])
 //	O[r, d] = sum(k) exp(X - M[r]) / L[r] * V[k, d]
 //
-// in any number of stages. With any number m[r] in the place of the maximum the quotient is the same, and the
-// division may come last; so sums over some keys after others can be kept, with the largest X so far as m
+// in any number of stages, or with the division behind the sum. With any number m[r] in the place of the maximum the quotient
+// is the same, and the division may come last; so sums over some keys after others can be kept, with the largest X so far as m
 // and a factor that brings them to another one, and no row of S, X or the weights is needed as a
 // whole (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al.,
 // "FlashAttention", 2022). What a row becomes of which X is infinite or NaN is as in the stages. Where a weighed sum is
@@ -32,7 +32,7 @@ type Attention struct {
 	Value  *ir.Scalar // the factor V of Out
 	Safe   bool       // a weight that is NaN counts 0
 
-	Result *ir.Stage // the last stage: Out, or a map that only moves what it has
+	Result *ir.Stage // the last stage: Out, or a map that moves what it has, or divides it
 	To     []Place   // of each axis of Out
 }
 
@@ -101,12 +101,22 @@ func (f *finder) weighed(i int, weight, value *ir.Scalar) *Attention {
 	if w.Op == ir.OpSelect && w.Args[0].Op == ir.OpIsNaN && w.Args[1].Op == ir.OpLit && w.Args[1].Lit.Float(0) == 0 && same(w.Args[0].Args[0], w.Args[2]) {
 		w, a.Safe = w.Args[2], true
 	}
-	if w.Op != ir.OpDiv || w.Args[0].Op != ir.OpExp || w.Args[0].Args[0].Op != ir.OpSub {
+	e, key := w, s.Red[0]
+	if w.Op == ir.OpDiv {
+		e = w.Args[0]
+	}
+	if e.Op != ir.OpExp || e.Args[0].Op != ir.OpSub || e == w && a.Safe {
 		return nil
 	}
-	e, key := w.Args[0], s.Red[0]
 	x := e.Args[0].Args[0]
-	if !f.reduces(e.Args[0].Args[1], ir.Max, key, x) || !f.reduces(w.Args[1], ir.Sum, key, e) {
+	if !f.reduces(e.Args[0].Args[1], ir.Max, key, x) {
+		return nil
+	}
+	if e == w {
+		if !f.divided(a, e) {
+			return nil
+		}
+	} else if !f.reduces(w.Args[1], ir.Sum, key, e) {
 		return nil
 	}
 	if !f.score(a, x) {
@@ -116,8 +126,8 @@ func (f *finder) weighed(i int, weight, value *ir.Scalar) *Attention {
 		a.First = min(a.First, j)
 	}
 	inside := f.p.Inside(a.Range)
-	for j := a.First; j < i; j++ {
-		if !f.used[j] || slices.ContainsFunc(f.p.Stages[j].Outs, func(b *ir.Buffer) bool { return !slices.Contains(inside, b) }) {
+	for j := a.First; j < a.Last; j++ {
+		if j != i && !f.used[j] || slices.ContainsFunc(f.p.Stages[j].Outs, func(b *ir.Buffer) bool { return !slices.Contains(inside, b) }) {
 			return nil
 		}
 	}
@@ -132,22 +142,76 @@ func (f *finder) weighed(i int, weight, value *ir.Scalar) *Attention {
 	return a
 }
 
+// divided recognises the stage behind Out as one that divides its sums by those of weights e, and maybe moves them.
+func (f *finder) divided(a *Attention, e *ir.Scalar) bool {
+	if a.Last+1 == len(f.p.Stages) {
+		return false
+	}
+	s := f.p.Stages[a.Last+1]
+	if s.Kind != ir.MapStage || len(s.Outs) != 1 || s.Out().DType != tensor.F32 {
+		return false
+	}
+	y := f.inline(s.Exprs[0])
+	var sum, by *ir.Scalar
+	switch {
+	case y.Op == ir.OpDiv:
+		sum, by = y.Args[0], y.Args[1]
+	case y.Op == ir.OpMul: // by the inverse
+		for n := range 2 {
+			if d := y.Args[n]; d.Op == ir.OpDiv && d.Args[0].Op == ir.OpLit && d.Args[0].Lit.Float(0) == 1 {
+				sum, by = y.Args[1-n], d.Args[1]
+			}
+		}
+	}
+	if sum == nil || sum.Op != ir.OpLoad || sum.Buf != a.Out.Out() || by.Op != ir.OpLoad {
+		return false
+	}
+	to, ok := places(s, a.Out, sum.Args)
+	if !ok {
+		return false
+	}
+	of := *by // over the axes of Out
+	of.Args = nil
+	for _, x := range by.Args {
+		i := slices.IndexFunc(sum.Args, func(y *ir.Scalar) bool { return same(x, y) })
+		if n, lit := x.AsInt(); lit && n == 0 {
+			of.Args = append(of.Args, x)
+		} else if i < 0 {
+			return false
+		} else {
+			of.Args = append(of.Args, a.Out.Axes[i].Ix())
+		}
+	}
+	if !f.reduces(&of, ir.Sum, a.Out.Red[0], e) {
+		return false
+	}
+	a.Last, a.Result, a.To = a.Last+1, s, to
+	return true
+}
+
 // place finds where the result goes: a map behind it may say so.
 func (f *finder) place(a *Attention) {
-	a.Result = a.Out
-	for _, ax := range a.Out.Axes {
-		a.To = append(a.To, Place{ax, sym.Const(1)})
+	if a.Result == nil {
+		a.Result = a.Out
+		for _, ax := range a.Out.Axes {
+			a.To = append(a.To, Place{ax, sym.Const(1)})
+		}
 	}
-	if a.Last+1 == len(f.p.Stages) {
+	if a.Last+1 == len(f.p.Stages) || slices.ContainsFunc(a.To, func(p Place) bool { return p.Axis == nil || !p.Times.IsInt(1) }) {
 		return
 	}
 	s, r := f.p.Stages[a.Last+1], ir.Range{First: a.First, Last: a.Last + 1}
-	if s.Kind != ir.MapStage || len(s.Outs) != 1 || s.Exprs[0].Op != ir.OpLoad || s.Exprs[0].Buf != a.Out.Out() || !slices.Contains(f.p.Inside(r), a.Out.Out()) {
+	if s.Kind != ir.MapStage || len(s.Outs) != 1 || s.Exprs[0].Op != ir.OpLoad || s.Exprs[0].Buf != a.Result.Out() || !slices.Contains(f.p.Inside(r), a.Result.Out()) {
 		return
 	}
-	to, ok := places(s, a.Out, s.Exprs[0].Args)
-	if ok {
-		a.Range, a.Result, a.To = r, s, to
+	to, ok := places(s, a.Result, s.Exprs[0].Args)
+	if !ok {
+		return
+	}
+	by, axes := a.To, a.Result.Axes
+	a.Range, a.Result, a.To = r, s, nil
+	for _, p := range by {
+		a.To = append(a.To, to[slices.Index(axes, p.Axis)])
 	}
 }
 

@@ -38,7 +38,16 @@ func (s Slack) plus(t Slack) Slack { return Slack{s.Times + t.Times, s.Plus + t.
 
 func (s Slack) or(t Slack) Slack { return Slack{max(s.Times, t.Times), max(s.Plus, t.Plus)} }
 
-func (s Slack) by(f float64) Slack { return Slack{s.Times * f, s.Plus * f} }
+// by is what is left of it with a factor, which may be infinite: not known.
+func (s Slack) by(f float64) (t Slack) {
+	if s.Times > 0 {
+		t.Times = s.Times * f
+	}
+	if s.Plus > 0 {
+		t.Plus = s.Plus * f
+	}
+	return t
+}
 
 // Masking finds where X is masked; nil where it never is, or where nothing tells. Symbols give constants numbers: without
 // them Slack is without meaning.
@@ -143,11 +152,14 @@ func (m *masker) upper(x *ir.Scalar) (upper, bool) {
 		}
 		a, ok := m.upper(x.Args[1])
 		b, ok2 := m.upper(x.Args[2])
+		if !ok || !ok2 {
+			return upper{}, false
+		}
 		u := upper{x: a.x, full: a.full.or(b.full), masked: a.masked.or(b.masked), can: a.can || b.can}
 		if !same(a.x, b.x) {
 			u.x = ir.Select(x.Args[0], a.x, b.x)
 		}
-		return u, ok && ok2
+		return u, true
 	case ir.OpAdd, ir.OpSub:
 		a, ok := m.upper(x.Args[0])
 		b, ok2 := m.upper(x.Args[1])
@@ -172,14 +184,17 @@ func (m *masker) upper(x *ir.Scalar) (upper, bool) {
 		}
 		f, known := m.number(by)
 		u, ok := m.upper(a)
-		if !known || !ok || math.IsNaN(f) || math.IsInf(f, 0) {
+		if !ok || !m.free(by) {
 			return upper{}, false
 		}
 		if x.Op == ir.OpDiv {
 			f = 1 / f
 		}
+		if !known || f != f {
+			f = math.Inf(1)
+		}
 		if zero := u.x.Op == ir.OpLit && u.x.Lit.Float(0) == 0; !zero {
-			if f <= 0 || m.symbols == nil && by.Op != ir.OpLit { // a negative factor of something low, or what may be one
+			if f <= 0 || math.IsInf(f, 0) || m.symbols == nil && by.Op != ir.OpLit { // a negative factor of something low, or what may be one
 				return upper{}, false
 			}
 			y := *x
