@@ -132,6 +132,9 @@ func (c *CallFacts) constant(b *ir.Buffer) *ir.Const {
 	return nil
 }
 
+// Constant says whether a buffer is a constant.
+func (c *CallFacts) Constant(b *ir.Buffer) bool { return c.constant(b) != nil }
+
 // Name is what the model calls what a buffer holds; a temporary has its own name.
 func (c *CallFacts) Name(b *ir.Buffer) string {
 	if v := c.arg(b); v != nil && v.Name != "" {

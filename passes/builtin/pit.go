@@ -23,7 +23,7 @@ weights, and of what is scattered into zeros; programs tell, and no operator's n
 marked where it has an axis that may be permuted, so that a run can leave positions out that are
 zero throughout: which ones, and whether it pays, it finds out each time. It is finite where all
 else in the terms is proved to be, from ranges that go forward from constants; otherwise zero
-times infinity would be lost, and a run looks first.
+times infinity would be lost, and a run looks first. A factor that is computed of a mask becomes a stage of its own.
 
     d[i, j] = sum(k < n) (x[k, i] * g[k, j])             d[i, j] = sum(k < n) (x[k, i] * g[k, j]) wanted(m[i, j] != f32 0)
     v[i, j] = w[i, j] - d[i, j] * m[i, j]          =>    v[i, j] = w[i, j] - d[i, j] * m[i, j]
@@ -91,11 +91,13 @@ func markZeros(m *ir.Module, facts *analysis.Facts) {
 			mark(p, w.marks)
 			q := m.AddProgram(p.Clone(nil))
 			unmark(p, w.marks)
+			stageFactors(q, w.marks)
 			for _, s := range w.calls {
 				s.Callee = q
 			}
 		}
 		mark(p, ways[p][order[p][0]].marks) // now that the others are made of it
+		stageFactors(p, ways[p][order[p][0]].marks)
 	}
 }
 
@@ -103,6 +105,8 @@ func markZeros(m *ir.Module, facts *analysis.Facts) {
 type marks struct {
 	sparse []ir.Sparse
 	wanted *analysis.Demand // nil: all is wanted
+	factor int              // that becomes a stage; -1: none does
+	finite bool             // the other one is proved finite
 }
 
 // mark sets the marks of a program's stages.
@@ -136,11 +140,17 @@ func marksOf(c *analysis.CallFacts) []marks {
 	}
 	out, some := make([]marks, len(c.Program.Stages)), false
 	for i, s := range c.Program.Stages {
+		out[i].factor = -1
 		if len(s.Sparse) == 0 { // else it is marked already
 			for _, k := range c.Skips(s) {
 				if k.Why == "" {
 					out[i].sparse = append(out[i].sparse, ir.Sparse{Buffer: k.Buffer, Finite: k.Finite})
 				}
+			}
+		}
+		if out[i].sparse != nil {
+			if at := maskedFactor(s, out[i].sparse, c.Constant); at >= 0 {
+				out[i].factor, out[i].finite = at, finiteBeside(c, s, at)
 			}
 		}
 		if s.Wanted == nil {
@@ -159,6 +169,9 @@ func keyOf(list []marks) string {
 	for i, k := range list {
 		for _, h := range k.sparse {
 			fmt.Fprintf(&b, "%d %s %t;", i, h.Buffer.Name, h.Finite)
+		}
+		if k.factor >= 0 {
+			fmt.Fprintf(&b, "%d factor %d %t;", i, k.factor, k.finite)
 		}
 		if k.wanted != nil {
 			fmt.Fprintf(&b, "%d wanted %s %t;", i, k.wanted.Cond, k.wanted.Any)

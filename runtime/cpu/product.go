@@ -33,6 +33,9 @@ func (p *product) bytes(d *Device, constant func(param int) bool) int64 {
 		for _, side := range p.sides {
 			n = max(n, side.sparseBytes(d, side.keeps(constant)))
 		}
+		if p.wanted != nil {
+			n = max(n, p.wanted.bytes(d, p))
+		}
 	}
 	for _, o := range []*operand{&p.a, &p.b} {
 		if o.pad != nil {

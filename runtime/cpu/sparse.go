@@ -190,11 +190,29 @@ func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memor
 		s.close()
 		d.sparse.Put(s)
 	}()
-	for _, side := range p.sides {
+	begin := func(side side) {
 		s.close()
 		s.workspace.mem, s.workspace.left = mem, room
 		s.d, s.p, s.finite, s.run, s.cut = d, side.product, side.finite, run, d.machine.blocks
 		s.out, s.table = run.Tensor(p.out), d.tiles()
+	}
+	first := 0
+	if len(p.sides) == 2 && d.weigh == nil { // the better one first, by a glance
+		var expected [2]float64
+		for i, side := range p.sides {
+			begin(side)
+			if _, err := s.seen(); err != nil {
+				return false, err
+			}
+			expected[i] = s.way.ns
+		}
+		if expected[1] < expected[0] {
+			first = 1
+		}
+	}
+	for n := range p.sides {
+		side := p.sides[(first+n)%len(p.sides)]
+		begin(side)
 		done, err = s.compute(i)
 		if s.tell(told, side.operand); done || err != nil {
 			return done, err
@@ -227,15 +245,15 @@ func (s *sparse) close() {
 	s.p, s.run, s.out, s.dataA, s.dataB, s.whole, s.gathered, s.packed, s.lists, s.bits.bits = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 }
 
-// compute computes all batches.
-func (s *sparse) compute(stage int) (done bool, err error) {
+// seen readies the first worker, and says whether a glance has seen that leaving out terms may be worth it.
+func (s *sparse) seen() (worth bool, err error) {
 	p := s.p
-	if !p.worthLooking(s.cut) {
-		return false, nil
-	}
 	s.rows, s.cols, s.depth = int(total(p.m)), int(total(p.n)), int(total(p.k))
 	s.notFinite.Store(false)
 	s.way, s.share, s.dense, s.looked = way{dense: true}, 1, 0, false
+	if !p.worthLooking(s.cut) {
+		return false, nil
+	}
 	if s.half = x86.WeightsF32; p.kept != nil {
 		s.half = p.half // which weights looks into
 	}
@@ -248,8 +266,17 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 		return false, err
 	}
 	s.looked = true
-	if dense, err := s.glance(); dense || err != nil {
+	dense, err := s.glance()
+	if dense || err != nil {
 		s.way = way{dense: true, ns: s.dense}
+	}
+	return !dense, err
+}
+
+// compute computes all batches.
+func (s *sparse) compute(stage int) (done bool, err error) {
+	p := s.p
+	if worth, err := s.seen(); !worth || err != nil {
 		return false, err
 	}
 	if s.dataB, err = s.operand(&p.b); err != nil {

@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"errors"
 	"math"
 	"math/bits"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/core/ir"
@@ -150,9 +150,7 @@ func (d *Device) wantedly(run *interp.Execution, i int, p *product, mem rt.Memor
 	}()
 	x.workspace.mem, x.workspace.left = mem, room
 	x.d, x.p, x.mask, x.cut, x.run, x.out, x.table = d, p, p.wanted, d.machine.blocks, run, run.Tensor(p.out), d.tiles()
-	if done, err = x.compute(i); errors.Is(err, errNoRoom) {
-		err = nil
-	}
+	done, err = x.compute(i)
 	*told = rt.Zeros{Operand: p.wanted.buf.Name, Share: x.share, Way: x.way.name(), Expected: time.Duration(x.way.ns), Dense: time.Duration(x.dense)}
 	if !done {
 		told.Way, told.Expected = way{dense: true}.name(), told.Dense
@@ -227,30 +225,49 @@ func (x *choosing) compute(stage int) (done bool, err error) {
 	return true, nil
 }
 
-// errNoRoom says that there is no memory for what is found: all of the product takes less.
-var errNoRoom = errors.New("no room")
+func (x *choosing) take(n int64) ([]float32, error) { return take[float32](&x.workspace, x.out, n) }
 
-// mostRoom is how many elements are taken at a time.
-const mostRoom = 1 << 28
+// bytes is what a product takes from its workspace where what is wanted is computed, whichever way.
+func (w *wanted) bytes(d *Device, p *product) (most int64) {
+	cut := d.machine.blocks
+	if cut == nil {
+		return 0
+	}
+	size := func(n int64) int64 { return analysis.Aligned(4 * n) }
+	bits := size(2 * times(total(p.m), ceilDiv(total(p.n), 64)))
+	for _, q := range []*product{p, &w.other} {
+		turned, a, b, compact := w.room(cut, q)
+		most = max(most, bits+size(turned)+int64(w.threads(d, p))*(size(a)+size(b)+size(compact)))
+	}
+	return most
+}
 
-// take gives room for n elements.
-func (x *choosing) take(n int64) ([]float32, error) {
-	if n > mostRoom {
-		return nil, errNoRoom
+// room is how many elements it takes to go about a product: of the factor that is gathered, if it is turned, and for each
+// thread of what is packed, and of columns of the result that do not lie side by side.
+func (w *wanted) room(cut *blocks, q *product) (turned, a, b, compact int64) {
+	rows, depth := total(q.m), total(q.k)
+	if !beside(q.k, func(l loop) int64 { return l.a }) {
+		turned = times(rows, roundUp(depth, partDepth))
 	}
-	data, err := take[float32](&x.workspace, x.out, n)
-	if err != nil {
-		return nil, errNoRoom
+	step := min(int64(evenly(int(depth), mostStep)), depth)
+	a, b = int64(cut.mr)*step, panelsTogether*int64(cut.nr)*step
+	if !beside(q.n, func(l loop) int64 { return l.out }) {
+		compact = times(rows, panelsTogether*int64(cut.nr))
 	}
-	return data, nil
+	return turned, a, b, compact
+}
+
+// threads is how many work on a product.
+func (w *wanted) threads(d *Device, p *product) int {
+	if times(total(p.batch), total(p.m), total(p.n), total(p.k)) < 4*d.alone {
+		return 1
+	}
+	return d.threads
 }
 
 // hire sees to it that there are workers.
 func (x *choosing) hire() {
-	x.threads = x.d.threads
-	if times(total(x.p.batch), int64(x.size.rows), int64(x.size.cols), int64(x.size.depth)) < 4*x.d.alone {
-		x.threads = 1
-	}
+	x.threads = x.mask.threads(x.d, x.p)
 	for len(x.workers) < x.threads {
 		x.workers = append(x.workers, &choosingWorker{worker: &worker[float32]{lists: new(lists), a: new(source[float32]), b: new(source[float32])}})
 	}

@@ -173,23 +173,21 @@ func (x *choosing) prepare(rec *rt.Recorder, name string) (err error) {
 	x.beside = beside(q.n, func(l loop) int64 { return l.out })
 	x.bands = !x.beside && straight(x.rowC) && total(q.batch) == 1
 	x.step = evenly(x.depth, mostStep)
+	turned, a, b, compact := x.mask.room(x.cut, q)
 	for _, w := range x.workers[:x.threads] {
 		w.p, w.lengthB, w.deep = q, 0, 0
 		w.stand(&segment{}, x.batch)
 		if err := w.b.open(x.run, &q.b, tensor.Data[float32](x.run.Tensor(q.b.buf)), false); err != nil {
 			return err
 		}
-		step := min(x.step, x.depth)
-		if w.packA, err = x.take(int64(x.cut.mr * step)); err != nil {
+		if w.packA, err = x.take(a); err != nil {
 			return err
 		}
-		if w.packB, err = x.take(int64(panelsTogether * x.cut.nr * step)); err != nil {
+		if w.packB, err = x.take(b); err != nil {
 			return err
 		}
-		if w.compact = nil; !x.beside {
-			if w.compact, err = x.take(int64(x.rows) * int64(panelsTogether*x.cut.nr)); err != nil {
-				return err
-			}
+		if w.compact, err = x.take(compact); err != nil {
+			return err
 		}
 		if len(w.into) < x.rows {
 			w.into = make([]unsafe.Pointer, x.rows)
@@ -201,13 +199,13 @@ func (x *choosing) prepare(rec *rt.Recorder, name string) (err error) {
 	}
 	from := tensor.Data[float32](x.run.Tensor(q.a.buf))
 	x.data, x.base, x.parts = from, int(q.a.base)+batchAt(q.batch, x.batch), 0
-	if !beside(q.k, func(l loop) int64 { return l.a }) {
+	if turned > 0 {
 		n := (x.depth + partDepth - 1) / partDepth
 		x.parts = x.rows * partDepth
 		if x.turn, err = x.cut.code.code(x86.Pack{Rows: partDepth}); err != nil {
 			return err
 		}
-		if x.data, err = x.take(int64(n) * int64(x.parts)); err != nil {
+		if x.data, err = x.take(turned); err != nil {
 			return err
 		}
 		if err := x.inStrips(rec, name, turning, n*((x.rows+turnRows-1)/turnRows)); err != nil {
