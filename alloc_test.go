@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pitopt/pitopt"
+	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/passes"
 	"github.com/pitopt/pitopt/runtime"
@@ -186,5 +187,68 @@ func TestSparseProductAllocatesNothing(t *testing.T) {
 		}) {
 			t.Error("no zeros were left out")
 		}
+	}
+}
+
+// Nor does a batch of which padding is left out: how many tokens there are, each run counts.
+func TestPaddingAllocatesNothing(t *testing.T) {
+	const src = `module {
+  const @table: [4, 2] f32 = {0, 4, 1, 1, 2, 10, 3, 12}
+  const @w: [2, 2] f32 = {1, 0, 0, 1}
+  func @main(%ids: [batch, seq] i64, %mask: [batch, seq] i64) -> ("y": [batch, 2] f32) {
+    %x: [batch, seq, 2] f32 = onnx.Gather(@table, %ids)
+    %h: [batch, seq, 2] f32 = onnx.MatMul(%x, @w)
+    %m: [batch, seq] f32 = onnx.Cast(%mask) {to = 1}
+    %m3: [batch, seq, 1] f32 = vm.view(%m) {type = type [batch, seq, 1] f32}
+    %hm: [batch, seq, 2] f32 = onnx.Mul(%h, %m3)
+    %y: [batch, 2] f32 = call @pool[batch, seq](%hm)
+    return %y
+  }
+  program @pool[batch, seq](X: [batch, seq, 2] f32) -> (Y: [batch, 2] f32) {
+    Y[i < batch, j < 2] = sum(k < seq) X[i, k, j]
+  }
+}`
+	file := filepath.Join(t.TempDir(), "padded.pit")
+	if err := os.WriteFile(file, []byte(src), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, threads := range []int{1, 3} {
+		m, err := pitopt.Load(file, pitopt.Threads(threads))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		finds := false
+		m.Module().Main().Walk(func(s *ir.Stmt) { finds = finds || s.Op != nil && s.Op.Name == "onnx.NonZero" })
+		if !finds {
+			t.Fatal("padding is left in")
+		}
+		in := tensors{"ids": tensor.New(tensor.I64, 5, 40), "mask": tensor.New(tensor.I64, 5, 40)}
+		out := tensors{"y": tensor.New(tensor.F32, 5, 2)}
+		call := 0
+		run := func() error {
+			call++
+			for i := range int64(5 * 40) {
+				in["ids"].SetInt(i, 3)
+				in["mask"].SetInt(i, 0)
+				if i%40 < 3+int64(call%4)+i/40 {
+					in["mask"].SetInt(i, 1)
+				}
+			}
+			err := m.RunInto(context.Background(), in, out)
+			for b := range int64(5) {
+				want := 3 * float64(3+int64(call%4)+b)
+				if got := out["y"].Float(2 * b); err == nil && got != want {
+					t.Errorf("sequence %d gives %g, not %g", b, got, want)
+				}
+			}
+			return err
+		}
+		for range 4 { // of each number of tokens
+			if err := run(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		allocations(t, "padding", threads, run)
 	}
 }

@@ -27,6 +27,7 @@ type machine struct {
 	appended int64            // bytes written to storages of states
 
 	params, results []*tensor.Tensor // of the program that is being run
+	counted         []int64          // a shape of which a dim was counted
 	args            []tensor.Value   // of a statement
 	bind, shape     []int64
 	key             []byte
@@ -510,10 +511,15 @@ func (mc *machine) fill(f *frame, s *stmt, in *instance, k *ir.KernelCall) error
 			mc.results = append(mc.results, nil)
 			continue
 		}
-		if in.shapes[i] == nil {
-			return diag.New(diag.Run, "result %d has type %s when all operands are known", i, in.Out[i])
+		shape := in.shapes[i]
+		if shape == nil {
+			var err error
+			if shape, err = k.Shape(mc.counted[:0], in.Out[i]); err != nil {
+				return err
+			}
+			mc.counted = shape
 		}
-		t, err := mc.alloc(f, s, i, in.Out[i].DType, in.shapes[i])
+		t, err := mc.alloc(f, s, i, in.Out[i].DType, shape)
 		if err != nil {
 			return err
 		}

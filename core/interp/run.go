@@ -320,9 +320,9 @@ func (x *machine) fill(s *ir.Stmt, in *ir.Instance, k *ir.KernelCall) ([]tensor.
 		if r == nil {
 			continue
 		}
-		shape, ok := in.Out[i].Static()
-		if !ok {
-			return nil, diag.New(diag.Run, "result %d has type %s when all operands are known", i, in.Out[i])
+		shape, err := k.Shape([]int64{}, in.Out[i])
+		if err != nil {
+			return nil, err
 		}
 		t, err := x.mem.Alloc(in.Out[i].DType, shape)
 		if err != nil {

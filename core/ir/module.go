@@ -338,10 +338,10 @@ func (s *Stmt) MayHandOn() bool {
 }
 
 // Placeable says whether results may be placed in storages: a program computes them, or
-// will when operands are known, or a kernel fills them.
+// will when operands are known, or a kernel fills them, whose sizes are known before.
 func (s *Stmt) Placeable() bool {
 	if s.Kind == OpStmt {
-		return !s.Op.View && (s.Op.Fill != nil || s.Op.Body != nil && s.Op.Kernel == nil && len(s.Regions) == 0)
+		return !s.Op.View && (s.Op.Fill != nil && s.Op.Count == nil || s.Op.Body != nil && s.Op.Kernel == nil && len(s.Regions) == 0)
 	}
 	return programOf(s.Callee) != nil
 }

@@ -66,6 +66,10 @@ type OpDef struct {
 	// for operands that are there: it writes them where they are to be. out has nil for those
 	// that nobody asked for.
 	Fill func(k *KernelCall, out []*tensor.Tensor) error
+
+	// Count tells the dim that results have where Deduce can not say one, though operands are there: contents
+	// alone do. Fill follows.
+	Count func(k *KernelCall) (int64, error)
 }
 
 // Operand describes an operand or result.
@@ -457,6 +461,24 @@ type KernelCall struct {
 	Room func(bytes int64) error
 
 	needed int64 // bytes so far
+}
+
+// Shape gives the shape of a result of a type, in the memory of to: where a dim of it is not known, the operator counts.
+func (k *KernelCall) Shape(to []int64, t TensorType) ([]int64, error) {
+	for _, d := range t.Dims {
+		n, ok := d.Int()
+		if !ok && k.Op.Count == nil {
+			return nil, diag.New(diag.Run, "a result has type %s when all operands are known", t)
+		}
+		if !ok {
+			var err error
+			if n, err = k.Op.Count(k); err != nil {
+				return nil, runTime(err)
+			}
+		}
+		to = append(to, n)
+	}
+	return to, nil
 }
 
 // Fill runs a reference implementation that writes results of exact types.

@@ -341,45 +341,56 @@ var NonZero = ir.Register(&ir.OpDef{
 		c.SetOut(0, tensor.I64, sym.Const(int64(c.Rank(0))), c.Fresh(&size))
 		return nil
 	},
-	Kernel: func(k *ir.KernelCall) ([]tensor.Value, error) {
-		x := k.Arg(0)
-		isSet := func(i int64) bool { return nonZero(x, i) }
-		if x.DType() == tensor.Bool { // of masks there are many elements, and few are set
-			bits := tensor.Data[bool](x)
-			isSet = func(i int64) bool { return bits[i] }
+	Count: func(k *ir.KernelCall) (count int64, err error) {
+		err = eachNonZero(k, func(int64) bool { count++; return true })
+		return count, err
+	},
+	Fill: func(k *ir.KernelCall, out []*tensor.Tensor) error {
+		if out[0].Len() == 0 {
+			return nil
 		}
-		count := int64(0)
-		for i := range x.Len() {
-			if i%ctxStride == 0 && k.Context.Err() != nil {
-				return nil, k.Context.Err()
-			}
-			if isSet(i) {
-				count++
-			}
-		}
-		out, err := k.Make(tensor.I64, []int64{int64(x.Rank()), count})
-		if err != nil {
-			return nil, err
-		}
-		y := tensor.Data[int64](out)
-		c := int64(0)
-		for i := int64(0); i < x.Len() && c < count; i++ {
-			if i%ctxStride == 0 && k.Context.Err() != nil {
-				return nil, k.Context.Err()
-			}
-			if !isSet(i) {
-				continue
-			}
-			flat := i
-			for d := x.Rank() - 1; d >= 0; d-- {
-				y[int64(d)*count+c] = flat % x.Shape()[d]
-				flat /= x.Shape()[d]
+		shape, y, count, c := k.Arg(0).Shape(), tensor.Data[int64](out[0]), out[0].Shape()[1], int64(0)
+		return eachNonZero(k, func(i int64) bool {
+			for d := len(shape) - 1; d >= 0; d-- {
+				y[int64(d)*count+c] = i % shape[d]
+				i /= shape[d]
 			}
 			c++
-		}
-		return []tensor.Value{out}, nil
+			return c < count
+		})
 	},
 })
+
+// eachNonZero goes through the elements of operand 0 that are not zero, as long as f wants more.
+func eachNonZero(k *ir.KernelCall, f func(i int64) bool) error {
+	x := k.Arg(0)
+	var bits []bool
+	var ints []int64
+	switch x.DType() { // masks, of which there are many elements
+	case tensor.Bool:
+		bits = tensor.Data[bool](x)
+	case tensor.I64:
+		ints = tensor.Data[int64](x)
+	}
+	for i := range x.Len() {
+		if i%ctxStride == 0 && k.Context.Err() != nil {
+			return k.Context.Err()
+		}
+		set := false
+		switch {
+		case bits != nil:
+			set = bits[i]
+		case ints != nil:
+			set = ints[i] != 0
+		default:
+			set = nonZero(x, i)
+		}
+		if set && !f(i) {
+			return nil
+		}
+	}
+	return nil
+}
 
 // ctxStride is after how many elements a long loop looks whether it is to stop.
 const ctxStride = 1 << 20
