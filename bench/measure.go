@@ -193,7 +193,7 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 		var took float64
 		var err error
 		for i := range sets {
-			if took, err = p.prepare(e, "m", sets[i], drawn[i]); err != nil {
+			if took, err = p.prepare(e, "m", sets[i], drawn[i], preparing(len(sets))); err != nil {
 				break
 			}
 		}
@@ -293,13 +293,13 @@ func (p *pool) sample(e *engine, q protocol.Request, r *result) (float64, error)
 	return best, nil
 }
 
-// prepare gives an engine inputs, runs it, and tells how long a run takes, in ns.
-func (p *pool) prepare(e *engine, model, set string, files map[string]string) (float64, error) {
+// prepare gives an engine inputs, asks it for some runs at most, and tells how long one takes, in ns.
+func (p *pool) prepare(e *engine, model, set string, files map[string]string, most int) (float64, error) {
 	if _, err := e.ask(protocol.Request{Op: "inputs", Model: model, Set: set, Files: files}); err != nil {
 		return 0, err
 	}
 	best := math.Inf(1)
-	for i := range 4 {
+	for i := range most {
 		a, err := e.ask(protocol.Request{Op: "run", Model: model, Set: set, Warm: min(i, 1), N: 1})
 		if err != nil {
 			return 0, err
@@ -310,6 +310,15 @@ func (p *pool) prepare(e *engine, model, set string, files map[string]string) (f
 		}
 	}
 	return best, nil
+}
+
+// preparing is how often an engine is asked to run on each of some inputs before its time counts: of one alone it is to be known
+// how long a run takes, too.
+func preparing(sets int) int {
+	if sets > 1 {
+		return 2
+	}
+	return 4
 }
 
 // prepareBase gives an engine what a workload is held against.
@@ -325,7 +334,7 @@ func (p *pool) prepareBase(e *engine, base *base) error {
 	if _, err := e.ask(protocol.Request{Op: "load", Model: base.name, Path: base.model}); err != nil {
 		return err
 	}
-	_, err = p.prepare(e, base.name, "s", files)
+	_, err = p.prepare(e, base.name, "s", files, preparing(1))
 	return err
 }
 

@@ -182,9 +182,9 @@ func ragged(b *bench, g *group, threads int) error {
 }
 
 func (p *pool) ragged(g *group, names []string, name string, l law, size int) error {
-	batches := 4
+	batches := 2
 	if l.cut > 128 {
-		batches = max(1, 16/size)
+		batches = max(1, 8/size)
 	}
 	r := rand.New(rand.NewPCG(uint64(size), uint64(l.cut)))
 	stream := make([][][]int64, batches)
@@ -232,7 +232,7 @@ func (p *pool) ragged(g *group, names []string, name string, l law, size int) er
 				return err
 			}
 			set := fmt.Sprintf("%s, %s %d", name, strings.TrimPrefix(strings.TrimPrefix(w.key, "ort"), "pitopt"), i)
-			if _, err := p.prepare(e, "m", set, files); err != nil {
+			if _, err := p.prepare(e, "m", set, files, preparing(len(list)+1)); err != nil {
 				return err
 			}
 			w.sets = append(w.sets, set)
@@ -248,7 +248,7 @@ func (p *pool) ragged(g *group, names []string, name string, l law, size int) er
 			res.Distance = max(res.Distance, d)
 		}
 	}
-	for round := range max(3, p.b.fewest/2) {
+	for round := range p.b.fewest {
 		order := slices.Clone(ways)
 		if round%2 == 1 {
 			slices.Reverse(order)

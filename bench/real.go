@@ -183,7 +183,7 @@ func roundRobin(b *bench, g *group, threads int) error {
 		if err != nil {
 			return err
 		}
-		if _, err := p.prepare(e, "m", fmt.Sprint(i), files); err != nil {
+		if _, err := p.prepare(e, "m", fmt.Sprint(i), files, preparing(len(sizes))); err != nil {
 			return err
 		}
 	}
