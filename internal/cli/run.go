@@ -36,7 +36,7 @@ func (a *app) run(args []string) error {
 	fs.StringVar(&f.output, "output", "", "`DIR` write the outputs there, all or none")
 	fs.StringVar(&f.outputFormat, "output-format", "npy", "`npy|pb` as NumPy has them, or as ONNX has")
 	fs.StringVar(&f.emit, "emit", "", "`ir|onnx|asm|ptx` write that instead of the outputs: the module as it is compiled or as ONNX, or the machine code or the kernels that a run calls")
-	fs.StringVar(&f.file, "o", "", "`FILE` what -emit writes; default: stdout")
+	fs.StringVar(&f.file, "o", "", "`FILE` what -emit writes; - and default: stdout")
 	fs.StringVar(&f.check, "check", "none", "`none|end|each` compare with the reference interpreter at the end or after each pass")
 	list := func(to *[]string) func(string) error {
 		return func(s string) error { *to = append(*to, s); return nil }
@@ -107,6 +107,9 @@ func (f *runOptions) complete() error {
 		return diag.New(diag.Usage, "-emit writes no outputs, so that -output has nothing to write").Hint("leave one of the two out")
 	case f.check == "end":
 		return diag.New(diag.Usage, "-emit makes no run that -check end could compare").Hint("-check each compares every pass")
+	}
+	if f.file == "-" {
+		f.file = ""
 	}
 	return oneOf("emit", f.emit, "ir", "onnx", "asm", "ptx")
 }
