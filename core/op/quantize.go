@@ -221,9 +221,14 @@ var DynamicQuantizeLinear = ir.Register(&ir.OpDef{
 	},
 	Body: func(c *call, b *ir.Body) error {
 		X := b.In(0)
-		extreme := func(m ir.Monoid) *ir.Buffer {
-			red := b.Axes(X.Dims)
-			return b.Reduced(nil, m, red, ir.Load(X, ir.Ix(red)...))
+		extreme := func(m ir.Monoid) *ir.Buffer { // of rows first, so that targets can share the work and compute both at once
+			of := X
+			if last := len(X.Dims) - 1; last > 0 {
+				rows, row := b.Axes(X.Dims[:last]), b.Axis(X.Dims[last])
+				of = b.Reduced(rows, m, []*ir.Axis{row}, ir.Load(X, append(ir.Ix(rows), row.Ix())...))
+			}
+			red := b.Axes(of.Dims)
+			return b.Reduced(nil, m, red, ir.Load(of, ir.Ix(red)...))
 		}
 		high, low := ir.Load(extreme(ir.Max)), ir.Load(extreme(ir.Min))
 		zero := high.Const(0)
