@@ -18,13 +18,23 @@ var Decompose = &pass.Pass{
                                                   }
 
 An operator that needs a size which only a run tells stays as it is, and is written out when
-it runs.
+it runs. What is made of constants alone then, and is no larger than they are, is computed:
+weights of recurrent layers are taken apart, and turned.
 
 It stands after deduce: how an operator is written out may depend on its shapes.`,
 	After: []pass.Order{pass.Because("deduce", "how an operator is written out may depend on its shapes")},
-	Run: func(_ *pass.Context, m *ir.Module) error {
+	Run: func(c *pass.Context, m *ir.Module) error {
+		composed := hasComposed(m)
 		if err := writeOut(m); err != nil {
 			return err
+		}
+		if composed {
+			r := &rewriter{replace: func(b *ir.Builder, s *ir.Stmt) ([]*ir.Value, bool, error) {
+				return foldStmt(c, b, s, constantBytes(s))
+			}}
+			if err := r.module(m); err != nil {
+				return err
+			}
 		}
 		removeDead(m) // programs and constants of what was given up
 		return nil
@@ -59,6 +69,21 @@ func writeOut(m *ir.Module) error {
 		}
 	}
 	return nil
+}
+
+// constantBytes is what a statement's constant operands take.
+func constantBytes(s *ir.Stmt) (n int64) {
+	for _, a := range s.Args {
+		if a != nil && a.Const != nil {
+			if t, ok := a.Tensor(); ok {
+				if elems, ok := t.Size().Int(); ok {
+					size, _ := t.DType.ByteLen(elems)
+					n += size
+				}
+			}
+		}
+	}
+	return n
 }
 
 // hasComposed says whether a module has operators that are made of others.
