@@ -14,6 +14,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // Expr is an immutable integer expression in normal form. The zero value is 0.
@@ -25,7 +27,8 @@ type Expr struct{ p *poly }
 type poly struct {
 	terms []term
 	shape
-	bad error // why there is no value; then there are no terms
+	bad     error                    // why there is no value; then there are no terms
+	symbols atomic.Pointer[[]string] // once somebody asked
 }
 
 // term is coef times a product of atoms.
@@ -95,7 +98,31 @@ func constant(v int64) Expr {
 }
 
 // Var is the symbol of a name. Unless a Context says otherwise it is at least 0.
-func Var(name string) Expr { return ofAtom(&atom{kind: symbolAtom, name: name, shape: shape{1, 0}}) }
+func Var(name string) Expr {
+	vars.mu.RLock()
+	e, ok := vars.of[name]
+	vars.mu.RUnlock()
+	if !ok {
+		e = ofAtom(&atom{kind: symbolAtom, name: name, shape: shape{1, 0}})
+		vars.mu.Lock()
+		defer vars.mu.Unlock()
+		if vars.of == nil || len(vars.of) >= maxVars {
+			vars.of = map[string]Expr{}
+		}
+		vars.of[name] = e
+	}
+	return e
+}
+
+// vars are symbols that were asked for: there are few names, and each is asked for many times. What is
+// the same expression is most often seen by where it is.
+var vars struct {
+	mu sync.RWMutex
+	of map[string]Expr
+}
+
+// maxVars bounds vars.
+const maxVars = 1 << 10
 
 // invalid has no value, and nothing made of it has.
 func invalid(err error) Expr { return Expr{&poly{bad: err}} }
@@ -430,8 +457,14 @@ func (e Expr) eachAtom(f func(*atom) bool) bool {
 	return true
 }
 
-// Symbols gives the names of all symbols, sorted, each once.
+// Symbols gives the names of all symbols, sorted, each once. The list must not be changed.
 func (e Expr) Symbols() []string {
+	if e.p == nil {
+		return nil
+	}
+	if known := e.p.symbols.Load(); known != nil {
+		return *known
+	}
 	var out []string
 	e.eachAtom(func(a *atom) bool {
 		if a.kind == symbolAtom {
@@ -440,7 +473,9 @@ func (e Expr) Symbols() []string {
 		return true
 	})
 	slices.Sort(out)
-	return slices.Compact(out)
+	out = slices.Clip(slices.Compact(out))
+	e.p.symbols.Store(&out)
+	return out
 }
 
 // Uses says whether e mentions a symbol.

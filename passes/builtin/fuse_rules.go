@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pitopt/pitopt/core/analysis"
@@ -206,22 +207,39 @@ func factors(n *node) map[string]*ir.Value {
 
 // walk writes an index with axes by their places: r0 is the first reduction axis.
 func walk(s *ir.Stage, x *ir.Scalar) string {
+	var b strings.Builder
+	writeWalk(&b, s, x)
+	return b.String()
+}
+
+func writeWalk(b *strings.Builder, s *ir.Stage, x *ir.Scalar) {
 	switch x.Op {
 	case ir.OpAxis:
-		if i := slices.Index(s.Red, x.Axis); i >= 0 {
-			return fmt.Sprintf("r%d<%s", i, x.Axis.Extent)
+		kind, i := "r", slices.Index(s.Red, x.Axis)
+		if i < 0 {
+			kind, i = "s", slices.Index(s.Axes, x.Axis)
 		}
-		return fmt.Sprintf("s%d<%s", slices.Index(s.Axes, x.Axis), x.Axis.Extent)
+		b.WriteString(kind)
+		b.WriteString(strconv.Itoa(i))
+		b.WriteByte('<')
+		b.WriteString(x.Axis.Extent.String())
+		return
 	case ir.OpSym:
-		return x.Sym.String()
+		b.WriteString(x.Sym.String())
+		return
 	case ir.OpLit:
-		return x.Lit.Format(1)
+		b.WriteString(x.Lit.Format(1))
+		return
 	}
-	parts := make([]string, len(x.Args))
+	b.WriteString(x.Op.String())
+	b.WriteByte('(')
 	for i, a := range x.Args {
-		parts[i] = walk(s, a)
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		writeWalk(b, s, a)
 	}
-	return fmt.Sprintf("%s(%s)", x.Op, strings.Join(parts, " "))
+	b.WriteByte(')')
 }
 
 // resolve follows a load through views to the buffer that a stage of another node makes,

@@ -203,6 +203,9 @@ func allInts(list []sym.Expr) bool {
 // an operand of the same shape at that point, once what is known of the others is written
 // into it. No operator is named: the program says it.
 func noOp(b *ir.Builder, s *ir.Stmt) (*ir.Value, bool) {
+	if !slices.ContainsFunc(s.Args, func(v *ir.Value) bool { return mayBe(v, s.Results[0]) }) {
+		return nil, false
+	}
 	c := b.Call(s)
 	p, args, err := c.Program()
 	if err != nil {
@@ -228,6 +231,28 @@ func noOp(b *ir.Builder, s *ir.Stmt) (*ir.Value, bool) {
 		}
 	}
 	return nil, false
+}
+
+// mayBe says whether two values can be of one type, by what is plain to see.
+func mayBe(v, r *ir.Value) bool {
+	if v == nil || r == nil {
+		return false
+	}
+	a, ok := v.Tensor()
+	b, ok2 := r.Tensor()
+	if !ok || !ok2 || a.Unranked || b.Unranked {
+		return ok == ok2
+	}
+	if a.DType != b.DType || len(a.Dims) != len(b.Dims) {
+		return false
+	}
+	for i, d := range a.Dims {
+		x, known := d.Int()
+		if y, ok := b.Dims[i].Int(); known && ok && x != y {
+			return false
+		}
+	}
+	return true
 }
 
 // stmtKey is equal for statements that compute the same.
