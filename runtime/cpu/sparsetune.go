@@ -18,41 +18,49 @@ func (d *Device) Tune() (*TileTable, error) {
 	t := *d.builtIn()
 	m := &tuning{cut: d.machine.blocks, r: rand.New(rand.NewPCG(1, 2))}
 	t.Step, t.List = nil, nil
-	const depth = 2048 // a panel of so much stays in the second-level cache
-	m.fill(depth)
+	m.fill()
 	for _, rows := range t.Rows {
-		step, err := m.tile(tile{Rows: rows, Cols: m.cut.nr}, depth, m.cut.nr)
+		step, err := m.tile(tile{Rows: rows, Cols: m.cut.nr}, tuneDepth, tuneDepth, 1)
 		if err != nil {
 			return nil, err
 		}
-		list, err := m.tile(tile{Rows: rows, Cols: m.cut.nr, List: true}, depth/tuneSkips, m.cut.nr)
+		list, err := m.tile(tile{Rows: rows, Cols: m.cut.nr, List: true}, tuneDepth/tuneSkips, tuneDepth, 1)
 		if err != nil {
 			return nil, err
 		}
-		t.Step, t.List = append(t.Step, step/depth), append(t.List, list/(depth/tuneSkips))
+		t.Step, t.List = append(t.Step, step/tuneDepth), append(t.List, list/(tuneDepth/tuneSkips))
 	}
 	var err error
-	if t.Call, err = m.tile(tile{Rows: 4, Cols: m.cut.nr}, 0, m.cut.nr); err != nil {
+	if t.Call, err = m.tile(tile{Rows: 4, Cols: m.cut.nr}, 0, tuneDepth, 1); err != nil {
 		return nil, err
 	}
 	for i := range t.List {
-		t.List[i] -= t.Call / (depth / tuneSkips)
-		t.Step[i] -= t.Call / depth
+		t.List[i] -= t.Call / (tuneDepth / tuneSkips)
+		t.Step[i] -= t.Call / tuneDepth
 	}
-	wide := m.wide()
-	ns, err := m.tile(tile{Rows: 1, Cols: wide, List: true}, depth/tuneSkips, wide)
+	ns, err := m.tile(tile{Rows: 1, Cols: m.cut.nr, List: true}, x86.TileAhead, tuneDepth, tuneLists)
 	if err != nil {
 		return nil, err
 	}
-	t.Wide = ns / (depth / tuneSkips) / float64(wide/m.cut.nr)
+	t.Start = max(ns-x86.TileAhead*t.List[0], t.Call)
+	const few = 64
+	wide := m.wide()
+	if ns, err = m.tile(tile{Rows: 1, Cols: wide, List: true}, few, len(m.b)/wide, tuneLists); err != nil {
+		return nil, err
+	}
+	t.Wide = max(ns-t.Start, 0) / few / float64(wide/m.cut.nr)
 	if err := m.memory(&t); err != nil {
 		return nil, err
 	}
 	return &t, nil
 }
 
-// tuneSkips is of how many rows of b a list has one.
-const tuneSkips = 8
+const (
+	tuneDepth = 2048    // of a panel that stays in the second-level cache
+	tuneSkips = 8       // a list has one of so many rows of it
+	tuneLists = 64      // that take turns
+	tuneB     = 1 << 21 // elements that do not stay in the second-level cache
+)
 
 // tuning measures tiles.
 type tuning struct {
@@ -61,7 +69,7 @@ type tuning struct {
 	a, b []float32
 	c    []float32
 	rows []unsafe.Pointer
-	list []int32
+	list []int32 // lists, one behind the other
 }
 
 // wide is the columns of a tile of one row.
@@ -70,9 +78,8 @@ func (m *tuning) wide() int {
 	return s.wideColumns()
 }
 
-func (m *tuning) fill(depth int) {
-	wide := m.wide()
-	m.a, m.b, m.c = make([]float32, depth*m.cut.mr+1024), make([]float32, depth*wide), make([]float32, m.cut.mr*4096+wide)
+func (m *tuning) fill() {
+	m.a, m.b, m.c = make([]float32, tuneDepth*m.cut.mr+1024), make([]float32, tuneB), make([]float32, m.cut.mr*4096+m.wide())
 	for i := range m.b {
 		m.b[i] = m.r.Float32() - 0.5
 	}
@@ -103,24 +110,26 @@ func best(f func()) float64 {
 	return float64(least.Nanoseconds())
 }
 
-// tile is what a tile takes that goes over so many k of a panel of some columns.
-func (m *tuning) tile(t tile, k, cols int) (float64, error) {
+// tile is what a tile takes that goes over so many of some rows of b, which some lists in turn name.
+func (m *tuning) tile(t tile, k, rows, lists int) (float64, error) {
 	f, err := m.cut.code.code(t)
 	if err != nil {
 		return 0, err
 	}
+	skip := rows / max(k, 1)
 	m.list = m.list[:0]
-	for i := range k + x86.TileAhead {
-		at := i
-		if k > 0 {
-			at = i % k
+	for range lists {
+		for i := range k + x86.TileAhead {
+			m.list = append(m.list, int32(4*t.Cols*(skip*(i%max(k, 1))+m.r.IntN(skip))))
 		}
-		m.list = append(m.list, int32(4*cols*(tuneSkips*at+m.r.IntN(tuneSkips))))
 	}
-	g := &x86.TileArgs{K: int64(k), A: unsafe.Pointer(&m.a[0]), B: unsafe.Pointer(&m.b[0]), List: unsafe.Pointer(&m.list[0]), C: unsafe.Pointer(&m.rows[0]), Count: int64(cols)}
+	g := &x86.TileArgs{K: int64(k), A: unsafe.Pointer(&m.a[0]), B: unsafe.Pointer(&m.b[0]), C: unsafe.Pointer(&m.rows[0]), Count: int64(t.Cols)}
 	const calls = 16
+	at := 0
 	ns := best(func() {
 		for range calls {
+			g.List = unsafe.Pointer(&m.list[at*(k+x86.TileAhead)])
+			at = (at + 1) % lists
 			f.Call(unsafe.Pointer(g))
 		}
 	}) / calls
@@ -131,6 +140,9 @@ func (m *tuning) tile(t tile, k, cols int) (float64, error) {
 func (m *tuning) memory(t *TileTable) error {
 	const rows, depth = 64, 1024
 	far := make([]float32, 16<<20)
+	for i := range far { // what was never written is one page of zeros
+		far[i] = 1
+	}
 	w := &worker[float32]{lists: new(lists), cut: m.cut}
 	w.lists.fit(m.cut)
 	lines, offs, list := make([]int, m.cut.mr), make([]int, depth), make([]int32, depth/tuneSkips)
@@ -173,6 +185,7 @@ func (m *tuning) memory(t *TileTable) error {
 		}
 	})
 	t.Far = ns / (4 * lots * x86.ZerosLot)
+	t.Wide = max(t.Wide, 0.01)
 	for _, x := range []*[]float64{&t.Step, &t.List} {
 		for i, v := range *x {
 			(*x)[i] = max(v, 0.01)
