@@ -14,6 +14,7 @@ import (
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/passes"
 	"github.com/pitopt/pitopt/runtime"
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
 // allocations of a call in steady state. With several threads that comes when each of them has
@@ -250,5 +251,54 @@ func TestPaddingAllocatesNothing(t *testing.T) {
 			}
 		}
 		allocations(t, "padding", threads, run)
+	}
+}
+
+// Products of which a mask says what is wanted take no memory either, where the mask is another one each time.
+func TestAllocationsWanted(t *testing.T) {
+	if f, err := x86.Usable(); err != nil || f&x86.V3 == 0 {
+		t.Skip("without machine code all of a product is computed")
+	}
+	ctx := context.Background()
+	const src = `module {
+  func @main(%x: [128, 512] f32, %g: [128, 384] f32, %mask: [512, 384] f32) -> ("y": [512, 384] f32) {
+    %t: [512, 128] f32 = onnx.Transpose(%x) {perm = [1, 0]}
+    %d: [512, 384] f32 = onnx.MatMul(%t, %g)
+    %y: [512, 384] f32 = onnx.Mul(%d, %mask)
+    return %y
+  }
+}`
+	file := filepath.Join(t.TempDir(), "wanted.pit")
+	if err := os.WriteFile(file, []byte(src), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, threads := range []int{1, 3} {
+		m, err := pitopt.Load(file, pitopt.Threads(threads))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		in, out := tensors{"x": tensor.New(tensor.F32, 128, 512), "g": tensor.New(tensor.F32, 128, 384), "mask": tensor.New(tensor.F32, 512, 384)}, tensors{"y": tensor.New(tensor.F32, 512, 384)}
+		n := int64(0)
+		allocations(t, "wanted", threads, func() error {
+			n++
+			clear(tensor.Data[float32](in["mask"]))
+			for i := range int64(512 * 384) {
+				if (i/384/32+i%384+n%5)%29 == 0 {
+					in["mask"].SetFloat(i, 1)
+				}
+			}
+			return m.RunInto(ctx, in, out)
+		})
+		line := runtime.NewTimeline()
+		if err := m.RunInto(runtime.Record(ctx, line), in, out); err != nil {
+			t.Fatal(err)
+		}
+		spans, _ := line.Spans()
+		if !slices.ContainsFunc(spans, func(s runtime.Span) bool {
+			return s.Work != nil && s.Work.Zeros != nil && s.Work.Zeros.Way == "tiles that are wanted"
+		}) {
+			t.Error("all of the product was computed")
+		}
 	}
 }

@@ -13,6 +13,11 @@ type zeros x86.Zeros
 
 func (z zeros) Program(f x86.Features) (*x86.Prog, error) { return x86.Zeros(z).Program(f) }
 
+// within is code.
+type within x86.Within
+
+func (w within) Program(f x86.Features) (*x86.Prog, error) { return x86.Within(w).Program(f) }
+
 // bitmap has a bit for each element of a, which is 0 where the element is 0 or -0: rows of words, along k.
 type bitmap struct {
 	bits []uint64

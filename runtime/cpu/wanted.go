@@ -304,9 +304,9 @@ func (x *choosing) part(i int) (err error) {
 		case masking:
 			err = x.maskRows(w, at)
 		case boundingA:
-			err = x.within(w, x.p, at)
+			err = x.look(w, x.p, at)
 		case boundingB:
-			err = x.within(w, &x.mask.other, at)
+			err = x.look(w, &x.mask.other, at)
 		case turning:
 			x.turnRows(w, at)
 		case clearing:

@@ -96,9 +96,9 @@ func (x *choosing) linesOf(p *product) int {
 	return (n + maskRows - 1) / maskRows
 }
 
-// within looks whether lines of the first factor of a product are within the bound.
-func (x *choosing) within(w *choosingWorker, p *product, strip int) error {
-	f, err := x.cut.code.code(zeros{Finite: true, Within: true})
+// look looks whether lines of the first factor of a product are within the bound.
+func (x *choosing) look(w *choosingWorker, p *product, strip int) error {
+	f, err := x.cut.code.code(within{})
 	if err != nil {
 		return err
 	}
@@ -188,6 +188,16 @@ func (x *choosing) prepare(rec *rt.Recorder, name string) (err error) {
 		}
 		if w.compact, err = x.take(compact); err != nil {
 			return err
+		}
+		for n := 1; n <= x.cut.mr; n++ { // whichever groups there are now: others come in other runs
+			if w.packs[n].Addr() == 0 {
+				if w.packs[n], err = x.cut.code.code(x86.Pack{Rows: n}); err != nil {
+					return err
+				}
+			}
+			if err := w.ready(near, n); err != nil {
+				return err
+			}
 		}
 		if len(w.into) < x.rows {
 			w.into = make([]unsafe.Pointer, x.rows)
@@ -334,12 +344,7 @@ func (x *choosing) tiles(w *choosingWorker, rows []int32, col, panels int) error
 					return diag.Stopped(err)
 				}
 			}
-			if err := x.pack(w, rows[at:at+size], k0, b.depth); err != nil {
-				return err
-			}
-			if err := w.ready(near, size); err != nil {
-				return err
-			}
+			x.pack(w, rows[at:at+size], k0, b.depth)
 			f := w.worker.tiles[near][x86.WeightsF32][size]
 			g.C = unsafe.Pointer(&w.into[at])
 			for j := 0; j < cols; j += nr {
@@ -363,13 +368,8 @@ func (x *choosing) tiles(w *choosingWorker, rows []int32, col, panels int) error
 }
 
 // pack gathers rows.
-func (x *choosing) pack(w *choosingWorker, rows []int32, k0, depth int) (err error) {
+func (x *choosing) pack(w *choosingWorker, rows []int32, k0, depth int) {
 	n := len(rows)
-	if w.packs[n].Addr() == 0 {
-		if w.packs[n], err = w.cut.code.code(x86.Pack{Rows: n}); err != nil {
-			return err
-		}
-	}
 	first, deep := x.base+k0, depth
 	if x.parts > 0 {
 		first, deep = k0/partDepth*x.parts, partDepth
@@ -384,5 +384,4 @@ func (x *choosing) pack(w *choosingWorker, rows []int32, k0, depth int) (err err
 		w.packs[n].Call(unsafe.Pointer(g))
 		g.Offset += int64(4 * x.parts)
 	}
-	return nil
 }

@@ -6,11 +6,13 @@ import (
 )
 
 // Zeros looks at elements of f32 in lots of 64 that lie side by side. It tells which are zero, or, with
-// Finite, whether one of them is infinite or no number; with Within as well, whether one of them is that, or becomes it
-// times a number.
+// Finite, whether one of them is infinite or no number.
 type Zeros struct {
-	Finite, Within bool
+	Finite bool
 }
+
+// Within tells whether one of elements as of [Zeros] is infinite or no number, or becomes it times a number.
+type Within struct{}
 
 // ZerosLot is how many elements [Zeros] looks at in a turn.
 const ZerosLot = 64
@@ -24,11 +26,16 @@ type ZerosArgs struct {
 	// 16 f32, of which some are NaN where an element is infinite or NaN, and all are 0 otherwise.
 	To unsafe.Pointer
 
-	Scale float32 // with Within: what elements are multiplied by
+	Scale float32 // of Within: what elements are multiplied by
 }
 
 // Program makes the code for a tier.
-func (z Zeros) Program(f Features) (*Prog, error) {
+func (z Zeros) Program(f Features) (*Prog, error) { return z.program(f, false) }
+
+// Program makes the code for a tier.
+func (Within) Program(f Features) (*Prog, error) { return Zeros{Finite: true}.program(f, true) }
+
+func (z Zeros) program(f Features, within bool) (*Prog, error) {
 	if f&V3 == 0 {
 		return nil, fmt.Errorf("x86: looking for zeros needs %s, and code is made for %q", V3, f)
 	}
@@ -37,7 +44,7 @@ func (z Zeros) Program(f Features) (*Prog, error) {
 	if z.Finite {
 		name = "finite"
 	}
-	if z.Within {
+	if within {
 		name = "within"
 	}
 	p := NewProg(name)
@@ -53,7 +60,7 @@ func (z Zeros) Program(f Features) (*Prog, error) {
 	size := kind.Bits() / 8
 	var sums []Reg
 	var scale Reg
-	if z.Within {
+	if within {
 		scale = p.New(kind)
 		p.Emit(VBROADCASTSS, scale, arg(unsafe.Offsetof(args.Scale)))
 	}
@@ -73,7 +80,7 @@ func (z Zeros) Program(f Features) (*Prog, error) {
 	switch {
 	case z.Finite: // nothing but infinities and NaN times 0 is not 0
 		for i := range 4 * ZerosLot / size {
-			if !z.Within {
+			if !within {
 				p.Emit(VFMADD231PS, sums[i%len(sums)], zero, At(from, i*size))
 				continue
 			}

@@ -18,7 +18,9 @@ func TestZeros(t *testing.T) {
 			t.Logf("code for %s can not run here: it is not tested", f)
 			continue
 		}
-		load := func(z Zeros) Func {
+		load := func(z interface {
+			Program(Features) (*Prog, error)
+		}) Func {
 			p, err := z.Program(f)
 			if err != nil {
 				t.Fatal(err)
@@ -29,7 +31,7 @@ func TestZeros(t *testing.T) {
 			}
 			return loadCode(t, c)
 		}
-		zeros, finite, within := load(Zeros{}), load(Zeros{Finite: true}), load(Zeros{Finite: true, Within: true})
+		zeros, finite, within := load(Zeros{}), load(Zeros{Finite: true}), load(Within{})
 		const scale = 0x1p70
 		for lots := 1; lots <= 5; lots++ {
 			for range 20 {
