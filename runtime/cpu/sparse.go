@@ -141,7 +141,6 @@ type sparse struct {
 
 	stripCols, columnCount int  // columns of a strip, and strips
 	fetches                bool // most of b is read, and comes from far
-	mostCols               int  // of a strip, with any number of threads
 }
 
 // phase is a part of the work that threads share, in strips.
@@ -304,8 +303,8 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 		if s.batch == 0 && s.way.dense {
 			return false, nil
 		}
-		s.columnStrips()
 		s.fetches = s.whole != nil && !s.way.wide && s.covers.some > 0.5 && len(s.whole) > nearBytes
+		s.columnStrips()
 		s.plan.make(s)
 		if err := s.ready(); err != nil {
 			return false, err

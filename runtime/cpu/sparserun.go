@@ -167,7 +167,9 @@ func (s *sparse) columnStrips() {
 	}
 	units, each := (s.cols+unit-1)/unit, 1
 	if !s.way.wide {
-		each = s.p.stripPanels(s.cut)
+		if each = s.p.stripPanels(s.cut); s.rows == 1 && s.whole != nil && !s.compact() && !s.fetches {
+			each = units // nothing of b is read twice
+		}
 		if s.threads > 1 {
 			each = max(1, min(each, units/(4*s.threads)))
 		}
