@@ -15,7 +15,7 @@ type codeLists struct {
 	rows  []unsafe.Pointer // of C
 	small []float32        // a tile of C whose columns do not lie side by side
 	into  []unsafe.Pointer // its rows
-	tiles [2][3][]x86.Func // by reach, what B is, and rows
+	tiles [3][3][]x86.Func // by reach, what B is, and rows
 	packs []x86.Func       // by rows
 	rowsB x86.Func         // packs rows of B
 	from  []unsafe.Pointer // that are packed
@@ -68,12 +68,18 @@ func (w *worker[T]) begin(b block) error {
 		w.rows[i] = unsafe.Pointer(&w.c[w.batchC+at])
 	}
 	w.args.K = int64(b.depth)
+	fetchers, reach := w.fetchers(b)
 	for i := b.from; i < b.to; i++ {
 		rows := int(b.size(i))
 		if err := w.ready(near, rows); err != nil {
 			return err
 		}
-		if w.wholeA != nil || i-b.from < w.fetchers(b) {
+		if i-b.from < fetchers {
+			if err := w.ready(reach, rows); err != nil {
+				return err
+			}
+		}
+		if w.wholeA != nil {
 			if err := w.ready(fetching, rows); err != nil {
 				return err
 			}
@@ -87,35 +93,45 @@ type reach int
 
 const (
 	near     reach = iota
-	fetching       // Tile.Fetch, for what comes next
+	fetching       // Tile.Fetch, for what comes next: some of it
+	seeing         // and all of a panel of B
 )
 
 // ready makes code where there is none yet.
 func (w *worker[T]) ready(f reach, rows int) (err error) {
 	if list := w.tiles[f][w.half]; list[rows].Addr() == 0 {
-		list[rows], err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Fetch: f == fetching})
+		lines := [...]int{near: 0, fetching: 1, seeing: w.linesB()}[f]
+		list[rows], err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Fetch: lines})
 	}
 	return err
 }
 
-// fetchers is how many tiles of a panel of B fetch the next one: each a line for each k. A few rows leave the processor time
-// to see by itself what comes next: prefetches would only take loads away from it. What was packed just now is near.
-func (w *worker[T]) fetchers(b block) int64 {
-	if w.whole == nil || b.to-b.from < 2 && b.size(b.from) <= thirstyRows {
-		return 0
+// linesB is how many lines of the cache a panel of B has for each k.
+func (w *worker[T]) linesB() int { return w.cut.nr * w.half.Bytes() / x86.TileFetch }
+
+// fetchers is how many tiles of a panel of B fetch the next one, and how: each a line for each k, or a single one all of it. A few
+// rows leave the processor time to see by itself what comes next: prefetches would only take loads away from it. What was packed
+// just now is near.
+func (w *worker[T]) fetchers(b block) (int64, reach) {
+	switch {
+	case w.whole == nil || b.to-b.from < 2 && b.size(b.from) <= thirstyRows:
+		return 0, near
+	case b.to-b.from < 2:
+		return 1, seeing
 	}
-	return int64(w.cut.nr * w.half.Bytes() / x86.TileFetch)
+	return int64(w.linesB()), fetching
 }
 
 // thirstyRows are so few that a tile of them waits for B rather than for its multiplications.
-const thirstyRows = 8
+const thirstyRows = 5
 
 // multiplyCode adds the products of packed panels to C: T is float32.
 func (w *worker[T]) multiplyCode(b block) error {
 	if err := w.begin(b); err != nil {
 		return err
 	}
-	fetchers, slim := w.fetchers(b), tile{Cols: w.cut.nr / 2}
+	fetchers, reach := w.fetchers(b)
+	slim := tile{Cols: w.cut.nr / 2}
 	deep := 0
 	for j := 0; j < b.cols; j += w.cut.nr {
 		if deep += int(b.to-b.from) * b.depth; deep > someDepth {
@@ -145,7 +161,7 @@ func (w *worker[T]) multiplyCode(b block) error {
 				f = w.tiles[fetching][w.half][rows]
 				w.args.Fetch = uintptr(unsafe.Pointer(&w.blockA[row*b.depth])) + uintptr(4*rows*b.depth)
 			case i-b.from < fetchers:
-				f = w.tiles[fetching][w.half][rows]
+				f = w.tiles[reach][w.half][rows]
 			}
 			w.call(b, f, row, rows, j, n)
 			w.args.Fetch += uintptr(x86.TileFetch * b.depth)

@@ -105,21 +105,25 @@ func (t *table) fill(x *interp.Execution, rows int64, to *entries) bool {
 }
 
 // segment is rows that are multiplied by the same B, which begins at b; its tiles are those
-// from tile on.
-type segment struct{ from, to, b, tile int64 }
+// from tile on. The rows behind are multiplied by next.
+type segment struct{ from, to, b, tile, next int64 }
 
 // segments cuts the rows of a product where B changes.
 func (p *product) segments(out []segment, looked *lookups) []segment {
 	rows := total(p.m)
 	if p.table == nil {
-		return append(out, segment{0, rows, 0, 0})
+		return append(out, segment{to: rows})
 	}
 	list := looked.of.list
 	for i := int64(0); i < rows; {
 		g, from := list[i], i
 		for i++; i < rows && list[i] == g; i++ {
 		}
-		out = append(out, segment{from, i, g * p.table.stride, 0})
+		b := g * p.table.stride
+		if n := len(out); n > 0 {
+			out[n-1].next = b
+		}
+		out = append(out, segment{from: from, to: i, b: b, next: b})
 	}
 	return out
 }

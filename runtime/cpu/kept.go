@@ -149,17 +149,19 @@ func (x *multiplication[T]) packedB(run *interp.Execution, mem rt.Memory) (const
 }
 
 // keptB is where the panels of a block lie in all of B, and those of the block that comes next: behind
-// the whole depth that is the one beside it.
-func (w *worker[T]) keptB(s *segment, b *block) (panels unsafe.Pointer, next uintptr) {
+// the whole depth that is the one beside it, and behind all columns the first one of the matrix that begins at after.
+func (w *worker[T]) keptB(s *segment, b *block, after int64) (panels unsafe.Pointer, next uintptr) {
 	nr, cols, depth := int64(w.cut.nr), roundUp(total(w.p.n), int64(w.cut.nr)), w.cut.along(total(w.p.k))
 	at := func(n0, k0 int64) int64 { return (n0*depth + k0*nr) * int64(w.half.Bytes()) }
-	matrix := w.whole[w.p.matrix(b.batch, s)*at(cols, 0):]
-	k0, n0 := b.k0+int64(b.depth), b.col0
+	here := w.p.matrix(b.batch, s) * at(cols, 0)
+	then, k0, n0 := here, b.k0+int64(b.depth), b.col0
 	if k0 == depth {
-		k0, n0 = 0, roundUp(b.col0+int64(b.cols), nr)%cols
+		k0, n0 = 0, roundUp(b.col0+int64(b.cols), nr)
+		if n0 == cols {
+			then, n0 = w.p.matrix(b.batch, &segment{b: after})*at(cols, 0), 0
+		}
 	}
-	here := at(b.col0, b.k0)
-	return unsafe.Pointer(&matrix[here]), uintptr(unsafe.Pointer(&matrix[0])) + uintptr(at(n0, k0))
+	return unsafe.Pointer(&w.whole[here+at(b.col0, b.k0)]), uintptr(unsafe.Pointer(&w.whole[then])) + uintptr(at(n0, k0))
 }
 
 func (x *multiplication[T]) keepB(run *interp.Execution, k *rt.Kept) (*tensor.Tensor, error) {

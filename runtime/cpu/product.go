@@ -436,7 +436,11 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 		b.to = w.cut.next(p0, p1, b.from)
 		for b.at(0, step, depth); b.depth > 0; b.at(b.k0+step, step, depth) {
 			if w.whole != nil {
-				w.panelsB, w.nextB = w.keptB(s, &b)
+				after := s.b
+				if b.to == p1 {
+					after = s.next
+				}
+				w.panelsB, w.nextB = w.keptB(s, &b, after)
 			} else {
 				w.depthB(&b)
 			}

@@ -42,7 +42,9 @@ func (s *sparse) tiles() (err error) {
 			t.Cols = s.stripCols
 		}
 		for r := range s.code {
-			t.Fetch = reach(r) == fetching && s.fetches
+			if t.Fetch = 0; reach(r) == fetching && s.fetches {
+				t.Fetch = 1
+			}
 			if s.code[r][n], err = s.workers[0].wide(t); err != nil {
 				return err
 			}

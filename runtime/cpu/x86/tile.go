@@ -32,10 +32,10 @@ type Tile struct {
 	// Weights is what B's numbers are; they are widened when they are read.
 	Weights Weights
 
-	// Fetch brings memory from an address on into the second-level cache, [TileFetch] for each
+	// Fetch brings memory from an address on into the second-level cache, so many times [TileFetch] for each
 	// k: what the calls that come next read. For B that is used by few tiles, that hides its way from
 	// beyond.
-	Fetch bool
+	Fetch int
 }
 
 // Weights is a floating-point type of B in a [Tile].
@@ -80,7 +80,7 @@ const tileUnroll = 4
 // be read can not be foreseen otherwise.
 const TileAhead = 16
 
-// TileFetch is how many bytes a tile with Fetch brings for each k.
+// TileFetch is in how many bytes a tile with Fetch brings what it does for each k.
 const TileFetch = lineBytes
 
 // chains is how many sums must run beside each other so that none waits for the one
@@ -189,8 +189,8 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 		name += "_panels"
 	}
 	name += weightNames[t.Weights]
-	if t.Fetch {
-		name += "_fetch"
+	if t.Fetch > 0 {
+		name += fmt.Sprint("_fetch", t.Fetch)
 	}
 	k := &tile{Tile: t, Prog: NewProg(name), epilogue: epilogue}
 	k.kind, _ = vectors(f)
@@ -218,7 +218,7 @@ func (t *tile) emit() {
 	if t.List {
 		t.list = t.load(unsafe.Offsetof(args.List))
 	}
-	if t.Fetch {
+	if t.Fetch > 0 {
 		t.fetch = t.load(unsafe.Offsetof(args.Fetch))
 	}
 	if t.Direct {
@@ -350,8 +350,8 @@ func (t *tile) step(u int, sums []Reg) {
 			t.Emit(PREFETCHT0, AtIndex(t.b, ahead, 1, j))
 		}
 	}
-	if t.Fetch {
-		t.Emit(PREFETCHT1, At(t.fetch, u*TileFetch))
+	for i := range t.Fetch {
+		t.Emit(PREFETCHT1, At(t.fetch, (u*t.Fetch+i)*TileFetch))
 	}
 	part := func(j int) Mem { return row.Plus(j * width / t.nv) }
 	var b []Reg
@@ -426,8 +426,8 @@ func (t *tile) advance(n int) {
 	default:
 		t.Emit(ADD, t.a, Imm(4*n*t.Rows))
 	}
-	if t.Fetch {
-		t.Emit(ADD, t.fetch, Imm(TileFetch*n))
+	if t.Fetch > 0 {
+		t.Emit(ADD, t.fetch, Imm(TileFetch*t.Fetch*n))
 	}
 	if t.List {
 		t.Emit(ADD, t.list, Imm(4*n))

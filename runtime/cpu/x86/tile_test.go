@@ -173,7 +173,7 @@ func TestTiles(t *testing.T) {
 		}
 		for _, size := range tileSizes(f) {
 			for form := range 12 {
-				tile := Tile{Rows: size[0], Cols: size[1], Direct: form&1 != 0, List: form&2 != 0, Weights: Weights(form / 4), Fetch: form%3 == 0}
+				tile := Tile{Rows: size[0], Cols: size[1], Direct: form&1 != 0, List: form&2 != 0, Weights: Weights(form / 4), Fetch: form % 3}
 				if testing.Short() && form > 0 && form%5 != 0 {
 					continue
 				}
