@@ -23,15 +23,16 @@ weights, and of what is scattered into zeros; programs tell, and no operator's n
 marked where it has an axis that may be permuted, so that a run can leave positions out that are
 zero throughout: which ones, and whether it pays, it finds out each time. It is finite where all
 else in the terms is proved to be, from ranges that go forward from constants; otherwise zero
-times infinity would be lost, and a run looks first. A factor that is computed of a mask becomes a stage of its own.
+times infinity would be lost, and a run looks first. A factor that is computed of a mask becomes a
+stage of its own: all of it is looked at.
 
     d[i, j] = sum(k < n) (x[k, i] * g[k, j])             d[i, j] = sum(k < n) (x[k, i] * g[k, j]) wanted(m[i, j] != f32 0)
     v[i, j] = w[i, j] - d[i, j] * m[i, j]          =>    v[i, j] = w[i, j] - d[i, j] * m[i, j]
 
 A sum that is only read to be multiplied by a mask, or to be chosen by one, is marked with where it is
 wanted: gradients of masked weights are. Elsewhere it may be zero, provided that it would be no infinity
-or NaN, which a run proves first; "any" where that makes no difference. Calls of one program about which different
-things are known get programs of their own. Nothing that is computed changes.
+or NaN, which a run proves first; "any" where that makes no difference. Calls of one program about
+which different things are known get programs of their own. Nothing that is computed changes.
 
 ` + "`pitopt inspect -sparsity`" + ` tells of each what is known, and why not more.
 
