@@ -11,14 +11,18 @@ type source[T element] struct {
 	data []T
 	view interp.View[T]
 	panels[T]
-	box   []interp.Span
-	pairs bool                                   // panels are of pairs of i16
-	emit  func(at []int64, lane int, values []T) // panels.put
+	box    []interp.Span
+	pairs  bool // panels are of pairs of i16
+	octets octetSource
+	emit   func(at []int64, lane int, values []T) // panels.put
 }
 
 // open readies a factor, which has elements where it is not computed.
 func (s *source[T]) open(x *interp.Execution, o *operand, data []T, pairs bool) (err error) {
 	if s.data, s.pairs = data, pairs; o.buf == nil {
+		if pairs {
+			s.octets.open(x, o.octets)
+		}
 		s.view, err = o.window.(*interp.Window[T]).Open(x)
 	}
 	return err
@@ -31,6 +35,7 @@ func (s *source[T]) close() {
 		s.view.Close()
 	}
 	s.data, s.view, s.to, s.halves = nil, interp.View[T]{}, nil, nil
+	s.octets.of, s.octets.data = nil, nil
 }
 
 // panels says where what a view emits belongs: into panels of some rows, or columns, element
@@ -120,6 +125,10 @@ func (s *source[T]) fill(to []T, width, apart int, p *product, batch int64, rows
 		}
 		s.halves = unsafe.Slice((*int16)(unsafe.Pointer(unsafe.SliceData(to))), 2*len(to))
 		k0, depth = 2*k0, int(min(2*int64(depth), total(p.k)-2*k0))
+		if s.octets.of != nil {
+			s.octets.fill(unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(to))), len(to)), width, apart, batch, r0, n, k0, depth)
+			return nil
+		}
 	}
 	for i := range box {
 		box[i] = interp.Span{Lo: 0, Hi: 1}

@@ -70,7 +70,8 @@ type operand struct {
 	pad   *box            // that is read instead; nil: loads are never outside
 
 	expr   *ir.Scalar
-	window any // *interp.Window of expr; its axes are batch, rows (or columns), and k, in this order
+	window any     // *interp.Window of expr; its axes are batch, rows (or columns), and k, in this order
+	octets *octets // nil: its elements are not read where they lie
 }
 
 // match recognises a product of sizes that are worth its blocks.
@@ -118,7 +119,9 @@ func match(s *interp.Stage) (*product, bool) {
 	if small || times(work, total(p.batch)) >= far {
 		return nil, false
 	}
-	p.short = p.a.short() && p.b.short()
+	if p.short = p.a.short() && p.b.short(); p.short {
+		p.a.octets, p.b.octets = octetsOf(s, p.a.expr, p.batch, p.m, p.k), octetsOf(s, p.b.expr, p.batch, p.n, p.k)
+	}
 	p.rowLies = p.a.buf != nil
 	step := int64(1)
 	for _, l := range slices.Backward(p.k) {

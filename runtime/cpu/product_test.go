@@ -227,7 +227,7 @@ func TestRandomProducts(t *testing.T) {
 			devices = append(devices, tier.inParts(threads))
 		}
 	}
-	matched, padded, computed, short, failed, total := 0, 0, 0, 0, 0, 0
+	matched, padded, computed, short, inPlace, failed, total := 0, 0, 0, 0, 0, 0, 0
 	rounds := 3000
 	if testing.Short() {
 		rounds = 600
@@ -280,13 +280,16 @@ func TestRandomProducts(t *testing.T) {
 					}
 					if p.short {
 						short++
+						if p.a.octets != nil || p.b.octets != nil {
+							inPlace++
+						}
 					}
 				}
 			}
 		}
 	}
-	t.Logf("%d products were recognised, %d of them with borders, %d with computed factors, %d with short ones; %d runs failed as they should, %d were proved not to", matched, padded, computed, short, failed, total)
-	if matched < rounds/20 || total < rounds/20 || padded < rounds/150 || computed < rounds/20 || short < rounds/60 || failed < rounds/100 {
+	t.Logf("%d products were recognised, %d of them with borders, %d with computed factors, %d with short ones, %d of octets; %d runs failed as they should, %d were proved not to", matched, padded, computed, short, inPlace, failed, total)
+	if matched < rounds/20 || total < rounds/20 || padded < rounds/150 || computed < rounds/20 || short < rounds/60 || inPlace < rounds/100 || failed < rounds/100 {
 		t.Error("that is too few")
 	}
 }
