@@ -58,6 +58,7 @@ type attender struct {
 	failed                  *atomic.Bool
 	widest, looked, largest []float32
 	union, next             []uint32 // tiles that count for some panels
+	wants                   []uint32 // by panel of the block: tiles that count for it alone; none: all do
 }
 
 // keyRun is keys that lie side by side: so many from one on, whose scores stand at a column.
@@ -139,7 +140,7 @@ func (w *attender) open(a *attending) (err error) {
 		}
 	}
 	if n := int(a.hidden.words); len(w.union) < n {
-		w.union, w.next = make([]uint32, n), make([]uint32, n)
+		w.union, w.next, w.wants = make([]uint32, n), make([]uint32, n), make([]uint32, rowBlock*n)
 	}
 	if len(w.column) < 128 {
 		w.column = make([]int64, 128)
@@ -182,7 +183,7 @@ func (w *attender) close() {
 	clear(w.numbers)
 	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, offs: w.offs, words: w.words, spot: w.spot,
 		numbers: w.numbers, blocks: w.blocks, spans: w.spans, column: w.column, key: w.key, planned: w.planned, list: w.list, group: w.group,
-		union: w.union, next: w.next}
+		union: w.union, next: w.next, wants: w.wants}
 	*w = keep
 }
 
@@ -287,6 +288,7 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 	if (tiles != nil || of.keys != all.keys) && !x.thin && w.finite() {
 		if slack, ok := w.slack(rows); ok {
 			w.listed(of, tiles)
+			w.want(of, tiles != nil)
 			w.hidden.of.Add(int64(rows) * x.keys)
 			if err := w.over(b, i0, rows); err != nil {
 				return err
@@ -301,6 +303,7 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 		return nil
 	}
 	w.listed(&all, nil)
+	w.wants = w.wants[:0]
 	w.hidden.of.Add(int64(rows) * x.keys)
 	if err := w.over(b, i0, rows); err != nil {
 		return err
@@ -340,9 +343,7 @@ func (w *attender) over(b block, i0 int64, rows int) error {
 	for i := range rows {
 		w.m[i], w.l[i] = float32(math.Inf(-1)), 0
 	}
-	for _, r := range w.list {
-		w.hidden.visited.Add(int64(rows * r.n))
-	}
+	w.visit(&b, rows)
 	for i, at := 0, 0; i < len(w.list); { // at: keys of a run that are done
 		if err := w.qk.ctx.Err(); err != nil {
 			return diag.Stopped(err)
@@ -375,15 +376,22 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 	g.K, g.Accumulate = int64(b.depth), 0
 	for _, keys := range w.group {
 		for j := 0; j < keys.n; j += nr {
+			k := (keys.from + j) / nr
 			g.B, g.COffset, g.Count = unsafe.Pointer(&w.keys[(keys.from-base+j)*b.depth]), int64(4*(keys.at+j)), int64(min(nr, keys.n-j))
 			for row, i := 0, b.from; i < b.to; {
-				size, count := b.alike(i)
-				f, err := w.tile(w.first, tile{Rows: size, Cols: nr, Panels: true})
-				if err != nil {
-					return err
+				size, count := w.alike(&b, i, k, k+1)
+				if w.counts(&b, i, k) {
+					f, err := w.tile(w.first, tile{Rows: size, Cols: nr, Panels: true})
+					if err != nil {
+						return err
+					}
+					g.A, g.C, g.Panels = unsafe.Pointer(&w.queries[row*b.depth]), unsafe.Pointer(&w.rowS[row]), int64(count)
+					f.Call(unsafe.Pointer(g))
+				} else { // any scores do that are finite
+					for r := row; r < row+size*count; r++ {
+						clear(w.scores[r*keyLine+keys.at+j:][:g.Count])
+					}
 				}
-				g.A, g.C, g.Panels = unsafe.Pointer(&w.queries[row*b.depth]), unsafe.Pointer(&w.rowS[row]), int64(count)
-				f.Call(unsafe.Pointer(g))
 				row, i = row+size*count, i+int64(count)
 			}
 		}
@@ -391,28 +399,43 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 	w.soften(i0, rows)
 	g.Accumulate, g.Count = 1, int64(nr)
 	for _, keys := range w.group {
-		g.K = int64(keys.n)
-		for j := 0; j < int(x.lineV()); j += nr {
-			g.B, g.COffset = unsafe.Pointer(&w.values[j*int(x.keys)+(keys.from-base)*nr]), int64(4*j)
-			for row, i := 0, b.from; i < b.to; {
-				size, count := b.alike(i)
-				f, err := w.tile(w.second, tile{Rows: size, Cols: nr, Stride: 4 * keyLine, Panels: true})
-				if err != nil {
-					return err
-				}
-				g.A, g.C, g.Panels = unsafe.Pointer(&w.scores[row*keyLine+keys.at]), unsafe.Pointer(&w.rowO[row]), int64(count)
-				f.Call(unsafe.Pointer(g))
-				row, i = row+size*count, i+int64(count)
+		first, last := keys.from/nr, (keys.from+keys.n+nr-1)/nr
+		for row, i := 0, b.from; i < b.to; {
+			size, count := w.alike(&b, i, first, last)
+			f, err := w.tile(w.second, tile{Rows: size, Cols: nr, Stride: 4 * keyLine, Panels: true})
+			if err != nil {
+				return err
 			}
+			g.C, g.Panels = unsafe.Pointer(&w.rowO[row]), int64(count)
+			for from, to := first, first; from < last; from = to { // keys side by side that count for these panels
+				for to = from; to < last && w.counts(&b, i, to); to++ {
+				}
+				if to == from {
+					to++
+					continue
+				}
+				at := from*nr - keys.from
+				g.A, g.K = unsafe.Pointer(&w.scores[row*keyLine+keys.at+at]), int64(min((to-from)*nr, keys.n-at))
+				for j := 0; j < int(x.lineV()); j += nr {
+					g.B, g.COffset = unsafe.Pointer(&w.values[j*int(x.keys)+(from*nr-base)*nr]), int64(4*j)
+					f.Call(unsafe.Pointer(g))
+				}
+			}
+			row, i = row+size*count, i+int64(count)
 		}
 	}
 	return nil
 }
 
-// alike are the rows of a panel, and how many panels from it on have as many.
-func (b *block) alike(i int64) (size, count int) {
+// alike are the rows of a panel, and how many panels from it on have as many, for which the same of some tiles count.
+func (w *attender) alike(b *block, i int64, first, last int) (size, count int) {
 	size = int(b.size(i))
 	for count = 1; i+int64(count) < b.to && int(b.size(i+int64(count))) == size; count++ {
+		for k := first; k < last; k++ {
+			if w.counts(b, i, k) != w.counts(b, i+int64(count), k) {
+				return size, count
+			}
+		}
 	}
 	return size, count
 }

@@ -214,8 +214,9 @@ func (w *attender) lookAt(row int64, run, first, last int, most []float32) {
 // hiddenKeys is how many keys of a mask a call looks at.
 const hiddenKeys = 4096
 
-// perCall is what going over a block of keys costs beside its rows, in rows.
-const perCall = 6
+// perCall is what going over a block of keys costs beside its rows, in rows: scores become weights for all rows together, which
+// takes an eighth of what products take, and these are computed panel by panel.
+const perCall = 48
 
 // listed makes the list of keys that a block goes over.
 func (w *attender) listed(b *rowsBlock, tiles []uint32) {
@@ -272,4 +273,51 @@ func (w *attender) unite(to, with []uint32, b *rowsBlock, panel int64) (n int) {
 		n += bits.OnesCount32(v)
 	}
 	return n
+}
+
+// want finds which tiles count for each panel of a block alone: by what was seen of the mask, or by comparisons.
+func (w *attender) want(b *rowsBlock, seen bool) {
+	words := len(w.union)
+	w.wants = w.wants[:int(b.to-b.from)*words]
+	for p := b.from; p < b.to; p++ {
+		to := w.wants[int(p-b.from)*words:][:words]
+		clear(to)
+		if seen {
+			w.unite(to, nil, b, p)
+			continue
+		}
+		s := span{}
+		for _, one := range w.spans[b.row0+b.start(p) : b.row0+b.start(p+1)] {
+			s = s.or(one)
+		}
+		alone := *b
+		alone.keys = s
+		for k, last := alone.panels(w.x.nr); k < last; k++ {
+			to[k/32] |= 1 << (k % 32)
+		}
+	}
+}
+
+// counts says whether a tile counts for a panel of a block.
+func (w *attender) counts(b *block, panel int64, k int) bool {
+	return len(w.wants) == 0 || w.wants[int(panel-b.from)*len(w.union)+k/32]>>(k%32)&1 != 0
+}
+
+// visit counts the scores of a block that are computed.
+func (w *attender) visit(b *block, rows int) {
+	n, nr := 0, w.x.nr
+	for _, r := range w.list {
+		if len(w.wants) == 0 {
+			n += rows * r.n
+			continue
+		}
+		for at := 0; at < r.n; at += nr {
+			for p := b.from; p < b.to; p++ {
+				if w.counts(b, p, (r.from+at)/nr) {
+					n += int(b.size(p)) * min(nr, r.n-at)
+				}
+			}
+		}
+	}
+	w.hidden.visited.Add(int64(n))
 }
