@@ -93,8 +93,12 @@ func (x mixture) over(tokens []int64, file string, in ...string) (out []workload
 		}
 		dims := []int64{1, n, x.hidden}[3-x.rank:]
 		one := float64(x.hidden * x.inner * x.matrices)
+		var active func(*tensor.Tensor) float64
+		if x.most > 0 { // tokens beyond that come back as zeros
+			active = func(out *tensor.Tensor) float64 { return 2 * one * float64(kept(out)) }
+		}
 		out = append(out, workload{name: fmt.Sprintf("%s, %d tokens", x.graph, n), model: file,
-			flops: 2 * one * float64(rows), bytes: 4 * one * float64(min(x.experts, rows)),
+			flops: 2 * one * float64(rows), bytes: 4 * one * float64(min(x.experts, rows)), active: active,
 			draw: func() (tensors, error) {
 				all := words(in[1:], 1, n, true)
 				all[in[0]] = normal(rand.New(rand.NewPCG(7, 8)), 1, dims...)
@@ -102,6 +106,17 @@ func (x mixture) over(tokens []int64, file string, in ...string) (out []workload
 			}})
 	}
 	return out
+}
+
+// kept counts rows with anything but zeros.
+func kept(t *tensor.Tensor) (n int) {
+	shape, data := t.Shape(), tensor.Data[float32](t)
+	for width := int(shape[len(shape)-1]); len(data) > 0; data = data[width:] {
+		if slices.ContainsFunc(data[:width], func(v float32) bool { return v != 0 }) {
+			n++
+		}
+	}
+	return n
 }
 
 // contrib writes a layer as ONNX Runtime has it.
@@ -201,7 +216,8 @@ func ofBound(r *result) (out []float64) {
 // showMixtures shows times beside what they are at least.
 func showMixtures(say sayer, list []*result) {
 	say("The layer alone: routing, experts, and what puts tokens back. The bound is the arithmetic of the experts that tokens go to at the peak that")
-	say("is measured beside, or reading the weights of these once, whichever takes longer. Dense spellings give every expert every token.\n")
+	say("is measured beside, or reading the weights of these once, whichever takes longer. Dense spellings give every expert every token. Tokens that")
+	say("a full expert drops, which come back as zeros, are not counted.\n")
 	say("| layer | pitopt | ONNX Runtime | ratio | bound | pitopt's time in the bound |\n|---|---|---|---|---|---|")
 	for _, r := range list {
 		if f := r.Failed["pitopt"]; f != "" {

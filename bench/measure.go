@@ -25,6 +25,8 @@ type workload struct {
 	flops float64 // of a run, where that is known
 	bytes float64 // that a run must read and write at least
 
+	active func(out *tensor.Tensor) float64 // operations of a run, told by what comes out of it; nil: flops are all
+
 	profile []string // arguments of a profile that is to be shown; nil: none
 
 	fresh int            // sets of inputs that are drawn, which the runs of a sample have in turn; 0: one for all
@@ -220,11 +222,14 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 		}
 	}
 	for _, set := range sets {
-		d, err := p.compare(engines, set)
+		d, out, err := p.compare(engines, set)
 		if err != nil {
 			return err
 		}
 		r.Distance = max(r.Distance, d)
+		if w.active != nil {
+			r.Flops = w.active(out[0])
+		}
 	}
 	start := time.Now()
 	for round := 0; round < p.b.most && (round < p.b.fewest || time.Since(start) < p.b.time); round++ {
@@ -340,24 +345,24 @@ func (p *pool) prepareBase(e *engine, base *base) error {
 
 // compare holds the results of rivals against pitopt's: times of a wrong result count nothing. It
 // gives the largest distance to the first rival.
-func (p *pool) compare(engines []*engine, set string) (float64, error) {
+func (p *pool) compare(engines []*engine, set string) (float64, []*tensor.Tensor, error) {
 	var want []*tensor.Tensor
 	worst := 0.
 	for i, e := range engines {
 		dir, err := os.MkdirTemp(p.b.dir, "out")
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		a, err := e.ask(protocol.Request{Op: "write", Model: "m", Set: set, Dir: dir})
 		e.hold()
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		var got []*tensor.Tensor
 		for j := range a.Outputs {
 			t, err := readNPY(filepath.Join(dir, fmt.Sprint(j)+".npy"))
 			if err != nil {
-				return 0, err
+				return 0, nil, err
 			}
 			got = append(got, t)
 		}
@@ -372,14 +377,14 @@ func (p *pool) compare(engines []*engine, set string) (float64, error) {
 			}
 			d, err := apart(t, want[j])
 			if err != nil {
-				return 0, fmt.Errorf("output %d: %s and %s: %w", j, engines[0].key, e.key, err)
+				return 0, nil, fmt.Errorf("output %d: %s and %s: %w", j, engines[0].key, e.key, err)
 			}
 			if i == 1 {
 				worst = max(worst, d)
 			}
 		}
 	}
-	return worst, nil
+	return worst, want, nil
 }
 
 // apart is |a-b| / |b| over all elements (Euclidean). More than 5 %, and by more than .03 an element, is an

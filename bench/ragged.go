@@ -241,7 +241,7 @@ func (p *pool) ragged(g *group, names []string, name string, l law, size int) er
 	}
 	for _, w := range ways[:2] { // what pitopt gives is what the rival gives
 		for _, set := range w.sets {
-			d, err := p.compare(p.engines, set)
+			d, _, err := p.compare(p.engines, set)
 			if err != nil {
 				return err
 			}

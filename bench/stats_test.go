@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/pitopt/pitopt/core/tensor"
 )
 
 func TestMedianInterval(t *testing.T) {
@@ -52,5 +54,17 @@ func TestGeomean(t *testing.T) {
 	m = geomeanOf([][]float64{{1, 2, 3, 4, 5, 6, 7, 8, 9}})
 	if m.Median != 5 || m.Low >= 5 || m.High <= 5 {
 		t.Errorf("%v", m)
+	}
+}
+
+func TestKept(t *testing.T) {
+	x := tensor.New(tensor.F32, 1, 4, 3)
+	data := tensor.Data[float32](x)
+	data[2], data[9], data[10] = 1, float32(math.Copysign(0, -1)), float32(math.NaN())
+	if n := kept(x); n != 2 {
+		t.Errorf("%d rows are kept, want 2", n)
+	}
+	if n := kept(tensor.New(tensor.F32, 0, 3)); n != 0 {
+		t.Errorf("%d rows of none are kept", n)
 	}
 }
