@@ -11,14 +11,17 @@ import (
 	"github.com/pitopt/pitopt/frontend/onnx/wire"
 )
 
-// models are real models on the inputs of their first case.
+// models are real models on the inputs of their first case, but for the encoder that has groups of its own.
 func models(b *bench, _ *group) ([]workload, error) {
+	all, err := allModels(b)
+	return slices.DeleteFunc(all, func(w workload) bool { return w.name == "minilm_l6" }), err
+}
+
+func allModels(b *bench) ([]workload, error) {
 	list := [][2]string{}
 	dirs, _ := filepath.Glob(filepath.Join(os.Getenv("PITOPT_MODELS"), "*", "model.onnx"))
 	for _, d := range dirs {
-		if name := filepath.Base(filepath.Dir(d)); name != "minilm_l6" {
-			list = append(list, [2]string{"PITOPT_MODELS", name})
-		}
+		list = append(list, [2]string{"PITOPT_MODELS", filepath.Base(filepath.Dir(d))})
 	}
 	for _, name := range []string{"resnet50-ts", "vit-base-3l-ts", "lstm-tagger-ts"} {
 		list = append(list, [2]string{"PITOPT_ZOO", name})

@@ -59,7 +59,7 @@ func zeroModels(b *bench, _ *group) (out []workload, err error) {
 			}
 		}
 	}
-	all, err := models(b, nil)
+	all, err := allModels(b)
 	if err != nil {
 		return nil, err
 	}
