@@ -195,22 +195,29 @@ func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memor
 		s.d, s.p, s.finite, s.run, s.cut = d, side.product, side.finite, run, d.machine.blocks
 		s.out, s.table = run.Tensor(p.out), d.tiles()
 	}
-	first := 0
+	first, idle := 0, [2]bool{}              // sides that are not worth it
 	if len(p.sides) == 2 && d.weigh == nil { // the better one first, by a glance
 		var expected [2]float64
 		for i, side := range p.sides {
 			begin(side)
-			if _, err := s.seen(); err != nil {
+			worth, err := s.seen()
+			if err != nil {
 				return false, err
 			}
-			expected[i] = s.way.ns
+			if expected[i], idle[i] = s.way.ns, !worth; !worth {
+				s.tell(told, side.operand)
+			}
 		}
 		if expected[1] < expected[0] {
 			first = 1
 		}
 	}
 	for n := range p.sides {
-		side := p.sides[(first+n)%len(p.sides)]
+		at := (first + n) % len(p.sides)
+		if at < len(idle) && idle[at] {
+			continue
+		}
+		side := p.sides[at]
 		begin(side)
 		done, err = s.compute(i)
 		if s.tell(told, side.operand); done || err != nil {
@@ -256,6 +263,12 @@ func (s *sparse) seen() (worth bool, err error) {
 	if s.half = x86.WeightsF32; p.kept != nil {
 		s.half = p.half // which weights looks into
 	}
+	s.lies()
+	s.looked = true
+	if s.dense = s.table.denseCost(s); s.tooLittle() {
+		s.way.ns = s.dense
+		return false, nil
+	}
 	s.hire(1)
 	if s.dataA, err = s.operand(&p.a); err != nil {
 		return false, err
@@ -264,7 +277,6 @@ func (s *sparse) seen() (worth bool, err error) {
 	if err := s.begin(); err != nil {
 		return false, err
 	}
-	s.looked = true
 	dense, err := s.glance()
 	if dense || err != nil {
 		s.way = way{dense: true, ns: s.dense}
@@ -408,10 +420,14 @@ func (s *sparse) begin() error {
 		}
 	}
 	w.lists.fit(s.cut)
+	return nil
+}
+
+// lies finds out what lies side by side.
+func (s *sparse) lies() {
 	s.beside = beside(s.p.n, func(l loop) int64 { return l.out })
 	s.alongK = s.p.a.buf == nil || beside(s.p.k, func(l loop) int64 { return l.a })
 	s.across = beside(s.p.m, func(l loop) int64 { return l.a })
-	return nil
 }
 
 // hire sees to it that there are workers.

@@ -132,19 +132,7 @@ func (s *sparse) glance() (dense bool, err error) {
 	if s.rows == 0 || s.d.weigh != nil {
 		return false, nil
 	}
-	s.dense = s.table.denseCost(s)
-	size, depth := min(s.table.window(), s.rows), min(s.depth, glanceDepth)
-	one, look := glanceCall*float64(size)+glanceWindow, glanceLook
-	switch {
-	case s.alongK:
-	case s.across:
-		one, look = glanceAcross*float64(depth)+glanceWindow, 2*glanceLook
-	default:
-		one, look = glanceFar*float64(size)*float64(depth)+glanceWindow, glanceFar
-	}
-	if one > glanceMost*s.dense {
-		return true, nil
-	}
+	one, size, depth, look := s.glancing()
 	windows := min(max(int(glanceMost*s.dense/one), 1), mostGlances, s.rows/size)
 	w := s.workers[0]
 	f, err := s.cut.code.code(zeros{})
@@ -195,13 +183,32 @@ func (s *sparse) glance() (dense bool, err error) {
 	return s.way.dense || s.way.ns+look*float64(s.rows)*float64(s.depth) > chosenBelow*s.dense, nil
 }
 
+// glancing is what it takes to look at a window of so many rows and terms, and at an element in the end.
+func (s *sparse) glancing() (window float64, rows, depth int, element float64) {
+	rows, depth = min(s.table.window(), s.rows), min(s.depth, glanceDepth)
+	switch {
+	case s.alongK:
+		return glanceCall*float64(rows) + glanceWindow, rows, depth, glanceLook
+	case s.across: // a square of bits
+		depth = min(depth, 64)
+		return glanceAcross*float64(depth) + glanceWindow, rows, depth, 2 * glanceLook
+	}
+	return glanceFar*float64(rows*depth) + glanceWindow, rows, depth, glanceFar
+}
+
+// tooLittle says that to look at one window takes too much of what the product does.
+func (s *sparse) tooLittle() bool {
+	window, _, _, _ := s.glancing()
+	return s.d.weigh == nil && window > glanceMost*s.dense
+}
+
 const (
 	glanceDepth  = 128  // elements of a row that are looked at
 	mostGlances  = 8    // windows of rows
 	glanceMost   = 0.01 // of what the product takes
 	glanceCall   = 25.  // nanoseconds for a row
 	glanceWindow = 800. // and for counting
-	glanceAcross = 40.  // nanoseconds for a k, where rows lie side by side
+	glanceAcross = 25.  // nanoseconds for a k, where rows lie side by side
 	glanceFar    = 5.   // and for an element that has none beside it
 	glanceLook   = 0.1  // that it takes to look at an element in the end, of some side by side
 )
