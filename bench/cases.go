@@ -44,6 +44,7 @@ func init() {
 		{name: "sparsity", title: "Products with blocks of zeros", rivals: sparsePeers, threads: []int{1}, run: listed(sparsity(zeroBlocks)), show: showSparsity, series: ratiosTo(append([]string{"dense"}, sparsePeers...)...), sparse: true},
 		{name: "zeros", title: "Products with rows of zeros, and with single ones", rivals: sparsePeers, threads: []int{1}, run: listed(sparsity(zeroRows)), show: showSparsity, series: ratiosTo(append([]string{"dense"}, sparsePeers...)...), sparse: true},
 		{name: "zeromodels", title: "Models with zeros", rivals: []string{"ort"}, run: listed(zeroModels), show: showZeroModels, series: ratiosTo("ort", "dense"), sparse: true},
+		{name: "training", title: "Training with masks", threads: []int{1}, run: trainMasked, show: showTraining, sparse: true},
 		{name: "experts", title: "Mixtures of experts", rivals: []string{"ort"}, run: listed(mixtures), show: showMixtures, sparse: true},
 		{name: "ragged", title: "Padded batches", rivals: []string{"ort"}, run: ragged, show: showRagged, series: paddedWays, sparse: true},
 		{name: "avx2", title: "The AVX2 tier", rivals: []string{"ort"}, threads: []int{1}, run: listed(products, "PITOPT_CPU=avx2")},

@@ -111,6 +111,7 @@ var targets = []target{
 	{"binary", "stripped static executable, MB", 0, all, func(r *result) []float64 { return []float64{r.Values["bytes"] / 1e6} }, false, 30, true},
 	{"zeromodels", "masked training, 90 % zeros, the worst", 1, named(", 90 % zeros"), ratioTo("ort"), false, 2, false},
 	{"zeromodels", "masked training, 95 % zeros, the worst", 1, named(", 95 % zeros"), ratioTo("ort"), false, 3, false},
+	{"training", "200 steps of masked training: losses, apart from those of all products", 1, all, func(r *result) []float64 { return []float64{r.Values["apart"]} }, false, 1e-3, true},
 	{"zeromodels", "looking for zeros, in the time without, the worst", 1, all, inverse("dense"), false, 1.02, true},
 	{"experts", "dense experts, top-1 of 8, of 128 tokens and more, the worst", 0, ofMixtures(denseMixtures[:1], 128), ratioTo("ort"), false, 5, false},
 	{"experts", "dense experts, top-2 of 8, of 128 tokens and more, the worst", 0, ofMixtures(denseMixtures[1:2], 128), ratioTo("ort"), false, 2.8, false},

@@ -179,16 +179,27 @@ func drawStep(file string, p zeroPattern, left float64, r *rand.Rand) (tensors, 
 			out[name] = normal(r, .05, shape...)
 			continue
 		}
-		p.m, p.k = shape[0], shape[1]
-		t := p.draw(r, left)
-		for i, x := range tensor.Data[float32](t) {
-			if x != 0 {
-				tensor.Data[float32](t)[i] = 1
-			}
-		}
-		out[name] = t
+		out[name] = drawMask(p, left, r, shape)
 	}
 	return out, nil
+}
+
+// drawMask draws a mask of ones that leaves a part of the blocks.
+func drawMask(p zeroPattern, left float64, r *rand.Rand, shape []int64) *tensor.Tensor {
+	t := tensor.New(tensor.F32, shape...)
+	for i := int64(0); i < shape[0]; i += p.rows {
+		for j := int64(0); j < shape[1]; j += p.cols {
+			if r.Float64() >= left {
+				continue
+			}
+			for y := i; y < min(i+p.rows, shape[0]); y++ {
+				for x := j; x < min(j+p.cols, shape[1]); x++ {
+					tensor.Data[float32](t)[y*shape[1]+x] = 1
+				}
+			}
+		}
+	}
+	return t
 }
 
 // showZeroModels shows times beside those of a pipeline without the pass.
