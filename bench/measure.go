@@ -200,7 +200,7 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			}
 		}
 		if err == nil && w.base != nil && e.key == "pitopt" {
-			err = p.prepareBase(e, w.base)
+			err = p.prepareBase(e, w.base, sets)
 		}
 		e.hold()
 		if err != nil {
@@ -246,7 +246,7 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			if w.base == nil || e.key != "pitopt" {
 				continue
 			}
-			if ns, err = p.sample(e, protocol.Request{Op: "run", Model: w.base.name, Set: "s", Warm: warm[e], N: runs[e] * len(sets)}, r); err != nil {
+			if ns, err = p.sample(e, protocol.Request{Op: "run", Model: w.base.name, Set: sets[0], More: sets[1:], Warm: warm[e], N: runs[e]}, r); err != nil {
 				return err
 			}
 			r.Samples[w.base.name] = append(r.Samples[w.base.name], ns)
@@ -326,21 +326,25 @@ func preparing(sets int) int {
 	return 4
 }
 
-// prepareBase gives an engine what a workload is held against.
-func (p *pool) prepareBase(e *engine, base *base) error {
-	in, err := base.draw()
-	if err != nil {
-		return err
-	}
-	files, err := p.b.write(in)
-	if err != nil {
-		return err
-	}
+// prepareBase gives an engine what a workload is held against, with as many inputs.
+func (p *pool) prepareBase(e *engine, base *base, sets []string) error {
 	if _, err := e.ask(protocol.Request{Op: "load", Model: base.name, Path: base.model}); err != nil {
 		return err
 	}
-	_, err = p.prepare(e, base.name, "s", files, preparing(1))
-	return err
+	for _, set := range sets {
+		in, err := base.draw()
+		if err != nil {
+			return err
+		}
+		files, err := p.b.write(in)
+		if err != nil {
+			return err
+		}
+		if _, err = p.prepare(e, base.name, set, files, preparing(len(sets))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // compare holds the results of rivals against pitopt's: times of a wrong result count nothing. It
