@@ -66,11 +66,15 @@ func (p *product) identify(program *ir.Program, stage int, bind []int64) {
 			add(bind...)
 		}
 	}
+	axes := program.Stages[stage].AllAxes()
 	for i, nest := range [][]loop{p.batch, p.n, p.k} {
 		add(int64(len(nest)))
 		for _, l := range nest {
 			if l.inB || i == 2 { // panels have an element for each k, whoever goes along it
 				add(l.extent, l.b)
+				if p.b.buf == nil { // no step tells which axis it is
+					add(int64(slices.Index(axes, l.axis)))
+				}
 			}
 		}
 	}

@@ -243,3 +243,46 @@ func TestWeightsAreKeptByLength(t *testing.T) {
 		})
 	}
 }
+
+// Weights that are computed where they are packed, of as many positions, but along another axis, are packed anew.
+func TestWeightsAreKeptByAxis(t *testing.T) {
+	m, err := text.Parse("axes.pit", fmt.Appendf(nil, `module {
+  const @w: [4, 4, 40] f16 = {%s}
+  func @main(%%x: [16, p, q] f32) -> ([16, 40] f32) {
+    %%a: [16, 40] f32 = call @mm[p, q](%%x, @w)
+    return %%a
+  }
+  program @mm[p, q](X: [16, p, q] f32, W: [4, 4, 40] f16) -> (Y: [16, 40] f32) {
+    Y[i < 16, j < 40] = sum(a < p, b < q) (X[i, a, b] * f32(W[a, b, j]))
+  }
+}`, strings.TrimSuffix(strings.Repeat("1, 2, 3, 4, 5, ", 4*4*40/5), ", ")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := m.Consts[0].Tensor
+	for i := range w.Len() {
+		w.SetFloat(i, float64(i%37))
+	}
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			one := load(t, m, tier.device(1))
+			for _, shape := range [][]int64{{16, 1, 4}, {16, 4, 1}, {16, 2, 2}} {
+				x := tensor.New(tensor.F32, shape...)
+				for i := range x.Len() {
+					x.SetFloat(i, float64(i%5))
+				}
+				got, err := one.Run(context.Background(), []tensor.Value{x})
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := load(t, m, tier.device(1)).Run(context.Background(), []tensor.Value{x})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !tensor.Equal(got[0], want[0]) {
+					t.Errorf("of %v, weights are others than without those before", shape)
+				}
+			}
+		})
+	}
+}
