@@ -185,7 +185,7 @@ func (d *demand) masked(x, by *ir.Scalar, n *need) *need {
 		return e.eval(x).Finite()
 	}
 	switch {
-	case within(d.c.Range(d.s.Out())):
+	case within(d.c.Range(d.s.Out()).Or(Exactly(0))): // which is there instead
 		found.any = true
 		return found
 	case within(Interval{Lo: -ir.UnwantedBound, Hi: ir.UnwantedBound}):

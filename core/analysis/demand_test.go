@@ -75,6 +75,36 @@ func TestDemand(t *testing.T) {
 	}
 }
 
+// Where a sum is never zero, what is left out of it is: what reads it has to be finite there, too.
+func TestDemandOfSumThatIsNeverZero(t *testing.T) {
+	for x, want := range map[string]string{"(f32 1 / D[i, j])": "all", "log(D[i, j])": "all", "(f32 1 / (D[i, j] + f32 1))": "(M[i, j] != f32 0) any"} {
+		m, err := text.Parse("demand", []byte(`module {
+  func @main(%x: [5, 4] bool, %g: [5, 3] bool, %m: [4, 3] f32) -> ("c": [4, 3] f32) {
+    %c: [4, 3] f32 = call @p(%x, %g, %m)
+    return %c
+  }
+  program @p(X: [5, 4] bool, G: [5, 3] bool, M: [4, 3] f32) -> (C: [4, 3] f32) {
+    D[i < 4, j < 3] f32 = sum(k < 5) ((f32(X[k, i]) + f32 1) * (f32(G[k, j]) + f32 1))
+    C[i < 4, j < 3] = (`+x+` * M[i, j])
+  }
+}`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s *ir.Stmt
+		m.Main().Walk(func(x *ir.Stmt) { s = x })
+		got := "all"
+		if d := analysis.NewFacts(m, 1<<20, "m").Call(s).Demand(m.Programs[0].Stages[0]); d != nil {
+			if got = d.Cond.String(); d.Any {
+				got += " any"
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %s is wanted, not %s", x, got, want)
+		}
+	}
+}
+
 // Whatever is computed of a sum, it is the same for zeros where the sum is not wanted.
 func TestDemandOfExpressions(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
