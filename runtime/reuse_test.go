@@ -256,3 +256,21 @@ func TestConstantsAreAskedOnce(t *testing.T) {
 		}
 	}
 }
+
+// A result that nobody asked for is not made, also where it is the only one.
+func TestResultsThatNobodyAsksFor(t *testing.T) {
+	m := module(t, `module {
+  func @main(%x: [n] f32) -> ([n] f32) {
+    _ = onnx.NonZero(%x)
+    _ = pit.Within(%x) {bounds = [1.0]}
+    return %x
+  }
+}`)
+	in := []tensor.Value{tensor.Of([]float32{0, 2})}
+	if _, err := interp.Run(context.Background(), m, in, interp.Options{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := load(t, m, cpu.New(1), runtime.Options{}).Run(context.Background(), in); err != nil {
+		t.Error(err)
+	}
+}
