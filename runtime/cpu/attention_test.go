@@ -165,7 +165,7 @@ func TestAttentions(t *testing.T) {
 						})
 					}
 					code := device.machine.features
-					if want := code != 0; want && taken < rounds*3/4 || !want && taken > 0 {
+					if want := code != 0; want && 4*taken < 3*rounds || !want && taken > 0 {
 						t.Errorf("%d of %d were computed by tiles", taken, rounds)
 					}
 				})

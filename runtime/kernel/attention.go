@@ -142,12 +142,17 @@ func (f *finder) weighed(i int, weight, value *ir.Scalar) *Attention {
 	return a
 }
 
-// divided recognises the stage behind Out as one that divides its sums by those of weights e, and maybe moves them.
+// divided recognises the stage that reads Out first as one that divides its sums by those of weights e, and maybe moves
+// them.
 func (f *finder) divided(a *Attention, e *ir.Scalar) bool {
-	if a.Last+1 == len(f.p.Stages) {
+	last := a.Last + 1
+	for last < len(f.p.Stages) && !slices.Contains(f.p.Stages[last].Reads(), a.Out.Out()) {
+		last++
+	}
+	if last == len(f.p.Stages) {
 		return false
 	}
-	s := f.p.Stages[a.Last+1]
+	s := f.p.Stages[last]
 	if s.Kind != ir.MapStage || len(s.Outs) != 1 || s.Out().DType != tensor.F32 {
 		return false
 	}
@@ -185,7 +190,7 @@ func (f *finder) divided(a *Attention, e *ir.Scalar) bool {
 	if !f.reduces(&of, ir.Sum, a.Out.Red[0], e) {
 		return false
 	}
-	a.Last, a.Result, a.To = a.Last+1, s, to
+	a.Last, a.Result, a.To = last, s, to
 	return true
 }
 
