@@ -48,6 +48,12 @@ D[b < 3, i < %[1]d, j < %[3]d] f32 = sum(l < %[2]d, k < 2) (X[b, l, k, i] * G[b,
 C[b < 3, i < %[1]d, j < %[3]d] = (D[b, i, j] * M[i, j])
 }`, m, k, n)
 	}, false},
+	{"backwards", func(m, k, n int64) string {
+		return fmt.Sprintf(`program @p(X: [%[1]d, %[2]d] f32, G: [%[2]d, %[3]d] f32, M: [%[1]d, %[3]d] f32) -> (C: [%[1]d, %[3]d] f32) {
+D[i < %[1]d, j < %[3]d] f32 = sum(k < %[2]d) (X[(%[4]d - i), k] * G[(%[5]d - k), (%[6]d - j)]) wanted(M[(%[4]d - i), j] != f32 0)
+C[i < %[1]d, j < %[3]d] = (D[i, j] * M[(%[4]d - i), j])
+}`, m, k, n, m-1, k-1, n-1)
+	}, false},
 }
 
 // wantedArgs draws arguments, and what a mask leaves in blocks.
@@ -107,7 +113,10 @@ func TestWanted(t *testing.T) {
 			defer many.Close()
 			used := [2]int{}
 			for round, size := range [][3]int64{{1, 300, 190}, {64, 130, 96}, {150, 20, 270}, {7, 64, 33}, {33, 1, 1000}, {130, 1100, 70}, {0, 60, 70}, {70, 0, 60}} {
-				for _, form := range wantedForms {
+				for i, form := range wantedForms {
+					if i >= 5 && round != 1 && round != 2 { // ways to read that sizes make little difference to
+						continue
+					}
 					p := sparseProgram(t, form.src(size[0], size[1], size[2]))
 					for pattern, block := range [][2]int{{1, 1}, {32, 64}, {64, 32}, {32, 1}, {1, 64}, {1, 1 << 20}, {1, 1}, {1, 1}} {
 						left := []float64{0.1, 0.05, 0.3, 0.1, 0.1, 0.2, 0, 1}[pattern]

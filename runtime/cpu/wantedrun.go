@@ -108,7 +108,7 @@ func (x *choosing) look(w *choosingWorker, p *product, strip int) error {
 	}
 	n := min(maskLines, int(total(lines))-strip*maskLines)
 	size := int(total(along))
-	data := tensor.Data[float32](x.run.Tensor(p.a.buf))[int(p.a.base)+batchAt(p.batch, x.batch):]
+	data, base := tensor.Data[float32](x.run.Tensor(p.a.buf)), int(p.a.base)+batchAt(p.batch, x.batch) // lines may go backwards from there
 	w.lines = slices.Grow(w.lines[:0], maskLines+size)[:maskLines+size]
 	at, offs := w.lines[:n], w.lines[maskLines:]
 	addresses(at, lines, int64(strip*maskLines), stepA)
@@ -116,7 +116,7 @@ func (x *choosing) look(w *choosingWorker, p *product, strip int) error {
 	if !straight(offs) {
 		for _, line := range at {
 			for _, off := range offs {
-				if v := data[line+off] * x.scale; v-v != 0 {
+				if v := data[base+line+off] * x.scale; v-v != 0 {
 					x.tooLarge.Store(true)
 					return nil
 				}
@@ -128,7 +128,7 @@ func (x *choosing) look(w *choosingWorker, p *product, strip int) error {
 		end := i + 1 // of lines behind one another
 		for ; end < n && at[end] == at[end-1]+size; end++ {
 		}
-		if !x.bounded(w, f, data[at[i]+offs[0]:][:(end-i)*size]) {
+		if !x.bounded(w, f, data[base+at[i]+offs[0]:][:(end-i)*size]) {
 			x.tooLarge.Store(true)
 			return nil
 		}
