@@ -50,6 +50,13 @@ func wantedOf(p *product, s *interp.Stage) *wanted {
 	if !ok || o.pad != nil || q == nil {
 		return nil
 	}
+	for x := range o.step { // runs of which no loop is
+		for _, l := range slices.Concat(p.batch, p.m, p.n) {
+			if l.axis == x.axis && x.runs != 1 && x.runs != max(l.runs, -l.runs) {
+				return nil
+			}
+		}
+	}
 	by := func(nest []loop) []loop {
 		out := slices.Clone(nest)
 		for i := range out {

@@ -54,6 +54,18 @@ D[i < %[1]d, j < %[3]d] f32 = sum(k < %[2]d) (X[(%[4]d - i), k] * G[(%[5]d - k),
 C[i < %[1]d, j < %[3]d] = (D[i, j] * M[(%[4]d - i), j])
 }`, m, k, n, m-1, k-1, n-1)
 	}, false},
+	{"a mask for pairs of rows", func(m, k, n int64) string {
+		return fmt.Sprintf(`program @p(X: [%[1]d, %[2]d] f32, G: [%[2]d, %[3]d] f32, M: [%[4]d, %[3]d] f32) -> (C: [%[1]d, %[3]d] f32) {
+D[i < %[1]d, j < %[3]d] f32 = sum(k < %[2]d) (X[i, k] * G[k, j]) wanted(M[(i // 2), j] != f32 0)
+C[i < %[1]d, j < %[3]d] = (D[i, j] * M[(i // 2), j])
+}`, m, k, n, (m+1)/2)
+	}, false},
+	{"a mask and a factor for pairs of batches", func(m, k, n int64) string {
+		return fmt.Sprintf(`program @p(X: [4, %[1]d, %[2]d] f32, G: [2, %[2]d, %[3]d] f32, M: [2, %[1]d, %[3]d] f32) -> (C: [4, %[1]d, %[3]d] f32) {
+D[b < 4, i < %[1]d, j < %[3]d] f32 = sum(k < %[2]d) (X[b, i, k] * G[(b // 2), k, j]) wanted(M[(b // 2), i, j] != f32 0)
+C[b < 4, i < %[1]d, j < %[3]d] = (D[b, i, j] * M[(b // 2), i, j])
+}`, m, k, n)
+	}, false},
 }
 
 // wantedArgs draws arguments, and what a mask leaves in blocks.
