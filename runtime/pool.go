@@ -37,22 +37,31 @@ const maxClass = 64 * octave
 
 // get gives n bytes that may hold anything: what is kept of the class or of one up to twice
 // as large, else new memory. Their capacity is the size of a class.
-func (p *Pool) get(n int64) ([]byte, error) { return p.find(n, octave) }
+func (p *Pool) get(n int64) ([]byte, error) {
+	b, _, err := p.find(n, octave)
+	return b, err
+}
 
 // lend is get of bytes that come back when the run ends, at the latest: they may be part of
-// the largest piece that is kept.
-func (p *Pool) lend(n int64) ([]byte, error) { return p.find(n, maxClass) }
+// the largest piece that is kept. All of what is new has pages.
+func (p *Pool) lend(n int64) ([]byte, error) {
+	b, fresh, err := p.find(n, maxClass)
+	if fresh {
+		tensor.Touch(b)
+	}
+	return b, err
+}
 
 // find takes what is kept of the class of n bytes or of one that is not further away, the
 // smallest one that there is, or new memory.
-func (p *Pool) find(n int64, away int) ([]byte, error) {
+func (p *Pool) find(n int64, away int) (b []byte, fresh bool, err error) {
 	c, size := class(n)
 	if b := p.take(c, away); b != nil {
-		return b[:n], nil
+		return b[:n], false, nil
 	}
 	t, err := tensor.Make(tensor.U8, []int64{size})
 	if err != nil {
-		return nil, diag.As(err, diag.Run)
+		return nil, false, diag.As(err, diag.Run)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,7 +70,7 @@ func (p *Pool) find(n int64, away int) ([]byte, error) {
 		for p.used+p.idle > p.most() && p.pop(k) != nil {
 		}
 	}
-	return t.Bytes()[:n], nil
+	return t.Bytes()[:n], true, nil
 }
 
 // most is what may be kept and in use together.

@@ -18,6 +18,17 @@ func largePages(b []byte) {
 	_ = unix.Madvise(b[:len(b)&^(hugePage-1)], unix.MADV_HUGEPAGE)
 }
 
+// Touch has the system find pages for all of what is new memory, by one call of it: while a page is found, which takes a
+// large one some 100 µs, a thread that is in code can not be stopped for Go's collector, and one that calls the system need not be.
+// Where the system does not know of it, or it is little, pages are found as they are used.
+func Touch(b []byte) {
+	page := uintptr(unix.Getpagesize())
+	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (page - 1))
+	if n := (len(b) - off) &^ int(page-1); n >= hugePage {
+		_ = unix.Madvise(b[off:off+n], unix.MADV_POPULATE_WRITE)
+	}
+}
+
 // Outside gives memory that Go's collector neither counts nor clears, zero and in large pages, and what gives it back.
 // It is nil where it is so little that Go's does, or the system has none.
 func Outside(n int64) (b []byte, free func()) {
