@@ -408,6 +408,9 @@ func (m *Model) Close() error {
 		return nil
 	}
 	m.closed = true
+	if m.exec != nil {
+		m.exec.Trim()
+	}
 	if m.device != nil {
 		_ = m.device.Close()
 	}

@@ -221,7 +221,9 @@ func (x *Executable) begin(ctx context.Context) *machine {
 		ctx, mc.recorder = r.call(ctx)
 	}
 	mc.ctx, mc.draws, mc.appended = ctx, 0, 0
-	mc.kept = x.kept.Load()
+	for mc.kept = x.kept.Load(); !mc.kept.enter(); {
+		mc.kept = x.kept.Load()
+	}
 	mc.mem.used, mc.mem.peak = 0, 0
 	mc.main = mc.frame(x.funcs[x.m.Main()])
 	mc.main.main = true
@@ -236,6 +238,7 @@ func (x *Executable) end(mc *machine) {
 		r.Leave(Calls, r.row)
 		mc.recorder = nil
 	}
+	mc.kept.leave()
 	mc.ctx, mc.lent, mc.kernel, mc.called, mc.kept = nil, lent{}, ir.KernelCall{}, ir.Call{}, nil
 	for _, f := range mc.ran {
 		f.clear()
@@ -252,7 +255,7 @@ func (x *Executable) end(mc *machine) {
 
 // Trim gives memory that is kept between runs back, and what was made of constants.
 func (x *Executable) Trim() {
-	x.kept.Store(new(keeper)) // runs that use something of the other go on with it
+	x.kept.Swap(new(keeper)).drop() // runs that use something of it go on with it
 	x.pool.Trim()
 	x.idle.Clear()
 }

@@ -76,13 +76,60 @@ type keeper struct {
 	room          []byte                            // for what comes next
 	alloc         func(bytes int64) ([]byte, error) // nil: as place does it
 	chunk         int64                             // bytes that were made at a time, last
+	outside       []outside
+	runs          int  // that hold on to it
+	dropped       bool // with the last of these it gives back what is not Go's
+}
+
+// outside is memory that is not Go's.
+type outside struct {
+	free   func()
+	forgot goruntime.Cleanup // frees it where nobody does
+}
+
+// enter says whether a run may hold on to a keeper. It does so until it leaves.
+func (k *keeper) enter() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.dropped {
+		k.runs++
+	}
+	return !k.dropped
+}
+
+func (k *keeper) leave() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.runs--
+	k.free()
+}
+
+// drop lets no other run enter.
+func (k *keeper) drop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.dropped = true
+	k.free()
+}
+
+// free gives back what is not Go's, where nobody uses it any more: Go's collector, which does not count it, may be long
+// in coming.
+func (k *keeper) free() {
+	if !k.dropped || k.runs > 0 {
+		return
+	}
+	for _, o := range k.outside {
+		o.forgot.Stop()
+		o.free()
+	}
+	k.outside, k.places, k.room = nil, nil, nil
 }
 
 // make gives memory that is there as long as the keeper is. A lot of it is not Go's: its collector would come in the
 // first run just because weights were packed, and clear what is written right afterwards.
 func (k *keeper) make(bytes int64) ([]byte, error) {
 	if b, free := tensor.Outside(bytes); b != nil {
-		goruntime.AddCleanup(k, func(free func()) { free() }, free)
+		k.outside = append(k.outside, outside{free, goruntime.AddCleanup(k, func(free func()) { free() }, free)})
 		return b, nil
 	}
 	t, err := tensor.Make(tensor.U8, []int64{bytes})
@@ -104,12 +151,12 @@ func (k *keeper) place(bytes int64) ([]byte, error) {
 	if k.alloc != nil {
 		return k.alloc(bytes)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	size := analysis.Aligned(bytes)
 	if size > mostChunk/2 {
 		return k.make(bytes)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	if size > int64(len(k.room)) {
 		k.chunk = max(leastChunk, min(max(4*k.chunk, 2*size), mostChunk))
 		var err error
