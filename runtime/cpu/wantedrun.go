@@ -93,7 +93,7 @@ func (x *choosing) linesOf(p *product) int {
 	if across(p) {
 		n = int(total(p.k))
 	}
-	return (n + maskRows - 1) / maskRows
+	return (n + maskLines - 1) / maskLines
 }
 
 // look looks whether lines of the first factor of a product are within the bound.
