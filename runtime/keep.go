@@ -32,12 +32,10 @@ func NewKeptIn(alloc func(bytes int64) ([]byte, error)) *Kept {
 // Get is what was made; nil: nothing yet.
 func (k *Kept) Get() *tensor.Tensor { return k.made.Load() }
 
-// Make makes it: n elements that fill writes. It is nil where somebody else is about it, or there
-// is no room: then the run does without.
+// Make makes it: n elements that fill writes. Who comes meanwhile waits for it: which zeros a product
+// leaves out, and with that bits of a result, goes by what is kept. It is nil where there is no room: then the run does without.
 func (k *Kept) Make(d tensor.DType, n int64, fill func(t *tensor.Tensor) error) (*tensor.Tensor, error) {
-	if !k.making.TryLock() {
-		return nil, nil
-	}
+	k.making.Lock()
 	defer k.making.Unlock()
 	if t := k.made.Load(); t != nil {
 		return t, nil

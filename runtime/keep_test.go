@@ -1,6 +1,49 @@
 package runtime
 
-import "testing"
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Of runs that want the same thing one makes it, and others wait for it; where that fails, another one makes it.
+func TestKeptIsMadeOnce(t *testing.T) {
+	k := NewKept(1 << 10)
+	begun, failed := make(chan bool), errors.New("it failed")
+	first, second := make(chan error), make(chan *tensor.Tensor)
+	go func() {
+		_, err := k.Make(tensor.U8, 8, func(*tensor.Tensor) error {
+			begun <- true
+			<-begun
+			return failed
+		})
+		first <- err
+	}()
+	<-begun
+	makes := func() {
+		got, err := k.Make(tensor.U8, 8, func(t *tensor.Tensor) error { t.SetInt(0, 7); return nil })
+		if err != nil {
+			t.Error(err)
+		}
+		second <- got
+	}
+	go makes()
+	go makes()
+	select {
+	case got := <-second:
+		t.Fatalf("while it is made there is %v", got)
+	case <-time.After(10 * time.Millisecond):
+	}
+	begun <- true
+	if err := <-first; err != failed {
+		t.Error(err)
+	}
+	if a, b := <-second, <-second; a == nil || a != b || a != k.Get() || a.Int(0) != 7 {
+		t.Errorf("%v and %v were made, and %v is kept", a, b, k.Get())
+	}
+}
 
 // Large pieces leave what a chunk has left to small ones, and take no more than they are.
 func TestKeptLiesInChunks(t *testing.T) {

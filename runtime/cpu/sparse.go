@@ -382,11 +382,13 @@ func (s *sparse) weights() (ok bool, err error) {
 			t.SetBool(0, s.finiteWeights())
 			return nil
 		})
-		if verdict == nil || err != nil {
+		if err != nil {
 			return false, err
 		}
 	}
-	s.finite = verdict.Bool(0)
+	if s.finite = verdict != nil && verdict.Bool(0); verdict == nil { // there is no room for it
+		s.finite = s.finiteWeights()
+	}
 	return s.finite, nil
 }
 
