@@ -1,8 +1,8 @@
 package cpu
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"unsafe"
 
@@ -60,7 +60,8 @@ func (p *product) identify(program *ir.Program, stage int, bind []int64) {
 			return
 		}
 		p.half = widened(p.b.expr)
-		key = fmt.Appendf(key, "%p", program)
+		is := sha256.Sum256([]byte(program.Key())) // another one may lie where it does when it is gone
+		key = append(key, is[:]...)
 		add(1, int64(stage))
 		if sized {
 			add(bind...)

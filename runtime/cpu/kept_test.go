@@ -14,6 +14,7 @@ import (
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
 	"github.com/pitopt/pitopt/core/text"
+	"github.com/pitopt/pitopt/runtime/kernel/kerneltest"
 )
 
 // Weights are packed once: for all sizes, for products that read them alike, and for runs at the same
@@ -282,6 +283,41 @@ func TestWeightsAreKeptByAxis(t *testing.T) {
 				if !tensor.Equal(got[0], want[0]) {
 					t.Errorf("of %v, weights are others than without those before", shape)
 				}
+			}
+		})
+	}
+}
+
+// Weights that are computed where they are packed go by what the program says, and not by where it lies: another one may lie there
+// when it is gone.
+func TestWeightsAreKeptByProgram(t *testing.T) {
+	x, w := tensor.New(tensor.F32, 16, 8), tensor.New(tensor.F16, 8, 40)
+	for i := range x.Len() {
+		x.SetFloat(i, float64(i%7))
+	}
+	for i := range w.Len() {
+		w.SetFloat(i, float64(i%11))
+	}
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			h := &heap{constant: map[int]bool{1: true}, room: 1 << 30}
+			run := func(by int, h *heap) *tensor.Tensor {
+				p := kerneltest.Program(t, fmt.Sprintf("program @mm(X: [16, 8] f32, W: [8, 40] f16) -> (Y: [16, 40] f32) {\nY[i < 16, j < 40] = sum(k < 8) (X[i, k] * (f32(W[k, j]) * f32 %d))\n}", by))
+				y := tensor.New(tensor.F32, 16, 40)
+				if err := tier.device(1).Run(context.Background(), kernelProduct, p, nil, []*tensor.Tensor{x, w}, []*tensor.Tensor{y}, h); err != nil {
+					t.Fatal(err)
+				}
+				return y
+			}
+			for round := range 40 {
+				by := 1 + round%3
+				if got, want := run(by, h), run(by, &heap{constant: h.constant}); !sameBits(got, want) {
+					t.Fatalf("round %d has other weights", round)
+				}
+				runtime.GC()
+			}
+			if len(h.kept) > 3 {
+				t.Errorf("weights of 3 programs are kept %d times", len(h.kept))
 			}
 		})
 	}
