@@ -74,10 +74,11 @@ func (w *worker) do(r *protocol.Request) (a protocol.Answer, err error) {
 	case "inputs":
 		return a, m.inputs(r.Set, r.Files)
 	case "run":
-		if _, err := m.run(r.Set, r.Warm); err != nil {
+		sets := append([]string{r.Set}, r.More...)
+		if _, err := m.run(sets, r.Warm); err != nil {
 			return a, err
 		}
-		a.NS, err = m.run(r.Set, r.N)
+		a.NS, err = m.run(sets, r.N)
 		return a, err
 	case "write":
 		a.Outputs, err = m.write(r.Set, r.Dir)
@@ -178,15 +179,17 @@ func (m *model) inputs(set string, files map[string]string) error {
 	return nil
 }
 
-func (m *model) run(set string, n int) (int64, error) {
+func (m *model) run(sets []string, n int) (int64, error) {
 	start := time.Now()
 	for range n {
-		for _, t := range m.out[set] {
-			t.FinalizeAll()
-		}
-		var err error
-		if m.out[set], err = m.exec.Exec(m.in[set]...); err != nil {
-			return 0, err
+		for _, set := range sets {
+			for _, t := range m.out[set] {
+				t.FinalizeAll()
+			}
+			var err error
+			if m.out[set], err = m.exec.Exec(m.in[set]...); err != nil {
+				return 0, err
+			}
 		}
 	}
 	return time.Since(start).Nanoseconds(), nil
