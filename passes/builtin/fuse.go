@@ -6,6 +6,7 @@ import (
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
+	"github.com/pitopt/pitopt/core/target"
 )
 
 // Fuse makes one program of programs that read each other.
@@ -47,13 +48,14 @@ It stands after legalize: kinds are read from programs.`,
 	Run: func(c *pass.Context, m *ir.Module) error {
 		removeDead(m)
 		e := &equal{m, map[string]*ir.Program{}}
+		sizes := typicalSizes(m)
 		for _, f := range m.Funcs {
 			f.Walk(func(s *ir.Stmt) {
 				if p, ok := s.Callee.(*ir.Program); ok {
 					s.Callee = e.of(p)
 				}
 			})
-			fuseBlock(c, m, &f.Block, e)
+			fuseBlock(c, m, &f.Block, e, sizes)
 		}
 		removeDead(m)
 		return nil
@@ -61,17 +63,17 @@ It stands after legalize: kinds are read from programs.`,
 }
 
 // fuseBlock fuses the statements of a block, and of its regions by themselves.
-func fuseBlock(c *pass.Context, m *ir.Module, b *ir.Block, e *equal) {
+func fuseBlock(c *pass.Context, m *ir.Module, b *ir.Block, e *equal, sizes target.Sizes) {
 	for _, s := range b.Stmts {
 		for _, r := range s.Regions {
-			fuseBlock(c, m, r, e)
+			fuseBlock(c, m, r, e, sizes)
 		}
 	}
 	if slices.ContainsFunc(b.Stmts, func(s *ir.Stmt) bool { return s.Into != nil || s.Op != nil && s.Op.Name == ir.ReleaseName }) {
 		return // it is settled where values lie, and for how long
 	}
 	f := newFlow(m, b, e)
-	f.limit, f.target = int(pass.Get[int64](c, "max-stages")), c.Target
+	f.limit, f.target, f.sizes = int(pass.Get[int64](c, "max-stages")), c.Target, sizes
 	f.partition()
 	var out []*ir.Stmt
 	f.schedule(func(g *group, s *ir.Stmt) {

@@ -19,6 +19,7 @@ type flow struct {
 	limit   int  // stages of a group
 	through bool // products read through views that divide: what could be moved when it is made has been
 	target  *target.Target
+	sizes   target.Sizes         // that costs are compared at
 	pdom    []int                // the immediate post-dominator of each node
 	by      map[*ir.Value]*node  // where values of the block come from
 	users   map[*ir.Value][]int  // the nodes that read one; len(nodes): the block gives it

@@ -584,7 +584,7 @@ func (u *union) pays() bool {
 
 // targetCost is about what the target takes for a call of a program of some stages, in nanoseconds.
 func (f *flow) targetCost(stages ...*ir.Stage) float64 {
-	return f.target.Choose(&ir.Program{Stages: stages}, func(symbol string) int64 { return middle(f.m.Syms, symbol) }).Cost
+	return f.target.Choose(&ir.Program{Stages: stages}, f.sizes).Cost
 }
 
 // cost is the number of nodes of an expression as it is written, and whether it has
