@@ -2,6 +2,7 @@ package pitopt_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,6 +66,26 @@ func TestRunIntoAllocatesNothing(t *testing.T) {
 			}
 			return m.RunInto(ctx, in2, out2)
 		})
+	}
+}
+
+// Nor do products of few rows, of factors that come anew with each run.
+func TestFewRowsAllocateNothing(t *testing.T) {
+	ctx := context.Background()
+	file := filepath.Join(t.TempDir(), "few.pit")
+	if err := os.WriteFile(file, []byte("module {\n  func @main(%x: [n, 64] f32, %w: [64, 384] f32) -> (\"y\": [n, 384] f32) {\n    %y: [n, 384] f32 = onnx.MatMul(%x, %w)\n    return %y\n  }\n}"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, threads := range []int{1, 3} {
+		m, err := pitopt.Load(file, pitopt.Threads(threads))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		for _, n := range []int64{1, 3, 7, 20, 40} {
+			in, out := tensors{"x": tensor.New(tensor.F32, n, 64), "w": tensor.New(tensor.F32, 64, 384)}, tensors{"y": tensor.New(tensor.F32, n, 384)}
+			allocations(t, fmt.Sprintf("%d rows", n), threads, func() error { return m.RunInto(ctx, in, out) })
+		}
 	}
 }
 

@@ -274,7 +274,7 @@ func (w *worker[T]) wide(t tile) (f x86.Func, err error) {
 func (m *machine) widthFor(rows, width int) int {
 	lanes := panelCols(m.features) / 2
 	n := lanes
-	for 2*n <= width && (x86.Tile{Rows: rows, Cols: 2 * n, List: true}).Check(m.features) == nil {
+	for 2*n <= width && (x86.Tile{Rows: rows, Cols: 2 * n, List: true}).Fits(m.features) {
 		n *= 2
 	}
 	return min(n, width)

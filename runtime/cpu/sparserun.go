@@ -183,7 +183,7 @@ func (s *sparse) columnStrips() {
 // wideColumns are those of a tile of one row.
 func (s *sparse) wideColumns() int {
 	for n := 8 * s.cut.nr; ; n /= 2 {
-		if n <= s.cols && (x86.Tile{Rows: 1, Cols: n, List: true}).Check(s.cut.code.features) == nil || n <= s.cut.nr {
+		if n <= s.cols && (x86.Tile{Rows: 1, Cols: n, List: true}).Fits(s.cut.code.features) || n <= s.cut.nr {
 			return n
 		}
 	}

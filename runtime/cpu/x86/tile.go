@@ -107,11 +107,25 @@ func (t Tile) Check(f Features) error {
 		return fmt.Errorf("x86: a tile of several panels of rows finds rows of A at a pointer each, or of B by a list")
 	}
 	k, n := vectors(f)
-	lanes := k.Bits() / 32
-	if t.Rows < 1 || t.Cols < lanes || t.Cols%lanes != 0 {
+	if lanes := k.Bits() / 32; t.Rows < 1 || t.Cols < lanes || t.Cols%lanes != 0 {
 		return fmt.Errorf("x86: a tile of %d rows and %d columns: there is at least one row, and columns are a multiple of %d", t.Rows, t.Cols, lanes)
 	}
-	nv := t.Cols / lanes
+	if need := t.registers(f); need > n {
+		return fmt.Errorf("x86: a tile of %d rows and %d columns needs %d registers, and there are %d", t.Rows, t.Cols, need, n)
+	}
+	return nil
+}
+
+// Fits says whether there are as many registers as the tile needs, of so many whole vectors.
+func (t Tile) Fits(f Features) bool {
+	_, n := vectors(f)
+	return t.registers(f) <= n
+}
+
+// registers is how many the tile needs.
+func (t Tile) registers(f Features) int {
+	k, _ := vectors(f)
+	nv := 32 * t.Cols / k.Bits()
 	need := t.Rows*nv + nv + 1
 	if t.Rows == 1 && t.Weights == WeightsF32 {
 		need = nv + 1 // B is read by the multiplication itself
@@ -121,10 +135,7 @@ func (t Tile) Check(f Features) error {
 	if t.Pairs && !dots(f) {
 		need++ // a product on its way to the sum
 	}
-	if need > n {
-		return fmt.Errorf("x86: a tile of %d rows and %d columns needs %d registers, and there are %d", t.Rows, t.Cols, need, n)
-	}
-	return nil
+	return need
 }
 
 // sets is how many sums there are of each element, with so many vectors in a row.
