@@ -40,6 +40,9 @@ func (w *worker[T]) packRuns(to []T, width int, data []T, base int, lines, offs 
 		return false, err
 	}
 	first := uintptr(unsafe.Pointer(unsafe.SliceData(data))) + 4*uintptr(base+offs[0])
+	for i := range g.From { // a load without lanes takes hundreds of cycles where there is no memory
+		g.From[i] = first + 4*uintptr(lines[0])
+	}
 	for v := 0; v < vectors; v += at {
 		clear(g.Lane[:])
 		for i := range at {
