@@ -32,7 +32,8 @@ stage of its own: all of it is looked at.
 A sum that is only read to be multiplied by a mask, or to be chosen by one, is marked with where it is
 wanted: gradients of masked weights are. Elsewhere it may be zero, provided that it would be no infinity
 or NaN, which a run proves first; "any" where that makes no difference. Calls of one program about
-which different things are known get programs of their own. Nothing that is computed changes.
+which different things are known get programs of their own. Nothing that is computed changes, but for
+the sign that a zero has where the mask is zero, and of what is divided by it.
 
 ` + "`pitopt inspect -sparsity`" + ` tells of each what is known, and why not more.
 
