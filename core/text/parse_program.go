@@ -206,16 +206,6 @@ func (q *programParser) hints(s *ir.Stage) {
 	}
 }
 
-// parenthesis reads an expression in parentheses, or an operation that has its own.
-func (q *programParser) parenthesis(depth int) *ir.Scalar {
-	q.expect("(")
-	x := q.scalar(depth + 1)
-	if q.take(")") {
-		return x
-	}
-	return q.infix(x, depth)
-}
-
 // rewind goes back to a place; it gives true unless reading has failed.
 func (q *programParser) rewind(at int) bool {
 	if q.err == nil {
