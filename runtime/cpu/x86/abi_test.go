@@ -299,17 +299,22 @@ func TestFaults(t *testing.T) {
 	p := NewProg("fault")
 	p.Emit(VPCMPEQD, Y(15), Y(15), Y(15))
 	p.Emit(MOV, R14, At(ArgBase, 0))
-	p.Emit(MOV, RAX, At(R14, 0))
+	p.Emit(MOV, At(R14, 0), RAX)
 	p.Emit(RET)
 	f := load(t, p)
-	guard, err := memory.reserve(1 << 16)
+	guard, err := memory.reserve(1 << 16) // which nothing else takes the place of while it is there
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad := uintptr(unsafe.Pointer(&guard[0]))
-	if err := memory.release(guard); err != nil {
+	defer func() {
+		if err := memory.release(guard); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := memory.seal(guard); err != nil {
 		t.Fatal(err)
 	}
+	bad := uintptr(unsafe.Pointer(&guard[0]))
 	try := func(addr uintptr) (stack string, err error) {
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 		defer func() {
