@@ -47,8 +47,9 @@ func (mc *machine) frame(c *code) *frame {
 			slabs: make([]slab, len(c.groups)), heads: make([]tensor.Tensor, c.values+c.extra), gives: make([][]tensor.Value, c.blocks), loops: make([]loop, c.loops)}
 		mc.frames[c] = f
 	}
-	f.clear()
-	if !f.ran {
+	if f.ran {
+		f.clear()
+	} else { // the end of a run leaves it empty
 		f.ran = true
 		mc.ran = append(mc.ran, f)
 	}

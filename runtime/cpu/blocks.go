@@ -193,6 +193,20 @@ func (p *product) holds(cut *blocks, t tiling) bool {
 // mostHeld are elements of A that stay in the second-level cache.
 const mostHeld = 1 << 18
 
+// lies says whether rows of A are read where they lie when all of B is packed: one, or so few that packing them
+// and taking memory for that would be some percent of the product. Of more machine code has not enough registers for
+// pointers; and rows that lie a large power of two apart push each other out of the first-level cache.
+func (p *product) lies(cut *blocks) bool {
+	if cut.code == nil || cut.pairs || !p.rowLies || p.table != nil || p.from != nil {
+		return false
+	}
+	rows := total(p.m)
+	return rows == 1 || rows <= lyingRows && len(p.m) == 1 && p.m[0].a%lyingApart != 0
+}
+
+// lyingRows are read where they lie, at most, and not where they lie a multiple of so many elements apart.
+const lyingRows, lyingApart = 8, 512
+
 // packs are the numbers of elements of A and of B that a worker packs at a time, where all of B
 // is packed, or not.
 func (p *product) packs(cut *blocks, t tiling, whole bool) (a, b int64) {
@@ -201,6 +215,9 @@ func (p *product) packs(cut *blocks, t tiling, whole bool) (a, b int64) {
 	row := depth + cols // of a thin product, and its sums
 	if p.thin(cut, rows) {
 		return row, 0
+	}
+	if whole && p.lies(cut) {
+		return 0, 0
 	}
 	b = roundUp(cols, int64(cut.nr)) * depth
 	a = min(cut.panels, cut.panelsOf(rows).n) * int64(cut.mr)

@@ -15,7 +15,7 @@ type codeLists struct {
 	rows  []unsafe.Pointer // of C
 	small []float32        // a tile of C whose columns do not lie side by side
 	into  []unsafe.Pointer // its rows
-	tiles [3][3][]x86.Func // by reach, what B is, and rows
+	tiles [2][3][3][]x86.Func // by whether A is read where it lies, reach, what B is, and rows
 	packs []x86.Func       // by rows
 	rowsB x86.Func         // packs rows of B
 	from  []unsafe.Pointer // that are packed
@@ -42,7 +42,9 @@ func (l *codeLists) fit(cut *blocks) {
 		l.into = make([]unsafe.Pointer, cut.mr)
 		for i := range l.tiles {
 			for j := range l.tiles[i] {
-				l.tiles[i][j] = make([]x86.Func, cut.mr+1)
+				for k := range l.tiles[i][j] {
+					l.tiles[i][j][k] = make([]x86.Func, cut.mr+1)
+				}
 			}
 		}
 		l.packs = make([]x86.Func, max(cut.mr, cut.nr)+1)
@@ -99,12 +101,24 @@ const (
 
 // ready makes code where there is none yet.
 func (w *worker[T]) ready(f reach, rows int) (err error) {
-	if list := w.tiles[f][w.half]; list[rows].Addr() == 0 {
-		lines := [...]int{near: 0, fetching: 1, seeing: w.linesB()}[f]
-		list[rows], err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Fetch: lines})
+	lines := [...]int{near: 0, fetching: 1, seeing: w.linesB()}[f]
+	if f := w.made(f, rows); f.Addr() == 0 {
+		*f, err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Direct: w.pointed(rows), Fetch: lines})
 	}
 	return err
 }
+
+// made is the place of a tile's code.
+func (w *worker[T]) made(f reach, rows int) *x86.Func {
+	direct := 0
+	if w.pointed(rows) {
+		direct = 1
+	}
+	return &w.tiles[direct][f][w.half][rows]
+}
+
+// pointed says whether a tile of so many rows finds each at a pointer.
+func (w *worker[T]) pointed(rows int) bool { return w.lies && rows > 1 }
 
 // linesB is how many lines of the cache a panel of B has for each k.
 func (w *worker[T]) linesB() int { return w.cut.nr * w.half.Bytes() / x86.TileFetch }
@@ -149,7 +163,7 @@ func (w *worker[T]) multiplyCode(b block) error {
 		row := 0
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
-			f := w.tiles[near][w.half][rows]
+			f := *w.made(near, rows)
 			switch {
 			case w.slim && n <= slim.Cols:
 				slim.Rows = rows
@@ -158,10 +172,10 @@ func (w *worker[T]) multiplyCode(b block) error {
 					return err
 				}
 			case w.wholeA != nil && j == 0: // all of A is on its way from beyond
-				f = w.tiles[fetching][w.half][rows]
+				f = *w.made(fetching, rows)
 				w.args.Fetch = uintptr(unsafe.Pointer(&w.blockA[row*b.depth])) + uintptr(4*rows*b.depth)
 			case i-b.from < fetchers:
-				f = w.tiles[reach][w.half][rows]
+				f = *w.made(reach, rows)
 			}
 			w.call(b, f, row, rows, j, n)
 			w.args.Fetch += uintptr(x86.TileFetch * b.depth)
@@ -174,7 +188,11 @@ func (w *worker[T]) multiplyCode(b block) error {
 // call computes a tile of C: some rows from row on, and cols columns from j on.
 func (w *worker[T]) call(b block, f x86.Func, row, rows, j, cols int) {
 	g := &w.args
-	g.A, g.Count = unsafe.Pointer(&w.blockA[row*b.depth]), int64(cols)
+	if g.Count = int64(cols); w.pointed(rows) {
+		g.A = unsafe.Pointer(&w.from[row])
+	} else {
+		g.A = unsafe.Pointer(&w.blockA[row*b.depth])
+	}
 	at, beside := w.first+j, w.p.align
 	if !beside {
 		at, beside = w.colC[j], straight(w.colC[j:j+cols])
@@ -242,7 +260,7 @@ func (w *worker[T]) multiplyListed(b block) error {
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
 			if width == 0 {
-				w.call(b, w.tiles[near][w.half][rows], row, rows, j, b.cols-j)
+				w.call(b, *w.made(near, rows), row, rows, j, b.cols-j)
 			} else {
 				f, err := w.wide(tile{Rows: rows, Cols: width, List: true})
 				if err != nil {

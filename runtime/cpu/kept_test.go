@@ -322,3 +322,50 @@ func TestWeightsAreKeptByProgram(t *testing.T) {
 		})
 	}
 }
+
+// A few rows are read where they lie, by products that have packed weights: they take no memory, and have the bits of rows
+// that are packed.
+func TestFewRowsAreReadWhereTheyLie(t *testing.T) {
+	for _, tier := range tiers(t) {
+		if tier.features == 0 {
+			continue // portable Go packs no weights
+		}
+		t.Run(tier.name, func(t *testing.T) {
+			d := tier.device(1)
+			for _, depth := range []int64{37, lyingApart, 3100} {
+				for rows := int64(1); rows <= lyingRows+1; rows++ {
+					const cols = 70
+					w, x, turned := random(depth, cols), random(rows, depth), random(depth, rows)
+					for i := range rows {
+						for k := range depth {
+							tensor.Data[float32](turned)[k*rows+i] = tensor.Data[float32](x)[i*depth+k]
+						}
+					}
+					run := func(p *ir.Program, in *tensor.Tensor) (*tensor.Tensor, bool) {
+						y, lent := random(rows, cols), &heap{constant: map[int]bool{1: true}, room: 1 << 30}
+						if err := d.Run(context.Background(), kernelProduct, p, nil, []*tensor.Tensor{in, w}, []*tensor.Tensor{y}, lent); err != nil {
+							t.Fatal(err)
+						}
+						sizes, err := d.Workspace(kernelProduct, p, nil, func(i int) bool { return i == 1 })
+						if err != nil {
+							t.Fatal(err)
+						}
+						return y, sizes[0] > 0
+					}
+					p := matmul(rows, depth, cols)
+					got, packed := run(p, x)
+					if want := rows > lyingRows || rows > 1 && depth == lyingApart; packed != want {
+						t.Errorf("%d rows of %d take memory: %t, want %t", rows, depth, packed, want)
+					}
+					across := matmul(rows, depth, cols)
+					across.Params[0].Dims = ir.Consts([]int64{depth, rows})
+					load := across.Stages[0].Exprs[0].Args[0]
+					load.Args[0], load.Args[1] = load.Args[1], load.Args[0]
+					if want, packed := run(across, turned); !tensor.Equal(got, want) || !packed && rows > 1 {
+						t.Errorf("%d rows of %d have other bits than packed ones", rows, depth)
+					}
+				}
+			}
+		})
+	}
+}

@@ -260,7 +260,8 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		w.ctx, w.p, w.cut, w.c = run.Context(), p, x.cut, tensor.Data[T](out)
 		w.rowsFrom = looked.from.list
 		w.constant, w.whole, w.half = constant, whole, x86.WeightsF32
-		w.holds, w.held, w.wholeA = wholeA == nil && p.holds(x.cut, x.tiling), heldA{}, wholeA
+		w.lies = whole != nil && p.lies(x.cut)
+		w.holds, w.held, w.wholeA = wholeA == nil && !w.lies && p.holds(x.cut, x.tiling), heldA{}, wholeA
 		if whole != nil {
 			w.half = p.half
 		}
@@ -344,6 +345,7 @@ type worker[T element] struct {
 	packA, packB []T
 	wholeA       []T  // all of A, packed for all runs; nil: it is not
 	blockA       []T  // of the block
+	lies         bool // rows of A are read where they lie, and none is packed
 	holds        bool // packA has room for all of a block's depth
 	held         heldA
 	constant     bool
@@ -490,6 +492,12 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 	if thin {
 		addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)
 		return w.thinBlock(b.batch, i0, count, b.cols, b.k0, b.depth)
+	}
+	if w.lies && count > 1 {
+		for i, at := range w.rowA[:count] {
+			w.from[i] = unsafe.Pointer(&w.a.data[w.batchA+at:][int(b.k0):][:b.depth][0]) // machine code does not look
+		}
+		return w.multiplyCode(*b)
 	}
 	w.blockA = w.packA
 	held := heldA{b.batch, i0, count}

@@ -345,7 +345,7 @@ func (x *choosing) tiles(w *choosingWorker, rows []int32, col, panels int) error
 				}
 			}
 			x.pack(w, rows[at:at+size], k0, b.depth)
-			f := w.worker.tiles[near][x86.WeightsF32][size]
+			f := *w.worker.made(near, size)
 			g.C = unsafe.Pointer(&w.into[at])
 			for j := 0; j < cols; j += nr {
 				g.B, g.COffset, g.Count = unsafe.Pointer(&w.packB[j*b.depth]), 4*int64(j), int64(nr)
