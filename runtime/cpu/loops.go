@@ -45,6 +45,9 @@ const (
 	leastOps  = 1 << 12
 )
 
+// mostPut is for a piece of a scatter, which has all that comes to its columns: about a millisecond.
+const mostPut = 16 * mostOps
+
 // plan gives the stages of a program to machine code that it can compute.
 func (d *Device) plan(c *code, p *ir.Program) {
 	c.kernels = make([]*loops, len(c.Stages))
@@ -115,7 +118,7 @@ func (d *Device) ready(c *code, pl *plan, i int) (*loops, bool) {
 		return nil, true
 	}
 	bound, err := g.Kernel.Bind(c.Stages[g.First].Symbol)
-	if err != nil || bound.Point > 2*mostOps && !bound.VectorRange {
+	if err != nil || bound.Point > 2*mostOps && !bound.VectorRange || c.Stages[g.First].Kind == ir.ScatterStage && bound.Least() > mostPut {
 		return nil, false
 	}
 	l := &loops{of: pl, count: g.Count, fn: pl.funcs[i], bound: bound}
@@ -152,7 +155,7 @@ func (d *Device) newPlan(p *ir.Program, taken func(int) bool, repeats func(*ir.S
 		program = emit.Annotated
 	}
 	out := &plan{}
-	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Alone: alone, Taken: taken, Repeats: repeats})
+	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Alone: alone, Scatters: true, Taken: taken, Repeats: repeats})
 	var codes []*x86.Code
 	for _, g := range s.Groups {
 		prog, err := program(g.Kernel, f)

@@ -138,3 +138,60 @@ program @look[n, m](x: [9, m] f32, at: [n] i64, by: [m] i64) -> (y: [n, m] f32, 
 		}
 	}
 }
+
+const scatterProgram = `module {
+program @put[m, n, r](zeros: [n, m] f32, x: [r, m] f32, w: [n] f32, at: [r] i64) -> (y: [n, m] f32) {
+  y[i < r, j < m] = scatter sum(zeros, [select((at[i] < 0), (at[i] + {n}), at[i]), j]) (x[i, j] * w[select((at[i] < 0), (at[i] + {n}), at[i])])
+}
+}`
+
+// Rows that are added somewhere are so by machine code, in order, whatever the threads: the bits are the interpreter's, as
+// are errors. So many rows that a call would take too long are not.
+func TestScatters(t *testing.T) {
+	m, err := text.Parse("test", []byte(scatterProgram), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := m.Programs[0]
+	for _, tier := range tiers(t) {
+		for _, d := range []*Device{tier.device(1), tier.inParts(3)} {
+			defer d.Close()
+			r := rand.New(rand.NewPCG(3, 5))
+			for _, size := range [][3]int64{{5, 40, 70}, {9, 200, 33}, {3, 1, 300}, {1, 90, 1}, {7, 0, 20}} {
+				n, rows, cols := size[0], size[1], size[2]
+				args := []*tensor.Tensor{tensor.New(tensor.F32, n, cols), tensor.New(tensor.F32, rows, cols), tensor.New(tensor.F32, n), tensor.New(tensor.I64, rows)}
+				for _, a := range args[:3] {
+					for i := range a.Len() {
+						a.SetFloat(i, r.NormFloat64())
+					}
+				}
+				for i := range rows {
+					args[3].SetInt(i, r.Int64N(2*n)-n)
+				}
+				for _, wrong := range []int64{0, n, -n - 1} {
+					if wrong != 0 && rows > 0 {
+						args[3].SetInt(rows/2, wrong)
+					}
+					want, failed := interp.RunProgram(context.Background(), p, []int64{cols, n, rows}, args)
+					got := make([]*tensor.Tensor, 1)
+					err := d.Run(context.Background(), "", p, []int64{cols, n, rows}, args, got, &heap{})
+					switch {
+					case (failed != nil) != (wrong != 0 && rows > 0) || (err == nil) != (failed == nil) || err != nil && err.Error() != failed.Error():
+						t.Fatalf("%s, %v, with %d: %v, on the interpreter %v", tier.name, size, wrong, err, failed)
+					case err == nil && !tensor.Equal(got[0], want[0]):
+						t.Fatalf("%s, %v: other bits", tier.name, size)
+					}
+				}
+			}
+			for rows, machine := range map[int64]bool{512: true, 1 << 20: false} {
+				c, err := d.codes.get(d, "", p, []int64{768, 512, rows})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if l := c.kernels[0]; (l != nil) != (machine && tier.features != 0) {
+					t.Errorf("%s, %d rows: machine code: %v", tier.name, rows, l != nil)
+				}
+			}
+		}
+	}
+}

@@ -94,6 +94,9 @@ func alone(st *stage) map[*ir.Axis]bool {
 	for _, e := range st.Exprs {
 		in(e, false)
 	}
+	if st.Kind == ir.ScatterStage {
+		in(ir.Load(st.Out(), st.Index...), false)
+	}
 	return out
 }
 

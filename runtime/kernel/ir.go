@@ -49,6 +49,7 @@ type Buffer struct {
 	Len     sym.Expr // elements
 	Scratch bool     // a temporary of one point of the box, which no other sees; the vectors of a group share it
 	Written bool
+	Base    *ir.Buffer // what a scatter puts its updates onto: the buffer holds that before; nil: it holds anything
 	// Shares are buffers that may lie at the same address, if this one is written: they
 	// are read where it is written, and before.
 	Shares []*Buffer

@@ -96,6 +96,9 @@ func (l *lowering) buffer(b *ir.Buffer) *Buffer {
 	}
 	_, written := l.of[b]
 	m := &Buffer{Of: b, DType: b.DType, Len: sym.Prod(b.RoomDims()...), Written: written, Scratch: written && !l.kept(b)}
+	if written {
+		m.Base = l.list[l.of[b]].Base
+	}
 	if m.Scratch {
 		m.Len = sym.Const(1)
 		for _, a := range l.list[l.of[b]].axes[l.rows:] {
@@ -134,6 +137,9 @@ func (l *lowering) address(st *stage, b *ir.Buffer, index []*ir.Scalar) (f analy
 
 // outIndex are the indices of what a stage writes.
 func outIndex(st *stage) (ix []*ir.Scalar) {
+	if st.Kind == ir.ScatterStage {
+		return st.Index
+	}
 	for _, a := range st.Axes {
 		ix = append(ix, a.Ix())
 	}
@@ -167,6 +173,15 @@ func (l *lowering) collect() {
 	}
 	for _, st := range l.list {
 		l.alone[st] = alone(st)
+		held := func(b *ir.Buffer, index []*ir.Scalar) { // by its dims
+			for i, ix := range index {
+				if g, ok := analysis.AffineOf(ix); ok && !whole(ix, b.Dims[i]) {
+					c := rangeOf(g)
+					c.Dim, c.Why = b.Dims[i], fmt.Sprintf("index %d of %s", i, b.Name)
+					l.check(c)
+				}
+			}
+		}
 		done := map[seen]bool{}
 		var visit func(x *ir.Scalar, guarded bool)
 		visit = func(x *ir.Scalar, guarded bool) {
@@ -177,12 +192,8 @@ func (l *lowering) collect() {
 			if x.Op == ir.OpLoad && l.inMemory(st, x) {
 				f, _ := l.address(st, x.Buf, x.Args)
 				l.accesses[st] = append(l.accesses[st], f)
-				for i, ix := range x.Args {
-					if g, ok := analysis.AffineOf(ix); ok && !guarded && !whole(ix, x.Buf.Dims[i]) {
-						c := rangeOf(g)
-						c.Dim, c.Why = x.Buf.Dims[i], fmt.Sprintf("index %d of %s", i, x.Buf.Name)
-						l.check(c)
-					}
+				if !guarded {
+					held(x.Buf, x.Args)
 				}
 			}
 			if x.Op == ir.OpLoad && !l.inMemory(st, x) {
@@ -192,8 +203,11 @@ func (l *lowering) collect() {
 				visit(a, guarded || x.Op == ir.OpGuard && i > 0)
 			}
 		}
-		for _, e := range st.Exprs {
+		for _, e := range append(st.Exprs[:len(st.Exprs):len(st.Exprs)], st.Index...) {
 			visit(e, false)
+		}
+		if st.Kind == ir.ScatterStage {
+			held(st.Out(), st.Index)
 		}
 		for _, b := range st.Outs {
 			if l.stored(st, b) {
@@ -276,6 +290,10 @@ func (l *lowering) emitRows() {
 
 // emitPass makes the loops of a pass.
 func (l *lowering) emitPass(p *pass, nest []*level, cut bool) {
+	if st := p.stages[0]; st.Kind == ir.ScatterStage {
+		l.scatter(st, nest)
+		return
+	}
 	if len(nest) == 0 {
 		l.points, l.memo, l.singles, l.stores = map[*ir.Buffer]*Value{}, map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}, nil
 		for _, st := range p.stages {
@@ -533,7 +551,7 @@ func (l *lowering) shares() {
 		})
 	}
 	for _, w := range l.k.Buffers {
-		if !w.Written || w.Scratch {
+		if !w.Written || w.Scratch || w.Base != nil {
 			continue
 		}
 		to := l.list[l.of[w.Of]]

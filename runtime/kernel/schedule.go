@@ -20,6 +20,9 @@ type Options struct {
 	Taken   func(i int) bool        // stages that are computed in another way; nil: none
 	Blocks  Blocks                  // of contractions; none: they are reductions as others
 	Repeats func(b *ir.Scalar) bool // whether an ir.OpBcast gives 0, which sizes decide
+	// Scatters says that who runs a kernel puts into a buffer with a Base what that holds. A row that comes in pieces comes one
+	// after the other, which takes a processor that is fast by itself.
+	Scatters bool
 }
 
 // Schedule says how the stages of a program are computed.
@@ -123,7 +126,14 @@ func (s *scheduler) prepare(of *ir.Stage) *stage {
 		st.single = len(st.axes) > 0 && st.axes[len(st.axes)-1] == of.ScanAxis
 		st.axes = slices.DeleteFunc(st.axes, func(a *ir.Axis) bool { return a == of.ScanAxis })
 	}
+	if of.Kind == ir.ScatterStage { // to one place come positions of these axes, one after the other
+		own, others := scattered(of)
+		st.axes, st.red = long(own), long(others)
+	}
 	st.refused = refusesKind(of)
+	if of.Kind == ir.ScatterStage && !s.Scatters {
+		st.refused = "a scatter has no schedule"
+	}
 	if n := len(st.red); n > 0 && of.Kind == ir.ReduceStage {
 		st.along = !(finds(of) && n > 1) && (len(st.axes) == 0 || st.steps(st.red[n-1]) <= st.steps(st.axes[len(st.axes)-1]) && !short(st.red[n-1], st.axes[len(st.axes)-1]))
 	}
@@ -242,8 +252,9 @@ func (f *fused) add(st *stage) string {
 	if st.refused != "" {
 		return st.refused
 	}
-	if len(f.list) > 0 && (st.Kind == ir.ScanStage || f.list[0].Kind == ir.ScanStage) {
-		return "a scan is a kernel by itself"
+	alone := func(st *stage) bool { return st.Kind == ir.ScanStage || st.Kind == ir.ScatterStage }
+	if len(f.list) > 0 && (alone(st) || alone(f.list[0])) {
+		return "a scan or a scatter is a kernel by itself"
 	}
 	if len(st.axes) < f.rows || st.along && len(st.axes) != f.rows {
 		return "it goes over other rows"

@@ -29,7 +29,9 @@ var goesAlong = map[ir.StageKind]string{ir.ReduceStage: "reduction", ir.ScanStag
 func refusesKind(s *ir.Stage) string {
 	switch {
 	case s.Kind == ir.ScatterStage:
-		return "a scatter has no schedule"
+		if why := refusesScatter(s); why != "" {
+			return why
+		}
 	case (s.Kind == ir.ReduceStage || s.Kind == ir.ScanStage) && !slices.Contains([]ir.Monoid{ir.Sum, ir.Prod, ir.Max, ir.Min, ir.And, ir.Or, ir.ArgMax, ir.ArgMin}, s.Monoid):
 		return fmt.Sprintf("a %s by %s has no schedule", goesAlong[s.Kind], s.Monoid)
 	}
@@ -44,7 +46,7 @@ func refusesKind(s *ir.Stage) string {
 			return fmt.Sprintf("%s is %s", b.Name, b.DType)
 		}
 		for i, d := range b.Dims {
-			if !d.Equal(s.Axes[i].Extent) {
+			if s.Kind != ir.ScatterStage && !d.Equal(s.Axes[i].Extent) {
 				return fmt.Sprintf("dim %d of %s is not the extent of its axis by its expression", i, b.Name)
 			}
 		}

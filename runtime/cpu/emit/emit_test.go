@@ -1,6 +1,7 @@
 package emit_test
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -33,7 +34,7 @@ func tiers(t testing.TB) (out []x86.Features) {
 // machines are the tiers.
 func machines(t testing.TB) (out []kerneltest.Machine) {
 	for _, f := range tiers(t) {
-		out = append(out, kerneltest.Machine{Name: "machine code (" + f.String() + ")", Options: kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f)},
+		out = append(out, kerneltest.Machine{Name: "machine code (" + f.String() + ")", Options: kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Scatters: true},
 			Run: func(t testing.TB, c *kernel.Cut, memory [][]byte) (failed bool) {
 				fn := codes.of(t, c.Kernel, f)
 				ranges := make([]int64, 2*len(c.Extents))
@@ -88,7 +89,9 @@ func (c *machine) of(t testing.TB, k *kernel.Kernel, f x86.Features) x86.Func {
 
 // All kinds of ragged and empty sizes.
 func TestExamples(t *testing.T) {
-	for name, src := range kerneltest.Examples {
+	all := maps.Clone(kerneltest.Examples)
+	maps.Copy(all, kerneltest.Scatters)
+	for name, src := range all {
 		t.Run(name, func(t *testing.T) {
 			p := kerneltest.Program(t, src)
 			r := rand.New(rand.NewPCG(1, 2))

@@ -193,3 +193,25 @@ var Examples = map[string]string{
     g[i < n] = ((floor(x[i]) + ceil(neg(x[i]))) + (round(x[i]) * trunc(abs(x[i]))))
   }`,
 }
+
+// Scatters are programs of scatters, which machines have that put into a buffer what its Base holds.
+var Scatters = map[string]string{
+	"experts": `program @experts[n, r, m](zeros: [(n + 9), m] f32, x: [r, m] f32, w: [9] f32, at: [r] i64) -> (y: [(n + 9), m] f32) {
+    y[i < r, j < m] = scatter sum(zeros, [select((at[i] < 0), (at[i] + {n + 9}), at[i]), j]) (x[i, j] * w[max(at[i], 0)])
+  }`,
+	"put": `program @put[r, m](x: [9, 3, m] f16, rows: [r, m] f16, at: [r] i64, of: [r] i32) -> (y: [9, 3, m] f16) {
+    y[i < r, j < m] = scatter last(x, [(at[i] + 2), select((i64(of[i]) < 0), 0, min(i64(of[i]), 2)), j]) rows[i, j]
+  }`,
+	"whole": `program @whole[r, m](x: [9, m, 4] i64, rows: [r, m, 4] i64, at: [r] i64) -> (y: [9, m, 4] i64) {
+    y[i < r, j < m, k < 4] = scatter sum(x, [max(at[i], 0), j, k]) rows[i, j, k]
+  }`,
+	"behind": `program @behind[b, n, m](x: [b, (n + 2), m] f32, rows: [b, n, m] f32) -> (y: [b, (n + 2), m] f32) {
+    y[i < b, j < n, k < m] = scatter max(x, [i, (j + 2), k]) rows[i, j, k]
+  }`,
+	"along": `program @along[n, m](x: [2, m] f64, rows: [n, m] f64) -> (y: [2, m] f64) {
+    y[i < n, j < m] = scatter min(x, [1, j]) rows[i, j]
+  }`,
+	"truth": `program @truth[n, m](x: [9, m] bool, rows: [n, m] bool, at: [n] i64) -> (y: [9, m] bool) {
+    y[i < n, j < m] = scatter last(x, [(at[i] + 2), j]) rows[i, j]
+  }`,
+}
