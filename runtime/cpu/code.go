@@ -12,13 +12,13 @@ import (
 // codeLists are what calls of machine code need.
 type codeLists struct {
 	args  x86.TileArgs
-	rows  []unsafe.Pointer // of C
-	small []float32        // a tile of C whose columns do not lie side by side
-	into  []unsafe.Pointer // its rows
+	rows  []unsafe.Pointer    // of C
+	small []float32           // a tile of C whose columns do not lie side by side
+	into  []unsafe.Pointer    // its rows
 	tiles [2][3][3][]x86.Func // by whether A is read where it lies, reach, what B is, and rows
-	packs []x86.Func       // by rows
-	rowsB x86.Func         // packs rows of B
-	from  []unsafe.Pointer // that are packed
+	packs []x86.Func          // by rows
+	rowsB x86.Func            // packs rows of B
+	from  []unsafe.Pointer    // that are packed
 	wider map[tile]x86.Func
 	list  []int32 // where rows of B begin, in bytes behind the first of kB
 	short bool    // they can be told so
@@ -147,6 +147,9 @@ func (w *worker[T]) multiplyCode(b block) error {
 	fetchers, reach := w.fetchers(b)
 	slim := tile{Cols: w.cut.nr / 2}
 	deep := 0
+	twin := tile{Rows: 1, Cols: 2 * w.cut.nr, Weights: w.half, Twin: true}
+	two := w.whole != nil && !w.cut.pairs && b.start(b.to)-b.start(b.from) == 1 && x86.Tile(twin).Fits(w.cut.code.features)
+	w.args.Apart = int64(w.strideB)
 	for j := 0; j < b.cols; j += w.cut.nr {
 		if deep += int(b.to-b.from) * b.depth; deep > someDepth {
 			deep = 0
@@ -159,6 +162,15 @@ func (w *worker[T]) multiplyCode(b block) error {
 		w.args.Fetch = uintptr(w.args.B) + uintptr(w.strideB)
 		if j+w.cut.nr >= b.cols && w.nextB != 0 {
 			w.args.Fetch = w.nextB
+		}
+		if two && j+w.cut.nr < b.cols { // a row waits for B: two panels come faster at once
+			f, err := w.wide(twin)
+			if err != nil {
+				return err
+			}
+			w.call(b, f, 0, 1, j, min(twin.Cols, b.cols-j))
+			deep, j = deep+b.depth, j+w.cut.nr
+			continue
 		}
 		row := 0
 		for i := b.from; i < b.to; i++ {

@@ -369,3 +369,33 @@ func TestFewRowsAreReadWhereTheyLie(t *testing.T) {
 		})
 	}
 }
+
+// A row goes through packed weights two panels at a time, with the bits of one.
+func TestARowHasTheBitsOfAnyColumns(t *testing.T) {
+	const depth, cols = 145, 7*32 + 5
+	x, w := random(1, depth), random(depth, cols)
+	for _, tier := range tiers(t) {
+		t.Run(tier.name, func(t *testing.T) {
+			d := tier.device(1)
+			run := func(w *tensor.Tensor) []float32 {
+				n := w.Shape()[1]
+				y := random(1, n)
+				if err := d.Run(context.Background(), kernelProduct, matmul(1, depth, n), nil, []*tensor.Tensor{x, w}, []*tensor.Tensor{y}, &heap{constant: map[int]bool{1: true}, room: 1 << 30}); err != nil {
+					t.Fatal(err)
+				}
+				return tensor.Data[float32](y)
+			}
+			whole := run(w)
+			for j := int64(0); j < cols; j += 32 {
+				n := min(32, cols-j)
+				part := tensor.New(tensor.F32, depth, n)
+				for k := range int64(depth) {
+					copy(tensor.Data[float32](part)[k*n:][:n], tensor.Data[float32](w)[k*cols+j:])
+				}
+				if got := run(part); !slices.Equal(got, whole[j:j+n]) {
+					t.Errorf("columns from %d on are %v by themselves, among others %v", j, got, whole[j:j+n])
+				}
+			}
+		})
+	}
+}

@@ -26,6 +26,10 @@ type Tile struct {
 	// Cols numbers.
 	List bool
 
+	// Twin reads B in two packed panels of half the columns each, at once: two streams of memory that is far away.
+	// An element is summed up as by a tile of a single panel.
+	Twin bool
+
 	// Panels multiplies several panels of rows by the same B, one behind the other.
 	Panels bool
 
@@ -71,6 +75,7 @@ type TileArgs struct {
 	Accumulate int64          // not 0: C is added to
 	Panels     int64          // of rows, for tiles of several: at least 1
 	Fetch      uintptr        // with Tile.Fetch: any address
+	Apart      int64          // with Tile.Twin: bytes from one panel of B to the other
 }
 
 // tileUnroll is how many steps of k one turn of the loop takes.
@@ -103,6 +108,9 @@ func (t Tile) Check(f Features) error {
 	if t.Pairs && t.Weights != WeightsF32 {
 		return fmt.Errorf("x86: a tile of pairs of integers has no weights of another type")
 	}
+	if k, _ := vectors(f); t.Twin && (t.List || 32*t.Cols/k.Bits()%2 != 0) {
+		return fmt.Errorf("x86: a tile of two panels of B has whole vectors of each, and finds no rows of B by a list")
+	}
 	if t.Panels && (t.Direct || t.List) {
 		return fmt.Errorf("x86: a tile of several panels of rows finds rows of A at a pointer each, or of B by a list")
 	}
@@ -132,6 +140,9 @@ func (t Tile) registers(f Features) int {
 	} else if t.Rows == 1 {
 		need = nv + 2
 	}
+	if t.Twin {
+		need += (t.sets(nv) - 1) * t.Rows * nv // sums that other tiles always have room for
+	}
 	if t.Pairs && !dots(f) {
 		need++ // a product on its way to the sum
 	}
@@ -141,6 +152,9 @@ func (t Tile) registers(f Features) int {
 // sets is how many sums there are of each element, with so many vectors in a row.
 func (t Tile) sets(nv int) int {
 	sets := 1
+	if t.Twin {
+		nv /= 2
+	}
 	for sets < tileUnroll && sets*t.Rows*nv < chains {
 		sets *= 2
 	}
@@ -170,6 +184,7 @@ type tile struct {
 	dots              bool    // of pairs, by one instruction
 	sums              [][]Reg // by set, then row and vector
 	a, b, list, index Reg
+	apart             Reg // Twin
 	fetch             Reg
 	rows              []Reg // Direct: pointers
 
@@ -195,6 +210,9 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 	}
 	if t.List {
 		name += "_list"
+	}
+	if t.Twin {
+		name += "_twin"
 	}
 	if t.Panels {
 		name += "_panels"
@@ -228,6 +246,9 @@ func (t *tile) emit() {
 	t.b = t.load(unsafe.Offsetof(args.B))
 	if t.List {
 		t.list = t.load(unsafe.Offsetof(args.List))
+	}
+	if t.Twin {
+		t.apart = t.load(unsafe.Offsetof(args.Apart))
 	}
 	if t.Fetch > 0 {
 		t.fetch = t.load(unsafe.Offsetof(args.Fetch))
@@ -347,9 +368,17 @@ func (t *tile) element(i, u int) Mem {
 	return At(t.a, 4*(u*t.Rows+i))
 }
 
+// width is how many bytes of a panel of B there are for each k.
+func (t *tile) width() int {
+	if t.Twin {
+		return t.Weights.Bytes() * t.Cols / 2
+	}
+	return t.Weights.Bytes() * t.Cols
+}
+
 // step is one k, u steps behind where the pointers are.
 func (t *tile) step(u int, sums []Reg) {
-	width := t.Weights.Bytes() * t.Cols
+	width := t.width()
 	row := At(t.b, width*u)
 	if t.List {
 		at := t.New(GP64)
@@ -364,7 +393,14 @@ func (t *tile) step(u int, sums []Reg) {
 	for i := range t.Fetch {
 		t.Emit(PREFETCHT1, At(t.fetch, (u*t.Fetch+i)*TileFetch))
 	}
-	part := func(j int) Mem { return row.Plus(j * width / t.nv) }
+	part := func(j int) Mem {
+		if one := t.nv / 2; t.Twin && j >= one {
+			return AtIndex(t.b, t.apart, 1, width*u+(j-one)*width/one)
+		} else if t.Twin {
+			return row.Plus(j * width / one)
+		}
+		return row.Plus(j * width / t.nv)
+	}
 	var b []Reg
 	for j := 0; j < t.nv && t.Rows > 1; j++ {
 		b = append(b, t.weights(part(j)))
@@ -443,7 +479,7 @@ func (t *tile) advance(n int) {
 	if t.List {
 		t.Emit(ADD, t.list, Imm(4*n))
 	} else {
-		t.Emit(ADD, t.b, Imm(n*t.Cols*t.Weights.Bytes()))
+		t.Emit(ADD, t.b, Imm(n*t.width()))
 	}
 }
 
