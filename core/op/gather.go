@@ -1,6 +1,8 @@
 package op
 
 import (
+	endian "encoding/binary"
+
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -364,32 +366,46 @@ var NonZero = ir.Register(&ir.OpDef{
 // eachNonZero goes through the elements of operand 0 that are not zero, as long as f wants more.
 func eachNonZero(k *ir.KernelCall, f func(i int64) bool) error {
 	x := k.Arg(0)
-	var bits []bool
-	var ints []int64
-	switch x.DType() { // masks, of which there are many elements
-	case tensor.Bool:
-		bits = tensor.Data[bool](x)
-	case tensor.I64:
-		ints = tensor.Data[int64](x)
-	}
-	for i := range x.Len() {
-		if i%ctxStride == 0 && k.Context.Err() != nil {
-			return k.Context.Err()
+	n := x.Len()
+	for from := int64(0); from < n; from += ctxStride {
+		if err := k.Context.Err(); err != nil {
+			return err
 		}
-		set := false
-		switch {
-		case bits != nil:
-			set = bits[i]
-		case ints != nil:
-			set = ints[i] != 0
-		default:
-			set = nonZero(x, i)
-		}
-		if set && !f(i) {
+		if !nonZerosIn(x, from, min(from+ctxStride, n), f) {
 			return nil
 		}
 	}
 	return nil
+}
+
+// nonZerosIn goes through some elements; it is false where f wants no more. Of masks, which have many and of them few that are set,
+// those that are not are passed eight at a time.
+func nonZerosIn(x *tensor.Tensor, from, to int64, f func(i int64) bool) bool {
+	switch x.DType() {
+	case tensor.Bool:
+		bits := x.Bytes()
+		for i := from; i < to; i++ {
+			for i+8 <= to && endian.LittleEndian.Uint64(bits[i:]) == 0 {
+				i += 8
+			}
+			if i < to && bits[i] != 0 && !f(i) {
+				return false
+			}
+		}
+	case tensor.I64:
+		for i, v := range tensor.Data[int64](x)[from:to] {
+			if v != 0 && !f(from+int64(i)) {
+				return false
+			}
+		}
+	default:
+		for i := from; i < to; i++ {
+			if nonZero(x, i) && !f(i) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // ctxStride is after how many elements a long loop looks whether it is to stop.

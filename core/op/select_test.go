@@ -67,3 +67,24 @@ func TestOneHotDepth(t *testing.T) {
 	equals(t, "OneHot", nil, list(ints(0, -1), num(0), f32(0, 1)), shaped(f32(), 2, 0))
 	refuse(t, "OneHot", nil, list(ints(0), num(-1), f32(0, 1)), "depth is -1")
 }
+
+// Positions in masks of any length, with a few elements that are set, none or all, are those in numbers that say the same.
+func TestNonZero(t *testing.T) {
+	for n := range int64(27) {
+		for step := int64(1); step < 12; step++ {
+			bits, numbers, counts := tensor.New(tensor.Bool, n), tensor.New(tensor.F32, n), tensor.New(tensor.I64, n)
+			var at []int64
+			for i := n % 5; i < n; i += step {
+				at = append(at, i)
+				bits.SetBool(i, true)
+				numbers.SetFloat(i, math.Inf(-1))
+				counts.SetInt(i, -1)
+			}
+			want := shaped(ints(at...), 1, int64(len(at)))
+			for _, x := range []*tensor.Tensor{bits, numbers, counts} {
+				equals(t, "NonZero", nil, list(x), want)
+			}
+		}
+	}
+	equals(t, "NonZero", nil, list(shaped(tensor.Of([]bool{false, true, true, false, false, true}, 6), 2, 3)), shaped(ints(0, 0, 1, 1, 2, 2), 2, 3))
+}

@@ -105,8 +105,18 @@ func (t *table) fill(x *interp.Execution, rows int64, to *entries) bool {
 }
 
 // segment is rows that are multiplied by the same B, which begins at b; its tiles are those
-// from tile on. The rows behind are multiplied by next.
-type segment struct{ from, to, b, tile, next int64 }
+// from tile on, and have cols columns. The rows behind are multiplied by next.
+type segment struct{ from, to, b, tile, cols, next int64 }
+
+// segmentCols is the columns of a tile of so many rows, where all rows together have those of t. A few rows take more of them, if they
+// are packed: a tile is worth what it costs to begin one, and what it reads comes one behind the other for longer.
+func (p *product) segmentCols(cut *blocks, t tiling, rows int64, kept bool) int64 {
+	if !kept {
+		return t.cols
+	}
+	enough := roundUp(leastTile/max(rows*cut.along(total(p.k)), 1), int64(cut.nr))
+	return max(t.cols, min(enough, p.tileCols(cut, kept)))
+}
 
 // segments cuts the rows of a product where B changes.
 func (p *product) segments(out []segment, looked *lookups) []segment {

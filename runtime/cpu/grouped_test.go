@@ -156,3 +156,29 @@ func TestTablesAlongSums(t *testing.T) {
 		}
 	}
 }
+
+// Segments of a few rows have tiles of more columns than all rows together would, as long as those are packed; all columns are
+// in one tile.
+func TestTilesOfSegments(t *testing.T) {
+	for _, tier := range tiers(t) {
+		d := tier.device(2)
+		defer d.Close()
+		c, err := d.codes.get(d, kernelProduct, groupedProgram(512, 768, 2048, 64, false, false, false, false), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, cut := c.products[0], d.blocks(tensor.F32, false)
+		all := p.tiling(d, cut, true)
+		last := int64(1 << 40)
+		for _, rows := range []int64{1, 8, 64, 512} {
+			cols := p.segmentCols(cut, all, rows, true)
+			if cols < all.cols || cols > last || rows == 512 && cols != all.cols || rows == 1 && tier.features != 0 && (cols <= all.cols || cols*768 < leastTile) || cols%int64(cut.nr) != 0 {
+				t.Errorf("%s: %d rows have tiles of %d columns, all of %d", tier.name, rows, cols, all.cols)
+			}
+			if p.segmentCols(cut, all, rows, false) != all.cols {
+				t.Errorf("%s: %d rows have other tiles where nothing is packed", tier.name, rows)
+			}
+			last = cols
+		}
+	}
+}

@@ -240,8 +240,8 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		x.tiling.tiles = 0
 		for i := range x.segments {
 			s := &x.segments[i]
-			s.tile = x.tiling.tiles
-			x.tiling.tiles += ceilDiv(x.cols, x.tiling.cols) * ceilDiv(x.cut.panelsOf(s.to-s.from).n, x.tiling.panels)
+			s.tile, s.cols = x.tiling.tiles, p.segmentCols(x.cut, x.tiling, s.to-s.from, whole != nil)
+			x.tiling.tiles += ceilDiv(x.cols, s.cols) * ceilDiv(x.cut.panelsOf(s.to-s.from).n, x.tiling.panels)
 		}
 	}
 	sizeA, sizeB := p.packs(x.cut, x.tiling, whole != nil)
@@ -320,16 +320,17 @@ func (x *multiplication[T]) part(i int) error {
 
 // tile computes tile t.
 func (x *multiplication[T]) tile(w *worker[T], t int64) error {
-	s := &x.segments[0]
+	s, cols := &x.segments[0], x.tiling.cols
 	if x.p.table != nil {
 		at, _ := slices.BinarySearchFunc(x.segments, t+1, func(s segment, t int64) int { return cmp.Compare(s.tile, t) })
 		s = &x.segments[at-1]
 		t -= s.tile
+		cols = s.cols
 	}
 	panels := x.cut.panelsOf(s.to - s.from)
-	across, down := ceilDiv(x.cols, x.tiling.cols), ceilDiv(panels.n, x.tiling.panels)
-	n0, i, batch := t%across*x.tiling.cols, t/across%down, t/across/down
-	return w.tile(s, batch, panels, i*panels.n/down, (i+1)*panels.n/down, n0, min(n0+x.tiling.cols, x.cols))
+	across, down := ceilDiv(x.cols, cols), ceilDiv(panels.n, x.tiling.panels)
+	n0, i, batch := t%across*cols, t/across%down, t/across/down
+	return w.tile(s, batch, panels, i*panels.n/down, (i+1)*panels.n/down, n0, min(n0+cols, x.cols))
 }
 
 // worker multiplies on one thread.
