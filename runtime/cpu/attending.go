@@ -225,7 +225,7 @@ func (a *attending) doubtful() bool {
 }
 
 // part works on chunks as long as there are any.
-func (a *attending) part(i int) error {
+func (a *attending) part(_, i int) error {
 	p := a.chunking
 	chunks := p.batches * p.chunks
 	if len(a.parts) > 0 {

@@ -173,15 +173,16 @@ func (p *product) share(cut *blocks, t *tiling) {
 	}
 	down = max(min(down, panels), 1)
 	t.panels = max(ceilDiv(panels, down), 1)
-	work := max(times(total(p.batch), rows, cols, depth)/(tilesEach*t.workers), leastTile)
-	wide := max(roundUp(work/max(times(ceilDiv(rows, down), depth), 1), int64(cut.nr)), int64(cut.nr))
+	work := max(times(total(p.batch), max(rows, readRows), cols, depth)/(tilesEach*t.workers), leastTile)
+	wide := max(roundUp(work/max(times(max(ceilDiv(rows, down), readRows), depth), 1), int64(cut.nr)), int64(cut.nr))
 	across := ceilDiv(cols, min(wide, t.cols))
 	t.cols = max(roundUp(ceilDiv(cols, across), int64(cut.nr)), int64(cut.nr))
 	t.tiles = total(p.batch) * ceilDiv(cols, t.cols) * ceilDiv(panels, t.panels)
 }
 
-// A worker has about so many tiles, of so many products at least: some µs.
-const tilesEach, leastTile = 24, 1 << 19
+// A worker has about so many tiles, of so many products at least: some µs. Reading B takes as long as multiplying it by
+// so many rows.
+const tilesEach, leastTile, readRows = 24, 1 << 18, 3
 
 // holds says whether a worker keeps what it has packed of A to its whole depth, for tiles with the
 // same rows and other columns.

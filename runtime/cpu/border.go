@@ -135,7 +135,7 @@ type filling[T element] struct {
 	parts   int64
 }
 
-func (f *filling[T]) part(i int) error {
+func (f *filling[T]) part(_, i int) error {
 	n := f.box.dims[f.cut].size
 	fillSome(f.box, f.box.from, f.out, f.in, 0, 0, 0, f.cut, n*int64(i)/f.parts, n*int64(i+1)/f.parts)
 	return nil

@@ -33,7 +33,6 @@ type Device struct {
 	watch    *watch
 	err      error // what PITOPT_CPU says is not known
 	runs     reuse.List[run]
-	calls    reuse.List[call]
 	f32      reuse.List[multiplication[float32]]
 	f64      reuse.List[multiplication[float64]]
 	i32      reuse.List[multiplication[int32]]
@@ -89,7 +88,6 @@ func (d *Device) Close() error {
 	d.machine.close()
 	d.codes.clear()
 	d.runs.Clear()
-	d.calls.Clear()
 	d.attends.Clear()
 	d.f32.Clear()
 	d.f64.Clear()
@@ -136,6 +134,7 @@ type run struct {
 	x      *interp.Execution
 	i      int                                    // the stage
 	loops  *loops                                 // that are run; nil: the stage runs on closures
+	calls  []*call                                // of them, by thread
 	failed atomic.Bool                            // a piece of them has met an index that is out of its dim: closures tell which
 	stage  func(x *interp.Execution, i int) error // r.compute
 	rec    *rt.Recorder                           // nil: nobody asks
@@ -217,6 +216,7 @@ func (r *run) looped(x *interp.Execution, i int, l *loops) (done bool, err error
 	defer r.d.machine.leave()
 	start := r.start()
 	r.loops = l
+	l.ready(r)
 	err = r.d.parallel(r.rec, x.Stages[i].Out().Name, l.cut.Pieces(), r)
 	r.loops = nil
 	r.record(start, byKernel, i, l.count)
@@ -255,9 +255,9 @@ func (r *run) closures(i int) error {
 }
 
 // part computes a part of a stage on closures, or a piece of loops.
-func (r *run) part(i int) error {
+func (r *run) part(thread, i int) error {
 	if r.loops != nil {
-		return r.loops.run(r, i)
+		return r.loops.run(r, r.calls[thread], i)
 	}
 	return r.x.Stage(r.i, i, r.c.parts[r.i])
 }

@@ -229,7 +229,7 @@ func (d *Device) slide(run *interp.Execution, p *product, room workspace) error 
 }
 
 // part computes pieces as long as there are any.
-func (x *slide) part(i int) error {
+func (x *slide) part(_, i int) error {
 	w, v := &x.workers[i], x.p.direct
 	end := total(x.p.batch) * v.pieces
 	for {

@@ -78,7 +78,7 @@ type limit struct {
 	done  float64
 }
 
-func (l *limit) part(thread int) error {
+func (l *limit) part(_, thread int) error {
 	n := 0
 	for ; n&7 != 0 || time.Now().Before(l.until); n++ {
 		l.do(thread, n)

@@ -212,26 +212,42 @@ type call struct {
 	scratch [][]byte // by buffer of the kernel
 }
 
+// ready makes what calls need on each thread, where there is none yet: a thread keeps its own, whose scratch
+// is near it.
+func (l *loops) ready(r *run) {
+	b := l.bound
+	n := emit.Words(b.Kernel)
+	for len(r.calls) < r.d.threads {
+		r.calls = append(r.calls, new(call))
+	}
+	for _, c := range r.calls {
+		if len(c.words) < n {
+			c.words = make([]int64, n)
+		}
+		for len(c.scratch) < len(b.Buffers) {
+			c.scratch = append(c.scratch, nil)
+		}
+		for j, m := range b.Buffers {
+			if !m.Scratch {
+				continue
+			}
+			if n := scratch.round(b.Scratch[j]); int64(len(c.scratch[j])) < n {
+				c.scratch[j] = scratch.make(n)
+			}
+		}
+	}
+}
+
 // run computes a piece.
-func (l *loops) run(r *run, i int) error {
+func (l *loops) run(r *run, c *call, i int) error {
 	if err := r.x.Context().Err(); err != nil {
 		return diag.Stopped(err)
 	}
-	c := r.d.calls.Get()
 	b := l.bound
 	n := emit.Words(b.Kernel)
-	if len(c.words) < n {
-		c.words = make([]int64, n)
-	}
-	for len(c.scratch) < len(b.Buffers) {
-		c.scratch = append(c.scratch, nil)
-	}
 	for j, m := range b.Buffers {
 		if m.Scratch {
 			n := scratch.round(b.Scratch[j])
-			if int64(len(c.scratch[j])) < n {
-				c.scratch[j] = scratch.make(n)
-			}
 			c.words[j] = int64(uintptr(unsafe.Pointer(unsafe.SliceData(c.scratch[j][int64(len(c.scratch[j]))-n:]))))
 			continue
 		}
@@ -246,6 +262,5 @@ func (l *loops) run(r *run, i int) error {
 	}
 	runtime.KeepAlive(r)
 	clear(c.words[:len(b.Buffers)])
-	r.d.calls.Put(c)
 	return nil
 }

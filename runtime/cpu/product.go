@@ -183,7 +183,18 @@ type multiplication[T element] struct {
 	segments   []segment
 	filling    filling[T]
 	workers    []*worker[T] // those in use first
+	packs      []packs[T]   // theirs
+
+	run          *interp.Execution
+	looked       *lookups
+	dataA, dataB []T    // nil: the factor is computed
+	constant     bool   // B is
+	whole        []byte // all of B, packed for all runs; nil: it is not
+	wholeA       []T    // all of A, likewise
 }
+
+// packs is where a worker packs what it multiplies.
+type packs[T element] struct{ a, b []T }
 
 // share is tiles up to an end, of which the next is nobody's yet.
 type share struct {
@@ -195,7 +206,7 @@ type share struct {
 // multiply computes all batches of stage i of a program.
 func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *interp.Execution, i int, p *product, looked *lookups, room workspace) (err error) {
 	x := idle.Get()
-	x.p, x.mem, x.left = p, room.mem, room.left
+	x.p, x.run, x.looked, x.mem, x.left = p, run, looked, room.mem, room.left
 	if x.cut = d.blocks(p.out.DType, p.short); x.cut.code != nil {
 		if x.cut.code.enter() {
 			defer x.cut.code.leave()
@@ -203,38 +214,29 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 			x.cut = &portable
 		}
 	}
-	n := int64(0)
 	defer func() {
-		for _, w := range x.workers[:n] {
-			w.a.close()
-			w.b.close()
-			w.forget()
-		}
-		x.p, x.cut = nil, nil
+		x.p, x.cut, x.run, x.looked, x.dataA, x.dataB, x.whole, x.wholeA = nil, nil, nil, nil, nil, nil, nil, nil
+		clear(x.packs)
 		x.free()
 		idle.Put(x)
 	}()
 	out := run.Tensor(p.out)
-	dataA, err := x.operand(d, run, &p.a)
-	if err != nil {
+	if x.dataA, err = x.operand(d, run, &p.a); err != nil {
 		return err
 	}
-	dataB, err := x.operand(d, run, &p.b)
-	if err != nil {
+	if x.dataB, err = x.operand(d, run, &p.b); err != nil {
 		return err
 	}
 	x.rows, x.cols = total(p.m), total(p.n)
-	constant, whole, err := x.packedB(run, room.mem)
-	if err != nil {
+	if x.constant, x.whole, err = x.packedB(run, room.mem); err != nil {
 		return err
 	}
-	var wholeA []T
-	if whole == nil {
-		if wholeA, err = x.packedA(run, room.mem, dataA); err != nil {
+	if x.whole == nil {
+		if x.wholeA, err = x.packedA(run, room.mem, x.dataA); err != nil {
 			return err
 		}
 	}
-	x.tiling = p.tiling(d, x.cut, whole != nil)
+	x.tiling = p.tiling(d, x.cut, x.whole != nil)
 	x.segments = p.segments(x.segments[:0], looked)
 	if p.table != nil {
 		x.tiling.tiles = 0
@@ -244,41 +246,48 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 			x.tiling.tiles += ceilDiv(x.cols, s.cols) * ceilDiv(x.cut.panelsOf(s.to-s.from).n, x.tiling.panels)
 		}
 	}
-	sizeA, sizeB := p.packs(x.cut, x.tiling, whole != nil)
-	if wholeA != nil {
+	sizeA, sizeB := p.packs(x.cut, x.tiling, x.whole != nil)
+	if x.wholeA != nil {
 		sizeA = 0
 	}
-	for n < x.tiling.workers {
-		if int(n) == len(x.workers) {
-			x.workers = append(x.workers, newWorker[T]())
-		}
-		w := x.workers[n]
-		w.share.next.Store(x.tiling.tiles * n / x.tiling.workers)
-		n++
-		w.share.end = x.tiling.tiles * n / x.tiling.workers
+	n := x.tiling.workers
+	for int64(len(x.workers)) < n {
+		x.workers = append(x.workers, newWorker[T]())
+	}
+	for int64(len(x.packs)) < n {
+		x.packs = append(x.packs, packs[T]{})
+	}
+	for i := range n {
+		w := x.workers[i]
+		w.share.next.Store(x.tiling.tiles * i / n)
+		w.share.end = x.tiling.tiles * (i + 1) / n
 		w.lists.fit(x.cut)
-		w.ctx, w.p, w.cut, w.c = run.Context(), p, x.cut, tensor.Data[T](out)
-		w.rowsFrom = looked.from.list
-		w.constant, w.whole, w.half = constant, whole, x86.WeightsF32
-		w.lies = whole != nil && p.lies(x.cut)
-		w.holds, w.held, w.wholeA = wholeA == nil && !w.lies && p.holds(x.cut, x.tiling), heldA{}, wholeA
-		if whole != nil {
-			w.half = p.half
-		}
-		if err = w.a.open(run, &p.a, dataA, x.cut.pairs); err != nil {
+		if x.packs[i].a, err = take[T](&x.workspace, out, sizeA); err != nil {
 			return err
 		}
-		if err = w.b.open(run, &p.b, dataB, x.cut.pairs); err != nil {
-			return err
-		}
-		if w.packA, err = take[T](&x.workspace, out, sizeA); err != nil {
-			return err
-		}
-		if w.packB, err = take[T](&x.workspace, out, sizeB); err != nil {
+		if x.packs[i].b, err = take[T](&x.workspace, out, sizeB); err != nil {
 			return err
 		}
 	}
-	return d.parallel(rt.RecorderOf(run.Context()), run.Stages[i].Out().Name, int(x.tiling.workers), x)
+	return d.parallel(rt.RecorderOf(run.Context()), run.Stages[i].Out().Name, int(n), x)
+}
+
+// open readies worker i, on the thread that it is to work on.
+func (x *multiplication[T]) open(i int) (*worker[T], error) {
+	w, p := x.workers[i], x.p
+	w.ctx, w.p, w.cut, w.c = x.run.Context(), p, x.cut, tensor.Data[T](x.run.Tensor(p.out))
+	w.rowsFrom = x.looked.from.list
+	w.constant, w.whole, w.half = x.constant, x.whole, x86.WeightsF32
+	w.lies = x.whole != nil && p.lies(x.cut)
+	w.holds, w.held, w.wholeA = x.wholeA == nil && !w.lies && p.holds(x.cut, x.tiling), heldA{}, x.wholeA
+	w.packA, w.packB = x.packs[i].a, x.packs[i].b
+	if x.whole != nil {
+		w.half = p.half
+	}
+	if err := w.a.open(x.run, &p.a, x.dataA, x.cut.pairs); err != nil {
+		return w, err
+	}
+	return w, w.b.open(x.run, &p.b, x.dataB, x.cut.pairs)
 }
 
 // operand gives the elements of a factor, nil where it is computed. One with a border is a copy.
@@ -299,15 +308,20 @@ func (x *multiplication[T]) operand(d *Device, run *interp.Execution, o *operand
 }
 
 // part works on tiles as long as there are any.
-func (x *multiplication[T]) part(i int) error {
+func (x *multiplication[T]) part(_, i int) error {
 	n := int(x.tiling.workers)
+	w, err := x.open(i)
+	defer w.close()
+	if err != nil {
+		return err
+	}
 	for o := range n {
 		for share := &x.workers[(i+o)%n].share; ; {
 			t := share.next.Add(1) - 1
 			if t >= share.end {
 				break
 			}
-			if err := x.tile(x.workers[i], t); err != nil {
+			if err := x.tile(w, t); err != nil {
 				for _, w := range x.workers[:n] { // the others need not go on
 					w.share.next.Store(x.tiling.tiles)
 				}
@@ -359,8 +373,10 @@ type worker[T element] struct {
 	half    x86.Weights    // which they are
 }
 
-// forget drops what the worker has of a run.
-func (w *worker[T]) forget() {
+// close drops what the worker has of a run.
+func (w *worker[T]) close() {
+	w.a.close()
+	w.b.close()
 	w.lists.forget()
 	w.lengthB = 0
 	w.rowsFrom = nil

@@ -24,11 +24,11 @@ type recorded struct {
 	what string
 }
 
-func (t *recorded) part(i int) error {
+func (t *recorded) part(thread, i int) error {
 	row := t.rec.Enter(rt.Threads)
 	defer t.rec.Leave(rt.Threads, row)
 	start := time.Now()
-	err := t.task.part(i)
+	err := t.task.part(thread, i)
 	t.rec.Part(row, t.what, start)
 	return err
 }

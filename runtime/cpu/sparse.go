@@ -505,7 +505,7 @@ func (s *sparse) inStrips(rec *rt.Recorder, name string, p phase, strips int) er
 }
 
 // part works on strips as long as there are any.
-func (s *sparse) part(i int) (err error) {
+func (s *sparse) part(_, i int) (err error) {
 	w := s.workers[i]
 	for err == nil {
 		at := int(s.next.Add(1)) - 1

@@ -64,7 +64,7 @@ func list[T element](d *Device, idle *reuse.List[listing[T]], run *interp.Execut
 }
 
 // part computes some rows of all batches.
-func (x *listing[T]) part(i int) error {
+func (x *listing[T]) part(_, i int) error {
 	w := worker[T]{lists: &lists{}, p: x.p}
 	for batch := range total(x.p.batch) {
 		w.stand(&segment{}, batch)

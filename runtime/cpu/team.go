@@ -45,19 +45,27 @@ func newTeam(threads int) *team {
 // close ends the team. Work that comes later is done by its caller alone.
 func (t *team) close() { t.stop.Do(func() { close(t.quit) }) }
 
-// task is work in parts, which may be done at the same time.
-type task interface{ part(i int) error }
+// task is work in parts, which may be done at the same time. Thread 0 is the caller's, and the others are helpers:
+// what is kept by thread is used by one at a time, and is near the core that used it last.
+type task interface{ part(thread, i int) error }
 
-// job is a task on its way.
+// line is more than a line of the cache, and the one beside it, which processors fetch along.
+type line [128]byte
+
+// job is a task on its way. What helpers look at again and again, what all write at each part, and what is the
+// caller's lie apart: a line that two write goes from core to core for 100 ns.
 type job struct {
-	taken atomic.Bool // somebody's task is here
+	_ line
 
-	// The number of parts, times 1<<32, and the part that nobody does yet: so who claims a part
-	// sees both as they were at the same time. Without parts there is nothing to claim, and
-	// nobody looks at the task.
-	parts atomic.Uint64
-	left  atomic.Int64 // parts that are not done
+	// The part that nobody does yet, and 1<<32 times the end of those: so who claims one sees both as they were at the
+	// same time. The caller claims from the front, and helpers from the back, so that what a thread does of one task is
+	// about what it did of the one before, and what that left near. Where there is nothing to claim nobody looks at the task.
+	open atomic.Uint64
+	_    line
+	left atomic.Int64 // parts that are not done
+	_    line
 
+	taken   atomic.Bool // somebody's task is here
 	task    task
 	errs    []error
 	blocked atomic.Bool // the caller waits for done
@@ -70,7 +78,7 @@ func (t *team) parallel(n int, x task) error {
 	j := t.place(n)
 	if j == nil {
 		for i := range n {
-			if err := try(x, i); err != nil {
+			if err := try(x, 0, i); err != nil {
 				return err
 			}
 		}
@@ -81,24 +89,27 @@ func (t *team) parallel(n int, x task) error {
 	}
 	j.task, j.errs = x, j.errs[:n]
 	j.left.Store(int64(n))
-	j.parts.Store(uint64(n) << 32)
+	j.open.Store(uint64(n)<<32 | 1) // part 0 is the caller's
 	for range min(n-1, int(t.asleep.Load())) {
 		select {
 		case t.wake <- struct{}{}:
 		default: // all were told
 		}
 	}
-	for j.one() {
+	for i, more := 0, true; more; i, more = j.first() {
+		j.do(0, i)
 	}
 	j.wait()
-	j.parts.Store(0)
 	var first error
-	for _, err := range j.errs {
-		if first = err; err != nil {
-			break
+	for i, err := range j.errs {
+		if err == nil {
+			continue
 		}
+		if first == nil {
+			first = err
+		}
+		j.errs[i] = nil
 	}
-	clear(j.errs)
 	j.task = nil
 	j.taken.Store(false)
 	return first
@@ -112,7 +123,7 @@ func (t *team) place(n int) *job {
 	}
 	t.start.Do(func() {
 		for i := range t.size {
-			go t.help(i)
+			go t.help(i + 1)
 		}
 	})
 	for i := range t.places {
@@ -123,24 +134,45 @@ func (t *team) place(n int) *job {
 	return nil
 }
 
-// one claims a part and does it; false: there is none.
-func (j *job) one() bool {
-	if s := j.parts.Load(); uint32(s) >= uint32(s>>32) {
-		return false
+// first claims the first part that nobody does.
+func (j *job) first() (int, bool) {
+	for {
+		s := j.open.Load()
+		i, end := uint32(s), uint32(s>>32)
+		if i >= end {
+			return 0, false
+		}
+		if j.open.CompareAndSwap(s, s+1) {
+			return int(i), true
+		}
 	}
-	s := j.parts.Add(1) - 1
-	i := int(uint32(s))
-	if i >= int(s>>32) {
-		return false
+}
+
+// last claims the last one.
+func (j *job) last() (int, bool) {
+	for {
+		s := j.open.Load()
+		i, end := uint32(s), uint32(s>>32)
+		if i >= end {
+			return 0, false
+		}
+		if j.open.CompareAndSwap(s, s-1<<32) {
+			return int(end - 1), true
+		}
 	}
-	j.errs[i] = try(j.task, i)
-	if j.left.Add(-1) == 0 && j.blocked.CompareAndSwap(true, false) {
+}
+
+// do does a part that was claimed.
+func (j *job) do(thread, i int) {
+	if err := try(j.task, thread, i); err != nil {
+		j.errs[i] = err
+	}
+	if j.left.Add(-1) == 0 && j.blocked.Load() && j.blocked.CompareAndSwap(true, false) {
 		select {
 		case j.done <- struct{}{}:
 		default: // it was told
 		}
 	}
-	return true
 }
 
 // wait returns when all parts are done. A token in done may be that of a task before.
@@ -168,10 +200,12 @@ func (j *job) wait() {
 
 // help works until the team is closed: a part of each task by turns, so that callers share
 // the team.
-func (t *team) help(at int) {
+func (t *team) help(thread int) {
 	since := time.Now()
 	for i := 1; ; i++ {
-		if at++; t.places[at%len(t.places)].one() {
+		j := &t.places[i%len(t.places)]
+		if i, ok := j.last(); ok {
+			j.do(thread, i)
 			since = time.Time{}
 			continue
 		}
@@ -201,7 +235,7 @@ func (t *team) sleep() bool {
 	t.asleep.Add(1)
 	defer t.asleep.Add(-1)
 	for i := range t.places {
-		if s := t.places[i].parts.Load(); uint32(s) < uint32(s>>32) {
+		if s := t.places[i].open.Load(); uint32(s) < uint32(s>>32) {
 			return true
 		}
 	}
@@ -214,11 +248,11 @@ func (t *team) sleep() bool {
 }
 
 // try makes an error of a panic: in a goroutine it would end the process.
-func try(x task, i int) (err error) {
+func try(x task, thread, i int) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = diag.New(diag.Run, "it failed: %v", v)
 		}
 	}()
-	return x.part(i)
+	return x.part(thread, i)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pitopt/pitopt/core/diag"
+	"github.com/pitopt/pitopt/core/interp"
 	"github.com/pitopt/pitopt/runtime/cpu/x86"
 )
 
@@ -56,7 +57,7 @@ func (x tier) inParts(threads int) *Device {
 
 type parts func(i int) error
 
-func (f parts) part(i int) error { return f(i) }
+func (f parts) part(_, i int) error { return f(i) }
 
 // What a thread panics with is an error; the others end.
 func TestParallel(t *testing.T) {
@@ -187,6 +188,43 @@ func TestNobodyIsWaitedFor(t *testing.T) {
 	busy.Wait()
 }
 
+type threaded func(thread, i int) error
+
+func (f threaded) part(thread, i int) error { return f(thread, i) }
+
+// The caller does the first parts, and a helper the last ones: so what is next to each other in memory is near one of
+// them in one task after the other. No two are the same thread.
+func TestThreadsKeepTheirSide(t *testing.T) {
+	for threads := 2; threads <= 3; threads++ {
+		team := newTeam(threads)
+		defer team.close()
+		for n := 2; n < 100; n++ {
+			by := make([]int, n)
+			var working [3]atomic.Int32
+			err := team.parallel(n, threaded(func(thread, i int) error {
+				if working[thread].Add(1) > 1 {
+					t.Errorf("two are thread %d", thread)
+				}
+				by[i] = thread
+				time.Sleep(time.Microsecond)
+				working[thread].Add(-1)
+				return nil
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if by[0] != 0 {
+				t.Errorf("thread %d does part 0 of %d", by[0], n)
+			}
+			for i := 1; i < n; i++ {
+				if by[i] == 0 && by[i-1] != 0 {
+					t.Errorf("of %d parts the caller does %d, and thread %d the one before", n, i, by[i-1])
+				}
+			}
+		}
+	}
+}
+
 // Helpers sleep when there is nothing to do, and come back.
 func TestHelpersSleep(t *testing.T) {
 	team := newTeam(3)
@@ -201,6 +239,35 @@ func TestHelpersSleep(t *testing.T) {
 		for deadline := time.Now().Add(10 * time.Second); team.asleep.Load() != 2; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d of 2 sleep", team.asleep.Load())
+			}
+		}
+	}
+}
+
+// Products of constants are shared by what they take: reading B makes those of one row worth a second thread, and
+// each has about half of the columns.
+func TestProductsOfOneRowAreShared(t *testing.T) {
+	for _, tier := range tiers(t) {
+		if tier.features == 0 {
+			continue // nothing is packed for all runs
+		}
+		d := tier.device(2)
+		defer d.Close()
+		for _, size := range [][2]int64{{384, 384}, {384, 1536}, {768, 3072}} {
+			program := matmul(1, size[0], size[1])
+			code, err := interp.Compile(program, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, ok := match(code.Stages[0])
+			if !ok {
+				t.Fatalf("%v is no product", size)
+			}
+			p.identify(program, 0, nil)
+			got := p.tiling(d, d.machine.blocks, true)
+			first := min(got.tiles/2*got.cols, size[1])
+			if got.workers != 2 || first < size[1]*2/5 || first > size[1]*3/5 {
+				t.Errorf("%s, %v: %d workers, of which the first has %d columns", tier.name, size, got.workers, first)
 			}
 		}
 	}

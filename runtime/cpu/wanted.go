@@ -296,7 +296,7 @@ func (x *choosing) inStrips(rec *rt.Recorder, name string, p choosingPhase, stri
 }
 
 // part works on strips as long as there are any.
-func (x *choosing) part(i int) (err error) {
+func (x *choosing) part(_, i int) (err error) {
 	w := x.workers[i]
 	for err == nil {
 		at := int(x.next.Add(1)) - 1
