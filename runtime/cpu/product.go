@@ -242,7 +242,7 @@ func multiply[T element](d *Device, idle *reuse.List[multiplication[T]], run *in
 		x.tiling.tiles = 0
 		for i := range x.segments {
 			s := &x.segments[i]
-			s.tile, s.cols = x.tiling.tiles, p.segmentCols(x.cut, x.tiling, s.to-s.from, whole != nil)
+			s.tile, s.cols = x.tiling.tiles, p.segmentCols(x.cut, x.tiling, s.to-s.from, x.whole != nil)
 			x.tiling.tiles += ceilDiv(x.cols, s.cols) * ceilDiv(x.cut.panelsOf(s.to-s.from).n, x.tiling.panels)
 		}
 	}
