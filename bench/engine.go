@@ -27,7 +27,7 @@ type engine struct {
 	stopped bool
 }
 
-// errMissing says that a rival is not installed, or not asked for.
+// errMissing says that a rival is not installed.
 var errMissing = errors.New("it is not here")
 
 // errEnded says that a worker has ended, and can answer no more.
@@ -71,13 +71,17 @@ func (b *bench) startEngine(key string, threads int, env ...string) (*engine, er
 // command is how the worker of an engine is called.
 func (b *bench) command(key string, threads int) ([]string, error) {
 	n := strconv.Itoa(threads)
-	switch {
-	case b.missing[key] != "":
-		return nil, errMissing
-	case key == "pitopt":
+	switch key {
+	case "pitopt":
 		return []string{b.worker, "-threads", n}, nil
-	case key == "gomlx":
+	case "gomlx":
+		if b.gomlx == "" {
+			return nil, errMissing
+		}
 		return []string{b.gomlx, "-threads", n}, nil
+	}
+	if b.missing[key] {
+		return nil, errMissing
 	}
 	return []string{b.python, b.script, key, n}, nil
 }

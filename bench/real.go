@@ -27,7 +27,6 @@ func allModels(b *bench) ([]workload, error) {
 		list = append(list, [2]string{"PITOPT_ZOO", name})
 	}
 	if b.quick {
-		b.leave("models of $PITOPT_MODELS and $PITOPT_ZOO (-quick)")
 		list = nil
 	}
 	var out []workload
@@ -74,8 +73,7 @@ func decode(b *bench, g *group, threads int) error {
 	const chunk = 64
 	tokens, name := 2048, "llama-4l-decode-ts"
 	if b.quick {
-		b.leave("%s (-quick: there is no small decoder)", name)
-		return nil
+		return nil // there is no small decoder
 	}
 	file, ok := b.real("PITOPT_ZOO", name)
 	if !ok {

@@ -58,7 +58,7 @@ type attender struct {
 	failed                  *atomic.Bool
 	widest, looked, largest []float32
 	union, next             []uint32 // tiles that count for some panels
-	wants                   []uint32 // by panel of the block: tiles that count for it alone; none: all do
+	wants, opens            []uint32 // by panel of the block: tiles that count for it alone; none: all do; those of which all is open; none: none is
 }
 
 // keyRun is keys that lie side by side: so many from one on, whose scores stand at a column.
@@ -72,8 +72,8 @@ func newAttender() *attender {
 	return w
 }
 
-// open readies a worker.
-func (w *attender) open(a *attending) (err error) {
+// begin readies a worker.
+func (w *attender) begin(a *attending) (err error) {
 	x, cut := a.x, a.d.machine.blocks
 	w.x, w.d, w.cut, w.batch, w.clean, w.hidden, w.failed = x, a.d, cut, -1, 0, &a.hidden, &a.failed
 	out := a.run.Tensor(x.pv.out)
@@ -140,7 +140,7 @@ func (w *attender) open(a *attending) (err error) {
 		}
 	}
 	if n := int(a.hidden.words); len(w.union) < n {
-		w.union, w.next, w.wants = make([]uint32, n), make([]uint32, n), make([]uint32, rowBlock*n)
+		w.union, w.next, w.wants, w.opens = make([]uint32, n), make([]uint32, n), make([]uint32, rowBlock*n), make([]uint32, rowBlock*n)
 	}
 	if len(w.column) < 128 {
 		w.column = make([]int64, 128)
@@ -183,7 +183,7 @@ func (w *attender) close() {
 	clear(w.numbers)
 	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, offs: w.offs, words: w.words, spot: w.spot,
 		numbers: w.numbers, blocks: w.blocks, spans: w.spans, column: w.column, key: w.key, planned: w.planned, list: w.list, group: w.group,
-		union: w.union, next: w.next, wants: w.wants}
+		union: w.union, next: w.next, wants: w.wants, opens: w.opens}
 	*w = keep
 }
 
@@ -303,7 +303,7 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 		return nil
 	}
 	w.listed(&all, nil)
-	w.wants = w.wants[:0]
+	w.wants, w.opens = w.wants[:0], w.opens[:0]
 	w.hidden.of.Add(int64(rows) * x.keys)
 	if err := w.over(b, i0, rows); err != nil {
 		return err
@@ -387,16 +387,12 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 					}
 					g.A, g.C, g.Panels = unsafe.Pointer(&w.queries[row*b.depth]), unsafe.Pointer(&w.rowS[row]), int64(count)
 					f.Call(unsafe.Pointer(g))
-				} else { // any scores do that are finite
-					for r := row; r < row+size*count; r++ {
-						clear(w.scores[r*keyLine+keys.at+j:][:g.Count])
-					}
 				}
 				row, i = row+size*count, i+int64(count)
 			}
 		}
 	}
-	w.soften(i0, rows)
+	w.soften(&b, i0, rows)
 	g.Accumulate, g.Count = 1, int64(nr)
 	for _, keys := range w.group {
 		first, last := keys.from/nr, (keys.from+keys.n+nr-1)/nr
@@ -459,7 +455,7 @@ func (w *attender) thinBlock(rows int, k0 int64, n int) error {
 	w.at[slotB] = unsafe.Pointer(&w.qk.b.data[w.qk.batchB+int(k0*x.qk.n[0].b)])
 	w.at[slotScores] = unsafe.Pointer(&w.scores[0])
 	w.call(x.code.scored, x.scored[x.which(int64(n))], rows)
-	w.soften(0, rows)
+	w.soften(&block{}, 0, rows)
 	step := x.pv.k[0].b
 	for i := range n {
 		w.offs[i] = int32(4 * int64(i) * step)
@@ -482,29 +478,46 @@ func (w *attender) thinBlock(rows int, k0 int64, n int) error {
 }
 
 // soften makes weights of the scores of a group of keys, and brings the state of the rows along.
-func (w *attender) soften(i0 int64, rows int) {
+func (w *attender) soften(b *block, i0 int64, rows int) {
 	x, n := w.x, 0
 	for i := range rows {
 		w.t[i] = float32(math.Inf(-1))
 	}
 	for _, keys := range w.group {
 		n += keys.n
-		if x.leaves != nil {
-			w.at[slotIota] = unsafe.Pointer(unsafe.SliceData(w.iota[min(keys.from, len(w.iota)):]))
+		if len(w.wants) == 0 {
+			w.top(x.code.top, x.top, i0, 0, rows, keys)
+			continue
 		}
-		for r := 0; r < rows; {
-			run := w.stretch(i0+int64(r), rows-r)
-			w.at[slotScores], w.at[slotT] = unsafe.Pointer(&w.scores[r*keyLine+keys.at]), unsafe.Pointer(&w.t[r])
-			for i := range x.leaves {
-				l := &x.leaves[i]
-				if l.Position {
-					w.at[slotLeaf+i] = unsafe.Pointer(&w.position(i)[r])
-				} else {
-					w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, int64(keys.from))*l.elem)
-				}
+		nr := w.cut.nr
+		first, last := keys.from/nr, (keys.from+keys.n+nr-1)/nr
+		for i := b.from; i < b.to; { // panels for which it is the same with each tile
+			end := i + 1
+			for end < b.to && w.alikeIn(b, i, end, first, last) {
+				end++
 			}
-			w.call(x.code.top, x.top[x.which(int64(keys.n))], run)
-			r += run
+			row, to := int(b.start(i)-b.start(b.from)), int(b.start(end)-b.start(b.from))
+			for k := first; k < last; { // tiles side by side with which it is the same
+				next := k + 1
+				counts, open := w.counts(b, i, k), w.open(b, i, k)
+				for next < last && w.counts(b, i, next) == counts && w.open(b, i, next) == open {
+					next++
+				}
+				at := (k - first) * nr
+				some := keyRun{keys.from + at, min((next-k)*nr, keys.n-at), keys.at + at}
+				switch {
+				case !counts:
+					for r := row; r < to; r++ {
+						fill(w.scores[r*keyLine+some.at:][:some.n], float32(math.Inf(-1)))
+					}
+				case open:
+					w.top(x.code.open, x.open, i0, row, to, some)
+				default:
+					w.top(x.code.top, x.top, i0, row, to, some)
+				}
+				k = next
+			}
+			i = end
 		}
 	}
 	w.at[slotScores] = unsafe.Pointer(&w.scores[0])
@@ -513,6 +526,44 @@ func (w *attender) soften(i0 int64, rows int) {
 	w.at[slotF], w.at[slotBy] = unsafe.Pointer(&w.f[0]), unsafe.Pointer(&w.by[0])
 	w.call(x.code.state, x.state, rows)
 	w.call(x.code.weights, x.weights[x.which(int64(n))], rows)
+}
+
+// top makes X of the scores of some rows and keys, and brings the largest of the rows along.
+func (w *attender) top(code *codeOf, bound []*kernel.Bound, i0 int64, row, to int, keys keyRun) {
+	x := w.x
+	if x.leaves != nil {
+		w.at[slotIota] = unsafe.Pointer(unsafe.SliceData(w.iota[min(keys.from, len(w.iota)):]))
+	}
+	for r := row; r < to; {
+		run := w.stretch(i0+int64(r), to-r)
+		w.at[slotScores], w.at[slotT] = unsafe.Pointer(&w.scores[r*keyLine+keys.at]), unsafe.Pointer(&w.t[r])
+		for i := range x.leaves {
+			l := &x.leaves[i]
+			if l.Position {
+				w.at[slotLeaf+i] = unsafe.Pointer(&w.position(i)[r])
+			} else {
+				w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, int64(keys.from))*l.elem)
+			}
+		}
+		w.call(code, bound[x.which(int64(keys.n))], run)
+		r += run
+	}
+}
+
+func fill(v []float32, x float32) {
+	for i := range v {
+		v[i] = x
+	}
+}
+
+// alikeIn says whether it is the same with some tiles of two panels.
+func (w *attender) alikeIn(b *block, i, j int64, first, last int) bool {
+	for k := first; k < last; k++ {
+		if w.counts(b, i, k) != w.counts(b, j, k) || w.open(b, i, k) != w.open(b, j, k) {
+			return false
+		}
+	}
+	return true
 }
 
 // stretch is how many rows from one on, most at most, differ along the last loop of rows alone; it

@@ -46,7 +46,7 @@ func (x *attention) room() (r roomOf) {
 		}
 	}
 	if x.hidden != nil {
-		r.widest, r.looked, r.largest = ceilDiv(x.keys, int64(x.nr)), min(hiddenKeys, roundUp(x.keys, int64(x.nr))), hiddenKeys/int64(x.nr)
+		r.widest, r.looked, r.largest = 2*ceilDiv(x.keys, int64(x.nr)), 2*min(hiddenKeys, roundUp(x.keys, int64(x.nr))), hiddenKeys/int64(x.nr)
 	}
 	for b := range x.bounds() {
 		n := int64(0)
@@ -61,7 +61,7 @@ func (x *attention) room() (r roomOf) {
 // bounds are all kernels.
 func (x *attention) bounds() iter.Seq[*kernel.Bound] {
 	return func(yield func(*kernel.Bound) bool) {
-		for _, list := range [][]*kernel.Bound{x.top, x.weights, x.scored, x.hidden, {x.state, x.finish, x.widest}} {
+		for _, list := range [][]*kernel.Bound{x.top, x.open, x.weights, x.scored, x.hidden, {x.state, x.finish, x.widest}} {
 			for _, b := range list {
 				if b != nil && !yield(b) {
 					return
@@ -137,7 +137,7 @@ func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory, t
 		}
 		w := a.team[n]
 		n++
-		if err := w.open(a); err != nil {
+		if err := w.begin(a); err != nil {
 			return err
 		}
 	}
@@ -162,6 +162,7 @@ func (a *attending) compute() error {
 	a.failed.Store(false)
 	a.hidden.visited.Store(0)
 	a.hidden.of.Store(0)
+	a.hidden.plain.Store(0)
 	for _, w := range a.team[:a.workers] {
 		w.batch, w.part = -1, part{keys: span{0, a.x.keys}}
 		w.mostKey, w.mostQuery, w.margin = 0, 0, math.Inf(1)

@@ -32,6 +32,7 @@ type attention struct {
 	scored       []*kernel.Bound // where it is thin
 	extents      []*kernel.Bound // of numbers: see extentsOf
 	hidden       []*kernel.Bound // by rows; nil: comparisons tell all that is to be known of the mask
+	open         []*kernel.Bound // as top, of what a mask leaves as it is; nil: nothing is known to be that
 	widest       *kernel.Bound
 	direct       bool // the result is written where it belongs, else by way of scratch
 	rows         rowPanels
@@ -75,7 +76,7 @@ type attentionID struct {
 
 // attentionCode is the kernels of an attention as machine code.
 type attentionCode struct {
-	top, state, weights, finish, scored, extent, hidden, widest *codeOf // the last two may be nil
+	top, state, weights, finish, scored, extent, hidden, widest, open *codeOf // the last three may be nil
 }
 
 // codeOf is machine code of a kernel.
@@ -447,6 +448,11 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 		if err == nil && add(&a.hidden, hidden) == nil && add(&a.widest, widest) != nil {
 			a.widest = nil
 		}
+		if a.widest != nil && m.Open != nil {
+			if open, err := x.Top(m.Open, steps); err == nil && add(&a.open, open) != nil {
+				a.open = nil
+			}
+		}
 	}
 	fns, err := arena.Load(codes...)
 	if err != nil {
@@ -486,7 +492,7 @@ func (x *attention) bind() bool {
 		return b
 	}
 	x.top = make([]*kernel.Bound, 2*keyBlock/x.nr+1)
-	x.weights, x.scored = make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top))
+	x.weights, x.scored, x.open = make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top))
 	for _, n := range x.widths() {
 		i := x.which(n)
 		sizes["c"] = n
@@ -496,6 +502,9 @@ func (x *attention) bind() bool {
 			}
 		}
 		x.top[i], x.weights[i] = bound(x.code.top), bound(x.code.weights)
+		if x.code.open != nil && x.mask != nil {
+			x.open[i] = bound(x.code.open)
+		}
 		if x.thin {
 			x.scored[i] = bound(x.code.scored)
 		}

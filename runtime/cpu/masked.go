@@ -16,11 +16,12 @@ import (
 type hidden struct {
 	words   int64           // of a panel
 	panels  int64           // of a mask
-	tiles   []atomic.Uint32 // by mask, panel of rows, panel of keys: whether anything counts
+	tiles   []atomic.Uint32 // by mask, panel of rows, panel of keys: whether anything counts; behind a panel's, whether all is open: the mask leaves scores as they are
 	known   []atomic.Uint32 // by mask and block, which is named by its first panel
 	low     []atomic.Uint32 // likewise, f32: what Upper is at most in tiles of it where nothing does
 	visited atomic.Int64    // tiles that were computed,
-	of      atomic.Int64    // of so many
+	of      atomic.Int64    // of so many,
+	plain   atomic.Int64    // and of those so many without a look at the mask
 }
 
 // masks is the number of different masks among the batches.
@@ -68,7 +69,7 @@ func (h *hidden) open(x *attention) {
 		return
 	}
 	masks := x.masks()
-	if n := masks * h.panels * h.words; int64(len(h.tiles)) < n {
+	if n := 2 * masks * h.panels * h.words; int64(len(h.tiles)) < n {
 		h.tiles = make([]atomic.Uint32, n)
 	}
 	if n := masks * h.panels; int64(len(h.known)) < n {
@@ -97,7 +98,7 @@ func (w *attender) maskOf() (n int64) {
 // sample is how far blocks lie apart that are looked at to see whether a mask hides tiles at all.
 const sample = 8
 
-// hides says whether the mask of the batch hides tiles, for what some blocks of rows tell.
+// hides says whether the mask of the batch hides tiles, or leaves them as they are, for what some blocks of rows tell.
 func (w *attender) hides() bool {
 	if w.x.hidden == nil {
 		return false
@@ -108,6 +109,11 @@ func (w *attender) hides() bool {
 		for p := b.from; p < b.to; p++ {
 			if first, last := b.panels(w.x.nr); w.count(b, p) < last-first {
 				return true
+			}
+			for i := range w.opensOf(b, p) {
+				if w.opensOf(b, p)[i].Load() != 0 {
+					return true
+				}
 			}
 		}
 	}
@@ -122,11 +128,16 @@ func (b *rowsBlock) panels(nr int) (first, last int) {
 	return int(b.keys.from) / nr, int(ceilDiv(b.keys.to, int64(nr)))
 }
 
-// at is where a panel's tiles are.
+// tilesOf and opensOf say of a panel's tiles where anything counts, and where all is open.
 func (w *attender) tilesOf(b *rowsBlock, panel int64) []atomic.Uint32 {
 	h := w.hidden
-	at := (w.mask*h.panels + b.number + panel - b.from) * h.words
-	return h.tiles[at : at+h.words]
+	at := 2 * (w.mask*h.panels + b.number + panel - b.from) * h.words
+	return h.tiles[at : at+h.words : at+2*h.words]
+}
+
+func (w *attender) opensOf(b *rowsBlock, panel int64) []atomic.Uint32 {
+	tiles, n := w.tilesOf(b, panel), int(w.hidden.words)
+	return tiles[n:][:n:n]
 }
 
 // count is how many tiles of a panel have something that counts.
@@ -147,14 +158,14 @@ func (w *attender) look(b *rowsBlock) {
 	first, last := b.panels(nr)
 	low := math.Inf(-1)
 	for p := b.from; p < b.to; p++ {
-		most := w.widest[first:last]
+		most, shut := w.widest[:last-first], w.widest[len(w.widest)/2:][:last-first]
 		for i := range most {
-			most[i] = float32(math.Inf(-1))
+			most[i], shut[i] = float32(math.Inf(-1)), w.shut()
 		}
 		row, end := b.row0+b.start(p), b.row0+b.start(p+1)
 		for row < end && first < last {
 			run := w.stretch(row, int(end-row))
-			w.lookAt(row, run, first, last, most)
+			w.lookAt(row, run, first, last, most, shut)
 			row += int64(run)
 		}
 		clear(w.next[:h.words])
@@ -169,13 +180,30 @@ func (w *attender) look(b *rowsBlock) {
 		for i := range tiles { // as another worker may do, and another one read
 			tiles[i].Store(w.next[i])
 		}
+		clear(w.next[:h.words])
+		for i, v := range shut {
+			if k := first + i; v == 0 {
+				w.next[k/32] |= 1 << (k % 32)
+			}
+		}
+		for i := range w.opensOf(b, p) {
+			w.opensOf(b, p)[i].Store(w.next[i])
+		}
 	}
 	h.low[at].Store(math.Float32bits(float32(low)))
 	h.known[at].Store(1)
 }
 
-// lookAt brings what Upper is at most in panels of keys up to what some rows say, which are in spot.
-func (w *attender) lookAt(row int64, run, first, last int, most []float32) {
+// shut is what says of a tile that not all is open as long as nothing is known of it.
+func (w *attender) shut() float32 {
+	if w.x.code.open == nil {
+		return 1
+	}
+	return 0
+}
+
+// lookAt brings what Upper is at most in panels of keys, and whether it is not 0, up to what some rows say, which are in spot.
+func (w *attender) lookAt(row int64, run, first, last int, most, shut []float32) {
 	x, nr := w.x, w.x.nr
 	for i := range x.leaves {
 		if l := &x.leaves[i]; l.Position {
@@ -199,15 +227,25 @@ func (w *attender) lookAt(row int64, run, first, last int, most []float32) {
 		if len(w.iota) > 0 {
 			w.at[slotIota] = unsafe.Pointer(&w.iota[from])
 		}
+		looked, closed := w.looked[:len(w.looked)/2], w.looked[len(w.looked)/2:]
 		for i := keys; i < n*nr; i++ {
-			w.looked[i] = float32(math.Inf(-1))
+			looked[i], closed[i] = float32(math.Inf(-1)), 0
 		}
-		w.at[slotB], w.at[slotA] = unsafe.Pointer(&w.looked[0]), unsafe.Pointer(&w.largest[0])
+		w.at[slotB], w.at[slotA], w.at[slotZeros] = unsafe.Pointer(&looked[0]), unsafe.Pointer(&w.largest[0]), unsafe.Pointer(&closed[0])
 		w.call(x.code.hidden, x.hidden[run], keys)
-		w.call(x.code.widest, x.widest, n)
-		for i, v := range w.largest[:n] {
-			most[k-first+i] = max(most[k-first+i], v)
+		w.fold(looked, most[k-first:][:n])
+		if x.code.open != nil {
+			w.fold(closed, shut[k-first:][:n])
 		}
+	}
+}
+
+// fold brings what panels of keys have at most up to what some keys have.
+func (w *attender) fold(looked, most []float32) {
+	w.at[slotB] = unsafe.Pointer(&looked[0])
+	w.call(w.x.code.widest, w.x.widest, len(most))
+	for i, v := range w.largest[:len(most)] {
+		most[i] = max(most[i], v)
 	}
 }
 
@@ -278,12 +316,19 @@ func (w *attender) unite(to, with []uint32, b *rowsBlock, panel int64) (n int) {
 // want finds which tiles count for each panel of a block alone: by what was seen of the mask, or by comparisons.
 func (w *attender) want(b *rowsBlock, seen bool) {
 	words := len(w.union)
-	w.wants = w.wants[:int(b.to-b.from)*words]
+	w.wants, w.opens = w.wants[:int(b.to-b.from)*words], w.opens[:0]
+	if seen {
+		w.opens = w.opens[:len(w.wants)]
+	}
 	for p := b.from; p < b.to; p++ {
 		to := w.wants[int(p-b.from)*words:][:words]
 		clear(to)
 		if seen {
 			w.unite(to, nil, b, p)
+			opens := w.opensOf(b, p)
+			for i := range opens {
+				w.opens[int(p-b.from)*words+i] = opens[i].Load()
+			}
 			continue
 		}
 		s := span{}
@@ -303,9 +348,14 @@ func (w *attender) counts(b *block, panel int64, k int) bool {
 	return len(w.wants) == 0 || w.wants[int(panel-b.from)*len(w.union)+k/32]>>(k%32)&1 != 0
 }
 
+// open says whether a mask leaves a tile as it is.
+func (w *attender) open(b *block, panel int64, k int) bool {
+	return len(w.opens) > 0 && w.opens[int(panel-b.from)*len(w.union)+k/32]>>(k%32)&1 != 0
+}
+
 // visit counts the scores of a block that are computed.
 func (w *attender) visit(b *block, rows int) {
-	n, nr := 0, w.x.nr
+	n, open, nr := 0, 0, w.x.nr
 	for _, r := range w.list {
 		if len(w.wants) == 0 {
 			n += rows * r.n
@@ -315,9 +365,13 @@ func (w *attender) visit(b *block, rows int) {
 			for p := b.from; p < b.to; p++ {
 				if w.counts(b, p, (r.from+at)/nr) {
 					n += int(b.size(p)) * min(nr, r.n-at)
+					if w.open(b, p, (r.from+at)/nr) {
+						open += int(b.size(p)) * min(nr, r.n-at)
+					}
 				}
 			}
 		}
 	}
 	w.hidden.visited.Add(int64(n))
+	w.hidden.plain.Add(int64(open))
 }

@@ -18,6 +18,7 @@ type Masking struct {
 	Exact bool       // where Upper is minus infinity, X is, unless a score is infinite or NaN
 	Needs []Need     // a point is masked where one of these is false
 	Whole bool       // hardly anywhere else
+	Open  *ir.Scalar // what X is where Upper is 0; nil: nothing that takes less
 }
 
 // Masked is what Upper is at most where a point is masked.
@@ -57,7 +58,10 @@ func (a *Attention) Masking(symbols func(string) (int64, bool)) *Masking {
 	if !ok || !u.can {
 		return nil
 	}
-	out := &Masking{Upper: u.x, Slack: u.masked}
+	out := &Masking{Upper: u.x, Slack: u.masked, Open: u.open}
+	if u.open != nil && same(u.open, a.X) {
+		out.Open = nil
+	}
 	out.Exact = true // unless a sum is too large in one order, and not in another
 	u.x.Walk(func(y *ir.Scalar) bool {
 		out.Exact = out.Exact && (y.DType != tensor.F32 || y.Op == ir.OpLoad || y.Op == ir.OpLit || y.Op == ir.OpSelect || y.Op == ir.OpCast)
@@ -76,6 +80,7 @@ type masker struct {
 // that a point is masked, it is at most masked.
 type upper struct {
 	x            *ir.Scalar
+	open         *ir.Scalar // what the value is where x is 0; nil: not known
 	full, masked Slack
 	can          bool // be so low
 }
@@ -136,11 +141,11 @@ func (m *masker) number(x *ir.Scalar) (float64, bool) {
 
 func (m *masker) upper(x *ir.Scalar) (upper, bool) {
 	if m.a.isScore(x) {
-		return upper{x: ir.Lit(tensor.F32, 0), full: Slack{Times: 1}}, true
+		return upper{x: ir.Lit(tensor.F32, 0), open: x, full: Slack{Times: 1}}, true
 	}
 	if m.free(x) {
 		v, known := m.number(x)
-		return upper{x: x, can: !known || v <= Masked}, x.DType == tensor.F32
+		return upper{x: x, open: ir.Lit(x.DType, 0), can: !known || v <= Masked}, x.DType == tensor.F32
 	}
 	if x.DType != tensor.F32 {
 		return upper{}, false
@@ -159,6 +164,16 @@ func (m *masker) upper(x *ir.Scalar) (upper, bool) {
 		if !same(a.x, b.x) {
 			u.x = ir.Select(x.Args[0], a.x, b.x)
 		}
+		switch {
+		case m.most(b.x) < 0:
+			u.open = a.open
+		case m.most(a.x) < 0:
+			u.open = b.open
+		case a.open != nil && b.open != nil && same(a.open, b.open):
+			u.open = a.open
+		case a.open != nil && b.open != nil:
+			u.open = ir.Select(x.Args[0], a.open, b.open)
+		}
 		return u, true
 	case ir.OpAdd, ir.OpSub:
 		a, ok := m.upper(x.Args[0])
@@ -171,6 +186,16 @@ func (m *masker) upper(x *ir.Scalar) (upper, bool) {
 			b.x = b.x.Const(-b.x.Lit.Float(0))
 		} else if x.Op == ir.OpSub {
 			b.x, u.can = ir.Unary(ir.OpNeg, b.x), true
+		}
+		if both := m.most(a.x) <= 0 && m.most(b.x) <= 0; (both || zero(a.x) || zero(b.x)) && a.open != nil && b.open != nil {
+			switch {
+			case zero(b.open):
+				u.open = a.open
+			case x.Op == ir.OpAdd:
+				u.open = m.sum(a.open, b.open)
+			default:
+				u.open = a.open.Sub(b.open)
+			}
 		}
 		u.x = m.sum(a.x, b.x)
 		if u.can {
@@ -193,7 +218,15 @@ func (m *masker) upper(x *ir.Scalar) (upper, bool) {
 		if !known || f != f {
 			f = math.Inf(1)
 		}
-		if zero := u.x.Op == ir.OpLit && u.x.Lit.Float(0) == 0; !zero {
+		if u.open != nil {
+			y := *x
+			y.Args = []*ir.Scalar{u.open, by}
+			if x.Op == ir.OpMul && by == x.Args[0] {
+				y.Args = []*ir.Scalar{by, u.open}
+			}
+			u.open = &y
+		}
+		if !zero(u.x) {
 			if f <= 0 || math.IsInf(f, 0) || m.symbols == nil && by.Op != ir.OpLit { // a negative factor of something low, or what may be one
 				return upper{}, false
 			}
@@ -209,15 +242,17 @@ func (m *masker) upper(x *ir.Scalar) (upper, bool) {
 		}
 		return u, true
 	case ir.OpTanh:
-		return upper{x: x.Const(0), full: Slack{Plus: 1}}, true
+		return upper{x: x.Const(0), open: x, full: Slack{Plus: 1}}, true
 	}
 	return upper{}, false
 }
 
+func zero(x *ir.Scalar) bool { return x.Op == ir.OpLit && x.Lit.Float(0) == 0 }
+
 // sum adds without zeros.
 func (m *masker) sum(a, b *ir.Scalar) *ir.Scalar {
 	for _, p := range [2][2]*ir.Scalar{{a, b}, {b, a}} {
-		if p[0].Op == ir.OpLit && p[0].Lit.Float(0) == 0 {
+		if zero(p[0]) {
 			return p[1]
 		}
 	}

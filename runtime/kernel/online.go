@@ -188,37 +188,14 @@ func (a *Attention) Softmax(steps []Steps) (ts Tiles, err error) {
 	n, c, d := sym.Var("n"), sym.Var("c"), sym.Var("d")
 	axis := func(e sym.Expr) *ir.Axis { return &ir.Axis{Extent: e} }
 	load := func(b *ir.Buffer, axes ...*ir.Axis) *ir.Scalar { return ir.Load(b, ir.Ix(axes)...) }
-	leaves, why := a.Leaves()
-	if why != "" || len(leaves) != len(steps) {
-		return ts, fmt.Errorf("%s", why)
+	if ts.Top, err = a.Top(a.X, steps); err != nil {
+		return ts, err
 	}
 
-	t := newTile("top")
-	s := apart(t.param("s", n, c), "as")
-	t.Leaves = make([]*ir.Buffer, len(leaves))
-	x := s
-	if !a.isScore(a.X) {
-		i, j := axis(n), axis(c)
-		x = t.stage(apart(t.result(t.buffer("x", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, a.rewrite(a.X, func(f Leaf) *ir.Scalar {
-			if !f.Position && a.isScore(f.Node) {
-				return load(s, i, j)
-			}
-			at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
-			return t.leaf(at, leaves[at], steps[at], i, j)
-		}, &why))
-	}
-	r, k := axis(n), axis(c)
-	top := t.stage(t.buffer("most", tensor.F32, n), []*ir.Axis{r}, ir.Max, k, load(x, r, k))
-	r = axis(n)
-	was := t.param("t", n)
-	t.stage(t.result(t.buffer("t1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, ir.Select(load(top, r).Gt(load(was, r)), load(top, r), load(was, r)))
-	t.Finish()
-	ts.Top = t.Tile
-
-	t = newTile("state")
+	t := newTile("state")
 	m, l := t.param("m", n), t.param("l", n)
-	top = t.param("t", n)
-	r = axis(n)
+	top := t.param("t", n)
+	r := axis(n)
 	m1 := t.stage(t.result(t.buffer("m1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, ir.Select(load(top, r).Gt(load(m, r)), load(top, r), load(m, r)))
 	r = axis(n)
 	v := load(m1, r)
@@ -232,11 +209,12 @@ func (a *Attention) Softmax(steps []Steps) (ts Tiles, err error) {
 	ts.State = t.Tile
 
 	t = newTile("weights")
-	s, f, by, l = apart(t.param("s", n, c), "as"), t.param("f", n), t.param("by", n), t.param("l", n)
+	s := apart(t.param("s", n, c), "as")
+	f, by, l = t.param("f", n), t.param("by", n), t.param("l", n)
 	o := apart(t.param("o", n, d), "ao")
 	i, j := axis(n), axis(c)
 	p := t.stage(apart(t.result(t.buffer("p", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(s, i, j).Sub(load(f, i)).Exp())
-	r, k = axis(n), axis(c)
+	r, k := axis(n), axis(c)
 	sum := t.stage(t.buffer("sum", tensor.F32, n), []*ir.Axis{r}, ir.Sum, k, load(p, r, k))
 	r = axis(n)
 	t.stage(t.result(t.buffer("l1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, load(l, r).Add(load(sum, r)))
@@ -245,6 +223,38 @@ func (a *Attention) Softmax(steps []Steps) (ts Tiles, err error) {
 	t.Finish()
 	ts.Weights = t.Tile
 	return ts, nil
+}
+
+// Top is the first kernel of some keys, where X is x: a.X, or what that is where a mask leaves everything.
+func (a *Attention) Top(x *ir.Scalar, steps []Steps) (*Tile, error) {
+	n, c := sym.Var("n"), sym.Var("c")
+	axis := func(e sym.Expr) *ir.Axis { return &ir.Axis{Extent: e} }
+	load := func(b *ir.Buffer, axes ...*ir.Axis) *ir.Scalar { return ir.Load(b, ir.Ix(axes)...) }
+	leaves, why := a.Leaves()
+	if why != "" || len(leaves) != len(steps) {
+		return nil, fmt.Errorf("%s", why)
+	}
+	t := newTile("top")
+	s := apart(t.param("s", n, c), "as")
+	t.Leaves = make([]*ir.Buffer, len(leaves))
+	from := s
+	if !a.isScore(x) {
+		i, j := axis(n), axis(c)
+		from = t.stage(apart(t.result(t.buffer("x", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, a.rewrite(x, func(f Leaf) *ir.Scalar {
+			if !f.Position && a.isScore(f.Node) {
+				return load(s, i, j)
+			}
+			at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
+			return t.leaf(at, leaves[at], steps[at], i, j)
+		}, &why))
+	}
+	r, k := axis(n), axis(c)
+	top := t.stage(t.buffer("most", tensor.F32, n), []*ir.Axis{r}, ir.Max, k, load(from, r, k))
+	r = axis(n)
+	was := t.param("t", n)
+	t.stage(t.result(t.buffer("t1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, ir.Select(load(top, r).Gt(load(was, r)), load(top, r), load(was, r)))
+	t.Finish()
+	return t.Tile, nil
 }
 
 // leaf is what stands for leaf i at a point.
@@ -328,21 +338,25 @@ func Extent() *Tile {
 }
 
 // Hidden is what tells where a mask hides keys: v[c] = max(n) of what Upper is at most where X is masked, and something
-// above Masked where it is not. Widest is g[q], the largest of so many of them.
+// above Masked where it is not, and z[c], which is 0 where Upper is in all rows. Widest is g[q], the largest of so many of
+// either.
 func (a *Attention) Hidden(m *Masking, steps []Steps, by int64) (hidden, widest *Tile, err error) {
 	leaves, why := a.Leaves()
 	t := newTile("hidden")
 	t.Leaves = make([]*ir.Buffer, len(leaves))
 	n, c, q := sym.Var("n"), sym.Var("c"), sym.Var("q")
 	i, j := &ir.Axis{Extent: n}, &ir.Axis{Extent: c}
-	u := a.rewrite(m.Upper, func(f Leaf) *ir.Scalar {
-		at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
-		if at < 0 {
-			why = "something that X does not read"
-			return f.Node
-		}
-		return t.leaf(at, leaves[at], steps[at], i, j)
-	}, &why)
+	upper := func() *ir.Scalar {
+		return a.rewrite(m.Upper, func(f Leaf) *ir.Scalar {
+			at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
+			if at < 0 {
+				why = "something that X does not read"
+				return f.Node
+			}
+			return t.leaf(at, leaves[at], steps[at], i, j)
+		}, &why)
+	}
+	u := upper()
 	if why != "" {
 		return nil, nil, fmt.Errorf("%s", why)
 	}
@@ -355,6 +369,11 @@ func (a *Attention) Hidden(m *Masking, steps []Steps, by int64) (hidden, widest 
 		u = ir.Select(u.Le(u.Const(Masked)), u, u.Const(math.Inf(1)))
 	}
 	t.stage(t.result(t.buffer("v", tensor.F32, c)), []*ir.Axis{j}, ir.Max, i, u)
+	if m.Open != nil {
+		i, j = &ir.Axis{Extent: n}, &ir.Axis{Extent: c}
+		u = upper()
+		t.stage(t.result(t.buffer("z", tensor.F32, c)), []*ir.Axis{j}, ir.Max, i, ir.Select(u.Eq(u.Const(0)), u.Const(0), u.Const(1)))
+	}
 	t.Program.Finish()
 
 	w := newTile("widest")
