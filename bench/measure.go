@@ -148,12 +148,12 @@ func (p *pool) model(list []workload) error {
 			e.hold()
 		}
 	}()
-	for i, w := range list {
+	for _, w := range list {
 		r := &result{Group: w.group, Name: w.name, Threads: p.threads, Samples: map[string][]float64{}, Failed: map[string]string{}, Flops: w.flops, Bytes: w.bytes}
 		for k, v := range failed {
 			r.Failed[k] = v
 		}
-		err := p.measure(r, ready, fmt.Sprint("s", i), w)
+		err := p.measure(r, ready, w)
 		if err == nil && w.profile != nil {
 			r.Profile, err = p.b.profileOf(p.threads, w.model, w.profile...)
 		}
@@ -172,8 +172,8 @@ func (p *pool) model(list []workload) error {
 
 // measure runs a workload on each engine in turn, round by round, every other one the other way
 // round.
-func (p *pool) measure(r *result, ready []*engine, set string, w workload) error {
-	sets := []string{set}
+func (p *pool) measure(r *result, ready []*engine, w workload) error {
+	sets := []string{"s"} // which take the place of those of the workload before
 	var drawn []map[string]string
 	for i := range max(1, w.fresh) {
 		in, err := w.draw()
@@ -185,7 +185,7 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 			return err
 		}
 		if drawn = append(drawn, files); i > 0 {
-			sets = append(sets, fmt.Sprint(set, "-", i))
+			sets = append(sets, fmt.Sprint(sets[0], "-", i))
 		}
 	}
 	runs := map[*engine]int{} // in a sample
@@ -275,8 +275,8 @@ func (p *pool) measure(r *result, ready []*engine, set string, w workload) error
 	return nil
 }
 
-// sample asks for one, again where others took the cores for more than 2 % of its time. It gives ns
-// of a run.
+// sample asks for one, again where others took the cores for more than 2 % of its time, unless it takes seconds: another one would
+// hardly be left alone. It gives ns of a run.
 func (p *pool) sample(e *engine, q protocol.Request, r *result) (float64, error) {
 	defer e.hold()
 	best, least := 0., math.Inf(1)
@@ -290,7 +290,7 @@ func (p *pool) sample(e *engine, q protocol.Request, r *result) (float64, error)
 		if waited < least {
 			best, least = float64(a.NS)/float64(q.N*(1+len(q.More))), waited
 		}
-		if waited < .02 || q.Op == "decode" { // which can not be repeated
+		if waited < .02 || a.NS > 2e9 || q.Op == "decode" { // which can not be repeated
 			break
 		}
 		r.Retaken++

@@ -55,7 +55,7 @@ geometric means of each commit that was measured in [performance-history.csv](pe
 
 - Each engine is a process of its own, pinned to as many cores as it has threads, and stopped while another is measured. All
   compute in f32. Inputs and results are bound before; results are compared before a time counts. A sample is runs of 10 ms together,
-  or one; engines take turns, and a sample in which threads waited for a core for more than 2 % of its time is taken again.
+  or one; engines take turns, and a sample in which threads waited for a core for more than 2 % of its time is taken again, if it takes less than 2 s.
 - A ratio is the rival's time / pitopt's in the same round: over 1, pitopt is the faster one. Shown are medians over rounds, and
   in brackets 95 % intervals: order statistics for a workload, bootstrap over rounds for geometric means. Below six rounds the
   interval is all of them.

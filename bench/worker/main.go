@@ -72,6 +72,7 @@ func (w *worker) do(r *protocol.Request) (a protocol.Answer, err error) {
 	}
 	switch r.Op {
 	case "inputs":
+		delete(m.out, r.Set) // these may be of other sizes
 		m.in[r.Set], err = read(r.Files)
 	case "run":
 		a.NS, err = m.run(r)
