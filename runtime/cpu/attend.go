@@ -285,7 +285,7 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 	}
 	all := rowsBlock{keys: span{0, x.keys}}
 	parts := w.part.keys != all.keys
-	if (tiles != nil || of.keys != all.keys) && !x.thin && w.finite() {
+	if (tiles != nil || of.keys != all.keys) && w.spares(of.keys) {
 		if slack, ok := w.slack(rows); ok {
 			w.listed(of, tiles)
 			w.want(of, tiles != nil)
@@ -619,6 +619,38 @@ func (w *attender) finite() bool {
 		}
 	}
 	return w.clean > 0
+}
+
+// spares says whether keys may be left out of which comparisons say that they do not count, or a mask.
+func (w *attender) spares(keys span) bool {
+	x := w.x
+	if !x.thin {
+		return w.finite()
+	}
+	cols := total(x.pv.n)
+	if x.mask.Slack != (kernel.Slack{}) || x.pv.k[0].b != cols { // all would have to be read, or number by number
+		return false
+	}
+	nr := int64(x.nr)
+	from, to := keys.from/nr*nr, min(roundUp(keys.to, nr), x.keys)
+	if keys.empty() {
+		from, to = 0, 0
+	}
+	if from == 0 && to == x.keys {
+		return false
+	}
+	for _, s := range [...]span{{0, from}, {to, x.keys}} {
+		v := w.pv.b.data[int64(w.pv.batchB)+s.from*cols:][:(s.to-s.from)*cols]
+		if _, ok := w.extent(v); !ok {
+			return false
+		}
+		for _, y := range v[len(v)/x.nr*x.nr:] {
+			if y*0 != 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // extent is the largest absolute value of some numbers, panels of them; false where one is infinite or NaN.

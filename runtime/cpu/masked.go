@@ -317,6 +317,10 @@ func (w *attender) unite(to, with []uint32, b *rowsBlock, panel int64) (n int) {
 func (w *attender) want(b *rowsBlock, seen bool) {
 	words := len(w.union)
 	w.wants, w.opens = w.wants[:int(b.to-b.from)*words], w.opens[:0]
+	if w.x.thin { // its few rows go over all that is listed
+		w.wants = w.wants[:0]
+		return
+	}
 	if seen {
 		w.opens = w.opens[:len(w.wants)]
 	}

@@ -245,6 +245,85 @@ func TestAttentionParts(t *testing.T) {
 	}
 }
 
+// A query against a cache goes over the keys that its length says, unless what lies behind them makes a difference.
+func TestDecodeUpToALength(t *testing.T) {
+	const keys, heads = 700, 2
+	for _, tier := range tiers(t) {
+		device := tier.inParts(2)
+		if device.machine.features == 0 {
+			continue // stages one by one
+		}
+		for _, f := range []attentionForm{
+			{name: "minus infinity", params: "length: [b] i64", x: "select((m < length[i]), (score * f32 0.25), f32 -inf)"},
+			{name: "safe", params: "length: [b] i64", x: "select((m < length[i]), (score * f32 0.25), f32 -inf)", safe: true},
+			{name: "finite", params: "length: [b] i64", x: "select((m < length[i]), score, f32 -1e9)"},
+		} {
+			for _, c := range []struct {
+				name   string
+				rows   int64
+				depth  int64 // of values
+				length [2]int64
+				spoil  func(k, v *tensor.Tensor)
+				few    bool
+			}{
+				{"a row", 1, 32, [2]int64{100, 130}, func(_, _ *tensor.Tensor) {}, true},
+				{"rows of odd values", 3, 48, [2]int64{5, 97}, func(_, _ *tensor.Tensor) {}, true},
+				{"a key behind it is NaN", 1, 32, [2]int64{100, 130}, func(k, _ *tensor.Tensor) { k.SetFloat(600*16, math.NaN()) }, true},
+				{"a value behind it is NaN", 1, 32, [2]int64{100, 130}, func(_, v *tensor.Tensor) {
+					for i := range int64(2 * heads) {
+						v.SetFloat((i*keys+600)*32+i, math.NaN())
+					}
+				}, false},
+				{"the last value is infinite", 2, 16, [2]int64{100, 130}, func(_, v *tensor.Tensor) {
+					for i := range int64(2 * heads) {
+						v.SetFloat((i+1)*keys*16-1, math.Inf(1))
+					}
+				}, false},
+				{"no keys", 1, 32, [2]int64{0, 0}, func(_, _ *tensor.Tensor) {}, f.name != "finite"},
+				{"all keys", 1, 32, [2]int64{700, 700}, func(_, _ *tensor.Tensor) {}, false},
+			} {
+				p, mem := f.program(t, 0), &fence{heap{}, t}
+				sizes := map[string]int64{"b": 2, "h": heads, "g": 1, "s": c.rows, "t": keys, "d": 16, "e": c.depth}
+				var bind []int64
+				for _, s := range p.Syms {
+					bind = append(bind, sizes[s])
+				}
+				r := rand.New(rand.NewPCG(3, 4))
+				var args []*tensor.Tensor
+				for i, shape := range [][]int64{{2, heads, 1, c.rows, 16}, {2, heads, keys, 16}, {2, heads, keys, c.depth}, {2}} {
+					x := mem.tensor(p.Params[i].DType, shape...)
+					for j := range x.Len() {
+						if i == 3 {
+							x.SetInt(j, c.length[j])
+						} else {
+							x.SetFloat(j, r.NormFloat64())
+						}
+					}
+					args = append(args, x)
+				}
+				c.spoil(args[1], args[2])
+				want, err := interp.RunProgram(context.Background(), p, bind, args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := mem.tensor(tensor.F32, want[0].Shape()...)
+				if err := device.Run(context.Background(), kernelProduct, p, bind, args, []*tensor.Tensor{got}, mem); err != nil {
+					t.Fatal(err)
+				}
+				if err := tensor.Compare(got, want[0], tensor.Tolerance{RTol: 3e-5, ATol: 3e-5}); err != nil {
+					t.Errorf("%s, %s, %s: %v", tier.name, f.name, c.name, err)
+				}
+				a := device.attends.Get()
+				visited, of := a.hidden.visited.Load(), a.hidden.of.Load()
+				device.attends.Put(a)
+				if few := visited < of/3; of == 0 || few != c.few {
+					t.Errorf("%s, %s, %s: %d of %d scores were computed", tier.name, f.name, c.name, visited, of)
+				}
+			}
+		}
+	}
+}
+
 // A run with masks takes nothing from Go, whatever the masks, once there was one with these sizes, and code for the
 // numbers of rows that blocks have.
 func TestMaskedAttentionAllocatesNothing(t *testing.T) {
