@@ -124,9 +124,12 @@ func (d *demand) walk(x *ir.Scalar) *need {
 			}
 		}
 	case ir.OpSelect:
-		mask := x.Args[0]
-		if parts[0].load == nil && parts[1].load != nil && parts[2].load == nil && mask.Op == ir.OpLoad {
-			if n := d.by(mask, parts[1]); n != nil {
+		if chosen, other := parts[1].load != nil, parts[2].load != nil; parts[0].load == nil && chosen != other {
+			n := parts[1]
+			if other {
+				n = parts[2]
+			}
+			if n := d.by(x.Args[0], other, n); n != nil {
 				n.any = true
 				return n
 			}
@@ -162,11 +165,7 @@ func (d *demand) load(x *ir.Scalar) *need {
 // masked is what a product with something that does not read the sum needs: nothing where that is zero, as long as the
 // other factor is finite.
 func (d *demand) masked(x, by *ir.Scalar, n *need) *need {
-	mask := uncast(by)
-	if mask.Op != ir.OpLoad {
-		return n
-	}
-	found := d.by(mask, n)
+	found := d.by(by, false, n)
 	if found == nil {
 		return n
 	}
@@ -194,10 +193,28 @@ func (d *demand) masked(x, by *ir.Scalar, n *need) *need {
 	return n
 }
 
-// by is what is needed by a mask: a load at the same positions that was there before the sum; nil: it is none.
-func (d *demand) by(mask *ir.Scalar, n *need) *need {
+// test is the load whose elements tell whether an expression is zero, or false: where they are, or where they are not, if inverse;
+// nil: there is none. compared says that it asks for nothing else.
+func (d *demand) test(x *ir.Scalar) (load *ir.Scalar, inverse, compared bool) {
+	for x = uncast(x); x.Op == ir.OpNot && x.DType == tensor.Bool; x = uncast(x.Args[0]) {
+		inverse, compared = !inverse, true
+	}
+	if x.Op == ir.OpLoad {
+		return x, inverse, compared
+	}
+	return d.c.nonzero(x), inverse != (x.Op == ir.OpEq), true
+}
+
+// by is what is needed where a mask, that goes by a load at the same positions that was there before the sum, is not zero, or
+// where it is, if inverse; nil: it is no mask.
+func (d *demand) by(x *ir.Scalar, inverse bool, n *need) *need {
+	mask, not, compared := d.test(x)
+	if mask == nil {
+		return nil
+	}
+	inverse = inverse != not
 	b := mask.Buf
-	if b == d.s.Out() || len(mask.Args) == 0 {
+	if b == d.s.Out() || len(mask.Args) == 0 || inverse && b.DType != tensor.Bool {
 		return nil
 	}
 	if from := d.c.stage[b]; from != nil && slices.Index(d.c.Program.Stages, from) >= slices.Index(d.c.Program.Stages, d.s) {
@@ -212,20 +229,25 @@ func (d *demand) by(mask *ir.Scalar, n *need) *need {
 		}
 		load.Args[i] = a.Ix()
 	}
-	z := d.c.Zeros(b)
+	z, zero := d.c.Zeros(b), "0"
 	switch {
-	case z != nil:
-	case b.DType == tensor.Bool, b.DType.IsFloat() && d.c.gate(d.r, d.r.Exprs[0], b):
-		what := "0"
-		if b.DType == tensor.Bool {
-			what = "false"
-		}
-		z = &Zeros{Kind: Masked, Of: d.c.origin(b), Why: "where " + d.c.nameOf(b) + " is " + what, Node: d.c.stmt.Place()}
+	case inverse:
+		zero = "true"
+	case b.DType == tensor.Bool:
+		zero = "false"
+	}
+	switch {
+	case z != nil && !inverse:
+	case b.DType == tensor.Bool, compared && d.c.input(b) != nil, b.DType.IsFloat() && d.c.gate(d.r, d.r.Exprs[0], b):
+		z = &Zeros{Kind: Masked, Of: d.c.origin(b), Why: "where " + d.c.nameOf(b) + " is " + zero, Node: d.c.stmt.Place()}
 	default:
 		return nil
 	}
 	out := &need{load: n.load, mask: mask, zeros: z, cond: &load}
-	if b.DType != tensor.Bool {
+	switch {
+	case inverse:
+		out.cond = ir.Unary(ir.OpNot, &load)
+	case b.DType != tensor.Bool:
 		if b.DType.IsFloat() && b.DType.Bits() < 32 {
 			out.cond = load.To(tensor.F32)
 		}

@@ -6,19 +6,19 @@ import (
 	"strings"
 
 	"github.com/pitopt/pitopt/core/ir"
-	"github.com/pitopt/pitopt/core/tensor"
 )
 
 // Skip is a buffer that a sum of products reads in a factor, in which there may be many zeros: a term
 // that has one adds nothing, and may be left out where all else in it is finite.
 type Skip struct {
-	Stage  *ir.Stage
-	Buffer *ir.Buffer
-	Zeros  *Zeros
-	Axes   []*ir.Axis // along which positions without anything else than zeros may be left out
-	Finite bool       // all else in the terms is proved finite; a run is to look otherwise
-	Open   string     // what is not proved finite, in words
-	Why    string     // why nothing can be left out after all; empty: it can
+	Stage   *ir.Stage
+	Buffer  *ir.Buffer
+	Inverse bool // a term is zero where the buffer, a mask, is not, so that its factor has to be computed ahead (MaskedFactor)
+	Zeros   *Zeros
+	Axes    []*ir.Axis // along which positions without anything else than zeros may be left out
+	Finite  bool       // all else in the terms is proved finite; a run is to look otherwise
+	Open    string     // what is not proved finite, in words
+	Why     string     // why nothing can be left out after all; empty: it can
 }
 
 // Skips tells of the buffers of a sum of products in which there may be many zeros.
@@ -34,8 +34,9 @@ func (c *CallFacts) Skips(s *ir.Stage) (out []Skip) {
 		if z == nil && b.DType.IsFloat() && c.gate(s, s.Exprs[0], b) {
 			z = &Zeros{Kind: Masked, Of: c.origin(b), Why: fmt.Sprintf("where %s is 0", c.nameOf(b)), Node: c.stmt.Place()}
 		}
+		inverse := false
 		if z == nil {
-			z = c.switches(s, b)
+			z, inverse = c.switches(s, b)
 		}
 		if rows := c.rowsOf(s.Exprs[0], b); z == nil && rows != nil {
 			z = rows[0].of
@@ -43,8 +44,11 @@ func (c *CallFacts) Skips(s *ir.Stage) (out []Skip) {
 		if z == nil {
 			continue
 		}
-		k := Skip{Stage: s, Buffer: b, Zeros: z}
+		k := Skip{Stage: s, Buffer: b, Zeros: z, Inverse: inverse}
 		finite, ok := c.term(s, b)
+		if inverse {
+			finite, ok = c.inverse(s, b)
+		}
 		if !ok && z.Kind == Contained {
 			continue // a bias, or what is chosen where a mask says
 		}
@@ -54,6 +58,8 @@ func (c *CallFacts) Skips(s *ir.Stage) (out []Skip) {
 			}
 		}
 		switch {
+		case !ok && inverse:
+			k.Why = "it is no part of a factor that could be computed ahead"
 		case !ok:
 			k.Why = "a term is not zero where it is"
 		case len(k.Axes) == 0:
@@ -83,18 +89,31 @@ func inTerm(x *ir.Scalar, b *ir.Buffer) bool {
 	return found
 }
 
-// switches says whether a truth value or an integer that a sum of products reads makes its terms zero.
-func (c *CallFacts) switches(s *ir.Stage, b *ir.Buffer) *Zeros {
-	if b.DType != tensor.Bool && b.DType != tensor.I32 && b.DType != tensor.I64 || c.constant(b) != nil {
-		return nil
-	}
-	for _, v := range []float64{0, 1} {
-		t := trial{b: b, r: Exactly(v), mask: true}
+// switches says whether a truth value or an integer that a sum of products reads, or a number that is compared, makes
+// its terms zero: where it is not zero, if inverse.
+func (c *CallFacts) switches(s *ir.Stage, b *ir.Buffer) (z *Zeros, inverse bool) {
+	for _, t := range c.masks(s.Exprs[0], b) {
 		if r := c.try(s.Exprs[0], t); r.Lo == 0 && r.Hi == 0 {
-			return c.zeroBy(s, s.Exprs[0], t)
+			return c.zeroBy(s, s.Exprs[0], t), t.r.Lo != 0
 		}
 	}
-	return nil
+	return nil, false
+}
+
+// inverse says whether a mask that is in one factor alone, which can be computed ahead, makes that zero where it is 1; finite, that
+// the other one is proved finite.
+func (c *CallFacts) inverse(s *ir.Stage, b *ir.Buffer) (finite, ok bool) {
+	x, y, _ := Factors(s)
+	if inTerm(y, b) {
+		x, y = y, x
+	}
+	if _, ahead := c.ahead(s, x); !ahead || inTerm(y, b) || s.Exprs[0].Op != ir.OpMul {
+		return false, false
+	}
+	if r := c.try(x, trial{b: b, r: Exactly(1), mask: true}); r.Lo != 0 || r.Hi != 0 {
+		return false, false
+	}
+	return c.ranges.ranger().eval(y).Finite(), true
 }
 
 // term says what is left out of a sum of products where a buffer is zero: ok is false where the

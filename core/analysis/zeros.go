@@ -224,13 +224,9 @@ func (c *CallFacts) trials(s *ir.Stage, x *ir.Scalar) (out []trial) {
 		}
 	}
 	for _, b := range loads {
-		switch {
-		case c.constant(b) != nil:
-		case b.DType == tensor.Bool:
-			out = append(out, trial{b: b, r: Exactly(0), low: true, mask: true}, trial{b: b, r: Exactly(1), low: true, mask: true})
-		case b.DType == tensor.I32 || b.DType == tensor.I64:
-			out = append(out, trial{b: b, r: Exactly(0), low: true, mask: true}, trial{b: b, r: Exactly(1), low: true, mask: true})
-		case b.DType.IsFloat() && c.gate(s, x, b):
+		if tried := c.masks(x, b); tried != nil {
+			out = append(out, tried...)
+		} else if b.DType.IsFloat() && c.constant(b) == nil && c.gate(s, x, b) {
 			out = append(out, trial{b: b, r: Exactly(0), mask: true, low: true})
 		}
 	}
@@ -247,6 +243,78 @@ func (c *CallFacts) trials(s *ir.Stage, x *ir.Scalar) (out []trial) {
 		}
 	}
 	return out
+}
+
+// masks are trials of a buffer that may be a mask: truth values and integers are, of fewer bits where they are an input of the model and
+// so nothing that was quantized, and numbers that are an input and compared with a constant.
+func (c *CallFacts) masks(x *ir.Scalar, b *ir.Buffer) []trial {
+	switch {
+	case c.constant(b) != nil:
+	case b.DType == tensor.Bool, b.DType == tensor.I32, b.DType == tensor.I64,
+		len(b.Dims) > 0 && c.input(b) != nil && (b.DType.IsInt() || b.DType.IsFloat() && c.compared(x, b)):
+		return []trial{{b: b, r: Exactly(0), low: true, mask: true}, {b: b, r: Exactly(1), low: true, mask: true}}
+	}
+	return nil
+}
+
+// compared says whether all that an expression asks of elements of a buffer is how they compare with a constant.
+func (c *CallFacts) compared(x *ir.Scalar, b *ir.Buffer) bool {
+	asked, loads := 0, 0
+	load := func(y *ir.Scalar) bool { y = uncast(y); return y.Op == ir.OpLoad && y.Buf == b }
+	x.Walk(func(y *ir.Scalar) bool {
+		switch {
+		case load(y) && y.Op == ir.OpLoad:
+			loads++
+		case y.Op == ir.OpCast && y.DType == tensor.Bool && load(y.Args[0]):
+			asked++
+		case y.Op.Compares() && (load(y.Args[0]) && c.fixed(y.Args[1]) || load(y.Args[1]) && c.fixed(y.Args[0])):
+			asked++
+		}
+		return true
+	})
+	return asked > 0 && asked == loads
+}
+
+// fixed says whether an expression is a constant.
+func (c *CallFacts) fixed(x *ir.Scalar) bool {
+	x = uncast(x)
+	return x.Op == ir.OpLit || x.Op == ir.OpLoad && len(x.Args) == 0 && c.constant(x.Buf) != nil
+}
+
+// nonzero is what an expression asks of whether it is zero: a load; nil: it asks nothing of the kind.
+func (c *CallFacts) nonzero(x *ir.Scalar) *ir.Scalar {
+	switch {
+	case x.Op == ir.OpCast && x.DType == tensor.Bool:
+		x = x.Args[0]
+	case (x.Op == ir.OpEq || x.Op == ir.OpNe) && c.zero(x.Args[1]):
+		x = x.Args[0]
+	case (x.Op == ir.OpEq || x.Op == ir.OpNe) && c.zero(x.Args[0]):
+		x = x.Args[1]
+	default:
+		return nil
+	}
+	if x = uncast(x); x.Op != ir.OpLoad {
+		return nil
+	}
+	return x
+}
+
+// zero says whether an expression is the number zero.
+func (c *CallFacts) zero(x *ir.Scalar) bool {
+	x = uncast(x)
+	return c.fixed(x) && (x.DType.IsFloat() || x.DType.IsInt()) && (x.Op == ir.OpLit && x.Lit.Float(0) == 0 || x.Op == ir.OpLoad && c.Range(x.Buf).Zero())
+}
+
+// input is the input of the model that a buffer is, in another shape perhaps; nil: it is none.
+func (c *CallFacts) input(b *ir.Buffer) *ir.Value {
+	v := c.arg(b)
+	for v != nil && v.Def != nil && (v.Def.Kind == ir.CastStmt || v.Def.Kind == ir.OpStmt && v.Def.Op.View) {
+		v = v.Def.Args[0]
+	}
+	if _, ok := c.f.inputs[v]; !ok {
+		return nil
+	}
+	return v
 }
 
 // atPositions says whether an expression reads a buffer at other elements for other points.
@@ -292,12 +360,8 @@ func (c *CallFacts) rowsOf(x *ir.Scalar, b *ir.Buffer) (out []trial) {
 // gate says whether a buffer is an input of the model that only ever switches off what it is
 // multiplied with, element by element: a mask in numbers.
 func (c *CallFacts) gate(s *ir.Stage, x *ir.Scalar, b *ir.Buffer) bool {
-	v := c.arg(b)
-	for v != nil && v.Def != nil && (v.Def.Kind == ir.CastStmt || v.Def.Kind == ir.OpStmt && v.Def.Op.View) {
-		v = v.Def.Args[0]
-	}
-	_, input := c.f.inputs[v]
-	return input && len(b.Dims) > 0 && c.f.gating(v) && partner(x, b)
+	v := c.input(b)
+	return v != nil && len(b.Dims) > 0 && c.f.gating(v) && partner(x, b)
 }
 
 // gating says whether all that reads an input multiplies another value with it, element by element.
@@ -371,9 +435,9 @@ func onlyFactor(x *ir.Scalar, b *ir.Buffer) bool {
 // factors says whether one of two factors is a load of a buffer, and the other one loads another at the same index, times a
 // number perhaps.
 func factors(m, other *ir.Scalar, b *ir.Buffer) bool {
-	m, other = uncast(m), uncast(other)
+	m, other = unconverted(m), unconverted(other)
 	for other.Op == ir.OpMul {
-		switch x, y := uncast(other.Args[0]), uncast(other.Args[1]); {
+		switch x, y := unconverted(other.Args[0]), unconverted(other.Args[1]); {
 		case len(x.Args) == 0:
 			other = y
 		case len(y.Args) == 0:

@@ -46,6 +46,12 @@ var sources = []struct{ name, stages, want string }{
 	{"a mask in numbers, of rows", `Y[i < n, j < 8] = (X[i, j] * V[i])`, "mask: where %v is 0"},
 	{"a factor that is no mask", `T[i < n, j < 8] f32 = (X[i, j] * Z[i, j])
 		Y[i < n, j < 8] = (T[i, j] + Z[i, j])`, ""},
+	{"a mask in numbers, in f16", `Y[i < n, j < 8] = f32(f16((f32(f16(X[i, j])) * f32(f16(W[i, j])))))`, "mask: where %w is 0"},
+	{"what is chosen where a mask in numbers is not zero", `Y[i < n, j < 8] = select((W[i, j] == f32 0), f32 0, X[i, j])`, "mask: where %w is 0"},
+	{"what is chosen by a mask in numbers", `Y[i < n, j < 8] = select(bool(W[i, j]), X[i, j], f32 0)`, "mask: where %w is 0"},
+	{"what is chosen by a comparison of a mask", `Y[i < n, j < 8] = select((W[i, j] > f32 0.5), f32 0, X[i, j])`, "mask: where %w is 1"},
+	{"what is divided where it can be", `T[i < n, j < 8] f32 = (X[i, j] + Z[i, j])
+		Y[i < n, j < 8] = select((T[i, j] == f32 0), f32 0, (X[i, j] / T[i, j]))`, ""},
 	{"one-hot", `Y[i < n, j < 8] = select((A[i] == j), f32 1, f32 0)`, "one-hot: but where %a is the position"},
 	{"one-hot of a position that may count from the end", `Y[i < n, j < 8] = select((select((A[i] < 0), (A[i] + 8), A[i]) == j), f32 1, f32 0)`, "one-hot: but where %a is the position"},
 	{"a triangle", `Y[i < n, j < n] = select((j <= i), X[i, 0], f32 0)`, "positions: by positions: (j <= i)"},

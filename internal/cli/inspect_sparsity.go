@@ -9,6 +9,7 @@ import (
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 	"github.com/pitopt/pitopt/passes/builtin"
+	"github.com/pitopt/pitopt/runtime/cpu"
 )
 
 // sparseProduct is a sum of products and what is known of zeros in what it reads.
@@ -20,6 +21,7 @@ type sparseProduct struct {
 	operands      []sparseOperand
 	wanted        *analysis.Demand // which part of it is; nil: all
 	mask          string           // that it is wanted by
+	all           string           // why all of it is computed nevertheless
 }
 
 // sparseOperand is one that may be full of zeros.
@@ -69,7 +71,7 @@ func (a *app) inspectSparsity(path string, opts []pitopt.Option) error {
 			}
 			about := map[string]any{"kind": "product", "node": p.node, "program": p.program, "stage": p.stage, "over": p.over, "calls": p.calls, "operands": operands}
 			if d := p.wanted; d != nil {
-				about["wanted"] = map[string]any{"by": p.mask, "source": d.Zeros.Kind.String(), "zeros": d.Zeros.Why, "at": d.Zeros.Node, "any": d.Any, "unproved": d.Open}
+				about["wanted"] = map[string]any{"by": p.mask, "source": d.Zeros.Kind.String(), "zeros": d.Zeros.Why, "at": d.Zeros.Node, "any": d.Any, "unproved": d.Open, "why_not": p.all}
 			}
 			a.emit(about)
 			continue
@@ -93,7 +95,12 @@ func (a *app) inspectSparsity(path string, opts []pitopt.Option) error {
 			if !d.Any {
 				open = "looked at in each run: " + d.Open
 			}
-			fmt.Fprintf(a.out, "      wanted  by %s\n      zeros   %s\n      finite  %s\n", p.mask, d.Zeros, open)
+			fmt.Fprintf(a.out, "      wanted  by %s\n      zeros   %s\n", p.mask, d.Zeros)
+			if p.all != "" {
+				fmt.Fprintf(a.out, "      runs    compute all of it: %s\n", p.all)
+				continue
+			}
+			fmt.Fprintf(a.out, "      finite  %s\n", open)
 		}
 	}
 	if a.common.json {
@@ -132,7 +139,7 @@ func sparseProducts(m *ir.Module, facts *analysis.Facts) (list []*sparseProduct)
 					key += fmt.Sprint("|", k.Buffer.Name, o.zeros.Kind, o.axes, o.finite, o.why)
 				}
 				if p.wanted = c.Demand(st); p.wanted != nil {
-					p.mask = c.Name(p.wanted.Mask)
+					p.mask, p.all = c.Name(p.wanted.Mask), cpu.ComputesAll(st, p.wanted.Mask)
 					key += fmt.Sprint("|", p.wanted.Cond, p.wanted.Zeros.Kind, p.wanted.Any)
 				}
 				if have := byText[key]; have != nil {

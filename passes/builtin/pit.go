@@ -24,7 +24,7 @@ marked where it has an axis that may be permuted, so that a run can leave positi
 zero throughout: which ones, and whether it pays, it finds out each time. It is finite where all
 else in the terms is proved to be, from ranges that go forward from constants; otherwise zero
 times infinity would be lost, and a run looks first. A factor that is computed of a mask becomes a
-stage of its own: all of it is looked at.
+stage of its own: all of it is looked at, so the mask may as well say where it is zero.
 
     d[i, j] = sum(k < n) (x[k, i] * g[k, j])             d[i, j] = sum(k < n) (x[k, i] * g[k, j]) wanted(m[i, j] != f32 0)
     v[i, j] = w[i, j] - d[i, j] * m[i, j]          =>    v[i, j] = w[i, j] - d[i, j] * m[i, j]
@@ -144,21 +144,18 @@ func marksOf(c *analysis.CallFacts) []marks {
 	for i, s := range c.Program.Stages {
 		out[i].factor = -1
 		if len(s.Sparse) == 0 { // else it is marked already
-			for _, k := range c.Skips(s) {
-				if k.Why == "" {
+			skips := c.Skips(s)
+			for _, k := range skips {
+				if k.Why == "" && !k.Inverse {
 					out[i].sparse = append(out[i].sparse, ir.Sparse{Buffer: k.Buffer, Finite: k.Finite})
 				}
 			}
-		}
-		if out[i].sparse != nil {
-			if at := maskedFactor(s, out[i].sparse, c.Constant); at >= 0 {
-				out[i].factor, out[i].finite = at, finiteBeside(c, s, at)
-			}
+			out[i].factor, out[i].finite = c.MaskedFactor(s, skips)
 		}
 		if s.Wanted == nil {
 			out[i].wanted = c.Demand(s)
 		}
-		some = some || out[i].sparse != nil || out[i].wanted != nil
+		some = some || out[i].sparse != nil || out[i].factor >= 0 || out[i].wanted != nil
 	}
 	if !some {
 		return nil

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
 	"slices"
@@ -27,9 +28,26 @@ import (
 type wanted struct {
 	buf         *ir.Buffer
 	any         bool // no matter how large what is left out is
+	inverse     bool // where it is zero
 	base        int64
 	batch, m, n []loop  // whose steps through a are those through the mask
 	other       product // with the factors in the other order
+}
+
+// ComputesAll says why all of a sum of products is computed whatever a mask says; empty: what is wanted can be computed alone.
+func ComputesAll(s *ir.Stage, mask *ir.Buffer) string {
+	f, why := recognise(s)
+	switch {
+	case why != "":
+		return why
+	case s.Out().DType != tensor.F32:
+		return fmt.Sprintf("tiles of f32 are chosen, and none of %s", s.Out().DType)
+	case !f.a.linear || !f.b.linear:
+		return "a factor is converted or computed, and not read where it lies"
+	case maskWord[mask.DType] == nil:
+		return fmt.Sprintf("a mask of %s is not looked at", mask.DType)
+	}
+	return ""
 }
 
 // wantedOf is the mask that a stage is wanted by, nil where it is not told by elements of one.
@@ -38,11 +56,17 @@ func wantedOf(p *product, s *interp.Stage) *wanted {
 	if x == nil || p.table != nil || p.direct != nil || p.out.DType != tensor.F32 || p.a.buf == nil || p.b.buf == nil || p.a.pad != nil || p.b.pad != nil {
 		return nil
 	}
-	if x.Op == ir.OpNe && x.Args[1].Op == ir.OpLit && x.Args[1].Lit.Float(0) == 0 {
+	inverse := x.Op == ir.OpNot
+	switch {
+	case inverse:
 		x = x.Args[0]
+	case x.Op == ir.OpNe && x.Args[1].Op == ir.OpLit && x.Args[1].Lit.Float(0) == 0:
+		if x = x.Args[0]; x.Op == ir.OpCast && x.DType == tensor.F32 && x.Args[0].DType.IsFloat() && x.Args[0].DType.Bits() < 32 {
+			x = x.Args[0]
+		}
 	}
 	a := accessOf(x)
-	if !a.linear || a.buf.DType != tensor.F32 && a.buf.DType != tensor.Bool {
+	if !a.linear || maskWord[a.buf.DType] == nil {
 		return nil
 	}
 	o, ok := loaded(s, a)
@@ -68,7 +92,7 @@ func wantedOf(p *product, s *interp.Stage) *wanted {
 		}
 		return out
 	}
-	return &wanted{buf: a.buf, any: s.Any, base: o.base, batch: by(p.batch), m: by(p.m), n: by(p.n), other: *q}
+	return &wanted{buf: a.buf, any: s.Any, inverse: inverse, base: o.base, batch: by(p.batch), m: by(p.m), n: by(p.n), other: *q}
 }
 
 // choosing is a product of which what is wanted is computed, batch by batch.

@@ -28,20 +28,38 @@ func batchAt(batches []loop, batch int64) (at int) {
 
 // word is the bits of up to 64 columns of a row of the mask.
 func (x *choosing) word(row, col, n int) (word uint64) {
-	base := x.maskBase() + x.rowM[row]
-	if t := x.run.Tensor(x.mask.buf); t.DType() == tensor.Bool {
-		data := tensor.Data[uint8](t)
-		for i, at := range x.colM[col : col+n] {
-			if data[base+at] != 0 {
-				word |= 1 << i
-			}
+	t := x.run.Tensor(x.mask.buf)
+	word = maskWord[t.DType()](t, x.maskBase()+x.rowM[row], x.colM[col:col+n])
+	if x.mask.inverse {
+		word ^= 1<<n - 1
+	}
+	return word
+}
+
+// maskWord says for up to 64 elements of a tensor whether they are something else than zero, by its type.
+var maskWord = map[tensor.DType]func(t *tensor.Tensor, base int, at []int) uint64{
+	tensor.F32: wordOf[float32], tensor.F64: wordOf[float64], tensor.Bool: wordOf[uint8],
+	tensor.I8: wordOf[int8], tensor.U8: wordOf[uint8], tensor.I16: wordOf[int16], tensor.U16: wordOf[uint16],
+	tensor.I32: wordOf[int32], tensor.U32: wordOf[uint32], tensor.I64: wordOf[int64], tensor.U64: wordOf[uint64],
+	tensor.F16: wordOfHalves, tensor.BF16: wordOfHalves,
+}
+
+func wordOf[T int8 | uint8 | int16 | uint16 | int32 | uint32 | int64 | uint64 | float32 | float64](t *tensor.Tensor, base int, at []int) (word uint64) {
+	data := tensor.Data[T](t)
+	for i, o := range at {
+		if data[base+o] != 0 {
+			word |= 1 << i
 		}
-	} else {
-		data := tensor.Data[float32](t)
-		for i, at := range x.colM[col : col+n] {
-			if data[base+at] != 0 {
-				word |= 1 << i
-			}
+	}
+	return word
+}
+
+// wordOfHalves is wordOf of floats of 16 bits, whose first one is the sign.
+func wordOfHalves(t *tensor.Tensor, base int, at []int) (word uint64) {
+	data := tensor.Data[uint16](t)
+	for i, o := range at {
+		if data[base+o]<<1 != 0 {
+			word |= 1 << i
 		}
 	}
 	return word
@@ -54,7 +72,7 @@ func (x *choosing) maskRows(w *choosingWorker, strip int) error {
 		return err
 	}
 	t, n := x.run.Tensor(x.mask.buf), len(x.colM)
-	side := straight(x.colM) && t.DType() == tensor.F32
+	side := straight(x.colM) && t.DType() == tensor.F32 && !x.mask.inverse
 	for r := strip * maskLines; r < min((strip+1)*maskLines, len(x.rowM)); r++ {
 		to, at := x.bits.of(r), 0
 		if lots := n / x86.ZerosLot; side && lots > 0 {
