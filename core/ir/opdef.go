@@ -407,7 +407,7 @@ func (c *Call) checkSignature() (map[string]tensor.DType, error) {
 			continue
 		}
 		if o.Types != nil && !slices.Contains(o.Types, tt.DType) {
-			return nil, c.Errorf("operand %d (%s) has element type %s, which it does not take", i, o.Name, tt.DType)
+			return nil, c.Errorf("operand %d (%s) has element type %s, it takes %s", i, o.Name, tt.DType, anyOf(o.Types))
 		}
 		if o.Var != "" {
 			if was, ok := vars[o.Var]; ok && was != tt.DType {
@@ -425,6 +425,19 @@ func (c *Call) checkSignature() (map[string]tensor.DType, error) {
 		return nil, c.Errorf("%d results, it has %d", len(c.Want), len(c.Op.Out))
 	}
 	return vars, nil
+}
+
+// anyOf names element types: all of few, some of many.
+func anyOf(list []tensor.DType) string {
+	const few = 6
+	names := make([]string, 0, len(list))
+	for _, d := range list[:min(len(list), few)] {
+		names = append(names, d.String())
+	}
+	if len(list) > few {
+		names = append(names, "...")
+	}
+	return strings.Join(names, ", ")
 }
 
 // checkAttrs checks that every attribute is one of the operator's and of its kind, and

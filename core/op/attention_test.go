@@ -74,7 +74,7 @@ func TestAttention(t *testing.T) {
 	refuse(t, "Attention", nil, list(q, k, v, as(tensor.F64, f32(0), 1, 1)), "it could be broadcast or filled up")
 	refuse(t, "Attention", nil, list(q, k, v, tensor.New(tensor.F64, 1, 6)), "a mask of shape [1, 6]")
 	refuse(t, "Attention", nil, list(q, k, v, tensor.New(tensor.F64, 2, 5)), "a mask of shape [2, 5]")
-	refuse(t, "Attention", nil, list(q, k, v, tensor.New(tensor.I64, 1, 5)), "element type i64")
+	refuse(t, "Attention", nil, list(q, k, v, tensor.New(tensor.I64, 1, 5)), "element type i64, it takes")
 	refuse(t, "Attention", nil, list(flat(q), flat(k), flat(v)), "take the number of heads")
 	refuse(t, "Attention", nil, list(q, k, v, nil, k), "come together")
 	refuse(t, "Attention", nil, list(q, k, v, nil, k, v, ints(1, 1)), "beside a cache")

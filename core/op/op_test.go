@@ -238,3 +238,8 @@ func deduce(t *testing.T, name string, attrs ir.Attrs, in ...string) string {
 	}
 	return out[0].Type.String()
 }
+
+// Operands of other element types than an operator takes are told with those that it takes.
+func TestElementTypes(t *testing.T) {
+	refuse(t, "ReduceSum", nil, list(f32(1, 2), tensor.New(tensor.F32, 0)), "operand 1 (axes) has element type f32, it takes i64")
+}

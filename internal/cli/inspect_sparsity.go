@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -31,7 +32,8 @@ type sparseOperand struct {
 	axes   []string // "k 768": the word for it, and its size
 	finite bool
 	open   string
-	why    string // why nothing can be left out
+	why    string // why nothing can be left out after all
+	all    string // why runs leave nothing out nevertheless
 }
 
 // inspectSparsity tells of the products of a compiled model where there may be many zeros.
@@ -67,7 +69,7 @@ func (a *app) inspectSparsity(path string, opts []pitopt.Option) error {
 			operands := []map[string]any{}
 			for _, o := range p.operands {
 				operands = append(operands, map[string]any{"name": o.name, "source": o.zeros.Kind.String(), "zeros": o.zeros.Why, "at": o.zeros.Node,
-					"axes": append([]string{}, o.axes...), "finite": o.finite, "unproved": o.open, "why_not": o.why})
+					"axes": append([]string{}, o.axes...), "finite": o.finite, "unproved": o.open, "why_not": cmp.Or(o.why, o.all)})
 			}
 			about := map[string]any{"kind": "product", "node": p.node, "program": p.program, "stage": p.stage, "over": p.over, "calls": p.calls, "operands": operands}
 			if d := p.wanted; d != nil {
@@ -88,7 +90,12 @@ func (a *app) inspectSparsity(path string, opts []pitopt.Option) error {
 			default:
 				o.open = "looked at in each run: " + o.open
 			}
-			fmt.Fprintf(a.out, "      along   %s\n      finite  %s\n", strings.Join(o.axes, ", "), o.open)
+			fmt.Fprintf(a.out, "      along   %s\n", strings.Join(o.axes, ", "))
+			if o.all != "" {
+				fmt.Fprintf(a.out, "      runs    compute all of it: %s\n", o.all)
+				continue
+			}
+			fmt.Fprintf(a.out, "      finite  %s\n", o.open)
 		}
 		if d := p.wanted; d != nil {
 			open := "what is left out makes no difference"
@@ -131,7 +138,7 @@ func sparseProducts(m *ir.Module, facts *analysis.Facts) (list []*sparseProduct)
 				p.over = strings.Join(over, " x ")
 				key := fmt.Sprint(p.program, p.stage, p.over)
 				for _, k := range c.Skips(st) {
-					o := sparseOperand{name: c.Name(k.Buffer), zeros: k.Zeros, finite: k.Finite, open: k.Open, why: k.Why}
+					o := sparseOperand{name: c.Name(k.Buffer), zeros: k.Zeros, finite: k.Finite, open: k.Open, why: k.Why, all: cpu.LooksAtNone(st, k.Buffer)}
 					for _, x := range k.Axes {
 						o.axes = append(o.axes, fmt.Sprintf("%s %s", axisWord(st, x), c.Say(x.Extent)))
 					}

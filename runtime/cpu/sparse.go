@@ -47,6 +47,27 @@ func sides(p *product, s *interp.Stage) (out []side) {
 	return out
 }
 
+// LooksAtNone says why no run looks for zeros in a buffer that a sum of products reads; empty: one may.
+func LooksAtNone(s *ir.Stage, b *ir.Buffer) (why string) {
+	if _, why := recognise(s); why != "" {
+		return why
+	}
+	along := func(x *ir.Scalar, axes []*ir.Axis) (found bool) {
+		x.Walk(func(y *ir.Scalar) bool {
+			found = found || y.Op == ir.OpAxis && slices.Contains(axes, y.Axis) && !y.Axis.Extent.IsInt(1)
+			return !found
+		})
+		return found
+	}
+	s.Exprs[0].Walk(func(x *ir.Scalar) bool {
+		if x.Op == ir.OpLoad && x.Buf == b && slices.ContainsFunc(x.Args, func(ix *ir.Scalar) bool { return along(ix, s.Axes) && along(ix, s.Red) }) {
+			why = "a window reads each element several times, and zeros would be looked for as often"
+		}
+		return why == ""
+	})
+	return why
+}
+
 // once says whether the elements of a factor, over its rows or columns and k, are about as many as its buffer has: they
 // are more in a convolution, and would be looked at time and again.
 func (p *product) once(o *operand, own []loop, s *interp.Stage) bool {
