@@ -75,6 +75,12 @@ func eachPiece(n int64, f func(from, to int64)) {
 func likelyBound(t *tensor.Tensor) (float64, bool) {
 	most := 0.0
 	eachPiece(t.Len(), func(from, to int64) {
+		if t.DType() == tensor.F32 {
+			for _, v := range tensor.Data[float32](t)[from:to] {
+				most = max(most, math.Abs(float64(v)))
+			}
+			return
+		}
 		for i := from; i < to; i++ {
 			most = max(most, math.Abs(t.Float(i)))
 		}

@@ -47,7 +47,7 @@ It stands after legalize: kinds are read from programs.`,
 	Options: []pass.Option{{Name: "max-stages", Kind: pass.Int, Doc: "stages of a fused program at most", Default: int64(24)}},
 	Run: func(c *pass.Context, m *ir.Module) error {
 		removeDead(m)
-		e := &equal{m, map[string]*ir.Program{}}
+		e := &equal{m, map[string]*ir.Program{}, map[*ir.Program]*ir.Program{}}
 		sizes := typicalSizes(m)
 		for _, f := range m.Funcs {
 			f.Walk(func(s *ir.Stmt) {

@@ -15,10 +15,14 @@ import (
 type equal struct {
 	m     *ir.Module
 	byKey map[string]*ir.Program
+	known map[*ir.Program]*ir.Program // that were asked for: many calls are of few programs
 }
 
 // of gives the program that stands for one; it adds the first of a kind to the module.
 func (e *equal) of(p *ir.Program) *ir.Program {
+	if is := e.known[p]; is != nil {
+		return is
+	}
 	key := p.Key()
 	if e.byKey[key] == nil {
 		if !slices.Contains(e.m.Programs, p) {
@@ -26,7 +30,8 @@ func (e *equal) of(p *ir.Program) *ir.Program {
 		}
 		e.byKey[key] = p
 	}
-	return e.byKey[key]
+	e.known[p] = e.byKey[key]
+	return e.known[p]
 }
 
 // write makes the call of one program of a group, and of its views those that others need.

@@ -89,8 +89,15 @@ type unpadding struct {
 	packed map[*ir.Value]bool   // values of which there is a packed form
 	stmts  map[*ir.Stmt]bool    // that go over packed values
 	share  sharing
+	ranges map[joining][]ir.Range
 
 	lookups []lookup
+}
+
+// joining is what decides which stages of a call's program are computed together.
+type joining struct {
+	p    *ir.Program
+	bind string
 }
 
 // ragged is a call of a program, which has the function's symbols.
@@ -110,7 +117,7 @@ func removePadding(t *target.Target, m *ir.Module, mask *ir.Value, declared bool
 // newUnpadding finds out what a mask saves; it is nil where there is nothing to save.
 func newUnpadding(t *target.Target, m *ir.Module, mask *ir.Value, declared bool) *unpadding {
 	u := &unpadding{Ragged: analysis.NewRagged(m.Syms, mask), target: t, m: m, f: m.Main(), mask: mask, declared: declared,
-		calls: map[*ir.Stmt]*ragged{}, wanted: map[*ir.Value]demand{}, why: map[*ir.Value]string{}, packed: map[*ir.Value]bool{}, stmts: map[*ir.Stmt]bool{}}
+		calls: map[*ir.Stmt]*ragged{}, wanted: map[*ir.Value]demand{}, why: map[*ir.Value]string{}, packed: map[*ir.Value]bool{}, stmts: map[*ir.Stmt]bool{}, ranges: map[joining][]ir.Range{}}
 	if !u.mayPay() || !declared && u.onlyIndex(mask) {
 		return nil
 	}
@@ -198,7 +205,7 @@ func (u *unpadding) follow() {
 			continue
 		}
 		call := &ragged{Program: analysis.Instance(s, p), packed: map[*ir.Buffer]bool{}}
-		call.joined = joined(u.target, call.Program)
+		call.joined = u.joined(s, call.Program)
 		call.facts = u.Ragged.Program(s, call.Program)
 		u.calls[s] = call
 		for i, v := range s.Results {
@@ -318,17 +325,23 @@ func (u *unpadding) throughCall(s *ir.Stmt, c *ragged, who string) {
 	}
 }
 
-// joined gives the stages of a program that a kernel of a target computes together with others.
-func joined(t *target.Target, p *ir.Program) map[*ir.Stage]bool {
-	out := map[*ir.Stage]bool{}
-	for i := range t.Kernels {
-		if t.Kernels[i].Together == nil {
-			continue
-		}
-		for _, r := range t.Kernels[i].Together(p) {
-			for _, s := range p.Stages[r.First : r.Last+1] {
-				out[s] = out[s] || r.Last > r.First
+// joined gives the stages of a call's program that a kernel of the target computes together with others: p is it with what
+// the call binds.
+func (u *unpadding) joined(s *ir.Stmt, p *ir.Program) map[*ir.Stage]bool {
+	of := joining{s.Callee.(*ir.Program), fmt.Sprint(s.Bind)}
+	ranges, ok := u.ranges[of]
+	if !ok {
+		for i := range u.target.Kernels {
+			if u.target.Kernels[i].Together != nil {
+				ranges = append(ranges, u.target.Kernels[i].Together(p)...)
 			}
+		}
+		u.ranges[of] = ranges
+	}
+	out := map[*ir.Stage]bool{}
+	for _, r := range ranges {
+		for _, st := range p.Stages[r.First : r.Last+1] {
+			out[st] = out[st] || r.Last > r.First
 		}
 	}
 	return out
