@@ -13,7 +13,7 @@ import (
 // to a position of a sequence where the mask is 0, and where it is not.
 //
 // What it finds is so where this holds: elements of the mask are 0 or 1, each
-// sequence has one that is 1, a sequence is at most MaxSeq long, floats that come in are
+// sequence has one that is 1, where First says so its first one, a sequence is at most MaxSeq long, floats that come in are
 // at most MaxInput, and large constants are what Bounded says.
 type Ragged struct {
 	Batch, Seq sym.Expr
@@ -23,6 +23,7 @@ type Ragged struct {
 	values map[*ir.Value]*Rows
 	consts map[*ir.Const]Interval
 	taken  []Bounded
+	first  bool
 }
 
 // Bounded is a constant that was not read as a whole: it is taken for granted that absolute values in it are at most Bound.
@@ -200,6 +201,9 @@ func (r *Ragged) ofConst(v *ir.Value) Interval {
 // Bounded are the constants that were not read as a whole.
 func (r *Ragged) Bounded() []Bounded { return r.taken }
 
+// First says that the first position of each sequence was taken for one where the mask is 1.
+func (r *Ragged) First() bool { return r.first }
+
 // Stmt follows a statement.
 func (r *Ragged) Stmt(s *ir.Stmt) {
 	switch {
@@ -311,7 +315,7 @@ func (a *RaggedProgram) stage(s *ir.Stage) {
 	is := &Rows{Any: a.point(s)}
 	for _, slot := range a.Slots(out.Dims) {
 		t := TokenAt(s, slot)
-		is.Slots = append(is.Slots, SlotRows{slot, a.point(s, where{t, false}), a.point(s, where{t, true})})
+		is.Slots = append(is.Slots, SlotRows{slot, a.point(s, where{Token: t}), a.point(s, where{Token: t, valid: true})})
 	}
 	a.rows[out] = is
 }
@@ -319,10 +323,10 @@ func (a *RaggedProgram) stage(s *ir.Stage) {
 // TokenAt is the token of a slot of what a stage defines.
 func TokenAt(s *ir.Stage, slot Slot) Token { return Token{s.Axes[slot.Batch], s.Axes[slot.Pos]} }
 
-// where says that the mask is 0 at a token, or that it is not.
+// where says that the mask is 0 at a token, or that it is not; and of one that it is the first of its sequence.
 type where struct {
 	Token
-	valid bool
+	valid, first bool
 }
 
 // point is what a stage makes of a point where something is known of tokens.
@@ -338,8 +342,7 @@ func (a *RaggedProgram) point(s *ir.Stage, at ...where) Interval {
 		})
 	}
 	if key, ok := a.Key(s); ok {
-		masked, valid := a.eval(s, s.Exprs[0], append(at[:len(at):len(at)], where{key, false})...), a.eval(s, s.Exprs[0], append(at[:len(at):len(at)], where{key, true})...)
-		if neutral(s, masked, valid) {
+		if masked, valid := a.overKey(s, key, at...); neutral(s, masked, valid) {
 			return a.reduced(s, valid, some(key.Pos)) // each sequence has a token
 		}
 	}
@@ -367,10 +370,28 @@ func (a *RaggedProgram) Key(s *ir.Stage) (key Token, ok bool) {
 	return key, n == 1
 }
 
+// overKey is what a reduction over the positions of a sequence goes over where the mask is 0, and where it is 1. Under a causal
+// mask the largest may be of a position that sees no other than the first: where that is needed, the mask is taken to be 1
+// there, and the largest is no less.
+func (a *RaggedProgram) overKey(s *ir.Stage, key Token, at ...where) (masked, valid Interval) {
+	over := func(w where) []where { return append(at[:len(at):len(at)], w) }
+	x := s.Exprs[0]
+	masked, valid = a.eval(s, x, over(where{Token: key})...), a.eval(s, x, over(where{Token: key, valid: true})...)
+	if s.Monoid != ir.Max || len(s.Red) != 1 || neutral(s, masked, valid) && valid.Lo >= -lowest {
+		return masked, valid
+	}
+	x, _ = a.inline(x)
+	if first := a.eval(s, x, over(where{key, true, true})...); first.Lo > valid.Lo && !first.none() {
+		valid.Lo, a.first = first.Lo, true
+	}
+	return masked, valid
+}
+
 // Neutral says whether positions where the mask is 0 change nothing of what a reduction over
 // the positions of a sequence gives.
 func (a *RaggedProgram) Neutral(s *ir.Stage, key Token) bool {
-	return neutral(s, a.eval(s, s.Exprs[0], where{key, false}), a.eval(s, s.Exprs[0], where{key, true}))
+	masked, valid := a.overKey(s, key)
+	return neutral(s, masked, valid)
 }
 
 func neutral(s *ir.Stage, masked, valid Interval) bool {

@@ -33,6 +33,13 @@ func (a *RaggedProgram) bounds(e sym.Expr) (lo, hi int64) {
 
 // rule is what is known of a node beyond what its operands say.
 func (e *raggedEval) rule(x *ir.Scalar) (Interval, bool) {
+	if x.Op == ir.OpAxis {
+		for _, w := range e.at {
+			if w.first && w.Pos == x.Axis && w.Batch != w.Pos {
+				return Exactly(0), true
+			}
+		}
+	}
 	if !x.DType.IsFloat() {
 		return Interval{}, false
 	}

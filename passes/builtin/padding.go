@@ -487,6 +487,9 @@ func (u *unpadding) use() MaskUse {
 		}
 	}
 	is.Checked = []string{"elements are 0 or 1", "each sequence has a token", fmt.Sprintf("one of %d positions is padding", leastPadding)}
+	if u.First() {
+		is.Checked = append(is.Checked, "each sequence begins with one")
+	}
 	for _, v := range u.floats(u.f.Stmts) {
 		is.Checked = append(is.Checked, fmt.Sprintf("%s is at most %d", v.Name, analysis.MaxInput))
 	}

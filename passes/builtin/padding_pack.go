@@ -278,9 +278,10 @@ func (x *packedStage) node(y *ir.Scalar) *ir.Scalar {
 		return y
 	}
 	n := *y
-	n.Args = make([]*ir.Scalar, len(y.Args))
-	for i, a := range y.Args {
-		n.Args[i] = x.of(a)
+	if n.Args = x.inOrder(y); n.Args == nil {
+		for _, a := range y.Args {
+			n.Args = append(n.Args, x.of(a))
+		}
 	}
 	for i, a := range n.Args { // what the mask multiplied by
 		if n.Op == ir.OpMul && a.Op == ir.OpLit && n.DType.IsFloat() && a.Lit.Float(0) == 1 {
@@ -288,6 +289,22 @@ func (x *packedStage) node(y *ir.Scalar) *ir.Scalar {
 		}
 	}
 	return &n
+}
+
+// inOrder gives what stands for the operands of a comparison of the positions of two tokens, as a causal mask is; nil: it is
+// none. Tokens of a sequence lie behind each other in the order of their positions; what is said of those of
+// different sequences makes no difference.
+func (x *packedStage) inOrder(y *ir.Scalar) (out []*ir.Scalar) {
+	if x.in == nil || y.Op < ir.OpEq || y.Op > ir.OpGe || slices.ContainsFunc(x.tokensHere(), func(t analysis.Token) bool { return t.Batch == t.Pos }) {
+		return nil
+	}
+	for _, a := range y.Args {
+		if a.Op != ir.OpAxis || x.token[a.Axis] == nil {
+			return nil
+		}
+		out = append(out, x.token[a.Axis].Ix())
+	}
+	return out
 }
 
 // position is where along an axis a point lies.

@@ -101,6 +101,7 @@ func (u *unpadding) branch(before, dense, after []*ir.Stmt) {
 			region.Results = append(region.Results, v)
 		}
 	})
+	ends[firstEnd] = ends[firstEnd] || u.First()
 	is, args := u.condition(dense, ends)
 	cond := u.bounded(d, b, u.call(b, is, args...))
 	choice := &ir.Stmt{Kind: ir.OpStmt, Op: u.m.Lookup("onnx.If"), Args: []*ir.Value{cond}, Regions: []*ir.Block{packed, region}}
