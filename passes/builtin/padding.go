@@ -30,8 +30,8 @@ stays as it is. With [inputs] the user says of a mask that padded rows do not ma
 of results are zero.
 
 What the proof cannot know is looked at in each run: the mask holds 0 and 1, each sequence has a
-token, a first token that is read is one of the mask's, floats that come in are not huge, and
-there is some padding; the first run with some also looks whether large constants are what a sample of
+token, a first token that is read, or that a row of a causal mask may see alone, is one of the
+mask's, floats that come in are not huge, and there is some padding; the first run with some also looks whether large constants are what a sample of
 them says. Otherwise the model runs as it stands. So it is in the module twice, in the
 branches of an If; constants are there once.
 
