@@ -650,49 +650,48 @@ func (w *worker[T]) multiply(b block) {
 	}
 }
 
-// kernel adds a panel of A times a panel of B to mr x nr elements of C, two rows at a time: so many sums, and what
-// they are made of, fit the registers of scalar code.
+// kernel adds a panel of A times a panel of B to mr x nr elements of C, two columns at a time: so many sums, and what
+// they are made of, fit the registers of scalar code. Four steps of k at a time, what a step costs beside its
+// multiply-adds is little.
 func (w *worker[T]) kernel(a, b []T, i0, i1, j0, j1 int, first bool) {
-	for h := 0; i0+h < i1; h += 2 {
-		var c00, c01, c02, c03, c10, c11, c12, c13 T
-		x, y := a, b
-		for len(x) >= 2*mr && len(y) >= 2*nr { // two steps of k
-			p, q := (*[2 * mr]T)(x), (*[2 * nr]T)(y)
-			x, y = x[2*mr:], y[2*nr:]
-			a0, a1 := p[h&2], p[h&2+1]
-			c00 += a0 * q[0]
-			c10 += a1 * q[0]
-			c01 += a0 * q[1]
-			c11 += a1 * q[1]
-			c02 += a0 * q[2]
-			c12 += a1 * q[2]
-			c03 += a0 * q[3]
-			c13 += a1 * q[3]
-			a0, a1 = p[h&2+mr], p[h&2+mr+1]
-			c00 += a0 * q[4]
-			c10 += a1 * q[4]
-			c01 += a0 * q[5]
-			c11 += a1 * q[5]
-			c02 += a0 * q[6]
-			c12 += a1 * q[6]
-			c03 += a0 * q[7]
-			c13 += a1 * q[7]
+	for h := 0; j0+h < j1; h += 2 {
+		var c00, c01, c10, c11, c20, c21, c30, c31 T
+		k := 0
+		for ; k+4*mr <= len(a); k += 4 * mr {
+			p, q := (*[4 * mr]T)(a[k:]), (*[3*nr + 2]T)(b[k+h:])
+			b0, b1 := q[0], q[1]
+			c00, c01 = c00+p[0]*b0, c01+p[0]*b1
+			c10, c11 = c10+p[1]*b0, c11+p[1]*b1
+			c20, c21 = c20+p[2]*b0, c21+p[2]*b1
+			c30, c31 = c30+p[3]*b0, c31+p[3]*b1
+			b0, b1 = q[4], q[5]
+			c00, c01 = c00+p[4]*b0, c01+p[4]*b1
+			c10, c11 = c10+p[5]*b0, c11+p[5]*b1
+			c20, c21 = c20+p[6]*b0, c21+p[6]*b1
+			c30, c31 = c30+p[7]*b0, c31+p[7]*b1
+			b0, b1 = q[8], q[9]
+			c00, c01 = c00+p[8]*b0, c01+p[8]*b1
+			c10, c11 = c10+p[9]*b0, c11+p[9]*b1
+			c20, c21 = c20+p[10]*b0, c21+p[10]*b1
+			c30, c31 = c30+p[11]*b0, c31+p[11]*b1
+			b0, b1 = q[12], q[13]
+			c00, c01 = c00+p[12]*b0, c01+p[12]*b1
+			c10, c11 = c10+p[13]*b0, c11+p[13]*b1
+			c20, c21 = c20+p[14]*b0, c21+p[14]*b1
+			c30, c31 = c30+p[15]*b0, c31+p[15]*b1
 		}
-		if len(x) >= mr && len(y) >= nr {
-			a0, a1 := x[h&2], x[h&2+1]
-			c00 += a0 * y[0]
-			c10 += a1 * y[0]
-			c01 += a0 * y[1]
-			c11 += a1 * y[1]
-			c02 += a0 * y[2]
-			c12 += a1 * y[2]
-			c03 += a0 * y[3]
-			c13 += a1 * y[3]
+		for ; k < len(a); k += mr {
+			p, q := (*[mr]T)(a[k:]), (*[2]T)(b[k+h:])
+			b0, b1 := q[0], q[1]
+			c00, c01 = c00+p[0]*b0, c01+p[0]*b1
+			c10, c11 = c10+p[1]*b0, c11+p[1]*b1
+			c20, c21 = c20+p[2]*b0, c21+p[2]*b1
+			c30, c31 = c30+p[3]*b0, c31+p[3]*b1
 		}
-		c := [2][nr]T{{c00, c01, c02, c03}, {c10, c11, c12, c13}}
-		out, cols := w.c, w.colC[j0:j1]
-		for i := i0 + h; i < min(i0+h+2, i1); i++ {
-			row, v := w.batchC+w.rowC[i], &c[i-i0-h]
+		c := [mr][2]T{{c00, c01}, {c10, c11}, {c20, c21}, {c30, c31}}
+		out, cols := w.c, w.colC[j0+h:min(j0+h+2, j1)]
+		for i := i0; i < i1; i++ {
+			row, v := w.batchC+w.rowC[i], &c[i-i0]
 			for j, col := range cols {
 				if first {
 					out[row+col] = v[j]
