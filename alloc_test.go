@@ -37,6 +37,21 @@ func allocations(t *testing.T, what string, threads int, call func() error) {
 	}
 }
 
+// parsed loads a module in the text form; it is closed in the end.
+func parsed(t *testing.T, src string, opts ...pitopt.Option) *pitopt.Model {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "m.pit")
+	if err := os.WriteFile(file, []byte(src), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	m, err := pitopt.Load(file, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
 // sentence is a batch of ids, all of them words, and where the encoder of the examples writes.
 func sentence(batch, seq int64) (in, out tensors) {
 	in = tensors{"input_ids": tensor.New(tensor.I64, batch, seq), "attention_mask": tensor.New(tensor.I64, batch, seq)}
@@ -72,16 +87,14 @@ func TestRunIntoAllocatesNothing(t *testing.T) {
 // Nor do products of few rows, of factors that come anew with each run.
 func TestFewRowsAllocateNothing(t *testing.T) {
 	ctx := context.Background()
-	file := filepath.Join(t.TempDir(), "few.pit")
-	if err := os.WriteFile(file, []byte("module {\n  func @main(%x: [n, 64] f32, %w: [64, 384] f32) -> (\"y\": [n, 384] f32) {\n    %y: [n, 384] f32 = onnx.MatMul(%x, %w)\n    return %y\n  }\n}"), 0o666); err != nil {
-		t.Fatal(err)
-	}
+	const src = `module {
+  func @main(%x: [n, 64] f32, %w: [64, 384] f32) -> ("y": [n, 384] f32) {
+    %y: [n, 384] f32 = onnx.MatMul(%x, %w)
+    return %y
+  }
+}`
 	for _, threads := range []int{1, 3} {
-		m, err := pitopt.Load(file, pitopt.Threads(threads))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
+		m := parsed(t, src, pitopt.Threads(threads))
 		for _, n := range []int64{1, 3, 7, 20, 40} {
 			in, out := tensors{"x": tensor.New(tensor.F32, n, 64), "w": tensor.New(tensor.F32, 64, 384)}, tensors{"y": tensor.New(tensor.F32, n, 384)}
 			allocations(t, fmt.Sprintf("%d rows", n), threads, func() error { return m.RunInto(ctx, in, out) })
@@ -179,16 +192,8 @@ func TestSparseProductAllocatesNothing(t *testing.T) {
     return %y
   }
 }`
-	file := filepath.Join(t.TempDir(), "zeros.pit")
-	if err := os.WriteFile(file, []byte(src), 0o666); err != nil {
-		t.Fatal(err)
-	}
 	for _, threads := range []int{1, 3} {
-		m, err := pitopt.Load(file, pitopt.Threads(threads), pitopt.WithPipeline(f))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
+		m := parsed(t, src, pitopt.Threads(threads), pitopt.WithPipeline(f))
 		in, out := tensors{"x": tensor.New(tensor.F32, 140, 512), "w": tensor.New(tensor.F32, 512, 384)}, tensors{"y": tensor.New(tensor.F32, 140, 384)}
 		n := int64(0)
 		allocations(t, "zeros", threads, func() error {
@@ -230,16 +235,8 @@ func TestPaddingAllocatesNothing(t *testing.T) {
     Y[i < batch, j < 2] = sum(k < seq) X[i, k, j]
   }
 }`
-	file := filepath.Join(t.TempDir(), "padded.pit")
-	if err := os.WriteFile(file, []byte(src), 0o666); err != nil {
-		t.Fatal(err)
-	}
 	for _, threads := range []int{1, 3} {
-		m, err := pitopt.Load(file, pitopt.Threads(threads))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
+		m := parsed(t, src, pitopt.Threads(threads))
 		finds := false
 		m.Module().Main().Walk(func(s *ir.Stmt) { finds = finds || s.Op != nil && s.Op.Name == "onnx.NonZero" })
 		if !finds {
@@ -289,16 +286,8 @@ func TestAllocationsWanted(t *testing.T) {
     return %y
   }
 }`
-	file := filepath.Join(t.TempDir(), "wanted.pit")
-	if err := os.WriteFile(file, []byte(src), 0o666); err != nil {
-		t.Fatal(err)
-	}
 	for _, threads := range []int{1, 3} {
-		m, err := pitopt.Load(file, pitopt.Threads(threads))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
+		m := parsed(t, src, pitopt.Threads(threads))
 		in, out := tensors{"x": tensor.New(tensor.F32, 128, 512), "g": tensor.New(tensor.F32, 128, 384), "mask": tensor.New(tensor.F32, 512, 384)}, tensors{"y": tensor.New(tensor.F32, 512, 384)}
 		n := int64(0)
 		allocations(t, "wanted", threads, func() error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"testing"
 
@@ -26,14 +25,7 @@ func TestCloseGivesMemoryBack(t *testing.T) {
     return %y
   }
 }`
-	file := filepath.Join(t.TempDir(), "large.pit")
-	if err := os.WriteFile(file, []byte(src), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	m, err := pitopt.Load(file, pitopt.Threads(1))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := parsed(t, src, pitopt.Threads(1))
 	in := map[string]*tensor.Tensor{"x": tensor.New(tensor.F32, 3, 1100)}
 	if _, err := m.Run(context.Background(), in); err != nil {
 		t.Fatal(err)

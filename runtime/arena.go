@@ -207,7 +207,7 @@ func (a *arena) own(t *tensor.Tensor, p piece) {
 func (a *arena) hold(v tensor.Value) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	eachTensor(v, func(t *tensor.Tensor) {
+	tensor.Each(v, func(t *tensor.Tensor) {
 		if p, ok := a.pieces[addressOf(t)]; ok {
 			p.refs++
 			a.pieces[addressOf(t)] = p
@@ -219,7 +219,7 @@ func (a *arena) hold(v tensor.Value) {
 func (a *arena) drop(v tensor.Value) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	eachTensor(v, func(t *tensor.Tensor) { a.dropPiece(addressOf(t)) })
+	tensor.Each(v, func(t *tensor.Tensor) { a.dropPiece(addressOf(t)) })
 }
 
 // dropAt is drop of a tensor that begins at b.
@@ -256,7 +256,7 @@ func (a *arena) adopt(v tensor.Value, args []tensor.Value) (err error) {
 	var theirs map[address]bool
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	eachTensor(v, func(t *tensor.Tensor) {
+	tensor.Each(v, func(t *tensor.Tensor) {
 		m := addressOf(t)
 		if p, ok := a.pieces[m]; ok {
 			p.refs++
@@ -266,7 +266,7 @@ func (a *arena) adopt(v tensor.Value, args []tensor.Value) (err error) {
 		if theirs == nil {
 			theirs = map[address]bool{{}: true}
 			for _, arg := range args {
-				eachTensor(arg, func(t *tensor.Tensor) { theirs[addressOf(t)] = true })
+				tensor.Each(arg, func(t *tensor.Tensor) { theirs[addressOf(t)] = true })
 			}
 		}
 		if theirs[m] || err != nil { // what is an operand's and not known is a caller's, or a constant's
@@ -346,19 +346,4 @@ func (a *arena) close() {
 	}
 	clear(a.slabs)
 	a.slabs = a.slabs[:0]
-}
-
-func eachTensor(v tensor.Value, f func(*tensor.Tensor)) {
-	switch v := v.(type) {
-	case *tensor.Tensor:
-		if v != nil {
-			f(v)
-		}
-	case *tensor.Sequence:
-		for _, e := range v.Elems {
-			eachTensor(e, f)
-		}
-	case *tensor.Optional:
-		eachTensor(v.Elem, f)
-	}
 }

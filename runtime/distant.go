@@ -32,7 +32,7 @@ func (mc *machine) home(v tensor.Value) (err error) {
 	if mc.mem.abroad == nil || v == nil {
 		return nil
 	}
-	eachTensor(v, func(t *tensor.Tensor) {
+	tensor.Each(v, func(t *tensor.Tensor) {
 		if err == nil && len(t.Bytes()) > 0 {
 			err = mc.mem.abroad.Home(t.Bytes())
 		}

@@ -193,7 +193,7 @@ func there(v tensor.Value, o *tensor.Tensor) bool {
 func alone(t *tensor.Tensor, values []tensor.Value, others []*tensor.Tensor) bool {
 	free := true
 	for _, v := range values {
-		eachTensor(v, func(u *tensor.Tensor) { free = free && !overlap(t, u) })
+		tensor.Each(v, func(u *tensor.Tensor) { free = free && !overlap(t, u) })
 	}
 	return free && !slices.ContainsFunc(others, func(u *tensor.Tensor) bool { return overlap(t, u) })
 }

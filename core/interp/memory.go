@@ -48,7 +48,7 @@ func (m *memory) room(size int64) error {
 
 // hold counts a value; drop takes it back.
 func (m *memory) hold(v tensor.Value) {
-	eachTensor(v, func(t *tensor.Tensor) {
+	tensor.Each(v, func(t *tensor.Tensor) {
 		if m.held == nil {
 			m.held = map[*tensor.Tensor]int{}
 		}
@@ -59,7 +59,7 @@ func (m *memory) hold(v tensor.Value) {
 }
 
 func (m *memory) drop(v tensor.Value) {
-	eachTensor(v, func(t *tensor.Tensor) {
+	tensor.Each(v, func(t *tensor.Tensor) {
 		switch m.held[t] {
 		case 0:
 		case 1:
@@ -81,18 +81,3 @@ func size(t *tensor.Tensor) int64 {
 }
 
 const stringHeader = 16
-
-func eachTensor(v tensor.Value, f func(*tensor.Tensor)) {
-	switch v := v.(type) {
-	case *tensor.Tensor:
-		if v != nil {
-			f(v)
-		}
-	case *tensor.Sequence:
-		for _, e := range v.Elems {
-			eachTensor(e, f)
-		}
-	case *tensor.Optional:
-		eachTensor(v.Elem, f)
-	}
-}

@@ -31,6 +31,22 @@ func Missing(v Value) bool {
 	return v == nil
 }
 
+// Each calls f with the tensors of a value, those of the parts of a sequence or an optional one after the other.
+func Each(v Value, f func(*Tensor)) {
+	switch v := v.(type) {
+	case *Tensor:
+		if v != nil {
+			f(v)
+		}
+	case *Sequence:
+		for _, e := range v.Elems {
+			Each(e, f)
+		}
+	case *Optional:
+		Each(v.Elem, f)
+	}
+}
+
 func (*Tensor) isValue()   {}
 func (*Sequence) isValue() {}
 func (*Optional) isValue() {}

@@ -48,12 +48,7 @@ func (c Columns) Program(f Features) (*Prog, error) {
 	size := kind.Bits() / 8
 	p := NewProg(fmt.Sprintf("columns_%dx%d_of_%d", c.Vectors, c.Runs, c.Cols))
 	var args ColumnsArgs
-	load := func(offset uintptr) Reg {
-		r := p.New(GP64)
-		p.Emit(MOV, r, arg(offset))
-		return r
-	}
-	n, list, to := load(unsafe.Offsetof(args.K)), load(unsafe.Offsetof(args.List)), load(unsafe.Offsetof(args.To))
+	n, list, to := p.load(unsafe.Offsetof(args.K)), p.load(unsafe.Offsetof(args.List)), p.load(unsafe.Offsetof(args.To))
 	var from, lanes []Reg
 	var bits Reg
 	if kind == YMM {
@@ -61,7 +56,7 @@ func (c Columns) Program(f Features) (*Prog, error) {
 		p.Emit(VMOVUPS, bits, p.U32(1, 2, 4, 8, 16, 32, 64, 128))
 	}
 	for i := range c.Vectors * c.Runs {
-		from = append(from, load(unsafe.Offsetof(args.From)+8*uintptr(i)))
+		from = append(from, p.load(unsafe.Offsetof(args.From)+8*uintptr(i)))
 		m := arg(unsafe.Offsetof(args.Lane) + 4*uintptr(i))
 		if kind == ZMM {
 			b, k := p.New(GP64), p.New(Mask)

@@ -33,13 +33,8 @@ func (l Lines) Program(f Features) (*Prog, error) {
 	}
 	p := NewProg(fmt.Sprintf("lines_%d", l.Cols))
 	var args LinesArgs
-	load := func(offset uintptr) Reg {
-		r := p.New(GP64)
-		p.Emit(MOV, r, arg(offset))
-		return r
-	}
-	n, from, step, ahead := load(unsafe.Offsetof(args.K)), load(unsafe.Offsetof(args.From)), load(unsafe.Offsetof(args.Step)), load(unsafe.Offsetof(args.Ahead))
-	to, apart := load(unsafe.Offsetof(args.To)), load(unsafe.Offsetof(args.Apart))
+	n, from, step, ahead := p.load(unsafe.Offsetof(args.K)), p.load(unsafe.Offsetof(args.From)), p.load(unsafe.Offsetof(args.Step)), p.load(unsafe.Offsetof(args.Ahead))
+	to, apart := p.load(unsafe.Offsetof(args.To)), p.load(unsafe.Offsetof(args.Apart))
 	at, dst, left := p.New(GP64), p.New(GP64), p.New(GP64)
 	row, panel := p.Label("row"), p.Label("panel")
 	p.Align(lineBytes)

@@ -33,13 +33,8 @@ func (k Pack) Program(f Features) (*Prog, error) {
 	kind, _ := vectors(f)
 	p := NewProg(fmt.Sprintf("pack_%d", k.Rows))
 	var args PackArgs
-	load := func(offset uintptr) Reg {
-		r := p.New(GP64)
-		p.Emit(MOV, r, arg(offset))
-		return r
-	}
-	from, at, to, n := load(unsafe.Offsetof(args.From)), load(unsafe.Offsetof(args.Offset)), load(unsafe.Offsetof(args.To)), load(unsafe.Offsetof(args.K))
-	ahead := load(unsafe.Offsetof(args.Ahead))
+	from, at, to, n := p.load(unsafe.Offsetof(args.From)), p.load(unsafe.Offsetof(args.Offset)), p.load(unsafe.Offsetof(args.To)), p.load(unsafe.Offsetof(args.K))
+	ahead := p.load(unsafe.Offsetof(args.Ahead))
 	p.Emit(ADD, ahead, at)
 	lanes := kind.Bits() / 32
 	row := func(i int) (m, fetched Mem) {

@@ -233,9 +233,10 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 // arg is the memory of an argument.
 func arg(offset uintptr) Mem { return At(ArgBase, int(offset)) }
 
-func (t *tile) load(offset uintptr) Reg {
-	r := t.New(GP64)
-	t.Emit(MOV, r, arg(offset))
+// load reads an argument.
+func (p *Prog) load(offset uintptr) Reg {
+	r := p.New(GP64)
+	p.Emit(MOV, r, arg(offset))
 	return r
 }
 

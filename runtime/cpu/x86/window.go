@@ -47,20 +47,15 @@ func (w Window) Program(f Features) (*Prog, error) {
 	size := kind.Bits() / 8
 	p := NewProg(fmt.Sprintf("window_%dx%d", w.Rows, w.Vectors))
 	var args WindowArgs
-	load := func(offset uintptr) Reg {
-		r := p.New(GP64)
-		p.Emit(MOV, r, arg(offset))
-		return r
-	}
 	p.Comment("C[%d, %d] = Σ weight · B", w.Rows, w.Vectors*size/4)
-	weights, b, c := load(unsafe.Offsetof(args.Weights)), load(unsafe.Offsetof(args.B)), load(unsafe.Offsetof(args.C))
-	pitch, turns := load(unsafe.Offsetof(args.BRow)), load(unsafe.Offsetof(args.Turns))
+	weights, b, c := p.load(unsafe.Offsetof(args.Weights)), p.load(unsafe.Offsetof(args.B)), p.load(unsafe.Offsetof(args.C))
+	pitch, turns := p.load(unsafe.Offsetof(args.BRow)), p.load(unsafe.Offsetof(args.Turns))
 	var pitch3 Reg
 	if w.Rows > 2 {
 		pitch3 = p.New(GP64)
 		p.Emit(LEA, pitch3, AtIndex(pitch, pitch, 2, 0))
 	}
-	count := load(unsafe.Offsetof(args.Count))
+	count := p.load(unsafe.Offsetof(args.Count))
 	p.Emit(SUB, count, Imm((w.Vectors-1)*size/4))
 	mask := first(p, kind, count)
 
@@ -90,7 +85,7 @@ func (w Window) Program(f Features) (*Prog, error) {
 	p.Emit(CMP, k, arg(unsafe.Offsetof(args.Taps)))
 	p.Emit(JL, tap)
 
-	pitchC := load(unsafe.Offsetof(args.CRow))
+	pitchC := p.load(unsafe.Offsetof(args.CRow))
 	var pitchC3 Reg
 	if w.Rows > 2 {
 		pitchC3 = p.New(GP64)

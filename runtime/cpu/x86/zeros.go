@@ -49,12 +49,7 @@ func (z Zeros) program(f Features, within bool) (*Prog, error) {
 	}
 	p := NewProg(name)
 	var args ZerosArgs
-	load := func(offset uintptr) Reg {
-		r := p.New(GP64)
-		p.Emit(MOV, r, arg(offset))
-		return r
-	}
-	n, from, to := load(unsafe.Offsetof(args.Lots)), load(unsafe.Offsetof(args.From)), load(unsafe.Offsetof(args.To))
+	n, from, to := p.load(unsafe.Offsetof(args.Lots)), p.load(unsafe.Offsetof(args.From)), p.load(unsafe.Offsetof(args.To))
 	zero := p.New(kind)
 	p.Emit(VXORPS, zero, zero, zero)
 	size := kind.Bits() / 8
