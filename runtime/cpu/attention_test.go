@@ -145,6 +145,7 @@ func (f attentionForm) program(t testing.TB, layout int) *ir.Program {
 
 // Attentions of all forms and ragged sizes, between guards, equal the interpreter's stages.
 func TestAttentions(t *testing.T) {
+	t.Parallel()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	rounds := 18
 	if testing.Short() {

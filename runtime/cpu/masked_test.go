@@ -31,6 +31,7 @@ var maskedForms = []attentionForm{
 // Masks of all patterns in all spellings equal the interpreter's stages, whatever is behind them, and tiles are left
 // out where nothing stands against it.
 func TestMaskedAttentions(t *testing.T) {
+	t.Parallel()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	patterns := []struct {
 		name string

@@ -220,6 +220,7 @@ func (d *drawn) points() float64 {
 // Random sums of products: the same as the interpreter's, errors included, and the same
 // bits with any number of threads. Many of them must be recognised.
 func TestRandomProducts(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 7))
 	var devices []*Device
 	for _, tier := range tiers(t) {
@@ -228,7 +229,7 @@ func TestRandomProducts(t *testing.T) {
 		}
 	}
 	matched, padded, computed, short, inPlace, failed, total := 0, 0, 0, 0, 0, 0, 0
-	rounds := 3000
+	rounds := 1500
 	if testing.Short() {
 		rounds = 600
 	}
