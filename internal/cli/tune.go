@@ -20,6 +20,9 @@ func (a *app) tune(args []string) error {
 	}
 	d := cpu.New(1)
 	defer d.Close()
+	if err := d.Storable(); err != nil { // before it takes seconds
+		return err
+	}
 	a.progress("measuring tiles")
 	t, err := d.Tune()
 	if err != nil {

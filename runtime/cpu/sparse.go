@@ -159,6 +159,11 @@ type sparse struct {
 
 	share, dense float64 // of a that is not zero; what all of the product is expected to take, in nanoseconds
 	looked       bool    // for zeros
+	weighed      bool    // finite is known
+	sole         bool    // side
+
+	counts []int32     // terms of rows that are multiplied one by one
+	single [2]x86.Func // of whole strips of columns of such rows, and of the last one
 
 	stripCols, columnCount int  // columns of a strip, and strips
 	fetches                bool // most of b is read, and comes from far
@@ -171,6 +176,8 @@ const (
 	detecting phase = iota // strips of rows
 	gathering              // groups
 	computing              // strips of columns
+	rowLists               // rows that are multiplied one by one
+	rowSums                // strips of columns of such rows
 )
 
 // sparseWorker is a thread's.
@@ -214,7 +221,7 @@ func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memor
 		s.close()
 		s.workspace.mem, s.workspace.left = mem, room
 		s.d, s.p, s.finite, s.run, s.cut = d, side.product, side.finite, run, d.machine.blocks
-		s.out, s.table = run.Tensor(p.out), d.tiles()
+		s.out, s.table, s.sole = run.Tensor(p.out), d.tiles(), len(p.sides) == 1
 	}
 	first, idle := 0, [2]bool{}              // sides that are not worth it
 	if len(p.sides) == 2 && d.weigh == nil { // the better one first, by a glance
@@ -277,7 +284,7 @@ func (s *sparse) seen() (worth bool, err error) {
 	p := s.p
 	s.rows, s.cols, s.depth = int(total(p.m)), int(total(p.n)), int(total(p.k))
 	s.notFinite.Store(false)
-	s.way, s.share, s.dense, s.looked = way{dense: true}, 1, 0, false
+	s.way, s.share, s.dense, s.looked, s.weighed = way{dense: true}, 1, 0, false, false
 	if !p.worthLooking(s.cut) {
 		return false, nil
 	}
@@ -291,8 +298,13 @@ func (s *sparse) seen() (worth bool, err error) {
 		return false, nil
 	}
 	s.hire(1)
+	s.at = s.workers[0].worker
 	if s.dataA, err = s.operand(&p.a); err != nil {
 		return false, err
+	}
+	if s.rows == 1 && s.sole && p.a.buf != nil && s.d.weigh == nil && s.widely() { // to look at all of it takes no longer
+		s.way = way{rows: 1, depth: s.depth, list: true, wide: true}
+		return true, nil
 	}
 	s.batch = 0
 	if err := s.begin(); err != nil {
@@ -327,16 +339,27 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 	if err := s.room(); err != nil {
 		return false, err
 	}
+	single := s.way.wide && s.widely() // a glance has said so
 	for s.batch = range total(p.batch) {
 		s.stand()
 		if err := s.inStrips(rec, name, detecting, s.detectStrips()); err != nil {
 			return false, err
 		}
-		s.choose()
+		if single {
+			s.count()
+		} else {
+			s.choose()
+		}
 		if s.batch == 0 && s.way.dense {
 			return false, nil
 		}
-		s.fetches = s.whole != nil && !s.way.wide && s.covers.some > 0.5 && len(s.whole) > nearBytes
+		if s.way.wide {
+			if err := s.singly(rec, name); err != nil {
+				return false, err
+			}
+			continue
+		}
+		s.fetches = s.whole != nil && s.covers.some > 0.5 && len(s.whole) > nearBytes
 		s.columnStrips()
 		s.plan.make(s)
 		if err := s.ready(); err != nil {
@@ -377,7 +400,7 @@ func (s *sparse) operand(o *operand) ([]float32, error) {
 // weights finds what is packed of b for all runs. It is false where b is constant and not finite.
 func (s *sparse) weights() (ok bool, err error) {
 	p := s.p
-	s.whole, s.constant, s.half = nil, false, x86.WeightsF32
+	s.whole, s.constant, s.half, s.weighed = nil, false, x86.WeightsF32, true
 	if p.kept == nil {
 		return true, nil
 	}
@@ -435,7 +458,7 @@ func (s *sparse) staff() error {
 // begin readies the first worker to look at a.
 func (s *sparse) begin() error {
 	w := s.workers[0]
-	s.at, w.p = w.worker, s.p
+	w.p = s.p
 	w.worker.stand(&segment{}, 0)
 	if s.p.a.buf == nil {
 		if err := w.a.open(s.run, &s.p.a, nil, false); err != nil {
@@ -538,6 +561,10 @@ func (s *sparse) part(_, i int) (err error) {
 			err = s.detect(w, at)
 		case gathering:
 			err = s.gather(w, at)
+		case rowLists:
+			err = s.listRow(w, at)
+		case rowSums:
+			err = s.addRow(w, at)
 		default:
 			err = s.columns(w, at)
 		}

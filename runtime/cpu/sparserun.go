@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"math"
 	"math/bits"
 	"unsafe"
 
@@ -14,11 +13,7 @@ const listAhead = x86.TileAhead
 
 // ready finds what workers need for the way that was chosen.
 func (s *sparse) ready() error {
-	if s.way.wide {
-		if s.kB = s.kB[:0]; s.strideB == 0 {
-			s.kB = placesOf(s.kB, s.p.k, stepB)
-		}
-	} else if s.kA = s.kA[:0]; !s.alongK || !s.way.list {
+	if s.kA = s.kA[:0]; !s.alongK || !s.way.list {
 		s.kA = placesOf(s.kA, s.p.k, stepA)
 		if s.p.a.buf == nil {
 			for i := range s.kA {
@@ -38,9 +33,6 @@ func (s *sparse) tiles() (err error) {
 			continue
 		}
 		t := tile{Rows: int(n), Cols: s.cut.nr, Weights: s.half, List: s.way.list}
-		if s.way.wide {
-			t.Cols = s.stripCols
-		}
 		for r := range s.code {
 			if t.Fetch = 0; reach(r) == fetching && s.fetches {
 				t.Fetch = 1
@@ -84,7 +76,7 @@ func (s *sparse) gather(w *sparseWorker, strip int) error {
 		for j, r := range rows {
 			gatherTerms(to, n, j, s.dataA, base+s.rowA[r], s.kA, list[:g.count])
 		}
-		s.place(list, int(g.count), int(g.k0))
+		s.place(list, int(g.count))
 	}
 	return nil
 }
@@ -120,73 +112,28 @@ func (s *sparse) terms(list []int32, rows []int32, k0 int) {
 }
 
 // place makes of the k in a list where rows of b begin, in bytes, and fills what is ahead of it.
-func (s *sparse) place(list []int32, n, k0 int) {
-	switch {
-	case s.way.wide && s.strideB != 0:
-		for i, k := range list[:n] {
-			list[i] = int32(4 * s.strideB * int(k))
-		}
-	case s.way.wide:
-		for i, k := range list[:n] {
-			list[i] = int32(4 * s.kB[k])
-		}
-	default:
-		each := int32(s.cut.nr * s.half.Bytes())
-		for i, k := range list[:n] {
-			list[i] = k * each
-		}
+func (s *sparse) place(list []int32, n int) {
+	each := int32(s.cut.nr * s.half.Bytes())
+	for i, k := range list[:n] {
+		list[i] = k * each
 	}
 	for i := range list[n:] {
 		list[n+i] = list[n-1]
 	}
 }
 
-// widely says whether rows of b can be read where they lie.
-func (s *sparse) widely() bool {
-	p := s.p
-	if s.rows > mostWidely || p.b.buf == nil || p.b.pad != nil || !s.finite || s.depth > 2*mostTerms ||
-		s.cols%(s.cut.nr/2) != 0 || !s.beside || !beside(p.n, func(l loop) int64 { return l.b }) {
-		return false
-	}
-	reach := int64(0)
-	for _, l := range p.k {
-		if l.list != nil {
-			return false
-		}
-		reach += (l.extent - 1) * max(l.b, -l.b)
-	}
-	return 4*reach <= math.MaxInt32
-}
-
-// mostWidely is how many rows are multiplied one by one.
-const mostWidely = 64
-
 // columnStrips cuts the columns: as many panels of b as stay near.
 func (s *sparse) columnStrips() {
 	unit := s.cut.nr
-	if s.way.wide {
-		unit = s.wideColumns()
+	units, each := (s.cols+unit-1)/unit, s.p.stripPanels(s.cut)
+	if s.rows == 1 && s.whole != nil && !s.compact() && !s.fetches {
+		each = units // nothing of b is read twice
 	}
-	units, each := (s.cols+unit-1)/unit, 1
-	if !s.way.wide {
-		if each = s.p.stripPanels(s.cut); s.rows == 1 && s.whole != nil && !s.compact() && !s.fetches {
-			each = units // nothing of b is read twice
-		}
-		if s.threads > 1 {
-			each = max(1, min(each, units/(4*s.threads)))
-		}
-		each = min(each, units)
+	if s.threads > 1 {
+		each = max(1, min(each, units/(4*s.threads)))
 	}
+	each = min(each, units)
 	s.stripCols, s.columnCount = each*unit, (units+each-1)/each
-}
-
-// wideColumns are those of a tile of one row.
-func (s *sparse) wideColumns() int {
-	for n := 8 * s.cut.nr; ; n /= 2 {
-		if n <= s.cols && (x86.Tile{Rows: 1, Cols: n, List: true}).Fits(s.cut.code.features) || n <= s.cut.nr {
-			return n
-		}
-	}
 }
 
 // columns computes a strip of columns.
@@ -202,13 +149,10 @@ func (s *sparse) columns(w *sparseWorker, strip int) error {
 		}
 		return 1
 	}
-	addresses(w.colB[:some(s.whole == nil && !s.way.wide)], s.p.n, int64(n0), stepB)
+	addresses(w.colB[:some(s.whole == nil)], s.p.n, int64(n0), stepB)
 	addresses(w.colC[:some(!s.beside)], s.p.n, int64(n0), stepC)
 	if s.beside {
 		s.clearRows(w, cols)
-	}
-	if s.way.wide {
-		return s.wideStrip(w, cols)
 	}
 	if err := s.panelsOf(w, n0, cols); err != nil {
 		return err
@@ -364,34 +308,4 @@ func (s *sparse) scatter(w *sparseWorker, c *chunk, cols int) {
 			w.c[w.batchC+row+at] = w.compact[r*width+i]
 		}
 	}
-}
-
-// wideStrip computes a strip of columns row by row, from rows of b where they lie.
-func (s *sparse) wideStrip(w *sparseWorker, cols int) error {
-	f := s.code[near][1]
-	if cols < s.stripCols {
-		var err error
-		if f, err = w.wide(tile{Rows: 1, Cols: cols, List: true}); err != nil {
-			return err
-		}
-	}
-	g := &w.args
-	g.Count, g.COffset, g.Accumulate = int64(cols), 4*int64(w.colC[0]), 0
-	if len(s.portion.groups) == 0 {
-		return nil
-	}
-	g.B = unsafe.Pointer(&w.b.data[w.batchB+w.colB[0]])
-	for i := range s.portion.chunks {
-		c := &s.portion.chunks[i]
-		s.intoRows(w, c)
-		for _, o := range s.plan.groups[c.group : c.group+c.groups] {
-			if err := w.ctx.Err(); err != nil {
-				return diag.Stopped(err)
-			}
-			g.K, g.A, g.C = int64(o.count), unsafe.Pointer(&s.packed[o.panel]), unsafe.Pointer(&w.into[int(o.first)-int(s.plan.groups[c.group].first)])
-			g.List = unsafe.Pointer(&s.lists[o.list])
-			f.Call(unsafe.Pointer(g))
-		}
-	}
-	return nil
 }

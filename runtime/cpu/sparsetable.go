@@ -101,16 +101,43 @@ func tileFile(f x86.Features) (string, error) {
 	return filepath.Join(dir, "pitopt", fmt.Sprintf("tiles-%s-%x.json", level, h.Sum64())), nil
 }
 
+// Storable says why a table can not be stored, before one is measured. It makes the folder that one goes to.
+func (d *Device) Storable() error {
+	file, err := tileFile(d.machine.features)
+	if err != nil {
+		return notStored(err)
+	}
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return notStored(err)
+	}
+	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
+		return notStored(fmt.Errorf("%s is no file", file))
+	}
+	f, err := os.CreateTemp(dir, "tiles-*")
+	if err != nil {
+		return notStored(err)
+	}
+	err = f.Close()
+	if gone := os.Remove(f.Name()); err == nil {
+		err = gone
+	}
+	if err != nil {
+		return notStored(err)
+	}
+	return nil
+}
+
 // Store writes a table where devices on this machine find it, and says where that is.
 func (d *Device) Store(t *TileTable) (string, error) {
+	if err := d.Storable(); err != nil {
+		return "", err
+	}
 	file, err := tileFile(d.machine.features)
 	if err != nil {
 		return "", notStored(err)
 	}
 	b, err := json.MarshalIndent(t, "", "  ")
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(file), 0o755)
-	}
 	if err == nil {
 		err = disk.Write(file, append(b, '\n'))
 	}
@@ -173,13 +200,20 @@ func (t *TileTable) listCost(s *sparse, w way, terms, some float64) float64 {
 	if w.depth < s.depth {
 		ns += 2 * t.Sum * float64(s.rows) * float64(s.cols)
 	}
-	return max(ns, t.far(s, some)) + terms*float64(w.rows)*t.Gather + s.scattered(t)
+	return max(ns, pieces*t.far(s, some)) + terms*float64(w.rows)*t.Gather + s.scattered(t)
 }
+
+// How much longer it takes to read a part of b from beyond the caches than all of it in order: where a list names rows of panels,
+// some columns here and some there, and where it names whole rows.
+const (
+	pieces     = 2
+	pickedRows = 1.4
+)
 
 // wideCost is what single rows take that have so many elements.
 func (t *TileTable) wideCost(s *sparse, ones, some float64) float64 {
 	ns := s.panels()*ones*t.Wide + float64(s.rows)*t.Start*max(1, s.panels()/8)
-	return max(ns, t.far(s, some)) + ones*t.Gather
+	return max(ns, pickedRows*t.far(s, some)) + ones*t.Gather
 }
 
 // blockCost is what tiles take of rows that have something in blocks.

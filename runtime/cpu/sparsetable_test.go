@@ -18,6 +18,9 @@ func TestStoredTable(t *testing.T) {
 		return d
 	}
 	built := *fresh().builtIn()
+	if err := fresh().Storable(); err != nil {
+		t.Error(err)
+	}
 	mine := built
 	mine.Call, mine.Step = 77, append([]float64{}, built.Step...)
 	file, err := fresh().Store(&mine)
@@ -70,6 +73,9 @@ func TestStoredTable(t *testing.T) {
 	}
 	if got := fresh().tiles(); !reflect.DeepEqual(got, &built) {
 		t.Errorf("a folder: the table is %v, not the one that is built in", got)
+	}
+	if err := fresh().Storable(); err == nil {
+		t.Error("a table could be stored where there is a folder")
 	}
 	if file, err := fresh().Store(&mine); err == nil {
 		t.Errorf("a table was stored where there is a folder: %s", file)

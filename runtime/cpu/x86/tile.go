@@ -81,7 +81,7 @@ type TileArgs struct {
 // tileUnroll is how many steps of k one turn of the loop takes.
 const tileUnroll = 4
 
-// TileAhead is how many rows of B a list is ahead of the multiplication: the rows that will
+// TileAhead is how many rows of B a list is ahead of the multiplication, at most: the rows that will
 // be read can not be foreseen otherwise.
 const TileAhead = 16
 
@@ -386,7 +386,7 @@ func (t *tile) step(u int, sums []Reg) {
 		t.Emit(MOVSXD, at, At(t.list, 4*u))
 		row = AtIndex(t.b, at, 1, 0)
 		ahead := t.New(GP64)
-		t.Emit(MOVSXD, ahead, At(t.list, 4*(u+TileAhead)))
+		t.Emit(MOVSXD, ahead, At(t.list, 4*(u+t.ahead(width))))
 		for j := 0; j < width; j += lineBytes {
 			t.Emit(PREFETCHT0, AtIndex(t.b, ahead, 1, j))
 		}
@@ -423,6 +423,13 @@ func (t *tile) step(u int, sums []Reg) {
 		}
 	}
 }
+
+// ahead is how many rows of B of so many bytes a list is looked at before they are multiplied: more of it than the processor
+// can have on its way at once holds up what it waits for.
+func (t *tile) ahead(width int) int { return min(max(aheadBytes/width, 4), TileAhead) }
+
+// aheadBytes is how much of B is on its way.
+const aheadBytes = 4096
 
 // dots says whether there is an instruction that adds products of pairs to a sum.
 func dots(f Features) bool { return f&V4 != 0 && f&VNNI != 0 || f&V4 == 0 && f&AVXVNNI != 0 }

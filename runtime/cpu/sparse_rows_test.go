@@ -1,0 +1,88 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/pitopt/pitopt/core/tensor"
+)
+
+// Of a few rows with zeros here and there each is multiplied by itself, by what the built-in table says, with the same bits on
+// more threads. Where there are hardly any zeros, or weights are not finite, all of the product is computed.
+func TestSparseFewRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	for _, tier := range tiers(t) {
+		if tier.features == 0 {
+			continue // it has one way
+		}
+		t.Run(tier.name, func(t *testing.T) {
+			one, many := tier.inParts(1), tier.inParts(3)
+			defer one.Close()
+			defer many.Close()
+			for _, d := range []*Device{one, many} {
+				d.tiled.Do(func() { d.table = d.builtIn() })
+			}
+			for _, m := range []int64{1, 8, 20} {
+				for form, src := range []string{
+					fmt.Sprintf("program @p(X: [%[1]d, 1030] f32, W: [1030, 784] f32) -> (Y: [%[1]d, 784] f32) {\nY[i < %[1]d, j < 784] = sum(k < 1030) (X[i, k] * W[k, j]) sparse(X)\n}", m),
+					fmt.Sprintf("program @p(X: [%[1]d, 10, 96] f32, W: [96, 10, 784] f32) -> (Y: [%[1]d, 784] f32) {\nY[i < %[1]d, j < 784] = sum(g < 10, k < 96) (X[i, g, k] * W[k, g, j]) sparse(X finite)\n}", m),
+				} {
+					p, plain := sparseProgram(t, src), sparseProgram(t, src[:strings.Index(src, "sparse")]+"\n}")
+					for _, left := range []float64{0, 0.02, 0.9} {
+						args := make([]*tensor.Tensor, 2)
+						for i, b := range p.Params {
+							dims := make([]int64, len(b.Dims))
+							for j, d := range b.Dims {
+								dims[j], _ = d.Int()
+							}
+							args[i] = normal(r, dims...)
+						}
+						x := tensor.Data[float32](args[0])
+						drawZeros(r, x, len(x), 1, 1, left)
+						if left == 0.02 {
+							clear(x[:len(x)/int(m)*int(m/4)]) // rows that have nothing
+						}
+						for _, bad := range []bool{false, form == 0} {
+							var bits *tensor.Tensor
+							if bad {
+								w := tensor.Data[float32](args[1])
+								w[5*784+3] = float32(math.Inf(1))
+							}
+							want := tensor.New(tensor.F32, m, 784)
+							if err := one.Run(context.Background(), kernelProduct, plain, nil, args, []*tensor.Tensor{want}, &heap{room: 1 << 30}); err != nil {
+								t.Fatal(err)
+							}
+							for _, d := range []*Device{one, many} {
+								var taken way
+								d.decided = func(w way) { taken = w }
+								got := tensor.New(tensor.F32, m, 784)
+								for i := range tensor.Data[float32](got) {
+									tensor.Data[float32](got)[i] = 7
+								}
+								h := &heap{constant: map[int]bool{1: true}, room: 1 << 30}
+								if err := d.Run(context.Background(), kernelProduct, p, nil, args, []*tensor.Tensor{got}, h); err != nil {
+									t.Fatal(err)
+								}
+								what := fmt.Sprintf("%d rows, form %d, %g of them left, not finite: %t", m, form, left, bad)
+								if !bad && (left == 0.02 && !taken.wide || left == 0.9 && !taken.dense) {
+									t.Errorf("%s: %v", what, taken)
+								}
+								if err := tensor.Compare(got, want, tensor.Tolerance{RTol: 1e-4, ATol: 1e-4}); err != nil {
+									t.Errorf("%s: %v", what, err)
+								}
+								if bits != nil && !sameBits(bits, got) {
+									t.Errorf("%s: other bits with %d threads", what, d.threads)
+								}
+								bits = got
+							}
+						}
+					}
+				}
+			}
+		})
+	}
+}
