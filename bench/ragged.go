@@ -245,17 +245,13 @@ func (p *pool) ragged(g *group, names []string, name string, l law, size int) er
 		if w.as != nil {
 			continue
 		}
-		runs := 1 // before time counts; of batches that are compared that is one
-		if w.key != "ort-one" && w.key != "ort-sorted" {
-			runs = 0
-		}
 		for i, s := range list {
 			files, err := p.b.write(batchOf(names, s, w.sizes[i][1]))
 			if err != nil {
 				return err
 			}
 			set := fmt.Sprintf("%s, %s %d", name, strings.TrimPrefix(strings.TrimPrefix(w.key, "ort"), "pitopt"), i)
-			if _, err := p.prepare(e, "m", set, files, runs); err != nil {
+			if _, err := p.prepare(e, "m", set, files, 1); err != nil {
 				return err
 			}
 			w.sets = append(w.sets, set)
