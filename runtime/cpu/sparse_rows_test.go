@@ -86,3 +86,45 @@ func TestSparseFewRows(t *testing.T) {
 		})
 	}
 }
+
+// Rows whose elements do not lie along k, or lie there backwards, are multiplied one by one as well.
+func TestSparseFewRowsBackwards(t *testing.T) {
+	r := rand.New(rand.NewPCG(23, 24))
+	for _, tier := range tiers(t) {
+		if tier.features == 0 {
+			continue // it has one way
+		}
+		d, taken := tier.inParts(2), way{}
+		defer d.Close()
+		d.decided = func(w way) { taken = w }
+		d.weigh = func(w way) float64 {
+			if w.wide {
+				return 1
+			}
+			return 100
+		}
+		for _, src := range []string{
+			"program @p(X: [3, 300] f32, W: [300, 64] f32) -> (Y: [3, 64] f32) {\nY[i < 3, j < 64] = sum(k < 300) (X[i, (299 - k)] * W[k, j]) sparse(X finite)\n}",
+			"program @p(X: [300, 3] f32, W: [300, 64] f32) -> (Y: [3, 64] f32) {\nY[i < 3, j < 64] = sum(k < 300) (X[k, i] * W[(299 - k), j]) sparse(X finite)\n}",
+		} {
+			p, plain := sparseProgram(t, src), sparseProgram(t, src[:strings.Index(src, "sparse")]+"\n}")
+			m, k := int64(3), int64(300)
+			if strings.Contains(src, "X[k") {
+				m, k = k, m
+			}
+			args := []*tensor.Tensor{normal(r, m, k), normal(r, 300, 64)}
+			x := tensor.Data[float32](args[0])
+			drawZeros(r, x, len(x), 1, 1, 0.2)
+			want, got := tensor.New(tensor.F32, 3, 64), tensor.New(tensor.F32, 3, 64)
+			if err := d.Run(context.Background(), kernelProduct, plain, nil, args, []*tensor.Tensor{want}, &heap{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Run(context.Background(), kernelProduct, p, nil, args, []*tensor.Tensor{got}, &heap{}); err != nil {
+				t.Fatalf("%s: %s: %v", tier.name, src, err)
+			}
+			if err := tensor.Compare(got, want, tensor.Tolerance{RTol: 1e-4, ATol: 1e-4}); err != nil || !taken.wide {
+				t.Errorf("%s: %s: %v, %v", tier.name, src, taken, err)
+			}
+		}
+	}
+}

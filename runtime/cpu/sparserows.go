@@ -94,14 +94,14 @@ func (s *sparse) listRow(w *sparseWorker, r int) error {
 		return diag.Stopped(err)
 	}
 	values, list := s.listed(r)
-	n, from := 0, s.dataA[s.baseA()+s.rowA[r]:]
+	n, row := 0, s.baseA()+s.rowA[r]
 	for i, x := range s.bits.of(r) {
 		for ; x != 0; x &= x - 1 {
 			k := 64*i + bits.TrailingZeros64(x)
 			if list[n] = int32(k); s.alongK {
-				values[n] = from[k]
+				values[n] = s.dataA[row+k]
 			} else {
-				values[n] = from[s.kA[k]]
+				values[n] = s.dataA[row+s.kA[k]] // which may lie before it
 			}
 			n++
 		}
