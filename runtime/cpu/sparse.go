@@ -83,7 +83,7 @@ func (p *product) once(o *operand, own []loop, s *interp.Stage) bool {
 	return o.pad == nil && n <= times(s.Shape(o.buf)...)
 }
 
-// loads says whether a factor is made of a buffer.
+// loads says whether a factor is made of a buffer, and does not only look up by it where it is.
 func (o *operand) loads(b *ir.Buffer) bool {
 	if o.buf != nil {
 		return o.buf == b
@@ -91,7 +91,7 @@ func (o *operand) loads(b *ir.Buffer) bool {
 	found := false
 	o.expr.Walk(func(x *ir.Scalar) bool {
 		found = found || x.Op == ir.OpLoad && x.Buf == b
-		return !found
+		return x.Op != ir.OpLoad
 	})
 	return found
 }

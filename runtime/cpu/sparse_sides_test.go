@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -34,6 +35,31 @@ func TestSparseSides(t *testing.T) {
 		}
 		if taken["(X, W)\n}"] != better || taken["(W, X)\n}"] != better {
 			t.Errorf("%s: %v, and not %v", tier.name, taken, better)
+		}
+		d.Close()
+	}
+}
+
+// A factor that only looks up where it is by what may have zeros has none to look for: what its own zeros are multiplied by is
+// not proved finite.
+func TestSparseSideThatLooksUp(t *testing.T) {
+	p := sparseProgram(t, `program @p(M: [200] f32, V: [2, 512] f32, X: [256, 200] f32) -> (Y: [256, 512] f32) {
+Y[i < 256, j < 512] = sum(k < 200) ((M[k] * X[i, k]) * V[select((M[k] > f32 0), 1, 0), j]) sparse(M finite)
+}`)
+	r := rand.New(rand.NewPCG(17, 18))
+	m, v, x := normal(r, 200), tensor.New(tensor.F32, 2, 512), normal(r, 256, 200) // V is zero
+	tensor.Data[float32](m)[5] = float32(math.Inf(1))
+	for _, tier := range tiers(t) {
+		d := tier.device(1)
+		got := tensor.New(tensor.F32, 256, 512)
+		if err := d.Run(context.Background(), kernelProduct, p, nil, []*tensor.Tensor{m, v, x}, []*tensor.Tensor{got}, &heap{room: 1 << 30}); err != nil {
+			t.Fatal(err)
+		}
+		for i, y := range tensor.Data[float32](got) {
+			if y == y {
+				t.Errorf("%s: element %d is %g, and infinity times zero is no number", tier.name, i, y)
+				break
+			}
 		}
 		d.Close()
 	}
