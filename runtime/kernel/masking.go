@@ -164,10 +164,10 @@ func (m *masker) upper(x *ir.Scalar) (upper, bool) {
 		if !same(a.x, b.x) {
 			u.x = ir.Select(x.Args[0], a.x, b.x)
 		}
-		switch {
-		case m.most(b.x) < 0:
+		switch { // what is low is not 0 with any factor of f32 either, as a tiny number may be
+		case m.most(b.x) <= Masked:
 			u.open = a.open
-		case m.most(a.x) < 0:
+		case m.most(a.x) <= Masked:
 			u.open = b.open
 		case a.open != nil && b.open != nil && same(a.open, b.open):
 			u.open = a.open

@@ -18,6 +18,7 @@ func TestOpen(t *testing.T) {
 		{"((s[l, m] + select((m <= l), f32 0, f32 -inf)) + select(mask[l, m], f32 0, f32 -inf))", "s[l, m]"},
 		{"select(mask[l, m], (s[l, m] + select((m <= l), f32 0, f32 -inf)), f32 -inf)", "s[l, m]"},
 		{"select(mask[l, m], (s[l, m] + bias[l, m]), (s[l, m] * f32 3))", "select(mask[l, m], s[l, m], (s[l, m] * f32 3))"},
+		{"(select(mask[l, m], s[l, m], f32 -1e-45) * f32 0.1)", "(select(mask[l, m], s[l, m], f32 0) * f32 0.1)"},
 		{"((s[l, m] + bias[l, m]) + bias[m, l])", ""}, // a sum of 0 is of more than zeros
 		{"((s[l, m] + bias[l, m]) + f32 1)", ""},
 	} {
