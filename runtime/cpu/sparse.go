@@ -130,8 +130,8 @@ type sparse struct {
 	dataA, dataB      []float32
 	filling           filling[float32]
 	constant          bool
-	whole             []byte // panels of b for all runs; nil: they are packed for this one
-	half              x86.Weights
+	whole             []byte      // panels of b for all runs; nil: they are packed for this one
+	half, lasting     x86.Weights // what is multiplied; what would be kept of it, which costs go by whether there is room or not
 
 	batch                  int64
 	at                     *worker[float32] // where the batch begins
@@ -288,8 +288,8 @@ func (s *sparse) seen() (worth bool, err error) {
 	if !p.worthLooking(s.cut) {
 		return false, nil
 	}
-	if s.half = x86.WeightsF32; p.kept != nil {
-		s.half = p.half // which weights looks into
+	if s.lasting = x86.WeightsF32; p.kept != nil {
+		s.lasting = p.half // which weights looks into
 	}
 	s.lies()
 	s.looked = true
@@ -397,10 +397,10 @@ func (s *sparse) operand(o *operand) ([]float32, error) {
 	return copied, err
 }
 
-// weights finds what is packed of b for all runs. It is false where b is constant and not finite.
+// weights finds what is packed of b for all runs, and whether b is finite where it is constant: false if it is not.
 func (s *sparse) weights() (ok bool, err error) {
 	p := s.p
-	s.whole, s.constant, s.half, s.weighed = nil, false, x86.WeightsF32, true
+	s.whole, s.constant, s.half, s.lasting, s.weighed = nil, false, x86.WeightsF32, x86.WeightsF32, true
 	if p.kept == nil {
 		return true, nil
 	}
@@ -409,11 +409,13 @@ func (s *sparse) weights() (ok bool, err error) {
 	x.p, x.cut, x.rows, x.cols = p, s.cut, int64(s.rows), int64(s.cols)
 	s.constant, s.whole, err = x.packedB(s.run, s.mem)
 	x.p, x.cut = nil, nil
-	if err != nil || s.whole == nil {
+	if err != nil || !s.constant {
 		return true, err
 	}
-	s.half = p.half
-	if s.finite {
+	if s.lasting = p.half; s.whole != nil {
+		s.half = p.half
+	}
+	if s.finite || s.whole == nil && p.b.buf == nil { // what is computed is looked at when it is packed
 		return true, nil
 	}
 	k := s.mem.Keep(p.kept, p.keyFinite)

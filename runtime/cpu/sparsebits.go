@@ -213,10 +213,12 @@ const (
 	glanceLook   = 0.1  // that it takes to look at an element in the end, of some side by side
 )
 
-// finiteWeights says whether all that was packed of b for all runs is finite.
+// finiteWeights says whether all of b is finite, which is constant: what was packed for all runs, or the constant itself.
 func (s *sparse) finiteWeights() bool {
-	if s.half == x86.WeightsF32 {
-		w := s.workers[0]
+	switch w := s.workers[0]; {
+	case s.whole == nil:
+		return s.finitePanels(w, s.dataB)
+	case s.half == x86.WeightsF32:
 		return s.finitePanels(w, unsafe.Slice((*float32)(unsafe.Pointer(&s.whole[0])), len(s.whole)/4))
 	}
 	exponent := uint16(0x7c00)

@@ -170,7 +170,7 @@ func (s *sparse) panels() float64 { return float64((s.cols + s.cut.nr - 1) / s.c
 
 // far is what it takes to read a part of b from beyond the caches.
 func (t *TileTable) far(s *sparse, part float64) float64 {
-	bytes := s.panels() * float64(s.cut.nr*s.half.Bytes()*s.depth)
+	bytes := s.panels() * float64(s.cut.nr*s.lasting.Bytes()*s.depth)
 	if bytes < nearBytes {
 		return 0
 	}
