@@ -118,7 +118,7 @@ func (d *Device) ready(c *code, pl *plan, i int) (*loops, bool) {
 		return nil, true
 	}
 	bound, err := g.Kernel.Bind(c.Stages[g.First].Symbol)
-	if err != nil || bound.Point > 2*mostOps && !bound.VectorRange || c.Stages[g.First].Kind == ir.ScatterStage && bound.Least() > mostPut {
+	if err != nil || bound.Least() > 2*mostOps && !bound.VectorRange || c.Stages[g.First].Kind == ir.ScatterStage && bound.Least() > mostPut {
 		return nil, false
 	}
 	l := &loops{of: pl, count: g.Count, fn: pl.funcs[i], bound: bound}
@@ -155,7 +155,7 @@ func (d *Device) newPlan(p *ir.Program, taken func(int) bool, repeats func(*ir.S
 		program = emit.Annotated
 	}
 	out := &plan{}
-	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Alone: alone, Scatters: true, Taken: taken, Repeats: repeats})
+	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Alone: alone, Scatters: true, Blocked: true, Taken: taken, Repeats: repeats})
 	var codes []*x86.Code
 	for _, g := range s.Groups {
 		prog, err := program(g.Kernel, f)

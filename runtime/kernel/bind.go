@@ -120,16 +120,24 @@ func (b *Bound) Cut(most float64) *Cut {
 		c.count = 0
 		return c
 	}
-	inner := b.Point
+	block := b.block()
+	inner := b.Point * float64(block)
 	for i := len(b.Extents) - 1; i >= 0; i-- {
 		one := inner // operations of a turn
 		if i == b.vectorRange() {
-			one = b.Point / float64(b.Extents[i])
+			one = inner / float64(b.Extents[i])
+		}
+		if i == b.Inside-1 {
+			inner /= float64(block)
+			one = inner
 		}
 		c.step[i] = min(b.Extents[i], max(1, int64(most/one)))
 		if i == b.vectorRange() { // whole lines of the cache
 			line := int64(4 * b.Lanes)
 			c.step[i] = min(b.Extents[i], (c.step[i]+line-1)/line*line)
+		}
+		if i == b.Inside-1 && c.step[i] < b.Extents[i] {
+			c.step[i] = min(b.Extents[i], max(1, c.step[i]/insideTurns)*insideTurns)
 		}
 		if inner = one * float64(b.Extents[i]); c.step[i] < b.Extents[i] {
 			most = 0 // loops outside are cut into single turns
@@ -155,9 +163,21 @@ func (b *Bound) Total() float64 {
 // Least is about how many operations on vectors the smallest piece of the box takes.
 func (b *Bound) Least() float64 {
 	if i := b.vectorRange(); i >= 0 && !b.Empty() {
-		return b.Point * min(1, float64(4*b.Lanes)/float64(b.Extents[i]))
+		return b.Point * float64(b.block()) * min(1, float64(4*b.Lanes)/float64(b.Extents[i]))
 	}
-	return b.Point
+	return b.Point * float64(b.block())
+}
+
+// insideTurns is how many turns of a loop inside of the vectors' one a piece has at least: so many that a processor sees in
+// time that it goes along what it reads.
+const insideTurns = 256
+
+// block is how many turns of the loop inside of the vectors' one a piece has at least; 1: there is no such loop.
+func (b *Bound) block() int64 {
+	if b.Inside == 0 {
+		return 1
+	}
+	return min(insideTurns, b.Extents[b.Inside-1])
 }
 
 // vectorRange is the range that is gone over by vectors, -1 where none is.

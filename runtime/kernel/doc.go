@@ -8,7 +8,8 @@
 //   - schedule.go: which stages of a program become one kernel; why.go: which have none; broadcast.go: what
 //     sizes decide of them before
 //   - lower.go: their loops; node.go, index.go, reduce.go: their expressions as values;
-//     softmax.go: what stages prove of each other; fetch.go: what a row fetches for later
+//     softmax.go: what stages prove of each other; fetch.go: what a row fetches for later; turned.go: loops
+//     inside of that of the vectors
 //   - contract.go: sums of products in tiles; fragment.go: matrices that tensor cores multiply;
 //     listed.go: sums that leave zeros out, by lists
 //   - attention.go: finds attentions; online.go: their kernels over tiles, as tensor programs

@@ -17,6 +17,7 @@ type Kernel struct {
 	Sizes       []Size     // numbers that a call gives
 	Ranges      []sym.Expr // extents of the loops that a call has a range of, the outermost first
 	VectorRange bool       // the last range is gone over by vectors
+	Inside      int        // the loop of range Inside-1 is inside of that of the vectors; 0: none is
 	Group       int        // so many vectors compute a piece together, each all of it that depends on OpVector; 0: one
 	MayFail     bool       // there is an OpMust: what a call that fails has written means nothing
 	Body        *Block

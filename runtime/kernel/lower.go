@@ -15,6 +15,7 @@ type level struct {
 	extent sym.Expr
 	last   int
 	at     *Value // the position, while it is open
+	lo, hi *Value // of lowering.inside
 }
 
 // lowering makes the kernel of fused stages.
@@ -26,6 +27,7 @@ type lowering struct {
 	rowLevels []*level
 	nests     [][]*level            // of each pass
 	now       int                   // the pass that is lowered
+	inside    *level                // a loop that is inside of the vectors' one; nil: none is
 	values    map[*ir.Buffer]*Value // what is known of the row: one value
 	points    map[*ir.Buffer]*Value // what is known of the point
 	memo      map[*ir.Scalar]*Value
@@ -272,8 +274,18 @@ func (l *lowering) emitRows() {
 			l.rowLevels = l.rowLevels[:len(l.rowLevels)-1]
 		}
 	}
+	open := 0
+	if cut && l.Blocked {
+		l.inside = l.turned(p, nests[0])
+	}
 	for _, r := range l.rowLevels {
+		if r == l.inside {
+			r.lo, r.hi = l.newRange(r.extent)
+			l.k.Inside = len(l.k.Ranges)
+			continue
+		}
 		r.at = l.rangeLoop(r.extent)
+		open++
 	}
 	for i, p := range l.passes {
 		l.epoch++
@@ -283,7 +295,7 @@ func (l *lowering) emitRows() {
 		}
 		l.emitPass(p, nests[i], cut)
 	}
-	for range l.rowLevels {
+	for range open {
 		l.close()
 	}
 }
@@ -353,6 +365,13 @@ func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Va
 		lo, hi = l.newRange(level.extent)
 		l.k.VectorRange = n == len(nest)-1
 	}
+	if level == l.inside {
+		level.lo, level.hi = lo, hi
+		if cut && n == 0 {
+			l.k.Inside = len(l.k.Ranges)
+		}
+		return l.nest(p, nest, n+1, sums, init, cut, work)
+	}
 	if n < len(nest)-1 {
 		loop, in := l.loop(lo, hi, 1, false, level.extent, init...)
 		level.at = loop.Var
@@ -381,6 +400,10 @@ func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Va
 			part := func(u int) []*Value { return ends[u*n+at : u*n+at+w] }
 			init = append(init, l.merge(st, l.merge(st, part(0), part(1)), l.merge(st, part(2), part(3)))...)
 		}
+	}
+	if l.inside != nil {
+		l.turns(p, nest, lo, hi, work)
+		return nil
 	}
 	loop, in := l.loop(lo, hi, lanes, true, level.extent, init...)
 	level.at = loop.Var

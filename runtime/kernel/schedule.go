@@ -23,6 +23,9 @@ type Options struct {
 	// Scatters says that who runs a kernel puts into a buffer with a Base what that holds. A row that comes in pieces comes one
 	// after the other, which takes a processor that is fast by itself.
 	Scatters bool
+	// Blocked says that a processor computes vectors one after the other, by a cache of lines: maps that read along another
+	// loop than that of the vectors go along it inside of a vector, and in blocks.
+	Blocked bool
 }
 
 // Schedule says how the stages of a program are computed.

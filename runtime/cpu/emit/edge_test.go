@@ -89,3 +89,15 @@ func TestNobodyAsks(t *testing.T) {
 		t.Error("nothing is compared")
 	}
 }
+
+// Transpositions of more turns than a piece has, with ragged ends both ways.
+func TestTransposedPieces(t *testing.T) {
+	for _, d := range []string{"f32", "i64", "u8", "f16", "bool"} {
+		p := kerneltest.Program(t, "program @turned[b, n, m](x: [b, n, m] "+d+") -> (y: [b, m, n] "+d+") {\n y[h < b, i < m, j < n] = x[h, j, i]\n}")
+		for _, bind := range [][]int64{{2, 19, 521}, {1, 67, 300}, {3, 1, 257}} {
+			if _, refused, compared := kerneltest.Check(t, p, bind, rand.New(rand.NewPCG(7, 8)), 9, false, machines(t)); compared == 0 || refused > 0 {
+				t.Errorf("%s: %d results compared, %d refused", d, compared, refused)
+			}
+		}
+	}
+}

@@ -80,6 +80,17 @@ var Examples = map[string]string{
 	"transpose": `program @transpose[n, m](x: [n, m] f32) -> (y: [m, n] f32) {
     y[i < m, j < n] = (x[j, i] + f32 1)
   }`,
+	"permuted": `program @permuted[a, b, c](x: [a, b, c] f32, w: [c, a, b] f32, l: [a, b, c] i64, e: [b, c, a] f64, u: [a, c] u8, h: [c, a] f16, t: [b, a] bool, k: [a, b] i32) -> (p: [a, c, b] f32, q: [c, a, b] f32, r: [c, b, a] i64, s: [a, b, c] f64, v: [c, a] u8, d: [a, c] f16, f: [a, b] bool, g: [b, a] i32, y: [a, b, c] f32) {
+    p[i < a, k < c, j < b] = x[i, j, k]
+    q[k < c, i < a, j < b] = (x[i, j, k] - w[k, i, j])
+    r[k < c, j < b, i < a] = l[i, j, k]
+    s[i < a, j < b, k < c] = (e[j, k, i] + f64(l[i, j, k]))
+    v[k < c, i < a] = u[i, k]
+    d[i < a, k < c] = f16((f32(h[k, i]) * f32(u[i, k])))
+    f[i < a, j < b] = t[j, i]
+    g[j < b, i < a] = k[i, j]
+    y[i < a, j < b, k < c] = max((w[k, i, j] * x[i, j, k]), x[i, ({b - 1} - j), k])
+  }`,
 	"heads": `program @heads[b, s, h](x: [b, s, h, 32] f32) -> (y: [b, h, s, 32] f32) {
     y[i < b, j < h, k < s, l < 32] = x[i, k, j, l]
   }`,
