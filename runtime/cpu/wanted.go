@@ -215,7 +215,7 @@ func (x *choosing) compute(stage int) (done bool, err error) {
 	x.size.cut, x.size.rows, x.size.cols, x.size.depth = x.cut, m, n, depth
 	x.tooLarge.Store(false)
 	x.share, x.dense, x.way = 1, 0, way{dense: true}
-	if m > mostWide || n > mostWide || times(int64(m), int64(n), int64(depth)) < 1<<14 || total(p.batch) == 0 {
+	if !p.worthChoosing() {
 		return false, nil
 	}
 	x.dense = x.table.denseCost(&x.size)
@@ -258,10 +258,16 @@ func (x *choosing) compute(stage int) (done bool, err error) {
 
 func (x *choosing) take(n int64) ([]float32, error) { return take[float32](&x.workspace, x.out, n) }
 
+// worthChoosing says whether there is enough to a product that what is wanted may be computed alone.
+func (p *product) worthChoosing() bool {
+	rows, cols := total(p.m), total(p.n)
+	return rows <= mostWide && cols <= mostWide && times(rows, cols, total(p.k)) >= 1<<14 && total(p.batch) > 0
+}
+
 // bytes is what a product takes from its workspace where what is wanted is computed, whichever way.
 func (w *wanted) bytes(d *Device, p *product) (most int64) {
 	cut := d.machine.blocks
-	if cut == nil {
+	if cut == nil || !p.worthChoosing() {
 		return 0
 	}
 	size := func(n int64) int64 { return analysis.Aligned(4 * n) }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pitopt/pitopt/core/interp"
@@ -275,4 +277,70 @@ func TestWantedChoice(t *testing.T) {
 		}
 		d.Close()
 	}
+}
+
+// Where all of a product is computed whatever is wanted, nothing is planned for a choice; elsewhere what is planned is enough.
+func TestWantedIsPlanned(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	for _, tier := range tiers(t) {
+		if tier.features == 0 {
+			continue // it takes none
+		}
+		one, many := tier.inParts(1), tier.inParts(3)
+		needs := func(d *Device, src string) []int64 {
+			t.Helper()
+			list, err := d.Workspace(kernelProduct, sparseProgram(t, src), nil, func(int) bool { return false })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list
+		}
+		src := wantedForms[0].src(mostWide+1, 8, 64)
+		if with, without := needs(one, src), needs(one, strings.Replace(src, " wanted(M[i, j] != f32 0)", "", 1)); !slices.Equal(with, without) {
+			t.Errorf("%s: %d bytes are planned, and %d where all is wanted", tier.name, with, without)
+		}
+		for _, form := range wantedForms[:5] {
+			src := form.src(150, 70, 270)
+			p := sparseProgram(t, src)
+			args := wantedArgs(r, p, 32, 1, 0.2)
+			want, err := interp.RunProgram(context.Background(), p, nil, args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for across := range 2 {
+				for _, d := range []*Device{one, many} {
+					d.weigh = func(w way) float64 {
+						if w.wanted && w.across == (across == 1) {
+							return 1
+						}
+						return 1e6
+					}
+					h := &counted{planned{heap{room: 1 << 30}, make([]byte, needs(d, src)[0])}, 0}
+					got := tensor.New(tensor.F32, want[0].Shape()...)
+					if err := d.Run(context.Background(), kernelProduct, p, nil, args, []*tensor.Tensor{got}, h); err != nil {
+						t.Fatal(err)
+					}
+					if err := tensor.Compare(got, want[0], tensor.Tolerance{RTol: 1e-3, ATol: 1e-3}); err != nil {
+						t.Errorf("%s, %s, %d threads: %v", tier.name, form.name, d.threads, err)
+					}
+					if h.times > 1 { // the sum itself is one
+						t.Errorf("%s, %s, %d threads: %d tensors were not planned", tier.name, form.name, d.threads, h.times-1)
+					}
+				}
+			}
+		}
+		one.Close()
+		many.Close()
+	}
+}
+
+// counted has what was planned, and counts what goes beyond it.
+type counted struct {
+	planned
+	times int
+}
+
+func (c *counted) Alloc(d tensor.DType, shape []int64) (*tensor.Tensor, error) {
+	c.times++
+	return c.planned.Alloc(d, shape)
 }
