@@ -333,7 +333,8 @@ var paddedWays = []series{{"ort-cut", "to the cut", againstPadded("ort-cut")}, {
 func showRagged(say sayer, list []*result) {
 	say("minilm_l6 over streams of batches, no two of which are alike, and all of which have padding; nothing is said of the mask to pitopt. A ratio is ONNX")
 	say("Runtime's time / pitopt's for the whole stream: with each batch padded to the cut (pitopt's, too), to its longest sentence, with sentences run one by one without")
-	say("padding, and with the whole stream at hand sorted by length, in batches padded to their longest. Finding the tokens is in pitopt's time.\n")
+	say("padding, and with the whole stream at hand sorted by length, in batches padded to their longest. Finding the tokens is in pitopt's time. Ways that have")
+	say("batches of the same sizes are measured once, and streams that take long have fewer rounds, three at least.\n")
 	say("| lengths | tokens of positions | pitopt | to the cut | to the longest | one by one | sorted |\n|---|---|---|---|---|---|---|")
 	for _, r := range list {
 		row := fmt.Sprintf("| %s | %.0f %% | %s |", r.Name, 100*r.Values["tokens"]/r.Values["positions"], duration(median(r.Samples["pitopt"])))
