@@ -238,7 +238,7 @@ func (d *demand) by(x *ir.Scalar, inverse bool, n *need) *need {
 	}
 	switch {
 	case z != nil && !inverse:
-	case b.DType == tensor.Bool, compared && d.c.input(b) != nil, b.DType.IsFloat() && d.c.gate(d.r, d.r.Exprs[0], b):
+	case b.DType == tensor.Bool, (compared || b.DType.IsInt()) && d.c.input(b) != nil, b.DType.IsFloat() && d.c.gate(d.r, d.r.Exprs[0], b):
 		z = &Zeros{Kind: Masked, Of: d.c.origin(b), Why: "where " + d.c.nameOf(b) + " is " + zero, Node: d.c.stmt.Place()}
 	default:
 		return nil

@@ -19,11 +19,11 @@ import (
 func demandOf(t *testing.T, stages string, inputs ...string) (*analysis.Demand, *ir.Program) {
 	t.Helper()
 	m, err := text.Parse("demand", []byte(`module {
-  func @main(%x: [5, 4] f32, %g: [5, 3] f32, %m: [4, 3] f32, %w: [4, 3] f32, %b: [4, 3] bool, %r: [4] bool, %v: [] f32) -> ("c": [4, 3] f32) {
-    %c: [4, 3] f32 = call @p(%x, %g, %m, %w, %b, %r, %v)
+  func @main(%x: [5, 4] f32, %g: [5, 3] f32, %m: [4, 3] f32, %w: [4, 3] f32, %b: [4, 3] bool, %r: [4] bool, %v: [] f32, %u: [4, 3] u8) -> ("c": [4, 3] f32) {
+    %c: [4, 3] f32 = call @p(%x, %g, %m, %w, %b, %r, %v, %u)
     return %c
   }
-  program @p(X: [5, 4] f32, G: [5, 3] f32, M: [4, 3] f32, W: [4, 3] f32, B: [4, 3] bool, R: [4] bool, V: [] f32) -> (C: [4, 3] f32) {
+  program @p(X: [5, 4] f32, G: [5, 3] f32, M: [4, 3] f32, W: [4, 3] f32, B: [4, 3] bool, R: [4] bool, V: [] f32, U: [4, 3] u8) -> (C: [4, 3] f32) {
     D[i < 4, j < 3] f32 = sum(k < 5) (X[k, i] * G[k, j])
 `+stages+`
   }
@@ -58,6 +58,7 @@ func TestDemand(t *testing.T) {
 		{"chosen by a number", "C[i < 4, j < 3] = select(bool(M[i, j]), D[i, j], f32 0)", "(M[i, j] != f32 0) any"},
 		{"chosen where a number is zero", "C[i < 4, j < 3] = select((M[i, j] == f32 0), D[i, j], f32 0)", "all"},
 		{"chosen where a number is one", "C[i < 4, j < 3] = select((M[i, j] == f32 1), D[i, j], f32 0)", "all"},
+		{"multiplied by bytes", "C[i < 4, j < 3] = (D[i, j] * f32(U[i, j]))", "(U[i, j] != u8 0)"},
 		{"multiplied by what is not", "C[i < 4, j < 3] = (D[i, j] * f32(not(B[i, j])))", "not(B[i, j])"},
 		{"both are chosen", "C[i < 4, j < 3] = select(B[i, j], D[i, j], (D[i, j] * f32 2))", "all"},
 		{"multiplied by a truth value", "C[i < 4, j < 3] = (D[i, j] * f32(B[i, j]))", "B[i, j]"},
