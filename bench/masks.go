@@ -44,6 +44,14 @@ var patterns = []pattern{
 		}
 		return func(q, k int64) bool { return chosen[q/block*blocks+k/block] }
 	}},
+	{"dilated by 8", func(r *rand.Rand, _ int64) func(q, k int64) bool {
+		to := r.Perm(8)
+		return func(q, k int64) bool { return to[q%8] == int(k%8) }
+	}},
+	{"dilated by 8, local", func(r *rand.Rand, _ int64) func(q, k int64) bool {
+		at := r.Int64N(64)
+		return func(q, k int64) bool { return (q-k)%8 == 0 && k >= q-480-at && k <= q+544-at }
+	}},
 }
 
 // masks is com.microsoft.MultiHeadAttention with masks that come with each call.

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"math"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -22,8 +21,9 @@ type attender struct {
 	qk    *worker[float32] // packs queries and keys
 	pv    *worker[float32] // packs values
 	out   []float32
-	batch int64 // whose keys and values are packed; -1: none
-	clean int8  // whether its values are finite: 0: not known; 1: they are; -1: they are not
+	batch int64  // whose keys and values are packed; -1: none
+	order *order // they are packed in; nil: as they lie
+	clean int8   // whether its values are finite: 0: not known; 1: they are; -1: they are not
 
 	queries, keys, values, scores, sums, m, l, t, f, by, zeros, positions, iota, scratch []float32
 
@@ -49,11 +49,14 @@ type attender struct {
 	panels       int64            // of all blocks
 
 	hidden                  *hidden
-	mask                    int64   // of the batch
-	hiding                  bool    // it hides tiles
-	partKey                 float64 // the largest absolute value of the part's keys
-	mostKey, mostQuery      float64 // of all keys that were looked at, and of queries
-	margin                  float64 // how far rows are above what is left out, at least
+	orders                  *orders
+	sorter                  sorter
+	shown                   []float32 // bytes: whether keys of rows are, as scores lie
+	mask                    int64     // of the batch
+	hiding                  bool      // it hides tiles
+	partKey                 float64   // the largest absolute value of the part's keys
+	mostKey, mostQuery      float64   // of all keys that were looked at, and of queries
+	margin                  float64   // how far rows are above what is left out, at least
 	part                    part
 	failed                  *atomic.Bool
 	widest, looked, largest []float32
@@ -76,11 +79,12 @@ func newAttender() *attender {
 func (w *attender) begin(a *attending) (err error) {
 	x, cut := a.x, a.d.machine.blocks
 	w.x, w.d, w.cut, w.batch, w.clean, w.hidden, w.failed = x, a.d, cut, -1, 0, &a.hidden, &a.failed
+	w.order, w.orders = nil, &a.orders
 	out := a.run.Tensor(x.pv.out)
 	w.out = tensor.Data[float32](out)
-	to := []*[]float32{&w.queries, &w.keys, &w.values, &w.scores, &w.sums, &w.m, &w.l, &w.t, &w.f, &w.by, &w.zeros, &w.positions, &w.iota, &w.widest, &w.looked, &w.largest, &w.scratch}
+	to := []*[]float32{&w.queries, &w.keys, &w.values, &w.scores, &w.sums, &w.m, &w.l, &w.t, &w.f, &w.by, &w.zeros, &w.positions, &w.iota, &w.widest, &w.looked, &w.largest, &w.shown, &w.scratch}
 	r := x.room()
-	for i, n := range [...]int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.widest, r.looked, r.largest, r.scratch} {
+	for i, n := range [...]int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.widest, r.looked, r.largest, r.shown, r.scratch} {
 		if *to[i], err = take[float32](&a.workspace, out, n); err != nil {
 			return err
 		}
@@ -129,6 +133,7 @@ func (w *attender) begin(a *attending) (err error) {
 		}
 		w.bases = append(w.bases, at)
 	}
+	w.sorter.fit(x)
 	w.numbers, w.blocks = w.numbers[:0], w.blocks[:0]
 	if x.mask != nil { // as much as any data can ask for
 		w.blocks, w.spans = slices.Grow(w.blocks, int(x.mostPanels())), slices.Grow(w.spans[:0], int(total(x.qk.m)))
@@ -183,7 +188,7 @@ func (w *attender) close() {
 	clear(w.numbers)
 	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, offs: w.offs, words: w.words, spot: w.spot,
 		numbers: w.numbers, blocks: w.blocks, spans: w.spans, column: w.column, key: w.key, planned: w.planned, list: w.list, group: w.group,
-		union: w.union, next: w.next, wants: w.wants, opens: w.opens}
+		union: w.union, next: w.next, wants: w.wants, opens: w.opens, sorter: w.sorter}
 	*w = keep
 }
 
@@ -196,23 +201,38 @@ func (w *attender) chunk(batch int64, of part, share, shares int64) error {
 		w.batch, w.part, w.clean = batch, of, 0
 		w.plan()
 		w.mask = w.maskOf()
-		w.hiding = w.hides()
-		if !x.thin {
+		if w.order = w.orders.of(w.mask); w.order != nil {
+			w.hiding = true
 			if err := w.pack(); err != nil {
 				return err
 			}
+			if !w.finite() {
+				w.order, w.clean = nil, 0
+			}
 		}
+		if w.order == nil {
+			w.hiding = w.hides()
+			if !x.thin {
+				if err := w.pack(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	list := w.blocks
+	if w.order != nil {
+		list = w.order.blocks
 	}
 	blocks := of.blocks
 	if blocks.empty() {
-		n := int64(len(w.blocks))
+		n := int64(len(list))
 		blocks = span{n * share / shares, n * (share + 1) / shares}
 	}
 	// Workers begin at different ones, so that each finds something of the mask.
 	n := blocks.to - blocks.from
 	first := n * batch / total(x.qk.batch)
 	for i := range n {
-		if err := w.block(&w.blocks[blocks.from+(first+i)%n]); err != nil {
+		if err := w.block(&list[blocks.from+(first+i)%n]); err != nil {
 			return err
 		}
 	}
@@ -233,11 +253,11 @@ func (w *attender) pack() error {
 			return diag.Stopped(err)
 		}
 		n := int(min(keyBlock, end-k0))
-		addresses(w.qk.colB[:n], x.qk.n, k0, stepB)
+		w.keysAt(w.qk.colB[:n], x.qk.n, k0)
 		if err := w.qk.fillB(w.keys[(k0-base)*int64(depth):], w.cut.nr*depth, w.batch, k0, n, 0, depth); err != nil {
 			return err
 		}
-		addresses(w.pv.kB[:n], x.pv.k, k0, stepB)
+		w.keysAt(w.pv.kB[:n], x.pv.k, k0)
 		if err := w.pv.fillB(w.values[int(k0-base)*w.cut.nr:], w.cut.nr*int(x.keys), w.batch, 0, cols, k0, n); err != nil {
 			return err
 		}
@@ -250,6 +270,9 @@ func (w *attender) block(of *rowsBlock) error {
 	x, low := w.x, math.Inf(-1)
 	if of.keys != (span{0, x.keys}) {
 		low = x.low
+	}
+	if w.order != nil {
+		return w.split(of, w.order.low)
 	}
 	if w.hiding && w.finite() {
 		w.look(of)
@@ -266,8 +289,13 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 	b := block{rowPanels: of.rowPanels, from: of.from, to: of.to, depth: depth}
 	i0 := of.row0 + b.start(b.from)
 	rows := int(b.start(b.to) - b.start(b.from))
-	addresses(w.qk.rowA[:rows], x.qk.m, i0, stepA)
-	addresses(w.rowsAt[:rows], x.qk.m, i0, stepC)
+	if o := w.order; o != nil {
+		copy(w.qk.rowA[:rows], o.rowA[i0:])
+		copy(w.rowsAt[:rows], o.rowC[i0:])
+	} else {
+		addresses(w.qk.rowA[:rows], x.qk.m, i0, stepA)
+		addresses(w.rowsAt[:rows], x.qk.m, i0, stepC)
+	}
 	if !x.thin {
 		addresses(w.qk.kA[:depth], x.qk.k, 0, stepA)
 		w.qk.blockA = w.queries
@@ -298,7 +326,7 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 			}
 		}
 	}
-	if parts { // there are no other keys here
+	if parts || w.order != nil { // there are no other keys here, or not where X would read for them
 		w.failed.Store(true)
 		return nil
 	}
@@ -512,6 +540,9 @@ func (w *attender) soften(b *block, i0 int64, rows int) {
 					}
 				case open:
 					w.top(x.code.open, x.open, i0, row, to, some)
+				case w.order != nil:
+					w.show(i0, row, to, some)
+					w.top(x.code.shown, x.shown, i0, row, to, some)
 				default:
 					w.top(x.code.top, x.top, i0, row, to, some)
 				}
@@ -537,6 +568,9 @@ func (w *attender) top(code *codeOf, bound []*kernel.Bound, i0 int64, row, to in
 	for r := row; r < to; {
 		run := w.stretch(i0+int64(r), to-r)
 		w.at[slotScores], w.at[slotT] = unsafe.Pointer(&w.scores[r*keyLine+keys.at]), unsafe.Pointer(&w.t[r])
+		if len(w.shown) > 0 {
+			w.at[slotShown] = unsafe.Add(unsafe.Pointer(&w.shown[0]), r*keyLine+keys.at)
+		}
 		for i := range x.leaves {
 			l := &x.leaves[i]
 			if l.Position {
@@ -684,6 +718,13 @@ func (w *attender) finish(i0 int64, rows int) error {
 		}
 	}
 	w.at[slotZeros] = unsafe.Pointer(&w.zeros[0])
+	if w.order != nil {
+		w.at[slotSums], w.at[slotA] = unsafe.Pointer(&w.sums[0]), unsafe.Pointer(&w.sums[0])
+		w.at[slotM], w.at[slotL] = unsafe.Pointer(&w.m[0]), unsafe.Pointer(&w.l[0])
+		w.call(x.code.finish, x.moved, rows)
+		w.place(rows)
+		return nil
+	}
 	for r := 0; r < rows; {
 		run := w.stretch(i0+int64(r), rows-r)
 		w.at[slotSums] = unsafe.Pointer(&w.sums[r*int(x.lineO())])
@@ -694,16 +735,25 @@ func (w *attender) finish(i0 int64, rows int) error {
 		w.call(x.code.finish, x.finish, run)
 		r += run
 	}
-	if x.direct {
-		return nil
+	if !x.direct {
+		w.place(rows)
 	}
+	return nil
+}
+
+// place moves rows of the result from sums to where they belong.
+func (w *attender) place(rows int) {
+	cols, beside := w.colsAt[:total(w.x.pv.n)], w.x.pv.beside()
 	for r, at := range w.rowsAt[:rows] {
-		line := w.sums[r*int(x.lineO()):]
-		for c, col := range w.colsAt[:total(x.pv.n)] {
+		line := w.sums[r*int(w.x.lineO()):]
+		if beside {
+			copy(w.out[w.qk.batchC+at:][:len(cols)], line)
+			continue
+		}
+		for c, col := range cols {
 			w.out[w.qk.batchC+at+col] = line[c]
 		}
 	}
-	return nil
 }
 
 // timesZero fills zeros with what values times 0 sum up to.
@@ -729,62 +779,4 @@ func (w *attender) timesZero() error {
 		}
 	}
 	return nil
-}
-
-// Slots are what the buffers of kernels are.
-const (
-	slotScores = iota
-	slotM
-	slotT
-	slotF
-	slotBy
-	slotL
-	slotSums
-	slotIota
-	slotZeros
-	slotA // queries; the result
-	slotB // keys; values
-	slotLeaf
-)
-
-var slots = map[string]int{"s": slotScores, "p": slotScores, "m": slotM, "m1": slotM, "t": slotT, "t1": slotT, "f": slotF, "by": slotBy, "x": slotScores, "l": slotL, "l1": slotL, "o": slotSums, "o1": slotSums,
-	"position": slotIota, "z": slotZeros, "q": slotA, "g": slotA, "y": slotA, "k": slotB, "v": slotB}
-
-// slotsOf are those of a kernel's buffers, -1 for scratch.
-func slotsOf(t *kernel.Tile, k *kernel.Kernel) (out []int) {
-	for _, b := range k.Buffers {
-		slot := -1
-		for name, s := range slots {
-			if t.Named(name) == b.Of {
-				slot = s
-			}
-		}
-		if i := slices.Index(t.Leaves, b.Of); i >= 0 {
-			slot = slotLeaf + i
-		}
-		out = append(out, slot)
-	}
-	return out
-}
-
-// call calls a kernel for some rows.
-func (w *attender) call(k *codeOf, b *kernel.Bound, rows int) {
-	scratch := unsafe.Pointer(unsafe.SliceData(w.scratch))
-	for i, m := range b.Buffers {
-		if m.Scratch {
-			w.words[i] = int64(uintptr(scratch))
-			scratch = unsafe.Add(scratch, roundUp(b.Scratch[i], 64))
-			continue
-		}
-		w.words[i] = int64(uintptr(w.at[k.slots[i]]))
-	}
-	at := len(b.Buffers) + copy(w.words[len(b.Buffers):], b.Numbers)
-	for i, n := range b.Extents {
-		w.words[at+2*i], w.words[at+2*i+1] = 0, n
-	}
-	if b.Kernel.Ranges != nil {
-		w.words[at+1] = int64(rows)
-	}
-	k.fn.Call(unsafe.Pointer(&w.words[0]))
-	runtime.KeepAlive(w)
 }

@@ -29,7 +29,7 @@ func (x *attention) chunking(d *Device) chunking {
 }
 
 // roomOf is how many elements a worker takes, for what.
-type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions, iota, widest, looked, largest, scratch int64 }
+type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions, iota, widest, looked, largest, shown, scratch int64 }
 
 func (x *attention) room() (r roomOf) {
 	rows := x.mostRows()
@@ -48,6 +48,9 @@ func (x *attention) room() (r roomOf) {
 	if x.hidden != nil {
 		r.widest, r.looked, r.largest = 2*ceilDiv(x.keys, int64(x.nr)), 2*min(hiddenKeys, roundUp(x.keys, int64(x.nr))), hiddenKeys/int64(x.nr)
 	}
+	if x.strict != nil {
+		r.shown = rows * keyLine / 4 // of a byte
+	}
 	for b := range x.bounds() {
 		n := int64(0)
 		for _, s := range b.Scratch {
@@ -61,7 +64,7 @@ func (x *attention) room() (r roomOf) {
 // bounds are all kernels.
 func (x *attention) bounds() iter.Seq[*kernel.Bound] {
 	return func(yield func(*kernel.Bound) bool) {
-		for _, list := range [][]*kernel.Bound{x.top, x.open, x.weights, x.scored, x.hidden, {x.state, x.finish, x.widest}} {
+		for _, list := range [][]*kernel.Bound{x.top, x.open, x.weights, x.scored, x.hidden, x.shown, {x.state, x.finish, x.widest, x.strict, x.moved}} {
 			for _, b := range list {
 				if b != nil && !yield(b) {
 					return
@@ -77,7 +80,7 @@ func (x *attention) bounds() iter.Seq[*kernel.Bound] {
 }
 
 func (r roomOf) each() []int64 {
-	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.widest, r.looked, r.largest, r.scratch}
+	return []int64{r.queries, r.keys, r.values, r.scores, r.sums, r.rows, r.rows, r.rows, r.rows, r.rows, r.zeros, r.positions, r.iota, r.widest, r.looked, r.largest, r.shown, r.scratch}
 }
 
 // bytes is what an attention takes from its workspace.
@@ -85,7 +88,7 @@ func (x *attention) bytes(d *Device) (n int64) {
 	for _, e := range x.room().each() {
 		n += analysis.Aligned(4 * e)
 	}
-	return n * x.chunking(d).workers
+	return n*x.chunking(d).workers + analysis.Aligned(8*x.orderWords())
 }
 
 // attending is an attention that is being computed.
@@ -98,6 +101,7 @@ type attending struct {
 	next   atomic.Int64
 	team   []*attender
 	hidden hidden
+	orders orders
 	parts  []part // of each batch; none: all of it is one
 	failed atomic.Bool
 }
@@ -128,6 +132,7 @@ func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory, t
 			w.close()
 		}
 		a.x, a.run = nil, nil
+		a.orders.close()
 		a.free()
 		d.attends.Put(a)
 	}()
@@ -142,11 +147,15 @@ func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory, t
 		}
 	}
 	a.cut()
+	if err := a.order(); err != nil {
+		return err
+	}
 	if err := a.compute(); err != nil {
 		return err
 	}
-	if len(a.parts) > 0 && a.doubtful() {
+	if len(a.parts) > 0 && a.doubtful() || a.failed.Load() {
 		a.parts = a.parts[:0]
+		a.orders.close()
 		if err := a.compute(); err != nil {
 			return err
 		}

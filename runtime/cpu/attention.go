@@ -34,7 +34,10 @@ type attention struct {
 	hidden       []*kernel.Bound // by rows; nil: comparisons tell all that is to be known of the mask
 	open         []*kernel.Bound // as top, of what a mask leaves as it is; nil: nothing is known to be that
 	widest       *kernel.Bound
-	direct       bool // the result is written where it belongs, else by way of scratch
+	strict       *kernel.Bound   // of a row; nil: rows and keys stay where they are
+	shown        []*kernel.Bound // as open, where keys are shown one by one
+	moved        *kernel.Bound   // as finish, of rows that are moved after it
+	direct       bool            // the result is written where it belongs, else by way of scratch
 	rows         rowPanels
 	mr, nr       int // rows and columns of a panel
 
@@ -76,7 +79,8 @@ type attentionID struct {
 
 // attentionCode is the kernels of an attention as machine code.
 type attentionCode struct {
-	top, state, weights, finish, scored, extent, hidden, widest, open *codeOf // the last three may be nil
+	top, state, weights, finish, scored, extent, hidden, widest, open, strict, shown *codeOf // the last five may be nil
+	reads                                                                            []int   // leaves, for what is open
 }
 
 // codeOf is machine code of a kernel.
@@ -444,12 +448,12 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 		}
 	}
 	if m := x.Masking(nil); m != nil && !m.Whole {
-		hidden, widest, err := x.Hidden(m, steps, int64(panelCols(f)))
+		hidden, widest, err := x.Hidden(m, steps, int64(panelCols(f)), false)
 		if err == nil && add(&a.hidden, hidden) == nil && add(&a.widest, widest) != nil {
 			a.widest = nil
 		}
 		if a.widest != nil && m.Open != nil {
-			if open, err := x.Top(m.Open, steps); err == nil && add(&a.open, open) != nil {
+			if err := a.addOpen(x, m, steps, int64(panelCols(f)), add); err != nil {
 				a.open = nil
 			}
 		}
@@ -463,6 +467,30 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 	}
 	runtime.AddCleanup(a, func(a *x86.Arena) { a.Close() }, arena)
 	return a, nil
+}
+
+// addOpen makes kernels of what a mask leaves as it is; it is no error that there are none for rows and keys in another order.
+func (a *attentionCode) addOpen(x *kernel.Attention, m *kernel.Masking, steps []kernel.Steps, by int64, add func(**codeOf, *kernel.Tile) error) error {
+	open, err := x.Top(m.Open, steps, false)
+	if err != nil {
+		return err
+	}
+	if err := add(&a.open, open); err != nil {
+		return err
+	}
+	for i, b := range open.Leaves {
+		if b != nil {
+			a.reads = append(a.reads, i)
+		}
+	}
+	strict, _, err := x.Hidden(m, steps, by, true)
+	if err != nil || add(&a.strict, strict) != nil {
+		return nil
+	}
+	if shown, err := x.Top(m.Open, steps, true); err == nil && add(&a.shown, shown) != nil {
+		a.shown = nil
+	}
+	return nil
 }
 
 // bind binds the kernels to the sizes of tiles; false where they do not fit.
@@ -493,6 +521,10 @@ func (x *attention) bind() bool {
 	}
 	x.top = make([]*kernel.Bound, 2*keyBlock/x.nr+1)
 	x.weights, x.scored, x.open = make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top))
+	moves := x.moves()
+	if moves {
+		x.shown = make([]*kernel.Bound, len(x.top))
+	}
 	for _, n := range x.widths() {
 		i := x.which(n)
 		sizes["c"] = n
@@ -504,6 +536,9 @@ func (x *attention) bind() bool {
 		x.top[i], x.weights[i] = bound(x.code.top), bound(x.code.weights)
 		if x.code.open != nil && x.mask != nil {
 			x.open[i] = bound(x.code.open)
+		}
+		if moves {
+			x.shown[i] = bound(x.code.shown)
 		}
 		if x.thin {
 			x.scored[i] = bound(x.code.scored)
@@ -529,6 +564,13 @@ func (x *attention) bind() bool {
 			}
 		}
 		x.hidden[n] = bound(x.code.hidden)
+		if n == 1 && moves {
+			x.strict = bound(x.code.strict)
+		}
+	}
+	if moves {
+		sizes["n"], sizes["ay"] = rows, x.lineO()
+		x.moved = bound(x.code.finish)
 	}
 	return ok
 }

@@ -17,6 +17,7 @@ type hidden struct {
 	words   int64           // of a panel
 	panels  int64           // of a mask
 	tiles   []atomic.Uint32 // by mask, panel of rows, panel of keys: whether anything counts; behind a panel's, whether all is open: the mask leaves scores as they are
+	moved   int64           // where tiles of panels in another order begin
 	known   []atomic.Uint32 // by mask and block, which is named by its first panel
 	low     []atomic.Uint32 // likewise, f32: what Upper is at most in tiles of it where nothing does
 	visited atomic.Int64    // tiles that were computed,
@@ -69,7 +70,11 @@ func (h *hidden) open(x *attention) {
 		return
 	}
 	masks := x.masks()
-	if n := 2 * masks * h.panels * h.words; int64(len(h.tiles)) < n {
+	n := 2 * masks * h.panels * h.words
+	if h.moved = n; x.strict != nil {
+		n *= 2
+	}
+	if int64(len(h.tiles)) < n {
 		h.tiles = make([]atomic.Uint32, n)
 	}
 	if n := masks * h.panels; int64(len(h.known)) < n {
@@ -132,6 +137,9 @@ func (b *rowsBlock) panels(nr int) (first, last int) {
 func (w *attender) tilesOf(b *rowsBlock, panel int64) []atomic.Uint32 {
 	h := w.hidden
 	at := 2 * (w.mask*h.panels + b.number + panel - b.from) * h.words
+	if w.order != nil {
+		at += h.moved
+	}
 	return h.tiles[at : at+h.words : at+2*h.words]
 }
 
@@ -204,7 +212,20 @@ func (w *attender) shut() float32 {
 
 // lookAt brings what Upper is at most in panels of keys, and whether it is not 0, up to what some rows say, which are in spot.
 func (w *attender) lookAt(row int64, run, first, last int, most, shut []float32) {
-	x, nr := w.x, w.x.nr
+	w.aim(row, run)
+	for k, nr := first, w.x.nr; k < last; k += hiddenKeys / nr {
+		n := min(hiddenKeys/nr, last-k)
+		looked, closed := w.seen(w.x.code.hidden, w.x.hidden[run], k, n)
+		w.fold(looked, most[k-first:][:n])
+		if w.x.code.open != nil {
+			w.fold(closed, shut[k-first:][:n])
+		}
+	}
+}
+
+// aim goes to rows of a mask.
+func (w *attender) aim(row int64, run int) {
+	x := w.x
 	for i := range x.leaves {
 		if l := &x.leaves[i]; l.Position {
 			w.rowNumbers(i, row, w.column[:run])
@@ -215,38 +236,42 @@ func (w *attender) lookAt(row int64, run, first, last int, most, shut []float32)
 		}
 	}
 	w.stretch(row, run)
-	for k := first; k < last; k += hiddenKeys / nr {
-		n := min(hiddenKeys/nr, last-k)
-		from := int64(k * nr)
-		keys := int(min(int64(n*nr), x.keys-from))
-		for i := range x.leaves {
-			if l := &x.leaves[i]; !l.Position {
-				w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, from)*l.elem)
-			}
-		}
-		if len(w.iota) > 0 {
-			w.at[slotIota] = unsafe.Pointer(&w.iota[from])
-		}
-		looked, closed := w.looked[:len(w.looked)/2], w.looked[len(w.looked)/2:]
-		for i := keys; i < n*nr; i++ {
-			looked[i], closed[i] = float32(math.Inf(-1)), 0
-		}
-		w.at[slotB], w.at[slotA], w.at[slotZeros] = unsafe.Pointer(&looked[0]), unsafe.Pointer(&w.largest[0]), unsafe.Pointer(&closed[0])
-		w.call(x.code.hidden, x.hidden[run], keys)
-		w.fold(looked, most[k-first:][:n])
-		if x.code.open != nil {
-			w.fold(closed, shut[k-first:][:n])
+}
+
+// seen is what a kernel says of the rows aimed at, and of n panels of keys.
+func (w *attender) seen(code *codeOf, bound *kernel.Bound, panel, n int) (looked, closed []float32) {
+	x, nr := w.x, w.x.nr
+	from := int64(panel * nr)
+	keys := int(min(int64(n*nr), x.keys-from))
+	for i := range x.leaves {
+		if l := &x.leaves[i]; !l.Position {
+			w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, from)*l.elem)
 		}
 	}
+	if len(w.iota) > 0 {
+		w.at[slotIota] = unsafe.Pointer(&w.iota[from])
+	}
+	looked, closed = w.looked[:len(w.looked)/2], w.looked[len(w.looked)/2:]
+	for i := keys; i < n*nr; i++ {
+		looked[i], closed[i] = float32(math.Inf(-1)), 0
+	}
+	w.at[slotB], w.at[slotZeros] = unsafe.Pointer(&looked[0]), unsafe.Pointer(&closed[0])
+	w.call(code, bound, keys)
+	return looked, closed
 }
 
 // fold brings what panels of keys have at most up to what some keys have.
 func (w *attender) fold(looked, most []float32) {
-	w.at[slotB] = unsafe.Pointer(&looked[0])
-	w.call(w.x.code.widest, w.x.widest, len(most))
-	for i, v := range w.largest[:len(most)] {
+	for i, v := range w.largestOf(looked, len(most)) {
 		most[i] = max(most[i], v)
 	}
+}
+
+// largestOf is what n panels of keys have at most.
+func (w *attender) largestOf(looked []float32, n int) []float32 {
+	w.at[slotB], w.at[slotA] = unsafe.Pointer(&looked[0]), unsafe.Pointer(&w.largest[0])
+	w.call(w.x.code.widest, w.x.widest, n)
+	return w.largest[:n]
 }
 
 // hiddenKeys is how many keys of a mask a call looks at.

@@ -188,7 +188,7 @@ func (a *Attention) Softmax(steps []Steps) (ts Tiles, err error) {
 	n, c, d := sym.Var("n"), sym.Var("c"), sym.Var("d")
 	axis := func(e sym.Expr) *ir.Axis { return &ir.Axis{Extent: e} }
 	load := func(b *ir.Buffer, axes ...*ir.Axis) *ir.Scalar { return ir.Load(b, ir.Ix(axes)...) }
-	if ts.Top, err = a.Top(a.X, steps); err != nil {
+	if ts.Top, err = a.Top(a.X, steps, false); err != nil {
 		return ts, err
 	}
 
@@ -225,8 +225,9 @@ func (a *Attention) Softmax(steps []Steps) (ts Tiles, err error) {
 	return ts, nil
 }
 
-// Top is the first kernel of some keys, where X is x: a.X, or what that is where a mask leaves everything.
-func (a *Attention) Top(x *ir.Scalar, steps []Steps) (*Tile, error) {
+// Top is the first kernel of some keys, where X is x: a.X, or what that is where a mask leaves everything. With shown,
+// that is where shown[n, c] says so, and elsewhere X is minus infinity.
+func (a *Attention) Top(x *ir.Scalar, steps []Steps, shown bool) (*Tile, error) {
 	n, c := sym.Var("n"), sym.Var("c")
 	axis := func(e sym.Expr) *ir.Axis { return &ir.Axis{Extent: e} }
 	load := func(b *ir.Buffer, axes ...*ir.Axis) *ir.Scalar { return ir.Load(b, ir.Ix(axes)...) }
@@ -238,15 +239,21 @@ func (a *Attention) Top(x *ir.Scalar, steps []Steps) (*Tile, error) {
 	s := apart(t.param("s", n, c), "as")
 	t.Leaves = make([]*ir.Buffer, len(leaves))
 	from := s
-	if !a.isScore(x) {
+	if shown || !a.isScore(x) {
 		i, j := axis(n), axis(c)
-		from = t.stage(apart(t.result(t.buffer("x", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, a.rewrite(x, func(f Leaf) *ir.Scalar {
+		y := a.rewrite(x, func(f Leaf) *ir.Scalar {
 			if !f.Position && a.isScore(f.Node) {
 				return load(s, i, j)
 			}
 			at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
 			return t.leaf(at, leaves[at], steps[at], i, j)
-		}, &why))
+		}, &why)
+		if shown {
+			b := apart(t.buffer("shown", tensor.Bool, n, c), "as")
+			t.Params = append(t.Params, b)
+			y = ir.Select(load(b, i, j), y, y.Const(math.Inf(-1)))
+		}
+		from = t.stage(apart(t.result(t.buffer("x", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, y)
 	}
 	r, k := axis(n), axis(c)
 	top := t.stage(t.buffer("most", tensor.F32, n), []*ir.Axis{r}, ir.Max, k, load(from, r, k))
@@ -338,9 +345,9 @@ func Extent() *Tile {
 }
 
 // Hidden is what tells where a mask hides keys: v[c] = max(n) of what Upper is at most where X is masked, and something
-// above Masked where it is not, and z[c], which is 0 where Upper is in all rows. Widest is g[q], the largest of so many of
-// either.
-func (a *Attention) Hidden(m *Masking, steps []Steps, by int64) (hidden, widest *Tile, err error) {
+// above Masked where it is not, and z[c], which is 0 where Upper is in all rows. With strict, v leaves out where Upper is 0, and is
+// above Masked where it is neither that nor masked. Widest is g[q], the largest of so many of either.
+func (a *Attention) Hidden(m *Masking, steps []Steps, by int64, strict bool) (hidden, widest *Tile, err error) {
 	leaves, why := a.Leaves()
 	t := newTile("hidden")
 	t.Leaves = make([]*ir.Buffer, len(leaves))
@@ -360,13 +367,16 @@ func (a *Attention) Hidden(m *Masking, steps []Steps, by int64) (hidden, widest 
 	if why != "" {
 		return nil, nil, fmt.Errorf("%s", why)
 	}
-	careful := !m.Exact // of NaN, which is not masked
+	careful := strict || !m.Exact // of NaN, which is not masked
 	m.Upper.Walk(func(y *ir.Scalar) bool {
 		careful = careful || y.DType.IsFloat() && (y.Op == ir.OpLoad || y.Op == ir.OpLit && math.IsNaN(y.Lit.Float(0)))
 		return !careful
 	})
 	if careful {
 		u = ir.Select(u.Le(u.Const(Masked)), u, u.Const(math.Inf(1)))
+	}
+	if strict {
+		u = ir.Select(upper().Eq(u.Const(0)), u.Const(math.Inf(-1)), u)
 	}
 	t.stage(t.result(t.buffer("v", tensor.F32, c)), []*ir.Axis{j}, ir.Max, i, u)
 	if m.Open != nil {
