@@ -28,8 +28,8 @@ func TestSparseFewRows(t *testing.T) {
 			}
 			for _, m := range []int64{1, 8, 20} {
 				for form, src := range []string{
-					fmt.Sprintf("program @p(X: [%[1]d, 1030] f32, W: [1030, 784] f32) -> (Y: [%[1]d, 784] f32) {\nY[i < %[1]d, j < 784] = sum(k < 1030) (X[i, k] * W[k, j]) sparse(X)\n}", m),
-					fmt.Sprintf("program @p(X: [%[1]d, 10, 96] f32, W: [96, 10, 784] f32) -> (Y: [%[1]d, 784] f32) {\nY[i < %[1]d, j < 784] = sum(g < 10, k < 96) (X[i, g, k] * W[k, g, j]) sparse(X finite)\n}", m),
+					fmt.Sprintf("program @p(X: [%[1]d, 1030] f32, W: [1030, 3152] f32) -> (Y: [%[1]d, 3152] f32) {\nY[i < %[1]d, j < 3152] = sum(k < 1030) (X[i, k] * W[k, j]) sparse(X)\n}", m),
+					fmt.Sprintf("program @p(X: [%[1]d, 10, 96] f32, W: [96, 10, 3152] f32) -> (Y: [%[1]d, 3152] f32) {\nY[i < %[1]d, j < 3152] = sum(g < 10, k < 96) (X[i, g, k] * W[k, g, j]) sparse(X finite)\n}", m),
 				} {
 					p, plain := sparseProgram(t, src), sparseProgram(t, src[:strings.Index(src, "sparse")]+"\n}")
 					for _, left := range []float64{0, 0.02, 0.9} {
@@ -50,16 +50,16 @@ func TestSparseFewRows(t *testing.T) {
 							var bits *tensor.Tensor
 							if bad {
 								w := tensor.Data[float32](args[1])
-								w[5*784+3] = float32(math.Inf(1))
+								w[5*3152+3] = float32(math.Inf(1))
 							}
-							want := tensor.New(tensor.F32, m, 784)
+							want := tensor.New(tensor.F32, m, 3152)
 							if err := one.Run(context.Background(), kernelProduct, plain, nil, args, []*tensor.Tensor{want}, &heap{room: 1 << 30}); err != nil {
 								t.Fatal(err)
 							}
 							for _, d := range []*Device{one, many} {
 								var taken way
 								d.decided = func(w way) { taken = w }
-								got := tensor.New(tensor.F32, m, 784)
+								got := tensor.New(tensor.F32, m, 3152)
 								for i := range tensor.Data[float32](got) {
 									tensor.Data[float32](got)[i] = 7
 								}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,15 +27,15 @@ type TileTable struct {
 	Pack   float64   `json:"pack"`   // of an element, row by row
 	Gather float64   `json:"gather"` // of an element by its place
 	Sum    float64   `json:"sum"`    // of an element of the result that is summed up elsewhere
-	Far    float64   `json:"far"`    // of a byte of the second factor that lies beyond the second-level cache
+	Far    float64   `json:"far"`    // of a byte that lies beyond the second-level cache, and in the last one, as weights do from run to run
 }
 
 // The tables of machines that nobody measured: those of a Zen 4.
 var (
 	tableV4 = TileTable{Rows: []int{1, 2, 4, 8, 14}, Step: []float64{1.12, 1.16, 2.17, 4.34, 7.6}, List: []float64{1.11, 1.25, 2.18, 4.4, 7.7},
-		Wide: 1.93, Call: 11, Start: 15.5, Pack: 0.16, Gather: 0.86, Sum: 0.17, Far: 0.06}
+		Wide: 1.93, Call: 11, Start: 15.5, Pack: 0.16, Gather: 0.86, Sum: 0.17, Far: 0.0125}
 	tableV3 = TileTable{Rows: []int{1, 2, 4, 6}, Step: []float64{0.58, 0.62, 1.17, 1.63}, List: []float64{0.67, 0.8, 1.19, 1.66},
-		Wide: 0.88, Call: 9.2, Start: 11, Pack: 0.23, Gather: 0.87, Sum: 0.23, Far: 0.05}
+		Wide: 0.88, Call: 9.2, Start: 11, Pack: 0.23, Gather: 0.87, Sum: 0.23, Far: 0.0125}
 )
 
 // tiles is the table of the device: what Tune has stored, or one that is built in.
@@ -179,13 +180,22 @@ func (t *TileTable) far(s *sparse, part float64) float64 {
 
 const nearBytes = 1 << 20
 
+// tiling is what tiles of some rows, as even as may be, take for a k together, and how many they are.
+func (t *TileTable) tiling(rows float64, most int) (steps, tiles float64) {
+	tiles = max(math.Ceil(rows/float64(most)), 1)
+	size := rows / tiles
+	if size < 1 {
+		return size * t.step(t.Step, 1), size
+	}
+	low := t.step(t.Step, int(size))
+	part := size - math.Floor(size)
+	return tiles * (low + part*(t.step(t.Step, min(int(size)+1, most))-low)), tiles
+}
+
 // denseCost is what the product takes with all its terms.
 func (t *TileTable) denseCost(s *sparse) float64 {
-	p := rowPanels{int64(s.rows), (int64(s.rows) + int64(s.cut.mr) - 1) / int64(s.cut.mr)}
-	high := p.rows % p.n // panels with a row more
-	size := int(p.rows / p.n)
-	steps := float64(p.n-high)*t.step(t.Step, size) + float64(high)*t.step(t.Step, min(size+1, s.cut.mr))
-	ns := s.panels() * (steps*float64(s.depth) + float64(p.n)*t.Call)
+	steps, tiles := t.tiling(float64(s.rows), s.cut.mr)
+	ns := s.panels() * (steps*float64(s.depth) + tiles*t.Call)
 	return max(ns, t.far(s, 1)) + t.Pack*float64(s.rows)*float64(s.depth)
 }
 
@@ -218,9 +228,9 @@ func (t *TileTable) wideCost(s *sparse, ones, some float64) float64 {
 
 // blockCost is what tiles take of rows that have something in blocks.
 func (t *TileTable) blockCost(s *sparse, w way, rows float64) float64 {
-	most := float64(s.cut.mr)
-	ns := s.panels() * (rows * float64(w.depth) / most * t.step(t.Step, s.cut.mr))
-	ns += s.panels() * (rows/most + float64((s.depth+w.depth-1)/w.depth)) * t.Call
+	blocks := float64((s.depth + w.depth - 1) / w.depth)
+	steps, tiles := t.tiling(rows/blocks, s.cut.mr)
+	ns := s.panels() * blocks * (steps*float64(w.depth) + tiles*t.Call)
 	if w.depth < s.depth {
 		ns += t.Sum*float64(s.rows)*float64(s.cols) + s.panels()*rows*float64(s.cut.nr)*t.Sum/4
 	}
