@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,6 +125,21 @@ func TestSparseFewRowsBackwards(t *testing.T) {
 			}
 			if err := tensor.Compare(got, want, tensor.Tolerance{RTol: 1e-4, ATol: 1e-4}); err != nil || !taken.wide {
 				t.Errorf("%s: %s: %v, %v", tier.name, src, taken, err)
+			}
+		}
+	}
+}
+
+// A part of a factor that has no zeros says of all of it that no block may be left out.
+func TestCoverOfAPart(t *testing.T) {
+	cut := &blocks{mr: 14, nr: 32}
+	for _, depth := range []int{128, 640, 3072} {
+		s := &sparse{table: &tableV4, cut: cut, rows: 112, cols: 768, depth: depth, beside: true}
+		part := &bitmap{row: 2, bits: slices.Repeat([]uint64{^uint64(0)}, 2*56)}
+		s.cover(part, 56, 128)
+		for i, d := range s.covers.depths {
+			if want := float64(s.rows) * float64(depth) / float64(d); d <= depth && s.covers.blocks[i] != want {
+				t.Errorf("of %d terms: %v blocks of %d, not %v", depth, s.covers.blocks[i], d, want)
 			}
 		}
 	}

@@ -139,10 +139,10 @@ func (s *sparse) cover(b *bitmap, rows, depth int) {
 		c.terms[i] *= along
 	}
 	for i, d := range c.depths {
-		if i == len(c.depths)-1 || d > depth {
+		if d == s.depth {
 			c.blocks[i] *= down
-		} else {
-			c.blocks[i] *= along
+		} else { // of a part of a block, what has something there has so in all of it
+			c.blocks[i] *= down * float64(s.depth) / float64(max(d, depth))
 		}
 	}
 	c.ones *= along
