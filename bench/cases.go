@@ -116,6 +116,7 @@ func products(b *bench, _ *group) ([]workload, error) {
 // a hurry a small encoder stands for all of them.
 func (b *bench) real(variable, name string) (string, bool) {
 	if b.quick {
+		b.leave("%s (-quick: a small encoder stands for it)", name)
 		return filepath.Join(b.root, "examples", "encoder", "model.onnx"), true
 	}
 	dir := os.Getenv(variable)
@@ -125,7 +126,7 @@ func (b *bench) real(variable, name string) (string, bool) {
 			return file, true
 		}
 	}
-	b.say("left out: %s ($%s has no such model)", name, variable)
+	b.leave("%s ($%s has no such model)", name, variable)
 	return "", false
 }
 

@@ -27,7 +27,7 @@ type engine struct {
 	stopped bool
 }
 
-// errMissing says that a rival is not installed.
+// errMissing says that a rival is not installed, or not asked for.
 var errMissing = errors.New("it is not here")
 
 // errEnded says that a worker has ended, and can answer no more.
@@ -71,17 +71,13 @@ func (b *bench) startEngine(key string, threads int, env ...string) (*engine, er
 // command is how the worker of an engine is called.
 func (b *bench) command(key string, threads int) ([]string, error) {
 	n := strconv.Itoa(threads)
-	switch key {
-	case "pitopt":
-		return []string{b.worker, "-threads", n}, nil
-	case "gomlx":
-		if b.gomlx == "" {
-			return nil, errMissing
-		}
-		return []string{b.gomlx, "-threads", n}, nil
-	}
-	if b.missing[key] {
+	switch {
+	case b.missing[key] != "":
 		return nil, errMissing
+	case key == "pitopt":
+		return []string{b.worker, "-threads", n}, nil
+	case key == "gomlx":
+		return []string{b.gomlx, "-threads", n}, nil
 	}
 	return []string{b.python, b.script, key, n}, nil
 }

@@ -66,7 +66,8 @@ func mixtures(b *bench, _ *group) ([]workload, error) {
 	}
 	for _, x := range slices.Concat(denseMixtures, gatheredMixtures) {
 		if b.quick {
-			break
+			b.leave("%s (-quick: it has none as small)", x.graph)
+			continue
 		}
 		file, ok := b.real("PITOPT_ZOO", x.graph)
 		if !ok {

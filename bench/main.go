@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	_ "embed"
 	"errors"
 	"flag"
@@ -35,8 +34,8 @@ type bench struct {
 	script  string
 	cores   []string
 	quick   bool
-	match   *regexp.Regexp  // names of workloads that are measured; nil: all
-	missing map[string]bool // rivals that can not be had
+	match   *regexp.Regexp    // names of workloads that are measured; nil: all
+	missing map[string]string // rivals that are not run, and why
 
 	pitopt string
 
@@ -49,6 +48,7 @@ type bench struct {
 	results []*result         // of the group that is measured
 	titles  map[string]string // of engines that were started for it, with their versions
 	failed  []string          // what could not be measured, and why
+	out     []string          // what was left out, and why
 	began   time.Time
 }
 
@@ -61,7 +61,7 @@ func main() {
 }
 
 func run() (err error) {
-	b := &bench{missing: map[string]bool{}, began: time.Now(), sample: 10 * time.Millisecond, limits: 40 * time.Millisecond, profiled: 300 * time.Millisecond, fewest: 6, most: 15}
+	b := &bench{missing: map[string]string{}, began: time.Now(), sample: 10 * time.Millisecond, limits: 40 * time.Millisecond, profiled: 300 * time.Millisecond, fewest: 6, most: 15}
 	only := flag.String("only", "", "`GROUPS` to measure, with commas between; default: all of them")
 	threads := flag.String("threads", "1,2", "`LIST` of numbers of threads")
 	rivals := flag.String("rivals", strings.Join(rivalOrder[:6], ","), "`LIST` of rivals")
@@ -141,7 +141,7 @@ func run() (err error) {
 				continue
 			}
 			if n > len(b.cores) {
-				b.say("left out: %s on %d threads (there are %d cores)", g.name, n, len(b.cores))
+				b.leave("%s on %d threads (there are %d cores)", g.name, n, len(b.cores))
 				continue
 			}
 			b.say("%s on %d threads", g.name, n)
@@ -151,6 +151,9 @@ func run() (err error) {
 				b.failed = append(b.failed, fmt.Sprintf("%s on %d threads: %v", g.name, n, err))
 				b.say("%s fails: %v", g.name, err)
 				continue
+			}
+			if len(b.results) == 0 {
+				b.leave("all of %s (none of its workloads was run)", g.name)
 			}
 			b.summary(g, n)
 			b.say("%s on %d threads took %.0f s", g.name, n, time.Since(start).Seconds())
@@ -164,6 +167,9 @@ func run() (err error) {
 				return err
 			}
 		}
+	}
+	for _, what := range b.out {
+		fmt.Println("left out:", what)
 	}
 	if len(b.failed) > 0 {
 		return fmt.Errorf("not everything could be measured:\n  %s", strings.Join(b.failed, "\n  "))
@@ -238,30 +244,38 @@ func (b *bench) build() error {
 
 // probe finds which of the rivals can be started, and says which not.
 func (b *bench) probe(wanted []string, chosen []*group) {
-	if needed := slices.ContainsFunc(chosen, func(g *group) bool { return slices.Contains(g.rivals, "gomlx") }); needed && slices.Contains(wanted, "gomlx") {
-		file := filepath.Join(b.dir, "gomlx")
-		c := exec.Command("go", "build", "-o", file, ".")
-		c.Dir = filepath.Join(b.root, "bench", "gomlx")
-		if out, err := c.CombinedOutput(); err != nil {
-			b.say("left out: gomlx (go build ./gomlx: %v: %s)", err, bytes.TrimSpace(out))
-		} else {
-			b.gomlx = file
-		}
-	}
 	needs := map[string]string{"ort": "onnxruntime", "ort-opt": "onnxruntime.transformers.optimizer", "openvino": "openvino", "torch-csr": "torch, onnx", "scipy-csr": "scipy.sparse, onnx"}
-	for key, module := range needs {
-		if !slices.Contains(wanted, key) {
-			b.missing[key] = true
+	for _, key := range rivalOrder[:6] {
+		if !slices.ContainsFunc(chosen, func(g *group) bool { return slices.Contains(g.rivals, key) }) {
 			continue
 		}
-		if out, err := exec.Command(b.python, "-c", "import "+module).CombinedOutput(); err != nil {
-			b.missing[key] = true
+		if !slices.Contains(wanted, key) {
+			b.missing[key] = "it was not asked for"
+			b.leave("%s (not among -rivals)", key)
+			continue
+		}
+		c, advice := exec.Command(b.python, "-c", "import "+needs[key]), "./rivals.sh installs it"
+		if key == "gomlx" {
+			b.gomlx = filepath.Join(b.dir, "gomlx")
+			c, advice = exec.Command("go", "build", "-o", b.gomlx, "."), "go build ./gomlx"
+			c.Dir = filepath.Join(b.root, "bench", "gomlx")
+		}
+		if out, err := c.CombinedOutput(); err != nil {
+			b.missing[key] = "it was not installed"
 			text := strings.TrimSpace(string(out))
 			if text == "" {
 				text = err.Error()
 			}
-			b.say("left out: %s (%s; ./rivals.sh installs it)", key, text[strings.LastIndexByte(text, '\n')+1:])
+			b.leave("%s (%s; %s)", key, text[strings.LastIndexByte(text, '\n')+1:], advice)
 		}
+	}
+}
+
+// leave says that something is left out: at once, and in the end.
+func (b *bench) leave(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	if b.say("left out: %s", what); !slices.Contains(b.out, what) {
+		b.out = append(b.out, what)
 	}
 }
 

@@ -51,7 +51,8 @@ type result struct {
 	CPU      string               `json:"cpu"`
 	Engines  map[string]string    `json:"engines"` // names and versions
 	Samples  map[string][]float64 `json:"samples"`
-	Failed   map[string]string    `json:"failed,omitempty"` // why an engine is not there
+	Failed   map[string]string    `json:"failed,omitempty"` // what went wrong with an engine
+	Absent   map[string]string    `json:"absent,omitempty"` // why rivals were not run
 	Flops    float64              `json:"flops,omitempty"`
 	Bytes    float64              `json:"bytes,omitempty"`
 	Retaken  int                  `json:"retaken,omitempty"` // samples that others had disturbed
@@ -62,11 +63,13 @@ type result struct {
 
 // against is a rival's time, and the ratio to pitopt's, as tables have them.
 func (r *result) against(rival string) (took, ratio string) {
-	x := r.ratios(rival)
-	if x == nil {
+	if x := r.ratios(rival); x != nil {
+		return duration(median(r.Samples[rival])), medianOf(x).String()
+	}
+	if r.Failed[rival] != "" {
 		return "fails", ""
 	}
-	return duration(median(r.Samples[rival])), medianOf(x).String()
+	return "not run", ""
 }
 
 // ratios are those of a rival's times to pitopt's, round by round.
@@ -149,7 +152,7 @@ func (p *pool) model(list []workload) error {
 		}
 	}()
 	for _, w := range list {
-		r := &result{Group: w.group, Name: w.name, Threads: p.threads, Samples: map[string][]float64{}, Failed: map[string]string{}, Flops: w.flops, Bytes: w.bytes}
+		r := &result{Group: w.group, Name: w.name, Threads: p.threads, Samples: map[string][]float64{}, Failed: map[string]string{}, Absent: map[string]string{}, Flops: w.flops, Bytes: w.bytes}
 		for k, v := range failed {
 			r.Failed[k] = v
 		}
@@ -211,7 +214,7 @@ func (p *pool) measure(r *result, ready []*engine, w workload) error {
 			continue
 		}
 		if e.key == "ort-opt" && took > 5e8 {
-			r.Failed[e.key] = "not measured: it takes long, and as it comes it is there"
+			r.Absent[e.key] = "it takes long, and is there as it comes"
 			continue
 		}
 		engines = append(engines, e)

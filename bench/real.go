@@ -27,6 +27,7 @@ func allModels(b *bench) ([]workload, error) {
 		list = append(list, [2]string{"PITOPT_ZOO", name})
 	}
 	if b.quick {
+		b.leave("models of $PITOPT_MODELS and $PITOPT_ZOO (-quick)")
 		list = nil
 	}
 	var out []workload
@@ -73,7 +74,8 @@ func decode(b *bench, g *group, threads int) error {
 	const chunk = 64
 	tokens, name := 2048, "llama-4l-decode-ts"
 	if b.quick {
-		return nil // there is no small decoder
+		b.leave("%s (-quick: there is no small decoder)", name)
+		return nil
 	}
 	file, ok := b.real("PITOPT_ZOO", name)
 	if !ok {

@@ -162,6 +162,9 @@ func (s *store) section(g *group, threads int, docs string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, line := range without(list) {
+		say("%s\n", line)
+	}
 	if drawn {
 		say("![Ratios](%s)\n", file)
 	}
@@ -169,6 +172,27 @@ func (s *store) section(g *group, threads int, docs string) ([]string, error) {
 		s.profiles(say, list)
 	}
 	return strings.Split(strings.TrimSpace(b.String()), "\n"), nil
+}
+
+// without tells why tables have no times of rivals: those that were not run, and those that failed.
+func without(list []*result) (lines []string) {
+	for _, key := range rivalOrder {
+		for _, kind := range []struct {
+			what string
+			why  func(*result) string
+		}{{"not run", func(r *result) string { return r.Absent[key] }}, {"fails", func(r *result) string { return r.Failed[key] }}} {
+			var reasons []string
+			for _, r := range list {
+				if why, _, _ := strings.Cut(kind.why(r), "\n"); why != "" && !slices.Contains(reasons, why) {
+					reasons = append(reasons, why)
+				}
+			}
+			if len(reasons) > 0 {
+				lines = append(lines, fmt.Sprintf("%s: %s (%s).", short[key], kind.what, strings.Join(reasons, "; ")))
+			}
+		}
+	}
+	return lines
 }
 
 // circumstances tell which commits results are of, when they were measured, and of what on what.
@@ -208,16 +232,8 @@ func showTimes(say sayer, list []*result, rivals []series) {
 		}
 		row := fmt.Sprintf("| %s | %s |", r.Name, duration(median(r.Samples["pitopt"])))
 		for _, x := range rivals {
-			switch ratios := r.ratios(x.key); {
-			case ratios != nil:
-				row += fmt.Sprintf(" %s | %s |", duration(median(r.Samples[x.key])), medianOf(ratios))
-			case strings.HasPrefix(r.Failed[x.key], "not measured"):
-				row += " | |"
-			case r.Failed[x.key] != "":
-				row += " fails | |"
-			default:
-				row += " | |"
-			}
+			took, ratio := r.against(x.key)
+			row += fmt.Sprintf(" %s | %s |", took, ratio)
 		}
 		if peak {
 			row += fmt.Sprintf(" %.1f | %.0f %% |", r.Flops/median(r.Samples["pitopt"]), 100*median(ofPeak(r)))

@@ -41,6 +41,14 @@ func (s *store) merge(b *bench, g *group, threads int, file string) error {
 	commit, date, cpu := commitOf(b.root), time.Now().UTC().Format("2006-01-02"), cpuOf()
 	for _, r := range b.results {
 		r.Commit, r.Date, r.CPU, r.Engines = commit, date, cpu, b.titles
+		for _, key := range g.rivals {
+			if why := b.missing[key]; why != "" {
+				if r.Absent == nil {
+					r.Absent = map[string]string{}
+				}
+				r.Absent[key] = why
+			}
+		}
 	}
 	old := s.of(g.name, threads)
 	switch {

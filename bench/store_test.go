@@ -109,6 +109,32 @@ func TestMergeOfAPart(t *testing.T) {
 	}
 }
 
+// What was not run is not said to fail.
+func TestAbsentRivals(t *testing.T) {
+	dir := t.TempDir()
+	s, g := &store{}, &group{name: "zeros", rivals: sparsePeers}
+	r := &result{Group: "zeros", Name: "rows, 50 % zeros", Threads: 1, Samples: map[string][]float64{"pitopt": {100, 100}, "ort": {200, 200}}, Failed: map[string]string{"torch-csr": "torch-csr: no memory\n  at a line"}}
+	b := &bench{results: []*result{r}, missing: map[string]string{"scipy-csr": "it was not asked for", "openvino": "it was not installed"}}
+	if err := s.merge(b, g, 1, filepath.Join(dir, "kept.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.report(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "sparsity.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| 200 ns | 2.00 | fails |  | not run |  |", "\ntorch CSR: fails (torch-csr: no memory).\n", "\nSciPy CSR: not run (it was not asked for).\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	if strings.Contains(string(text), "OpenVINO") {
+		t.Errorf("a rival that the group does not have is in\n%s", text)
+	}
+}
+
 // Groups with tables of their own have plots, too.
 func TestPlots(t *testing.T) {
 	dir := t.TempDir()

@@ -18,7 +18,8 @@ const (
 // all of each product is computed: from the same weights, with the same masks and rows.
 func trainMasked(b *bench, g *group, threads int) error {
 	if b.quick {
-		return nil // there is no small one
+		b.leave("train-masked-mlp-dyn (-quick: there is no small one)")
+		return nil
 	}
 	file, ok := b.real("PITOPT_ZOO", "train-masked-mlp-dyn")
 	if !ok {

@@ -17,7 +17,8 @@ import (
 // change from step to step, and each of the models that may have none.
 func zeroModels(b *bench, _ *group) (out []workload, err error) {
 	if b.quick {
-		return nil, nil // there is no small one
+		b.leave("models with zeros (-quick: there is no small one)")
+		return nil, nil
 	}
 	add := func(variable, model, name string, draw func(file string, r *rand.Rand) (tensors, error)) error {
 		file, ok := b.real(variable, model)
