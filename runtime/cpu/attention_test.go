@@ -263,6 +263,17 @@ func oneAttention(t *testing.T, r *rand.Rand, f attentionForm, round int, d *Dev
 
 // Bits are the same on any number of threads, and a run that is stopped ends.
 func TestAttentionThreads(t *testing.T) {
+	threads := []int{1, 2, 3, 8}
+	if testing.Short() {
+		threads = []int{1, 3}
+	}
+	var devices []*Device // each makes its machine code once for all forms
+	for _, n := range threads {
+		d := New(n)
+		defer d.Close()
+		d.alone = 0
+		devices = append(devices, d)
+	}
 	for _, f := range attentionForms {
 		p := f.program(t, 1)
 		sizes := map[string]int64{"b": 1, "h": 2, "g": 2, "s": 200, "t": 290, "d": 24, "e": 40}
@@ -291,9 +302,7 @@ func TestAttentionThreads(t *testing.T) {
 			args = append(args, x)
 		}
 		var first *tensor.Tensor
-		for _, threads := range []int{1, 2, 3, 8} {
-			d := New(threads)
-			d.alone = 0
+		for i, d := range devices {
 			out := tensor.New(tensor.F32, 1, 200, 2, 2, 40)
 			if err := d.Run(context.Background(), kernelProduct, p, bind, args, []*tensor.Tensor{out}, &heap{}); err != nil {
 				t.Fatal(err)
@@ -301,14 +310,13 @@ func TestAttentionThreads(t *testing.T) {
 			if first == nil {
 				first = out
 			} else if !bytes.Equal(first.Bytes(), out.Bytes()) {
-				t.Errorf("%s: %d threads give other bits", f.name, threads)
+				t.Errorf("%s: %d threads give other bits", f.name, threads[i])
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			if err := d.Run(ctx, kernelProduct, p, bind, args, []*tensor.Tensor{out}, &heap{}); err == nil {
 				t.Errorf("%s: a run that was stopped has no error", f.name)
 			}
-			d.Close()
 		}
 	}
 }
