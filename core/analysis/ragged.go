@@ -213,7 +213,7 @@ func (r *Ragged) Stmt(s *ir.Stmt) {
 			return
 		}
 		p = Instance(s, p)
-		a := r.Program(s, p)
+		a := r.Program(s.Args, p)
 		for i, v := range s.Results {
 			if v != nil {
 				r.Set(v, a.Rows(p.Results[i]))
@@ -284,11 +284,11 @@ type RaggedProgram struct {
 	defs map[*ir.Buffer]*ir.Stage
 }
 
-// Program follows the program of a call, with what the call binds in it.
-func (r *Ragged) Program(s *ir.Stmt, p *ir.Program) *RaggedProgram {
+// Program follows the program of a call, with what the call binds in it, and its operands.
+func (r *Ragged) Program(args []*ir.Value, p *ir.Program) *RaggedProgram {
 	a := &RaggedProgram{r, map[*ir.Buffer]*Rows{}, map[*ir.Buffer]*ir.Stage{}}
 	for i, b := range p.Params {
-		a.rows[b] = r.Of(s.Args[i])
+		a.rows[b] = r.Of(args[i])
 	}
 	for _, st := range p.Stages {
 		for _, b := range st.Outs {

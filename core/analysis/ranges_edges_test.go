@@ -115,7 +115,7 @@ func TestRaggedPartsOfRows(t *testing.T) {
 		r.Set(f.Params[0], &analysis.Rows{Any: analysis.Interval{Lo: -100, Hi: 100}})
 		s := f.Stmts[0]
 		p := s.Callee.(*ir.Program)
-		if got := r.Program(s, p).Rows(p.Results[0]).Any; got.Hi < 15 && !got.NaN {
+		if got := r.Program(s.Args, p).Rows(p.Results[0]).Any; got.Hi < 15 && !got.NaN {
 			t.Errorf("%s: it may be larger than 15, and is said to be in %+v", name, got)
 		}
 	}

@@ -98,11 +98,13 @@ type unpadding struct {
 type joining struct {
 	p    *ir.Program
 	bind string
+	text string // of the stages, where they compute what the program reads
 }
 
 // ragged is a call of a program, which has the function's symbols.
 type ragged struct {
 	*ir.Program
+	args   []*ir.Value // of its parameters
 	facts  *analysis.RaggedProgram
 	packed map[*ir.Buffer]bool
 	joined map[*ir.Stage]bool // that the target computes together with others
@@ -205,8 +207,9 @@ func (u *unpadding) follow() {
 			continue
 		}
 		call := &ragged{Program: analysis.Instance(s, p), packed: map[*ir.Buffer]bool{}}
-		call.joined = u.joined(s, call.Program)
-		call.facts = u.Ragged.Program(s, call.Program)
+		call.args = u.withPairs(call.Program, s.Args)
+		call.joined = u.joined(s, call)
+		call.facts = u.Ragged.Program(call.args, call.Program)
 		u.calls[s] = call
 		for i, v := range s.Results {
 			if v != nil {
@@ -264,7 +267,11 @@ func (u *unpadding) demands() {
 		if s.Kind == ir.OpStmt && s.Op.IsView() && !u.packed[s.Args[0]] {
 			delete(u.packed, s.Results[0])
 		}
-		reads := slices.ContainsFunc(s.Args, func(v *ir.Value) bool { return u.packed[v] })
+		args := s.Args
+		if c := u.calls[s]; c != nil {
+			args = c.args
+		}
+		reads := slices.ContainsFunc(args, func(v *ir.Value) bool { return u.packed[v] })
 		writes := slices.ContainsFunc(s.Results, func(v *ir.Value) bool { return u.packed[v] })
 		u.stmts[s] = reads || writes
 	}
@@ -321,14 +328,17 @@ func (u *unpadding) throughCall(s *ir.Stmt, c *ragged, who string) {
 		u.packed[v] = v != nil && c.packed[c.Results[i]]
 	}
 	for i, b := range c.Params {
-		u.want(s.Args[i], need[b], who)
+		u.want(c.args[i], need[b], who)
 	}
 }
 
-// joined gives the stages of a call's program that a kernel of the target computes together with others: p is it with what
-// the call binds.
-func (u *unpadding) joined(s *ir.Stmt, p *ir.Program) map[*ir.Stage]bool {
-	of := joining{s.Callee.(*ir.Program), fmt.Sprint(s.Bind)}
+// joined gives the stages of a call's program that a kernel of the target computes together with others.
+func (u *unpadding) joined(s *ir.Stmt, c *ragged) map[*ir.Stage]bool {
+	p := c.Program
+	of := joining{p: s.Callee.(*ir.Program), bind: fmt.Sprint(s.Bind)}
+	if !slices.Equal(c.args, s.Args) {
+		of.text = p.String()
+	}
 	ranges, ok := u.ranges[of]
 	if !ok {
 		for i := range u.target.Kernels {

@@ -31,7 +31,6 @@ type lookup struct {
 type packing struct {
 	*unpadding
 	*ragged
-	stmt   *ir.Stmt
 	tokens *tokens
 	ends   *[lastEnd + 1]bool // that are read
 
@@ -44,14 +43,14 @@ type packing struct {
 // pack gives the program that goes over tokens, and what it is called with: value gives what stands for operands.
 func (u *unpadding) pack(s *ir.Stmt, t *tokens, ends *[lastEnd + 1]bool, value func(*ir.Value) *ir.Value) (*ir.Program, []*ir.Value) {
 	c := u.calls[s]
-	w := &packing{unpadding: u, ragged: c, stmt: s, tokens: t, ends: ends, vectors: map[*ir.Value]*ir.Buffer{}, buffers: map[*ir.Buffer]*ir.Buffer{}}
+	w := &packing{unpadding: u, ragged: c, tokens: t, ends: ends, vectors: map[*ir.Value]*ir.Buffer{}, buffers: map[*ir.Buffer]*ir.Buffer{}}
 	for i, b := range c.Params {
-		c.packed[b] = u.packed[s.Args[i]]
+		c.packed[b] = u.packed[c.args[i]]
 	}
 	w.out = &ir.Program{Name: s.Callee.(*ir.Program).Name + "_packed"}
 	for i, b := range c.Params {
 		w.out.Params = append(w.out.Params, w.buffer(b))
-		w.args = append(w.args, value(s.Args[i]))
+		w.args = append(w.args, value(c.args[i]))
 	}
 	for _, st := range c.Stages {
 		w.out.Stages = append(w.out.Stages, w.stage(st))
@@ -413,8 +412,8 @@ func (x *packedStage) lookedUp(index *ir.Scalar, dim sym.Expr) {
 		moves = moves || y.Op == ir.OpAxis
 		if y.Op == ir.OpLoad {
 			i := slices.Index(x.Params, y.Buf)
-			if known = known && i >= 0 && x.stmt.Args[i].Def == nil; known {
-				l.values[y.Buf] = x.stmt.Args[i]
+			if known = known && i >= 0 && x.ragged.args[i].Def == nil; known {
+				l.values[y.Buf] = x.ragged.args[i]
 			}
 		}
 		known = known && (y.Op != ir.OpAxis || slices.ContainsFunc(x.rows, func(t analysis.Token) bool { return t.Batch == y.Axis || t.Pos == y.Axis }))

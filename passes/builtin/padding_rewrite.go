@@ -170,6 +170,9 @@ func (u *unpadding) tokensOnly(b *ir.Builder, dense []*ir.Stmt, outs []*ir.Value
 		return v
 	}
 	for _, s := range dense {
+		if !slices.ContainsFunc(s.Results, func(v *ir.Value) bool { return u.wanted[v] != unread }) {
+			continue // what read it computes it, where tokens are gone over
+		}
 		b.Node(s.Node)
 		if u.calls[s] == nil { // a view
 			to, _ := s.Results[0].Tensor()
