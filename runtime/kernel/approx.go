@@ -46,19 +46,35 @@ func (b *builder) decay(x *Value) *Value {
 	return b.op(OpScale, F32, p, n, some)
 }
 
-// power is exp as p * 2^n, with n the nearest to x/ln 2 and p = e^r for |r| <= ln 2 / 2.
+// power is exp as p * 2^floor(n), with n the sixteenth nearest to x/ln 2 and p = 2^(n - floor(n)) e^r for
+// |r| <= ln 2 / 32: the root of two is looked up, and what is left takes three coefficients.
 func (b *builder) power(x *Value) (p, n *Value) {
-	f := b.op(OpSub, F32, b.fma(x, b.f32(math.Log2E), b.f32(magic)), b.f32(magic))
-	const high = 0.693145751953125 // ln 2 to 16 bits: n times it is exact
-	r := b.fma(f, b.f32(-high), x)
-	r = b.fma(f, b.f32(float32(high-math.Ln2)), r)
-	return b.exponential(r), b.op(OpNear, I32, f)
+	r, n, m := b.rest(x, 16)
+	root := b.op(OpRoot, F32, b.op(OpBits, I32, m))
+	return b.fma(b.horner(r, 0.166669995, 0.500016212, 1), b.op(OpMul, F32, root, r), root), n
+}
+
+// rest is x - n ln 2, with n the nearest to x/ln 2 that is a whole number of parts of one; m has that number in its lowest bits.
+func (b *builder) rest(x *Value, parts float32) (r, n, m *Value) {
+	m = b.fma(x, b.f32(math.Log2E), b.f32(magic/parts))
+	n = b.op(OpSub, F32, m, b.f32(magic/parts))
+	const high = 0.693145751953125 // ln 2 to 16 bits: what is left of x is exact
+	r = b.fma(n, b.f32(-high), x)
+	return b.fma(n, b.f32(float32(high-math.Ln2)), r), n, m
 }
 
 // exponential is e^r for |r| <= ln 2 / 2.
 func (b *builder) exponential(r *Value) *Value {
 	return b.horner(r, 0.00138145988, 0.00836871658, 0.041668389, 0.16666522, 0.49999994, 1, 1)
 }
+
+// Roots are the powers 2^(k/16) that OpRoot looks up.
+var Roots = func() (r [16]float32) {
+	for k := range r {
+		r[k] = float32(math.Exp2(float64(k) / 16))
+	}
+	return r
+}()
 
 func (b *builder) scale(p, n *Value) *Value { return b.op(OpScale, F32, p, n) }
 

@@ -111,11 +111,6 @@ func (b *builder) opN(op Op, kind Kind, n int64, args ...*Value) *Value {
 // magic is a number whose sum with a smaller one is an integer.
 const magic = 0x1.8p23
 
-// Integral says whether an f32 is an integer where it is small enough to be converted.
-func (v *Value) Integral() bool {
-	return v.Op == OpRound || v.Op == OpSub && v.Kind == F32 && v.Args[1].Op == OpConst && math.Float32frombits(uint32(v.Args[1].N)) == magic
-}
-
 func (b *builder) int(n int64) *Value { return b.opN(OpConst, Int, n) }
 func (b *builder) f32(v float32) *Value {
 	return b.opN(OpConst, F32, int64(math.Float32bits(v)))

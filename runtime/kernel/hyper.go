@@ -12,11 +12,7 @@ import (
 // no f32.
 func (b *builder) expm1(x *Value) *Value {
 	t := b.op(OpGreater, F32, b.f32(-18), b.op(OpLesser, F32, b.f32(89), x))
-	m := b.fma(t, b.f32(math.Log2E), b.f32(magic)) // n in the lowest bits
-	n := b.op(OpSub, F32, m, b.f32(magic))
-	const high = 0.693145751953125
-	r := b.fma(n, b.f32(-high), t)
-	r = b.fma(n, b.f32(float32(high-math.Ln2)), r)
+	r, _, m := b.rest(t, 1)
 	p := b.fma(b.horner(r, 0.00138825213, 0.00836652052, 0.0416672006, 0.166665435, 0.49999997), b.op(OpMul, F32, r, r), r)
 	s := b.op(OpBits, F32, b.op(OpAdd, I32, b.opN(OpShl, I32, 23, b.op(OpBits, I32, m)), b.i32(126<<23))) // 2^(n-1)
 	y := b.fma(s, p, b.op(OpSub, F32, s, b.f32(0.5)))
@@ -37,8 +33,8 @@ func (b *builder) log1p(x *Value) *Value {
 
 // halfExp is exp(|x|)/2, which is finite where the hyperbolic functions are.
 func (b *builder) halfExp(x *Value) *Value {
-	p, n := b.power(b.op(OpLesser, F32, b.f32(90), b.op(OpAbs, F32, x)))
-	return b.scale(b.op(OpMul, F32, p, b.f32(0.5)), n)
+	r, n, _ := b.rest(b.op(OpLesser, F32, b.f32(90), b.op(OpAbs, F32, x)), 1)
+	return b.scale(b.op(OpMul, F32, b.exponential(r), b.f32(0.5)), n)
 }
 
 func (b *builder) cosh(x *Value) *Value {

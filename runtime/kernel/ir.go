@@ -177,7 +177,8 @@ const (
 	OpCut   // a float, towards zero, as the nearest i64; 0 of NaN
 	OpNear  // the nearest i32 to an f32, half to even; 1<<31 where there is none
 	OpHalf  // the nearest f16, half to even
-	OpScale // Args[0] * 2^Args[1], rounded once; Args[1] is an i32 from -300 to 300; Args[2], a mask: zero in other lanes
+	OpScale // Args[0] * 2^floor(Args[1]), rounded once; Args[1] is an f32 from -300 to 300; Args[2], a mask: zero in other lanes
+	OpRoot  // Roots[k], k being the lowest four bits of Args[0], an i32
 	OpSwap  // lane l is lane l^N of Args[0]
 
 	OpMma   // Args[0]*Args[1] + Args[2], of fragments: each element is one sum in f64, of Args[2] and then the products in order, rounded once
@@ -194,7 +195,7 @@ const (
 var opNames = [numOps]string{"const", "size", "lo", "hi", "var", "carry", "end", "base", "index", "load", "store", "loop",
 	"must", "clamp", "lane", "splat", "quo", "add", "sub", "mul", "div", "fma", "neg", "abs", "sqrt", "lesser", "greater", "floor", "ceil", "round", "trunc",
 	"and", "or", "xor", "not", "shl", "shr", "sar", "eq", "ne", "lt", "le", "gt", "ge", "below", "select",
-	"bits", "float", "widen", "short", "cut", "near", "half", "scale", "swap", "mma", "fetch", "vector", "barrier", "use"}
+	"bits", "float", "widen", "short", "cut", "near", "half", "scale", "root", "swap", "mma", "fetch", "vector", "barrier", "use"}
 
 func (o Op) String() string { return opNames[o] }
 

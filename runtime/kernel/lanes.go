@@ -36,7 +36,7 @@ func lane(x *Value, a [3]uint64) (uint64, bool) {
 			if len(x.Args) == 3 && a[2] == 0 {
 				return 0, true
 			}
-			return bits32(float32(math.Ldexp(float64(f), int(int32(a[1])))), true)
+			return bits32(float32(math.Ldexp(float64(f), int(math.Floor(float64(g))))), true)
 		case OpBits:
 			return a[0], true
 		case OpNear:
@@ -90,6 +90,8 @@ func lane(x *Value, a [3]uint64) (uint64, bool) {
 			return bits32(float32(n), true)
 		case OpWiden:
 			return uint64(int64(n)), true
+		case OpRoot:
+			return bits32(Roots[n&15], true)
 		case OpShr:
 			return uint64(uint32(n) >> x.N), true
 		}

@@ -12,7 +12,7 @@ func (b *builder) pow(x, y *Value) *Value {
 	t = b.op(OpGreater, F64, b.f64(-200), b.op(OpLesser, F64, b.f64(200), t)) // beyond, it is 0 and infinity
 	n := b.op(OpRound, F64, t)
 	r := b.op(OpShort, F32, b.op(OpMul, F64, b.op(OpSub, F64, t, n), b.f64(math.Ln2)))
-	p := b.scale(b.exponential(r), b.op(OpNear, I32, b.op(OpShort, F32, n)))
+	p := b.scale(b.exponential(r), b.op(OpShort, F32, n))
 
 	whole := b.op(OpEq, Mask, b.op(OpTrunc, F32, y), y)
 	half := b.op(OpMul, F32, y, b.f32(0.5))

@@ -140,8 +140,10 @@ func (v *verifier) operands(x *Value) [][]Kind {
 		return [][]Kind{of(F32, F64)}
 	case OpNear:
 		return [][]Kind{of(F32)}
+	case OpRoot:
+		return [][]Kind{of(I32)}
 	case OpScale:
-		return [][]Kind{of(F32), of(I32), of(Mask)}[:min(max(len(x.Args), 2), 3)]
+		return [][]Kind{of(F32), of(F32), of(Mask)}[:min(max(len(x.Args), 2), 3)]
 	case OpEq, OpNe, OpLt, OpLe, OpGt, OpGe, OpBelow:
 		if len(x.Args) == 2 && x.Kind != Int {
 			return [][]Kind{of(x.Args[0].Kind), of(x.Args[0].Kind)}
@@ -153,7 +155,7 @@ func (v *verifier) operands(x *Value) [][]Kind {
 // gives are the kinds of results of operations that do not have all.
 var gives = map[Op][]Kind{
 	OpClamp: {Int}, OpVector: {Int}, OpMust: {None}, OpLane: {I32}, OpSplat: {I32, I64}, OpQuo: {Int, I32}, OpBelow: {Mask, Int}, OpFloat: {F32, F64},
-	OpFetch: {None}, OpWiden: {F64, I64}, OpShort: {F32, I32}, OpCut: {I64}, OpNear: {I32}, OpHalf: {F32}, OpScale: {F32}, OpFma: {F32}, OpMma: {FragC}, OpIndex: {Addr},
+	OpFetch: {None}, OpWiden: {F64, I64}, OpShort: {F32, I32}, OpCut: {I64}, OpNear: {I32}, OpHalf: {F32}, OpScale: {F32}, OpRoot: {F32}, OpFma: {F32}, OpMma: {FragC}, OpIndex: {Addr},
 	OpEq: {Mask, Int}, OpNe: {Mask, Int}, OpLt: {Mask, Int}, OpLe: {Mask, Int}, OpGt: {Mask, Int}, OpGe: {Mask, Int},
 }
 

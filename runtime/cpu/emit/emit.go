@@ -52,7 +52,7 @@ func program(k *kernel.Kernel, f x86.Features, annotate bool) (p *x86.Prog, err 
 			p, err = nil, fmt.Errorf("emit: kernel %s: %s", k.Name, string(e))
 		}
 	}()
-	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}, converts: map[*kernel.Value]bool{}, absorbed: map[*kernel.Value]bool{}}
+	e := &emitter{Prog: x86.NewProg(k.Name), k: k, v4: f&x86.V4 != 0, regs: map[*kernel.Value]x86.Reg{}, uses: map[*kernel.Value]int{}, absorbed: map[*kernel.Value]bool{}}
 	e.kind, e.wide = vectorOf(32*k.Lanes), vectorOf(64*k.Lanes)
 	if annotate {
 		var head string
@@ -83,7 +83,6 @@ type emitter struct {
 	wide     x86.Kind // of 64 bits, where there are any
 	regs     map[*kernel.Value]x86.Reg
 	uses     map[*kernel.Value]int      // that are still to come in the block that defines it; many where it is used in loops
-	converts map[*kernel.Value]bool     // integers that are used otherwise than as an exponent
 	absorbed map[*kernel.Value]bool     // what the one value that uses it makes
 	tail     x86.Reg                    // which lanes there are; NoReg: all
 	line     func(*kernel.Value) string // what stands before a value's instructions; nil: nothing
@@ -96,12 +95,6 @@ func (e *emitter) count(b *kernel.Block) {
 	for _, v := range b.List {
 		own[v] = true
 		for _, a := range v.Args {
-			if a.Op == kernel.OpNear && v.Op != kernel.OpScale {
-				e.converts[a] = true
-			}
-			if a.Op == kernel.OpNear && v.Op == kernel.OpScale {
-				e.uses[a.Args[0]] += many
-			}
 			e.uses[a]++
 			if !own[a] {
 				e.uses[a] += many

@@ -142,9 +142,6 @@ var conversions = map[kernel.Op]func(e *emitter, v *kernel.Value) x86.Reg{
 	kernel.OpShort: (*emitter).shortened,
 	kernel.OpCut:   (*emitter).cut,
 	kernel.OpNear: func(e *emitter, v *kernel.Value) x86.Reg {
-		if e.unconverted(v) {
-			return x86.NoReg
-		}
 		r := e.New(e.kind)
 		e.Emit(x86.VCVTPS2DQ, r, e.reg(v.Args[0]))
 		return r

@@ -66,6 +66,8 @@ func (e *emitter) value(v *kernel.Value) x86.Reg {
 		return e.fma(v)
 	case kernel.OpScale:
 		return e.scale(v)
+	case kernel.OpRoot:
+		return e.root(v)
 	case kernel.OpHalf:
 		return e.half(v)
 	case kernel.OpBits:
@@ -233,32 +235,28 @@ func (e *emitter) fma(v *kernel.Value) x86.Reg {
 // scale multiplies by a power of two: in AVX2 in two steps, of which only the second one can
 // round. What a mask leaves out is not scaled: a result that is too small would take long.
 func (e *emitter) scale(v *kernel.Value) x86.Reg {
-	r := e.New(e.kind)
+	r, p, n := e.New(e.kind), e.reg(v.Args[0]), e.reg(v.Args[1])
 	if e.v4 {
-		f := e.New(e.kind)
-		if e.unconverted(v.Args[1]) {
-			f = e.reg(v.Args[1].Args[0])
-		} else {
-			e.Emit(x86.VCVTDQ2PS, f, e.reg(v.Args[1]))
-		}
 		var into x86.Operand = r
 		if len(v.Args) == 3 {
 			into = r.Z(e.reg(v.Args[2]))
 		}
-		e.Emit(x86.VSCALEFPS, into, e.reg(v.Args[0]), f)
+		e.Emit(x86.VSCALEFPS, into, p, n)
 		return r
 	}
-	p, n := e.reg(v.Args[0]), e.reg(v.Args[1])
+	floor, exponent := e.New(e.kind), e.New(e.kind)
+	e.Emit(x86.VROUNDPS, floor, n, rounding[kernel.OpFloor])
+	e.Emit(x86.VCVTPS2DQ, exponent, floor)
 	if len(v.Args) == 3 {
 		some := e.reg(v.Args[2])
 		q, m := e.New(e.kind), e.New(e.kind)
 		e.Emit(x86.VPAND, q, p, some)
-		e.Emit(x86.VPAND, m, n, some)
-		p, n = q, m
+		e.Emit(x86.VPAND, m, exponent, some)
+		p, exponent = q, m
 	}
 	half, rest := e.New(e.kind), e.New(e.kind)
-	e.Emit(x86.VPSRAD, half, n, x86.Imm(1))
-	e.Emit(x86.VPSUBD, rest, n, half)
+	e.Emit(x86.VPSRAD, half, exponent, x86.Imm(1))
+	e.Emit(x86.VPSUBD, rest, exponent, half)
 	power := func(n x86.Reg) x86.Reg {
 		p, q := e.New(e.kind), e.New(e.kind)
 		bias := e.New(e.kind)
@@ -273,8 +271,21 @@ func (e *emitter) scale(v *kernel.Value) x86.Reg {
 	return r
 }
 
-// unconverted says whether an integer is only used as the exponent of a scaling, which AVX-512 takes as an
-// f32, and is one already.
-func (e *emitter) unconverted(v *kernel.Value) bool {
-	return e.v4 && v.Op == kernel.OpNear && !e.converts[v] && v.Args[0].Integral()
+// root looks up roots of two: in one register of AVX-512 or two of AVX2, whatever part of one the lanes are.
+func (e *emitter) root(v *kernel.Value) x86.Reg {
+	table := make([]uint32, len(kernel.Roots))
+	for i, r := range kernel.Roots {
+		table[i] = math.Float32bits(r)
+	}
+	r, n := e.New(e.kind), e.reg(v.Args[0])
+	if e.v4 {
+		e.Emit(x86.VPERMPS, r.As(x86.ZMM), n.As(x86.ZMM), e.U32(table...))
+		return r
+	}
+	low, high, second := e.New(x86.YMM), e.New(x86.YMM), e.New(e.kind)
+	e.Emit(x86.VPERMPS, low, n.As(x86.YMM), e.U32(table[:8]...))
+	e.Emit(x86.VPERMPS, high, n.As(x86.YMM), e.U32(table[8:]...))
+	e.Emit(x86.VPSLLD, second, n, x86.Imm(28)) // the sign says whether it is one of the others
+	e.Emit(x86.VBLENDVPS, r, low.As(e.kind), high.As(e.kind), second)
+	return r
 }

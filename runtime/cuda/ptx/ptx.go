@@ -17,6 +17,7 @@ package ptx
 import (
 	"fmt"
 	"maps"
+	"math"
 	"strings"
 
 	"github.com/pitopt/pitopt/runtime/kernel"
@@ -155,6 +156,7 @@ type emitter struct {
 	raw    map[*kernel.Value]reg // what was loaded, before it was converted
 	tail   reg                   // which lanes there are; "": all
 	first  bool                  // the predicate of lane 0 is used
+	roots  bool                  // and what a lane has of kernel.Roots
 }
 
 // new takes a register.
@@ -250,6 +252,15 @@ func (e *emitter) head(name string) {
 	if e.Shared && e.k.HasScratch() {
 		b.WriteString(".extern .shared .align 16 .b8 temporaries[];\n\n")
 	}
+	if e.roots {
+		b.WriteString(".const .align 4 .f32 roots[16] = {")
+		comma := ""
+		for _, r := range kernel.Roots {
+			fmt.Fprintf(b, "%s0f%08X", comma, math.Float32bits(r))
+			comma = ", "
+		}
+		b.WriteString("};\n\n")
+	}
 	fmt.Fprintf(b, ".visible .entry %s(\n", name)
 	for i, n := range e.names {
 		comma := ","
@@ -265,6 +276,9 @@ func (e *emitter) head(name string) {
 		}
 	}
 	b.WriteString("\t.reg .b32 %lane, %warp, %piece, %stride, %pieces, %low, %row, %column;\n\t.reg .b64 %which;\n\t.reg .pred %more, %first;\n")
+	if e.roots {
+		b.WriteString("\t.reg .f32 %root;\n\t.reg .b64 %table;\n")
+	}
 	fmt.Fprintf(b, "\t.reg .b64 %%arg<%d>;\n", len(e.names))
 	e.indent = 1
 	for i, n := range e.names {
@@ -282,6 +296,13 @@ func (e *emitter) head(name string) {
 	e.ins("mov.u32 %%warp, %%tid.y")
 	if e.first {
 		e.ins("setp.eq.u32 %%first, %%lane, 0")
+	}
+	if e.roots {
+		e.ins("and.b32 %%low, %%lane, 15")
+		e.ins("mul.wide.u32 %%which, %%low, 4")
+		e.ins("mov.u64 %%table, roots")
+		e.ins("add.u64 %%which, %%which, %%table")
+		e.ins("ld.const.f32 %%root, [%%which]")
 	}
 	for _, size := range []int{1, 2, 4, 8} {
 		if r, ok := e.lanes[size]; ok {

@@ -140,6 +140,11 @@ func (e *emitter) value(v *kernel.Value) reg {
 		return r
 	case kernel.OpScale:
 		return e.scale(v)
+	case kernel.OpRoot: // each lane has one, and takes that of another one
+		e.roots = true
+		r := e.new(float)
+		e.ins("shfl.sync.idx.b32 %s, %%root, %s, 31, -1", r, e.register(v.Args[0]))
+		return r
 	case kernel.OpFloat, kernel.OpWiden, kernel.OpShort:
 		r := e.new(classOf(v.Kind))
 		e.ins("%s %s, %s", conversions[[2]kernel.Kind{v.Args[0].Kind, v.Kind}], r, e.register(v.Args[0]))
@@ -348,8 +353,8 @@ func (e *emitter) cut(v *kernel.Value) reg {
 // scale multiplies by a power of two in two steps, of which only the second one can round where the
 // operand is near to one, as in the functions.
 func (e *emitter) scale(v *kernel.Value) reg {
-	n := e.register(v.Args[1])
-	first, rest := e.new(word), e.new(word)
+	n, first, rest := e.new(word), e.new(word), e.new(word)
+	e.ins("cvt.rmi.s32.f32 %s, %s", n, e.register(v.Args[1]))
 	e.ins("shr.s32 %s, %s, 1", first, n)
 	e.ins("sub.s32 %s, %s, %s", rest, n, first)
 	power := func(n reg) reg {
