@@ -31,7 +31,7 @@ of results are zero.
 
 What the proof cannot know is looked at in each run: the mask holds 0 and 1, each sequence has a
 token, a first token that is read, or that a row of a causal mask may see alone, is one of the
-mask's, floats that come in are not huge, and there is some padding; the first run with some also looks whether large constants are what a sample of
+mask's, and so is one that is looked up, as the last one is, floats that come in are not huge, and there is some padding; the first run with some also looks whether large constants are what a sample of
 them says. Otherwise the model runs as it stands. So it is in the module twice, in the
 branches of an If; constants are there once.
 
@@ -91,6 +91,7 @@ type unpadding struct {
 	share  sharing
 	ranges map[joining][]ir.Range
 
+	looks   bool // rows are looked up
 	lookups []lookup
 }
 
@@ -382,7 +383,7 @@ func (u *unpadding) through(c *ragged, s *ir.Stage, x *ir.Scalar) demand {
 		case ok && slices.Contains(rows, t):
 		case ok && keyed && t == key && c.facts.Neutral(s, key):
 		default:
-			if end, _ := u.endOf(x, slot); end == noEnd {
+			if end, _ := u.endOf(x, slot); end == noEnd && !(len(rows) == 0 && !keyed && u.looksUp(c, x, slot)) {
 				return everything
 			}
 		}
@@ -499,6 +500,9 @@ func (u *unpadding) use() MaskUse {
 	is.Checked = []string{"elements are 0 or 1", "each sequence has a token", fmt.Sprintf("one of %d positions is padding", leastPadding)}
 	if u.First() {
 		is.Checked = append(is.Checked, "each sequence begins with one")
+	}
+	if u.looks {
+		is.Checked = append(is.Checked, "a row that is looked up is one of a token")
 	}
 	for _, v := range u.floats(u.f.Stmts) {
 		is.Checked = append(is.Checked, fmt.Sprintf("%s is at most %d", v.Name, analysis.MaxInput))

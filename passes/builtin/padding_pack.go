@@ -17,14 +17,17 @@ type tokens struct {
 	seq, pos   *ir.Value // [n]: which sequence a token is of, and at which position of it
 	from, to   *ir.Value // [n]: the first token of its sequence, and the one behind its last
 	start, end *ir.Value // [batch]: the same for each sequence
+
+	places func() *ir.Value // [batch, seq]: how many tokens are in front of a position
 }
 
-// lookup is an index that is looked up for each token. For those that the mask does not have it is to be in range,
-// too: else the model fails.
+// lookup is where something is read at an index that is looked up. Each index is to be in range, for tokens that the mask does not
+// have, too: else the model fails.
 type lookup struct {
-	index  *ir.Scalar // over axes of sequences and positions
-	dim    sym.Expr
+	index  []*ir.Scalar // over axes of a stage
+	dims   []sym.Expr
 	values map[*ir.Buffer]*ir.Value // that it reads
+	token  bool                     // the indices are a sequence and a position, which is to be of a token that the mask has
 }
 
 // packing writes the packed form of a call.
@@ -377,6 +380,10 @@ func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
 			index[slot.Pos] = x.at()
 		default:
 			end, batch := x.unpadding.endOf(y, slot)
+			if end == noEnd {
+				index[slot.Pos] = x.place(y, slot)
+				break
+			}
 			x.ends[end] = true
 			seq := x.position(batch)
 			if index[slot.Pos] = x.startOf(seq); end == lastEnd {
@@ -406,7 +413,7 @@ func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
 
 // lookedUp notes an index that reads what comes in.
 func (x *packedStage) lookedUp(index *ir.Scalar, dim sym.Expr) {
-	l := lookup{index, dim, map[*ir.Buffer]*ir.Value{}}
+	l := lookup{index: []*ir.Scalar{index}, dims: []sym.Expr{dim}, values: map[*ir.Buffer]*ir.Value{}}
 	known, moves := true, false
 	index.Walk(func(y *ir.Scalar) bool {
 		moves = moves || y.Op == ir.OpAxis
@@ -419,7 +426,7 @@ func (x *packedStage) lookedUp(index *ir.Scalar, dim sym.Expr) {
 		known = known && (y.Op != ir.OpAxis || slices.ContainsFunc(x.rows, func(t analysis.Token) bool { return t.Batch == y.Axis || t.Pos == y.Axis }))
 		return known
 	})
-	if known && moves && len(l.values) > 0 && !slices.ContainsFunc(x.lookups, func(m lookup) bool { return m.index == index }) {
+	if known && moves && len(l.values) > 0 && !slices.ContainsFunc(x.lookups, func(m lookup) bool { return m.index[0] == index }) {
 		x.lookups = append(x.lookups, l)
 	}
 }

@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/pitopt/pitopt/core/analysis"
 	"github.com/pitopt/pitopt/core/ir"
@@ -80,6 +81,7 @@ func (u *unpadding) tokens(b *ir.Builder) *tokens {
 	list := b.Op("onnx.NonZero", []*ir.Value{u.mask})
 	lt, _ := list.Tensor()
 	t := &tokens{n: lt.Dims[1]}
+	t.places = sync.OnceValue(func() *ir.Value { return u.call(b, u.places(), u.mask, t.start) })
 
 	p := u.program("sequences")
 	counts := p.count(p.param("mask", u.mask))
@@ -140,24 +142,41 @@ func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) (is *ir.
 		axes := map[*ir.Axis]*ir.Axis{}
 		var over []*ir.Axis
 		params := map[*ir.Buffer]*ir.Buffer{}
-		x := l.index.Rewrite(func(y *ir.Scalar) *ir.Scalar {
-			switch y.Op {
-			case ir.OpAxis:
-				if axes[y.Axis] == nil {
-					axes[y.Axis] = &ir.Axis{Extent: y.Axis.Extent}
-					over = append(over, axes[y.Axis])
+		within := ir.Lit(tensor.Bool, 1)
+		var at []*ir.Scalar
+		for i, index := range l.index {
+			x := index.Rewrite(func(y *ir.Scalar) *ir.Scalar {
+				switch y.Op {
+				case ir.OpAxis:
+					if axes[y.Axis] == nil {
+						axes[y.Axis] = &ir.Axis{Extent: y.Axis.Extent}
+						over = append(over, axes[y.Axis])
+					}
+					return axes[y.Axis].Ix()
+				case ir.OpLoad:
+					if params[y.Buf] == nil {
+						params[y.Buf] = p.param(y.Buf.Name, l.values[y.Buf])
+						args = append(args, l.values[y.Buf])
+					}
+					return ir.Load(params[y.Buf], y.Args...)
 				}
-				return axes[y.Axis].Ix()
-			case ir.OpLoad:
-				if params[y.Buf] == nil {
-					params[y.Buf] = p.param(y.Buf.Name, l.values[y.Buf])
-					args = append(args, l.values[y.Buf])
-				}
-				return ir.Load(params[y.Buf], y.Args...)
+				return y
+			})
+			at = append(at, x)
+			is := x.Ge(ir.IntLit(0)).And(x.Lt(ir.SymVal(l.dims[i])))
+			if i == 0 {
+				within = is
+			} else {
+				within = within.And(is)
 			}
-			return y
-		})
-		and(ir.Load(p.over("within", nil, ir.And, over, x.Ge(ir.IntLit(0)).And(x.Lt(ir.SymVal(l.dim))))))
+		}
+		if l.token {
+			x := ir.Guard(within, ir.Load(mask, at...), ir.Lit(mask.DType, 0))
+			if within = x; x.DType != tensor.Bool {
+				within = x.Ne(x.Const(0))
+			}
+		}
+		and(ir.Load(p.over("within", nil, ir.And, over, within)))
 	}
 	for _, v := range u.floats(dense) {
 		b := p.param("x", v)

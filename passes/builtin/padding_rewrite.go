@@ -191,14 +191,10 @@ func (u *unpadding) tokensOnly(b *ir.Builder, dense []*ir.Stmt, outs []*ir.Value
 		}
 	}
 	b.Node("")
-	var places *ir.Value
 	for _, v := range outs {
 		n := value(v)
 		if u.packed[v] {
-			if places == nil {
-				places = u.call(b, u.places(), u.mask, t.start)
-			}
-			n = u.call(b, u.unpacked(v, n), n, u.mask, places)
+			n = u.call(b, u.unpacked(v, n), n, u.mask, t.places())
 		}
 		results = append(results, n)
 	}
