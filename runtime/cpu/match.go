@@ -309,6 +309,9 @@ func times(list ...int64) int64 {
 
 // total is the number of positions of a nest of loops, far at most.
 func total(list []loop) int64 {
+	if len(list) == 1 {
+		return min(list[0].extent, far)
+	}
 	n := int64(1)
 	for _, l := range list {
 		n = times(n, l.extent)

@@ -106,6 +106,20 @@ func take[T element](w *workspace, out *tensor.Tensor, n int64) ([]T, error) {
 	return tensor.Data[T](t), nil
 }
 
+// provide takes all that will be handed out at once, where nothing was planned: that is faster than piece by piece.
+func (w *workspace) provide(out *tensor.Tensor, bytes int64) error {
+	if len(w.left) > 0 || bytes == 0 {
+		return nil
+	}
+	w.size[0] = ceilDiv(bytes, int64(out.DType().Bits()/8))
+	t, err := w.mem.Alloc(out.DType(), w.size[:])
+	if err != nil {
+		return err
+	}
+	w.more, w.left = append(w.more, t), t.Bytes()
+	return nil
+}
+
 // back takes back what was handed out since left was left and so many tensors were not planned.
 func (w *workspace) back(left []byte, more int) {
 	for _, t := range w.more[more:] {

@@ -163,6 +163,7 @@ type sparse struct {
 	sole         bool    // side
 
 	counts []int32     // terms of rows that are multiplied one by one
+	each   int         // elements of room that such a row has
 	single [2]x86.Func // of whole strips of columns of such rows, and of the last one
 
 	stripCols, columnCount int  // columns of a strip, and strips
@@ -553,24 +554,34 @@ func (s *sparse) inStrips(rec *rt.Recorder, name string, p phase, strips int) er
 // part works on strips as long as there are any.
 func (s *sparse) part(_, i int) (err error) {
 	w := s.workers[i]
+	if s.threads == 1 { // nobody else claims any
+		for at := 0; at < s.strips && err == nil; at++ {
+			err = s.strip(w, at)
+		}
+		return err
+	}
 	for err == nil {
 		at := int(s.next.Add(1)) - 1
 		if at >= s.strips {
 			return nil
 		}
-		switch s.phase {
-		case detecting:
-			err = s.detect(w, at)
-		case gathering:
-			err = s.gather(w, at)
-		case rowLists:
-			err = s.listRow(w, at)
-		case rowSums:
-			err = s.addRow(w, at)
-		default:
-			err = s.columns(w, at)
-		}
+		err = s.strip(w, at)
 	}
 	s.next.Store(int64(s.strips)) // the others need not go on
 	return err
+}
+
+// strip does a strip of the phase.
+func (s *sparse) strip(w *sparseWorker, at int) error {
+	switch s.phase {
+	case detecting:
+		return s.detect(w, at)
+	case gathering:
+		return s.gather(w, at)
+	case rowLists:
+		return s.listRow(w, at)
+	case rowSums:
+		return s.addRow(w, at)
+	}
+	return s.columns(w, at)
 }

@@ -89,13 +89,21 @@ func (p *product) sparseBytes(d *Device, whole bool) int64 {
 		return 0
 	}
 	bits, a, gathered, b, compact := p.sparseRoom(cut, whole)
+	return roomBytes(p.sparseThreads(d), bits, a, gathered, b, compact)
+}
+
+// roomBytes is what so many elements take together.
+func roomBytes(threads int, bits, a, gathered, b, compact int64) int64 {
 	size := func(n int64) int64 { return analysis.Aligned(4 * n) }
-	return size(bits) + size(a) + size(gathered) + int64(p.sparseThreads(d))*(size(b)+size(compact))
+	return size(bits) + size(a) + size(gathered) + int64(threads)*(size(b)+size(compact))
 }
 
 // room takes memory.
 func (s *sparse) room() (err error) {
 	bits, a, gathered, b, compact := s.p.sparseRoom(s.cut, s.whole != nil)
+	if err := s.provide(s.out, roomBytes(s.threads, bits, a, gathered, b, compact)); err != nil {
+		return err
+	}
 	s.bits.row = (s.depth + 63) / 64
 	words, err := s.take(bits)
 	if err != nil {

@@ -65,6 +65,7 @@ func (s *sparse) singly(rec *rt.Recorder, name string) (err error) {
 		s.kB = placesOf(s.kB, s.p.k, stepB)
 	}
 	s.counts = slices.Grow(s.counts[:0], s.rows)[:s.rows]
+	s.each = int(s.p.gatherRow())
 	if err := s.inStrips(rec, name, rowLists, s.rows); err != nil {
 		return err
 	}
@@ -83,9 +84,8 @@ func (s *sparse) singly(rec *rt.Recorder, name string) (err error) {
 
 // room of a row: its terms, and where the rows of b that they are multiplied by begin.
 func (s *sparse) listed(r int) (values []float32, list []int32) {
-	each := int(s.p.gatherRow())
-	row := s.gathered[r*each : (r+1)*each]
-	return row[:s.depth], unsafe.Slice((*int32)(unsafe.Pointer(&row[s.depth])), each-s.depth)
+	row := s.gathered[r*s.each : (r+1)*s.each]
+	return row[:s.depth], unsafe.Slice((*int32)(unsafe.Pointer(&row[s.depth])), s.each-s.depth)
 }
 
 // listRow lists the terms of a row.
