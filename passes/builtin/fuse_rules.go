@@ -337,9 +337,27 @@ func (u *union) batchedAll() bool {
 }
 
 // packs says whether a contraction may read through what a stage moves: runtimes pack the
-// operands of products, and look up each element wherever it lies.
+// operands of products, and look up where a row of them lies. What is looked up for each term of a
+// row's sum would be looked up for each row again.
 func packs(from, to *ir.Stage, load *ir.Scalar) bool {
-	return len(from.Outs) == 1 && from.Kind == ir.MapStage && from.Exprs[0].Op == ir.OpLoad && !guarded(to, load)
+	return len(from.Outs) == 1 && from.Kind == ir.MapStage && from.Exprs[0].Op == ir.OpLoad && !guarded(to, load) && !looksUp(from, to.Red, load)
+}
+
+// looksUp says whether a stage looks up what it moves along some axes of the one that loads it.
+func looksUp(from *ir.Stage, along []*ir.Axis, load *ir.Scalar) bool {
+	found := false
+	for _, ix := range at(from, load.Args).Args {
+		ix.Walk(func(x *ir.Scalar) bool {
+			if x.Op == ir.OpLoad {
+				x.Walk(func(y *ir.Scalar) bool {
+					found = found || y.Op == ir.OpAxis && slices.Contains(along, y.Axis)
+					return !found
+				})
+			}
+			return !found
+		})
+	}
+	return found
 }
 
 // guarded says whether a load stands under a guard, which tells by the load's own index
