@@ -137,7 +137,7 @@ func (w *worker[T]) fetchers(b block) (int64, reach) {
 }
 
 // thirstyRows are so few that a tile of them waits for B rather than for its multiplications.
-const thirstyRows = 5
+const thirstyRows = 2
 
 // multiplyCode adds the products of packed panels to C: T is float32.
 func (w *worker[T]) multiplyCode(b block) error {
