@@ -357,7 +357,10 @@ func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
 				apart = &f.Masked.Lo
 			}
 			if v, one := f.Valid.Value(); one && math.Abs(v) < 1<<53 && narrower {
-				if differs {
+				switch {
+				case differs && y.DType == tensor.Bool && v == 1 && f.Masked.Lo == 0:
+					return x.in
+				case differs:
 					return ir.Select(x.in, literal(y.DType, v), literal(y.DType, f.Masked.Lo))
 				}
 				return literal(y.DType, v)

@@ -12,10 +12,10 @@ import (
 // that it has afterwards are given back.
 func (u *unpadding) withPairs(p *ir.Program, args []*ir.Value) []*ir.Value {
 	args = slices.Clone(args)
-	before := len(args)
+	changed := false
 	for i := 0; i < len(p.Params); i++ { // what is computed may read pairs, too
 		b := p.Params[i]
-		if len(u.Slots(b.Dims)) != 2 || slices.ContainsFunc(p.Stages, func(s *ir.Stage) bool { return s.Base == b }) {
+		if len(u.Slots(b.Dims)) != 2 || u.told(args[i]) || slices.ContainsFunc(p.Stages, func(s *ir.Stage) bool { return s.Base == b }) {
 			continue
 		}
 		m, from, ok := u.mapOf(args[i])
@@ -23,7 +23,12 @@ func (u *unpadding) withPairs(p *ir.Program, args []*ir.Value) []*ir.Value {
 			continue
 		}
 		is := map[*ir.Buffer]*ir.Buffer{}
+		number := map[*ir.Buffer]*ir.Scalar{} // constants that are one number, as what a mask adds is
 		for j, q := range m.Params {
+			if c := from[j].Const; c != nil && c.Tensor.Len() == 1 {
+				number[q] = ir.LitOf(c.Tensor, 0)
+				continue
+			}
 			at := slices.Index(args, from[j])
 			if at < 0 {
 				at = len(args)
@@ -32,11 +37,15 @@ func (u *unpadding) withPairs(p *ir.Program, args []*ir.Value) []*ir.Value {
 			is[q] = p.Params[at]
 		}
 		m.Stages[0].Rewrite(func(x *ir.Scalar) *ir.Scalar {
-			if x.Op == ir.OpLoad && is[x.Buf] != x.Buf {
+			switch {
+			case x.Op == ir.OpLoad && number[x.Buf] != nil:
+				return number[x.Buf]
+			case x.Op == ir.OpLoad && is[x.Buf] != x.Buf:
 				return ir.Load(is[x.Buf], x.Args...)
 			}
 			return x
 		})
+		changed = true
 		for _, s := range p.Stages {
 			s.Rewrite(func(x *ir.Scalar) *ir.Scalar {
 				if x.Op == ir.OpLoad && x.Buf == b {
@@ -46,11 +55,19 @@ func (u *unpadding) withPairs(p *ir.Program, args []*ir.Value) []*ir.Value {
 			})
 		}
 	}
-	if len(args) > before {
+	if changed {
 		dropUnread(p, &args)
 		p.Finish()
 	}
 	return args
+}
+
+// told says whether facts tell what a value is where the mask is not 0: then nobody needs to read it.
+func (u *unpadding) told(v *ir.Value) bool {
+	return slices.ContainsFunc(u.Of(v).Slots, func(s analysis.SlotRows) bool {
+		_, one := s.Valid.Value()
+		return one
+	})
 }
 
 // mapOf is the program that computes each element of a value by itself, with its operands.
