@@ -45,6 +45,7 @@ type attender struct {
 	spans        []span           // of keys that count, by row
 	column       []int64          // what a position is, by row
 	key, planned []int64          // where what blocks depend on lies, of this batch and of that they are of
+	begun        bool             // rows have sums of values
 	list, group  []keyRun         // keys that a block goes over, and what of them at a time
 	panels       int64            // of all blocks
 
@@ -61,6 +62,7 @@ type attender struct {
 	failed                  *atomic.Bool
 	widest, looked, largest []float32
 	union, next             []uint32 // tiles that count for some panels
+	uniform                 bool     // it is the same for all panels of the block
 	wants, opens            []uint32 // by panel of the block: tiles that count for it alone; none: all do; those of which all is open; none: none is
 }
 
@@ -125,6 +127,11 @@ func (w *attender) begin(a *attending) (err error) {
 		w.colsAt = make([]int, cols)
 	}
 	addresses(w.colsAt[:total(x.pv.n)], x.pv.n, 0, stepC)
+	if depth := total(x.qk.k); !x.thin {
+		addresses(w.qk.kA[:depth], x.qk.k, 0, stepA)
+		addresses(w.qk.kB[:depth], x.qk.k, 0, stepB)
+		addresses(w.pv.colB[:total(x.pv.n)], x.pv.n, 0, stepB)
+	}
 	w.bases = w.bases[:0]
 	for _, l := range x.leaves {
 		at := unsafe.Pointer(nil)
@@ -245,8 +252,6 @@ func (w *attender) base() int64 { return w.part.keys.from / int64(w.x.nr) * int6
 // pack packs the keys and values of the batch.
 func (w *attender) pack() error {
 	x, depth, cols := w.x, int(total(w.x.qk.k)), int(total(w.x.pv.n))
-	addresses(w.qk.kB[:depth], x.qk.k, 0, stepB)
-	addresses(w.pv.colB[:cols], x.pv.n, 0, stepB)
 	base, end := w.base(), min(roundUp(w.part.keys.to, int64(x.nr)), x.keys)
 	for k0 := base; k0 < end; k0 += keyBlock {
 		if err := w.qk.ctx.Err(); err != nil {
@@ -297,7 +302,6 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 		addresses(w.rowsAt[:rows], x.qk.m, i0, stepC)
 	}
 	if !x.thin {
-		addresses(w.qk.kA[:depth], x.qk.k, 0, stepA)
 		w.qk.blockA = w.queries
 		if err := w.qk.fillA(w.batch, i0, b); err != nil {
 			return err
@@ -367,11 +371,14 @@ func (w *attender) position(leaf int) []float32 {
 // over sums up values, over the listed keys.
 func (w *attender) over(b block, i0 int64, rows int) error {
 	x := w.x
-	clear(w.sums[:rows*int(x.lineO())])
+	if x.thin || len(w.list) == 0 {
+		clear(w.sums[:rows*int(x.lineO())])
+	}
 	for i := range rows {
 		w.m[i], w.l[i] = float32(math.Inf(-1)), 0
 	}
 	w.visit(&b, rows)
+	w.begun = x.thin
 	for i, at := 0, 0; i < len(w.list); { // at: keys of a run that are done
 		if err := w.qk.ctx.Err(); err != nil {
 			return diag.Stopped(err)
@@ -390,6 +397,7 @@ func (w *attender) over(b block, i0 int64, rows int) error {
 			err = w.thinBlock(rows, int64(w.group[0].from), w.group[0].n)
 		} else {
 			err = w.tiles(b, i0, rows)
+			w.begun = true
 		}
 		if err != nil {
 			return err
@@ -421,8 +429,8 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 		}
 	}
 	w.soften(&b, i0, rows)
-	g.Accumulate, g.Count = 1, int64(nr)
-	for _, keys := range w.group {
+	g.Count = int64(nr)
+	for l, keys := range w.group {
 		first, last := keys.from/nr, (keys.from+keys.n+nr-1)/nr
 		for row, i := 0, b.from; i < b.to; {
 			size, count := w.alike(&b, i, first, last)
@@ -431,6 +439,9 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 				return err
 			}
 			g.C, g.Panels = unsafe.Pointer(&w.rowO[row]), int64(count)
+			if g.Accumulate = 1; !w.begun && l == 0 {
+				g.Accumulate = 0
+			}
 			for from, to := first, first; from < last; from = to { // keys side by side that count for these panels
 				for to = from; to < last && w.counts(&b, i, to); to++ {
 				}
@@ -444,6 +455,10 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 					g.B, g.COffset = unsafe.Pointer(&w.values[j*int(x.keys)+(from*nr-base)*nr]), int64(4*j)
 					f.Call(unsafe.Pointer(g))
 				}
+				g.Accumulate = 1
+			}
+			if g.Accumulate == 0 { // none counts
+				clear(w.sums[row*int(x.lineO()):][:size*count*int(x.lineO())])
 			}
 			row, i = row+size*count, i+int64(count)
 		}
@@ -455,6 +470,9 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 func (w *attender) alike(b *block, i int64, first, last int) (size, count int) {
 	size = int(b.size(i))
 	for count = 1; i+int64(count) < b.to && int(b.size(i+int64(count))) == size; count++ {
+		if w.uniform || len(w.wants) == 0 {
+			continue
+		}
 		for k := first; k < last; k++ {
 			if w.counts(b, i, k) != w.counts(b, i+int64(count), k) {
 				return size, count
@@ -556,7 +574,11 @@ func (w *attender) soften(b *block, i0 int64, rows int) {
 	w.at[slotT], w.at[slotSums] = unsafe.Pointer(&w.t[0]), unsafe.Pointer(&w.sums[0])
 	w.at[slotF], w.at[slotBy] = unsafe.Pointer(&w.f[0]), unsafe.Pointer(&w.by[0])
 	w.call(x.code.state, x.state, rows)
-	w.call(x.code.weights, x.weights[x.which(int64(n))], rows)
+	code, bound := x.code.weights, x.weights
+	if !w.begun {
+		code, bound = x.code.first, x.first
+	}
+	w.call(code, bound[x.which(int64(n))], rows)
 }
 
 // top makes X of the scores of some rows and keys, and brings the largest of the rows along.
@@ -592,6 +614,9 @@ func fill(v []float32, x float32) {
 
 // alikeIn says whether it is the same with some tiles of two panels.
 func (w *attender) alikeIn(b *block, i, j int64, first, last int) bool {
+	if w.uniform {
+		return true
+	}
 	for k := first; k < last; k++ {
 		if w.counts(b, i, k) != w.counts(b, j, k) || w.open(b, i, k) != w.open(b, j, k) {
 			return false
@@ -632,75 +657,6 @@ func (w *attender) leafAt(i int, key int64) int64 {
 		at += s * w.spot[len(l.batch)+j]
 	}
 	return at
-}
-
-// finite says whether all values of the part are finite, and where keys are to be, these too.
-func (w *attender) finite() bool {
-	if w.clean == 0 {
-		w.clean = -1
-		x := w.x
-		n := min(roundUp(w.part.keys.to, int64(x.nr)), x.keys) - w.base()
-		ok := true
-		for j := int64(0); j < x.lineV() && ok; j += int64(x.nr) {
-			_, ok = w.extent(w.values[j*x.keys:][:n*int64(x.nr)])
-		}
-		if ok && x.mask != nil && x.mask.Slack != (kernel.Slack{}) {
-			w.partKey, ok = w.extent(w.keys[:roundUp(n, int64(x.nr))*total(x.qk.k)])
-			w.mostKey = max(w.mostKey, w.partKey)
-		}
-		if ok {
-			w.clean = 1
-		}
-	}
-	return w.clean > 0
-}
-
-// spares says whether keys may be left out of which comparisons say that they do not count, or a mask.
-func (w *attender) spares(keys span) bool {
-	x := w.x
-	if !x.thin {
-		return w.finite()
-	}
-	cols := total(x.pv.n)
-	if x.mask.Slack != (kernel.Slack{}) || x.pv.k[0].b != cols { // all would have to be read, or number by number
-		return false
-	}
-	nr := int64(x.nr)
-	from, to := keys.from/nr*nr, min(roundUp(keys.to, nr), x.keys)
-	if keys.empty() {
-		from, to = 0, 0
-	}
-	if from == 0 && to == x.keys {
-		return false
-	}
-	for _, s := range [...]span{{0, from}, {to, x.keys}} {
-		v := w.pv.b.data[int64(w.pv.batchB)+s.from*cols:][:(s.to-s.from)*cols]
-		if _, ok := w.extent(v); !ok {
-			return false
-		}
-		for _, y := range v[len(v)/x.nr*x.nr:] {
-			if y*0 != 0 {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// extent is the largest absolute value of some numbers, panels of them; false where one is infinite or NaN.
-func (w *attender) extent(v []float32) (most float64, finite bool) {
-	w.at[slotZeros], w.at[slotT] = unsafe.Pointer(&w.zeros[0]), unsafe.Pointer(&w.t[0])
-	finite = true
-	for i, n := range w.x.extentsOf() {
-		for int64(len(v)) >= n && finite {
-			w.at[slotB] = unsafe.Pointer(&v[0])
-			w.call(w.x.code.extent, w.x.extents[i], 1)
-			most, finite = max(most, float64(w.t[0])), w.zeros[0] == 0
-			v = v[n:]
-		}
-	}
-	w.zeros[0] = 0
-	return most, finite
 }
 
 // finish writes the result of rows.

@@ -46,7 +46,7 @@ func (x *attention) room() (r roomOf) {
 		}
 	}
 	if x.hidden != nil {
-		r.widest, r.looked, r.largest = 2*ceilDiv(x.keys, int64(x.nr)), 2*min(hiddenKeys, roundUp(x.keys, int64(x.nr))), hiddenKeys/int64(x.nr)
+		r.widest, r.looked, r.largest = 2*ceilDiv(x.keys, int64(x.nr)), min(hiddenKeys, roundUp(x.keys, int64(x.nr))), hiddenKeys/int64(x.nr)
 	}
 	if x.strict != nil {
 		r.shown = rows * keyLine / 4 // of a byte
@@ -64,7 +64,7 @@ func (x *attention) room() (r roomOf) {
 // bounds are all kernels.
 func (x *attention) bounds() iter.Seq[*kernel.Bound] {
 	return func(yield func(*kernel.Bound) bool) {
-		for _, list := range [][]*kernel.Bound{x.top, x.open, x.weights, x.scored, x.hidden, x.shown, {x.state, x.finish, x.widest, x.strict, x.moved}} {
+		for _, list := range [][]*kernel.Bound{x.top, x.open, x.weights, x.first, x.scored, x.hidden, x.closed, x.shown, {x.state, x.finish, x.widest, x.strict, x.moved}} {
 			for _, b := range list {
 				if b != nil && !yield(b) {
 					return

@@ -31,7 +31,9 @@ type attention struct {
 	finish       *kernel.Bound
 	scored       []*kernel.Bound // where it is thin
 	extents      []*kernel.Bound // of numbers: see extentsOf
+	first        []*kernel.Bound // as weights, of a block's first keys
 	hidden       []*kernel.Bound // by rows; nil: comparisons tell all that is to be known of the mask
+	closed       []*kernel.Bound // likewise; nil: nothing is known to be open
 	open         []*kernel.Bound // as top, of what a mask leaves as it is; nil: nothing is known to be that
 	widest       *kernel.Bound
 	strict       *kernel.Bound   // of a row; nil: rows and keys stay where they are
@@ -79,8 +81,9 @@ type attentionID struct {
 
 // attentionCode is the kernels of an attention as machine code.
 type attentionCode struct {
-	top, state, weights, finish, scored, extent, hidden, widest, open, strict, shown *codeOf // the last five may be nil
-	reads                                                                            []int   // leaves, for what is open
+	top, state, weights, first, finish, scored, extent *codeOf
+	hidden, widest, closed, open, strict, shown        *codeOf // which may be nil
+	reads                                              []int   // leaves, for what is open
 }
 
 // codeOf is machine code of a kernel.
@@ -442,19 +445,19 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 	for _, k := range []struct {
 		to **codeOf
 		of *kernel.Tile
-	}{{&a.top, soft.Top}, {&a.state, soft.State}, {&a.weights, soft.Weights}, {&a.finish, x.Finish()}, {&a.scored, kernel.Scored()}, {&a.extent, kernel.Extent()}} {
+	}{{&a.top, soft.Top}, {&a.state, soft.State}, {&a.weights, soft.Weights}, {&a.first, soft.First}, {&a.finish, x.Finish()}, {&a.scored, kernel.Scored()}, {&a.extent, kernel.Extent()}} {
 		if err := add(k.to, k.of); err != nil {
 			return nil, err
 		}
 	}
 	if m := x.Masking(nil); m != nil && !m.Whole {
-		hidden, widest, err := x.Hidden(m, steps, int64(panelCols(f)), false)
-		if err == nil && add(&a.hidden, hidden) == nil && add(&a.widest, widest) != nil {
+		looks, err := x.Looks(m, steps, int64(panelCols(f)))
+		if err == nil && add(&a.hidden, looks.Hidden) == nil && add(&a.widest, looks.Widest) != nil {
 			a.widest = nil
 		}
-		if a.widest != nil && m.Open != nil {
-			if err := a.addOpen(x, m, steps, int64(panelCols(f)), add); err != nil {
-				a.open = nil
+		if a.widest != nil && m.Open != nil && add(&a.closed, looks.Closed) == nil {
+			if err := a.addOpen(x, m, steps, looks.Strict, add); err != nil {
+				a.closed, a.open = nil, nil
 			}
 		}
 	}
@@ -470,7 +473,7 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 }
 
 // addOpen makes kernels of what a mask leaves as it is; it is no error that there are none for rows and keys in another order.
-func (a *attentionCode) addOpen(x *kernel.Attention, m *kernel.Masking, steps []kernel.Steps, by int64, add func(**codeOf, *kernel.Tile) error) error {
+func (a *attentionCode) addOpen(x *kernel.Attention, m *kernel.Masking, steps []kernel.Steps, strict *kernel.Tile, add func(**codeOf, *kernel.Tile) error) error {
 	open, err := x.Top(m.Open, steps, false)
 	if err != nil {
 		return err
@@ -483,8 +486,7 @@ func (a *attentionCode) addOpen(x *kernel.Attention, m *kernel.Masking, steps []
 			a.reads = append(a.reads, i)
 		}
 	}
-	strict, _, err := x.Hidden(m, steps, by, true)
-	if err != nil || add(&a.strict, strict) != nil {
+	if add(&a.strict, strict) != nil {
 		return nil
 	}
 	if shown, err := x.Top(m.Open, steps, true); err == nil && add(&a.shown, shown) != nil {
@@ -520,7 +522,8 @@ func (x *attention) bind() bool {
 		return b
 	}
 	x.top = make([]*kernel.Bound, 2*keyBlock/x.nr+1)
-	x.weights, x.scored, x.open = make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top))
+	x.weights, x.first = make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top))
+	x.scored, x.open = make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top))
 	moves := x.moves()
 	if moves {
 		x.shown = make([]*kernel.Bound, len(x.top))
@@ -533,7 +536,7 @@ func (x *attention) bind() bool {
 				sizes[numbered("n", j)] = sizes[numbered("r", j)]*(rows-1) + l.key*(n-1) + 1
 			}
 		}
-		x.top[i], x.weights[i] = bound(x.code.top), bound(x.code.weights)
+		x.top[i], x.weights[i], x.first[i] = bound(x.code.top), bound(x.code.weights), bound(x.code.first)
 		if x.code.open != nil && x.mask != nil {
 			x.open[i] = bound(x.code.open)
 		}
@@ -556,6 +559,9 @@ func (x *attention) bind() bool {
 	x.widest = bound(x.code.widest)
 	sizes["c"] = min(hiddenKeys, x.keys)
 	x.hidden = make([]*kernel.Bound, x.mr+1)
+	if x.code.closed != nil {
+		x.closed = make([]*kernel.Bound, x.mr+1)
+	}
 	for n := int64(1); n <= int64(x.mr); n++ {
 		sizes["n"] = n
 		for j, l := range x.leaves {
@@ -563,7 +569,9 @@ func (x *attention) bind() bool {
 				sizes[numbered("n", j)] = sizes[numbered("r", j)]*(n-1) + l.key*(sizes["c"]-1) + 1
 			}
 		}
-		x.hidden[n] = bound(x.code.hidden)
+		if x.hidden[n] = bound(x.code.hidden); x.closed != nil {
+			x.closed[n] = bound(x.code.closed)
+		}
 		if n == 1 && moves {
 			x.strict = bound(x.code.strict)
 		}

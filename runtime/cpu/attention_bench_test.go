@@ -131,6 +131,7 @@ func maskedAttention(b *testing.B, n int64) {
 		{"tenth of 64x64", func(l, m int64) bool { return chosen[[2]int64{l / 64, m / 64}] }},
 		{"causal", func(l, m int64) bool { return l >= m }},
 		{"dilated", func(l, m int64) bool { return (l-m)%8 == 0 }},
+		{"dilated and local", func(l, m int64) bool { return (l-m)%8 == 0 && apart(l, m) <= 512 }},
 	}
 	for _, f := range []attentionForm{
 		{name: "truth", params: "mask: [s, t] bool", x: "select(mask[l, m], (score * f32 0.125), f32 -inf)"},

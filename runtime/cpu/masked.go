@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -167,15 +168,7 @@ func (w *attender) look(b *rowsBlock) {
 	low := math.Inf(-1)
 	for p := b.from; p < b.to; p++ {
 		most, shut := w.widest[:last-first], w.widest[len(w.widest)/2:][:last-first]
-		for i := range most {
-			most[i], shut[i] = float32(math.Inf(-1)), w.shut()
-		}
-		row, end := b.row0+b.start(p), b.row0+b.start(p+1)
-		for row < end && first < last {
-			run := w.stretch(row, int(end-row))
-			w.lookAt(row, run, first, last, most, shut)
-			row += int64(run)
-		}
+		w.lookAt(w.x.code.hidden, w.x.hidden, b, p, first, most)
 		clear(w.next[:h.words])
 		for i, v := range most {
 			if k := first + i; v > kernel.Masked {
@@ -189,9 +182,17 @@ func (w *attender) look(b *rowsBlock) {
 			tiles[i].Store(w.next[i])
 		}
 		clear(w.next[:h.words])
-		for i, v := range shut {
-			if k := first + i; v == 0 {
-				w.next[k/32] |= 1 << (k % 32)
+		for i, end := 0, 0; i < len(most) && w.x.closed != nil; i = end + 1 {
+			for end = i; end < len(most) && most[end] > kernel.Masked; end++ {
+			}
+			if i == end {
+				continue
+			}
+			w.lookAt(w.x.code.closed, w.x.closed, b, p, first+i, shut[i:end])
+			for j, v := range shut[i:end] {
+				if k := first + i + j; v == 0 {
+					w.next[k/32] |= 1 << (k % 32)
+				}
 			}
 		}
 		for i := range w.opensOf(b, p) {
@@ -202,24 +203,22 @@ func (w *attender) look(b *rowsBlock) {
 	h.known[at].Store(1)
 }
 
-// shut is what says of a tile that not all is open as long as nothing is known of it.
-func (w *attender) shut() float32 {
-	if w.x.code.open == nil {
-		return 1
+// lookAt fills in what a kernel says of a panel's rows and of panels of keys from one on, at most.
+func (w *attender) lookAt(code *codeOf, bound []*kernel.Bound, b *rowsBlock, panel int64, first int, most []float32) {
+	for i := range most {
+		most[i] = float32(math.Inf(-1))
 	}
-	return 0
-}
-
-// lookAt brings what Upper is at most in panels of keys, and whether it is not 0, up to what some rows say, which are in spot.
-func (w *attender) lookAt(row int64, run, first, last int, most, shut []float32) {
-	w.aim(row, run)
-	for k, nr := first, w.x.nr; k < last; k += hiddenKeys / nr {
-		n := min(hiddenKeys/nr, last-k)
-		looked, closed := w.seen(w.x.code.hidden, w.x.hidden[run], k, n)
-		w.fold(looked, most[k-first:][:n])
-		if w.x.code.open != nil {
-			w.fold(closed, shut[k-first:][:n])
+	row, end := b.row0+b.start(panel), b.row0+b.start(panel+1)
+	for row < end {
+		run := w.stretch(row, int(end-row))
+		w.aim(row, run)
+		for k, nr := 0, w.x.nr; k < len(most); k += hiddenKeys / nr {
+			some := most[k:min(k+hiddenKeys/nr, len(most))]
+			for i, v := range w.largestOf(w.seen(code, bound[run], first+k, len(some)), len(some)) {
+				some[i] = max(some[i], v)
+			}
 		}
+		row += int64(run)
 	}
 }
 
@@ -239,7 +238,7 @@ func (w *attender) aim(row int64, run int) {
 }
 
 // seen is what a kernel says of the rows aimed at, and of n panels of keys.
-func (w *attender) seen(code *codeOf, bound *kernel.Bound, panel, n int) (looked, closed []float32) {
+func (w *attender) seen(code *codeOf, bound *kernel.Bound, panel, n int) (looked []float32) {
 	x, nr := w.x, w.x.nr
 	from := int64(panel * nr)
 	keys := int(min(int64(n*nr), x.keys-from))
@@ -251,20 +250,13 @@ func (w *attender) seen(code *codeOf, bound *kernel.Bound, panel, n int) (looked
 	if len(w.iota) > 0 {
 		w.at[slotIota] = unsafe.Pointer(&w.iota[from])
 	}
-	looked, closed = w.looked[:len(w.looked)/2], w.looked[len(w.looked)/2:]
-	for i := keys; i < n*nr; i++ {
-		looked[i], closed[i] = float32(math.Inf(-1)), 0
+	looked = w.looked[:n*nr]
+	for i := keys; i < len(looked); i++ {
+		looked[i] = float32(math.Inf(-1))
 	}
-	w.at[slotB], w.at[slotZeros] = unsafe.Pointer(&looked[0]), unsafe.Pointer(&closed[0])
+	w.at[slotB] = unsafe.Pointer(&looked[0])
 	w.call(code, bound, keys)
-	return looked, closed
-}
-
-// fold brings what panels of keys have at most up to what some keys have.
-func (w *attender) fold(looked, most []float32) {
-	for i, v := range w.largestOf(looked, len(most)) {
-		most[i] = max(most[i], v)
-	}
+	return looked
 }
 
 // largestOf is what n panels of keys have at most.
@@ -341,7 +333,7 @@ func (w *attender) unite(to, with []uint32, b *rowsBlock, panel int64) (n int) {
 // want finds which tiles count for each panel of a block alone: by what was seen of the mask, or by comparisons.
 func (w *attender) want(b *rowsBlock, seen bool) {
 	words := len(w.union)
-	w.wants, w.opens = w.wants[:int(b.to-b.from)*words], w.opens[:0]
+	w.wants, w.opens, w.uniform = w.wants[:int(b.to-b.from)*words], w.opens[:0], true
 	if w.x.thin { // its few rows go over all that is listed
 		w.wants = w.wants[:0]
 		return
@@ -358,6 +350,7 @@ func (w *attender) want(b *rowsBlock, seen bool) {
 			for i := range opens {
 				w.opens[int(p-b.from)*words+i] = opens[i].Load()
 			}
+			w.uniform = w.uniform && slices.Equal(to, w.wants[:words]) && slices.Equal(w.opens[int(p-b.from)*words:][:words], w.opens[:words])
 			continue
 		}
 		s := span{}
@@ -369,6 +362,7 @@ func (w *attender) want(b *rowsBlock, seen bool) {
 		for k, last := alone.panels(w.x.nr); k < last; k++ {
 			to[k/32] |= 1 << (k % 32)
 		}
+		w.uniform = w.uniform && slices.Equal(to, w.wants[:words])
 	}
 }
 
@@ -384,23 +378,100 @@ func (w *attender) open(b *block, panel int64, k int) bool {
 
 // visit counts the scores of a block that are computed.
 func (w *attender) visit(b *block, rows int) {
-	n, open, nr := 0, 0, w.x.nr
-	for _, r := range w.list {
-		if len(w.wants) == 0 {
+	n, open := 0, 0
+	if len(w.wants) == 0 {
+		for _, r := range w.list {
 			n += rows * r.n
-			continue
 		}
-		for at := 0; at < r.n; at += nr {
-			for p := b.from; p < b.to; p++ {
-				if w.counts(b, p, (r.from+at)/nr) {
-					n += int(b.size(p)) * min(nr, r.n-at)
-					if w.open(b, p, (r.from+at)/nr) {
-						open += int(b.size(p)) * min(nr, r.n-at)
-					}
+	} else {
+		for p := b.from; p < b.to; p++ {
+			at := int(p-b.from) * len(w.union)
+			for i, v := range w.wants[at:][:len(w.union)] {
+				n += int(b.size(p)) * w.keysIn(i, v)
+				if len(w.opens) > 0 {
+					open += int(b.size(p)) * w.keysIn(i, v&w.opens[at+i])
 				}
 			}
 		}
 	}
 	w.hidden.visited.Add(int64(n))
 	w.hidden.plain.Add(int64(open))
+}
+
+// keysIn is how many keys a word of tiles has.
+func (w *attender) keysIn(word int, tiles uint32) int {
+	n, nr := bits.OnesCount32(tiles)*w.x.nr, w.x.nr
+	if last := int(w.x.keys) / nr; last/32 == word && tiles>>(last%32)&1 != 0 { // a short one
+		n -= nr - int(w.x.keys)%nr
+	}
+	return n
+}
+
+// finite says whether all values of the part are finite, and where keys are to be, these too.
+func (w *attender) finite() bool {
+	if w.clean == 0 {
+		w.clean = -1
+		x := w.x
+		n := min(roundUp(w.part.keys.to, int64(x.nr)), x.keys) - w.base()
+		ok := true
+		for j := int64(0); j < x.lineV() && ok; j += int64(x.nr) {
+			_, ok = w.extent(w.values[j*x.keys:][:n*int64(x.nr)])
+		}
+		if ok && x.mask != nil && x.mask.Slack != (kernel.Slack{}) {
+			w.partKey, ok = w.extent(w.keys[:roundUp(n, int64(x.nr))*total(x.qk.k)])
+			w.mostKey = max(w.mostKey, w.partKey)
+		}
+		if ok {
+			w.clean = 1
+		}
+	}
+	return w.clean > 0
+}
+
+// spares says whether keys may be left out of which comparisons say that they do not count, or a mask.
+func (w *attender) spares(keys span) bool {
+	x := w.x
+	if !x.thin {
+		return w.finite()
+	}
+	cols := total(x.pv.n)
+	if x.mask.Slack != (kernel.Slack{}) || x.pv.k[0].b != cols { // all would have to be read, or number by number
+		return false
+	}
+	nr := int64(x.nr)
+	from, to := keys.from/nr*nr, min(roundUp(keys.to, nr), x.keys)
+	if keys.empty() {
+		from, to = 0, 0
+	}
+	if from == 0 && to == x.keys {
+		return false
+	}
+	for _, s := range [...]span{{0, from}, {to, x.keys}} {
+		v := w.pv.b.data[int64(w.pv.batchB)+s.from*cols:][:(s.to-s.from)*cols]
+		if _, ok := w.extent(v); !ok {
+			return false
+		}
+		for _, y := range v[len(v)/x.nr*x.nr:] {
+			if y*0 != 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// extent is the largest absolute value of some numbers, panels of them; false where one is infinite or NaN.
+func (w *attender) extent(v []float32) (most float64, finite bool) {
+	w.at[slotZeros], w.at[slotT] = unsafe.Pointer(&w.zeros[0]), unsafe.Pointer(&w.t[0])
+	finite = true
+	for i, n := range w.x.extentsOf() {
+		for int64(len(v)) >= n && finite {
+			w.at[slotB] = unsafe.Pointer(&v[0])
+			w.call(w.x.code.extent, w.x.extents[i], 1)
+			most, finite = max(most, float64(w.t[0])), w.zeros[0] == 0
+			v = v[n:]
+		}
+	}
+	w.zeros[0] = 0
+	return most, finite
 }

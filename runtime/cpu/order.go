@@ -177,41 +177,49 @@ func (w *attender) bits(o *order, from, to int64) float32 {
 		panels := int(ceilDiv(x.keys, int64(nr)))
 		for k := 0; k < panels; k += hiddenKeys / nr {
 			n := min(hiddenKeys/nr, panels-k)
-			looked, closed := w.seen(x.code.strict, x.strict, k, n)
-			keys := min(n*nr, int(x.keys)-k*nr)
-			for i := keys; i < n*nr; i++ {
-				closed[i] = 1
-			}
-			shown(line[k*nr/64:], closed[:n*nr])
-			for _, v := range w.largestOf(looked, n) {
+			for _, v := range w.largestOf(w.seen(x.code.strict, x.strict, k, n), n) {
 				if v > kernel.Masked {
 					return float32(math.NaN())
 				}
 				low = max(low, v)
 			}
+			closed := w.seen(x.code.closed, x.closed[1], k, n)
+			for i := min(n*nr, int(x.keys)-k*nr); i < len(closed); i++ {
+				closed[i] = 1
+			}
+			shown(line[k*nr/64:], closed)
 		}
 	}
 	return low
 }
 
-// shown makes bits of what is 0 or 1, which are set where it is 0. There is an even number of them.
+// shown makes bits of what is 0 or 1, which are set where it is 0. There is a multiple of 16 of them.
 func shown(to []uint64, closed []float32) {
-	one := math.Float32bits(1)
-	shift := bits.TrailingZeros32(one)
 	pairs := unsafe.Slice((*uint64)(unsafe.Pointer(&closed[0])), len(closed)/2)
 	for i := 0; len(pairs) > 0; i++ {
-		some := pairs[:min(32, len(pairs))]
+		some := pairs[:min(16, len(pairs))]
 		v := uint64(0)
-		for j, p := range some {
-			p >>= shift
-			v |= (p&1 | p>>31&2) << (2 * j)
+		for _, p := range some { // bits of the first and of the second of a pair, in the order of pairs
+			v = v>>1 | p&(1<<shownBit|1<<(32+shownBit))
 		}
-		if to[i] = ^v; len(some) < 32 {
-			to[i] &= 1<<(2*len(some)) - 1
+		v >>= shownBit + 1 - len(some)
+		v &= (1<<len(some) - 1) * (1 | 1<<32)
+		v = (v | v<<8) & 0x00ff00ff00ff00ff // one of a pair each, spread apart
+		v = (v | v<<4) & 0x0f0f0f0f0f0f0f0f
+		v = (v | v<<2) & 0x3333333333333333
+		v = (v | v<<1) & 0x5555555555555555
+		v = (v|v>>31)&(1<<32-1) ^ (1<<(2*len(some)) - 1)
+		if i%2 == 0 {
+			to[i/2] = v
+		} else {
+			to[i/2] |= v << 32
 		}
 		pairs = pairs[len(some):]
 	}
 }
+
+// shownBit is a bit of 1 that is none of 0.
+const shownBit = 23
 
 // scattered says whether an order may pay, from some panels of rows: tiles that have something of a row have little of it.
 func (w *attender) scattered(o *order) bool {

@@ -180,6 +180,7 @@ type Tiles struct {
 	Top     *Tile // x[n, c] of scores s[n, c], in their place, and the largest of each row and of what t[n] has
 	State   *Tile // brings m[n], the largest X so far, and l[n], the sum of weights, to what t makes of them; f[n] and by[n] are what Weights needs
 	Weights *Tile // s[n, c], which become exp(X - m), their sum l[n], and sums of values o[n, d], to which what the new keys add comes on top
+	First   *Tile // as Weights, where there are no sums of values yet
 }
 
 // Softmax is what is to be done with the scores of some keys before their values are added. What rows are NaN
@@ -208,20 +209,25 @@ func (a *Attention) Softmax(steps []Steps) (ts Tiles, err error) {
 	t.Finish()
 	ts.State = t.Tile
 
-	t = newTile("weights")
-	s := apart(t.param("s", n, c), "as")
-	f, by, l = t.param("f", n), t.param("by", n), t.param("l", n)
-	o := apart(t.param("o", n, d), "ao")
-	i, j := axis(n), axis(c)
-	p := t.stage(apart(t.result(t.buffer("p", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(s, i, j).Sub(load(f, i)).Exp())
-	r, k := axis(n), axis(c)
-	sum := t.stage(t.buffer("sum", tensor.F32, n), []*ir.Axis{r}, ir.Sum, k, load(p, r, k))
-	r = axis(n)
-	t.stage(t.result(t.buffer("l1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, load(l, r).Add(load(sum, r)))
-	i, j = axis(n), axis(d)
-	t.stage(apart(t.result(t.buffer("o1", tensor.F32, n, d)), "ao"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(o, i, j).Mul(load(by, i)))
-	t.Finish()
-	ts.Weights = t.Tile
+	weights := func(name string, sums bool) *Tile {
+		t := newTile(name)
+		s := apart(t.param("s", n, c), "as")
+		f, l := t.param("f", n), t.param("l", n)
+		i, j := axis(n), axis(c)
+		p := t.stage(apart(t.result(t.buffer("p", tensor.F32, n, c)), "as"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(s, i, j).Sub(load(f, i)).Exp())
+		r, k := axis(n), axis(c)
+		sum := t.stage(t.buffer("sum", tensor.F32, n), []*ir.Axis{r}, ir.Sum, k, load(p, r, k))
+		r = axis(n)
+		t.stage(t.result(t.buffer("l1", tensor.F32, n)), []*ir.Axis{r}, ir.NoMonoid, nil, load(l, r).Add(load(sum, r)))
+		if sums {
+			by, o := t.param("by", n), apart(t.param("o", n, d), "ao")
+			i, j = axis(n), axis(d)
+			t.stage(apart(t.result(t.buffer("o1", tensor.F32, n, d)), "ao"), []*ir.Axis{i, j}, ir.NoMonoid, nil, load(o, i, j).Mul(load(by, i)))
+		}
+		t.Finish()
+		return t.Tile
+	}
+	ts.Weights, ts.First = weights("weights", true), weights("first", false)
 	return ts, nil
 }
 
@@ -344,54 +350,69 @@ func Extent() *Tile {
 	return t.Tile
 }
 
-// Hidden is what tells where a mask hides keys: v[c] = max(n) of what Upper is at most where X is masked, and something
-// above Masked where it is not, and z[c], which is 0 where Upper is in all rows. With strict, v leaves out where Upper is 0, and is
-// above Masked where it is neither that nor masked. Widest is g[q], the largest of so many of either.
-func (a *Attention) Hidden(m *Masking, steps []Steps, by int64, strict bool) (hidden, widest *Tile, err error) {
-	leaves, why := a.Leaves()
-	t := newTile("hidden")
-	t.Leaves = make([]*ir.Buffer, len(leaves))
-	n, c, q := sym.Var("n"), sym.Var("c"), sym.Var("q")
-	i, j := &ir.Axis{Extent: n}, &ir.Axis{Extent: c}
-	upper := func() *ir.Scalar {
-		return a.rewrite(m.Upper, func(f Leaf) *ir.Scalar {
-			at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
-			if at < 0 {
-				why = "something that X does not read"
-				return f.Node
-			}
-			return t.leaf(at, leaves[at], steps[at], i, j)
-		}, &why)
-	}
-	u := upper()
-	if why != "" {
-		return nil, nil, fmt.Errorf("%s", why)
-	}
-	careful := strict || !m.Exact // of NaN, which is not masked
+// Looks are kernels that say what a mask does to keys: v[c] = max(n) of what it does to them in a row.
+type Looks struct {
+	Hidden *Tile // what Upper is at most where X is masked, and something above Masked where it is not
+	Strict *Tile // likewise, but leaves out where Upper is 0, and is above Masked where it is neither that nor masked
+	Closed *Tile // 0 where Upper is, and 1 elsewhere
+	Widest *Tile // g[q], the largest of so many v
+}
+
+// Looks is what tells where a mask hides keys, and where it leaves them as they are; v of by keys make a tile.
+func (a *Attention) Looks(m *Masking, steps []Steps, by int64) (l Looks, err error) {
+	careful := !m.Exact // of NaN, which is not masked
 	m.Upper.Walk(func(y *ir.Scalar) bool {
 		careful = careful || y.DType.IsFloat() && (y.Op == ir.OpLoad || y.Op == ir.OpLit && math.IsNaN(y.Lit.Float(0)))
 		return !careful
 	})
-	if careful {
-		u = ir.Select(u.Le(u.Const(Masked)), u, u.Const(math.Inf(1)))
+	masked := func(u *ir.Scalar) *ir.Scalar { return ir.Select(u.Le(u.Const(Masked)), u, u.Const(math.Inf(1))) }
+	of := func(f func(u *ir.Scalar) *ir.Scalar) *Tile {
+		t, why := a.look(m, steps, f)
+		if why != "" && err == nil {
+			err = fmt.Errorf("%s", why)
+		}
+		return t
 	}
-	if strict {
-		u = ir.Select(upper().Eq(u.Const(0)), u.Const(math.Inf(-1)), u)
-	}
-	t.stage(t.result(t.buffer("v", tensor.F32, c)), []*ir.Axis{j}, ir.Max, i, u)
-	if m.Open != nil {
-		i, j = &ir.Axis{Extent: n}, &ir.Axis{Extent: c}
-		u = upper()
-		t.stage(t.result(t.buffer("z", tensor.F32, c)), []*ir.Axis{j}, ir.Max, i, ir.Select(u.Eq(u.Const(0)), u.Const(0), u.Const(1)))
-	}
-	t.Program.Finish()
+	l.Hidden = of(func(u *ir.Scalar) *ir.Scalar {
+		if careful {
+			return masked(u)
+		}
+		return u
+	})
+	l.Strict = of(func(u *ir.Scalar) *ir.Scalar {
+		return ir.Select(u.Eq(u.Const(0)), u.Const(math.Inf(-1)), masked(u))
+	})
+	l.Closed = of(func(u *ir.Scalar) *ir.Scalar { return ir.Select(u.Eq(u.Const(0)), u.Const(0), u.Const(1)) })
 
-	w := newTile("widest")
+	w, q := newTile("widest"), sym.Var("q")
 	v := w.param("v", q, sym.Const(by))
-	i, j = &ir.Axis{Extent: q}, &ir.Axis{Extent: sym.Const(by)}
+	i, j := &ir.Axis{Extent: q}, &ir.Axis{Extent: sym.Const(by)}
 	w.stage(w.result(w.buffer("g", tensor.F32, q)), []*ir.Axis{i}, ir.Max, j, ir.Load(v, i.Ix(), j.Ix()))
 	w.Program.Finish()
-	return t.Tile, w.Tile, nil
+	l.Widest = w.Tile
+	return l, err
+}
+
+// look is v[c] = max(n) of what f makes of Upper.
+func (a *Attention) look(m *Masking, steps []Steps, f func(*ir.Scalar) *ir.Scalar) (_ *Tile, why string) {
+	leaves, why := a.Leaves()
+	t := newTile("look")
+	t.Leaves = make([]*ir.Buffer, len(leaves))
+	i, j := &ir.Axis{Extent: sym.Var("n")}, &ir.Axis{Extent: sym.Var("c")}
+	u := a.rewrite(m.Upper, func(f Leaf) *ir.Scalar {
+		at := slices.IndexFunc(leaves, func(o Leaf) bool { return o.Position == f.Position && same(o.Node, f.Node) })
+		if at < 0 {
+			why = "something that X does not read"
+			return f.Node
+		}
+		return t.leaf(at, leaves[at], steps[at], i, j)
+	}, &why)
+	if why != "" {
+		return nil, why
+	}
+	t.stage(t.result(t.buffer("v", tensor.F32, j.Extent)), []*ir.Axis{j}, ir.Max, i, f(u))
+	t.Program.Finish()
+	return t.Tile, ""
 }
 
 // Kernel is the kernel of all of a tile's program, or why there is none.
