@@ -129,14 +129,18 @@ func (l *lowering) at(b *ir.Buffer, index []*ir.Scalar) place {
 		case linear && (l.guard == nil || whole(x, dim)):
 			f = plus(f, g, step)
 		case v != nil:
-			in := l.op(OpBelow, Int, v, l.size(dim, Int))
-			l.must(l.op(OpNe, Mask, l.splat(in, I32), l.i32(0)), x)
+			if !l.bounded(x, dim) {
+				in := l.op(OpBelow, Int, v, l.size(dim, Int))
+				l.must(l.op(OpNe, Mask, l.splat(in, I32), l.i32(0)), x)
+			}
 			l.k.Loops = append(l.k.Loops, dim)
 			p.addr = l.index(p.addr, l.mulInt(l.op(OpClamp, Int, v, l.size(dim, Int)), l.size(step, Int)))
 		default:
 			v := l.value(x)
-			below := l.op(OpBelow, Mask, v, l.splat(l.sized(dim, v.Kind), v.Kind))
-			l.must(below, x)
+			below := l.below(v, dim)
+			if !l.bounded(x, dim) {
+				l.must(below, x)
+			}
 			if p.mask == nil {
 				p.mask = below
 			} else {

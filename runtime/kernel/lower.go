@@ -40,8 +40,9 @@ type lowering struct {
 	inner     []*level
 	red       []*level
 	singles   map[*ir.Scalar]*Value
-	guard     *Value     // of what is computed, a mask; nil: it is asked for in all lanes
-	condition *ir.Scalar // that it is of
+	guard     *Value       // of what is computed, a mask; nil: it is asked for in all lanes
+	condition *ir.Scalar   // that it is of
+	holds     []*ir.Scalar // what is true where that is asked for
 }
 
 type store struct {
@@ -488,23 +489,54 @@ func (l *lowering) across(st *stage) []*Value {
 	}
 	l.red = l.levels([]*stage{st}, func(st *stage) []*ir.Axis { return st.red })
 	memo, singles := l.memo, l.singles
-	l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}
+	afresh := func() { l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{} }
+	afresh()
 	for _, r := range l.red {
 		r.at = l.int(0)
 	}
 	v := l.identity(st)
-	for _, r := range l.red {
-		loop, in := l.loop(l.int(0), l.size(r.extent, Int), 1, false, r.extent, v...)
-		r.at, v = loop.Var, in
-	}
-	l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}
-	v = l.combine(st, v, l.operand(st))
-	l.acrossWork()
-	for range l.red {
-		v = l.close(v...)
+	if n := turnsOf(l.red); n > 0 && n <= window {
+		for i := range n {
+			for j := len(l.red) - 1; j >= 0; j-- {
+				extent, _ := l.red[j].extent.Int()
+				l.red[j].at = l.int(i % extent)
+				i /= extent
+			}
+			afresh()
+			v = l.combine(st, v, l.operand(st))
+		}
+		l.acrossWork()
+	} else {
+		for _, r := range l.red {
+			loop, in := l.loop(l.int(0), l.size(r.extent, Int), 1, false, r.extent, v...)
+			r.at, v = loop.Var, in
+		}
+		afresh()
+		v = l.combine(st, v, l.operand(st))
+		l.acrossWork()
+		for range l.red {
+			v = l.close(v...)
+		}
 	}
 	l.memo, l.singles, l.red = memo, singles, nil
 	return l.result(st, v)
+}
+
+// window is how many positions a reduction across lanes may have that is no loop: what one computes of its indices others
+// need as well.
+const window = 9
+
+// turnsOf is how many turns loops have together; 0: that is not known.
+func turnsOf(levels []*level) int64 {
+	n := int64(1)
+	for _, v := range levels {
+		extent, ok := v.extent.Int()
+		if !ok || extent > window {
+			return 0
+		}
+		n *= extent
+	}
+	return n
 }
 
 // acrossWork notes what a turn of the loops over l.red takes.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
@@ -122,9 +123,10 @@ func (l *lowering) literal(x *ir.Scalar) *Value {
 // in one is not there for the other.
 func (l *lowering) guarded(x *ir.Scalar) *Value {
 	cond := l.value(x.Args[0])
-	side := func(x *ir.Scalar, cond *Value, condition *ir.Scalar) *Value {
-		memo, singles, guard, outer := l.memo, l.singles, l.guard, l.condition
-		defer func() { l.memo, l.singles, l.guard, l.condition = memo, singles, guard, outer }()
+	side := func(x *ir.Scalar, cond *Value, condition *ir.Scalar, holds ...*ir.Scalar) *Value {
+		memo, singles, guard, outer, held := l.memo, l.singles, l.guard, l.condition, l.holds
+		defer func() { l.memo, l.singles, l.guard, l.condition, l.holds = memo, singles, guard, outer, held }()
+		l.holds = slices.Concat(held, holds)
 		l.memo, l.singles = maps.Clone(memo), maps.Clone(singles)
 		if guard != nil {
 			cond, condition = l.op(OpAnd, Mask, guard, cond), condition.And(outer)
@@ -132,7 +134,13 @@ func (l *lowering) guarded(x *ir.Scalar) *Value {
 		l.guard, l.condition = cond, condition
 		return l.value(x)
 	}
-	a, b := l.alike(side(x.Args[1], cond, x.Args[0]), side(x.Args[2], l.op(OpNot, Mask, cond), x.Args[0]))
+	a, b := side(x.Args[1], cond, x.Args[0], conjuncts(x.Args[0])...), (*Value)(nil)
+	if other := x.Args[2]; other.Op == ir.OpLit {
+		b = l.value(other)
+	} else {
+		b = side(other, l.op(OpNot, Mask, cond), x.Args[0])
+	}
+	a, b = l.alike(a, b)
 	if a.Kind == Mask {
 		return l.op(OpOr, Mask, l.op(OpAnd, Mask, cond, a), l.op(OpAnd, Mask, l.op(OpNot, Mask, cond), b))
 	}
@@ -141,6 +149,9 @@ func (l *lowering) guarded(x *ir.Scalar) *Value {
 
 // truth computes a truth value.
 func (l *lowering) truth(x *ir.Scalar) *Value {
+	if x.Op == ir.OpAnd {
+		return l.all(x)
+	}
 	a := l.value(x.Args[0])
 	switch x.Op {
 	case ir.OpCast:

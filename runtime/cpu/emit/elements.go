@@ -45,6 +45,8 @@ func (e *emitter) load(v *kernel.Value) x86.Reg {
 		return e.repeated(d, e.memory(v))
 	case v.Access == kernel.Contiguous && (mask == x86.NoReg || e.v4 || size >= 4):
 		return e.decode(d, e.memory(v), mask)
+	case v.Access == kernel.Strided && size == 4 && e.k.Sizes[v.N].Expr.IsInt(2) && (mask == x86.NoReg || e.v4):
+		return e.everySecond(e.memory(v), mask)
 	case (v.Access == kernel.Strided || v.Access == kernel.Listed) && size >= 4:
 		return e.gather(v, mask)
 	}
@@ -238,6 +240,47 @@ func (e *emitter) decode(d tensor.DType, m x86.Mem, mask x86.Reg) x86.Reg {
 		e.Emit(op, into, m)
 		return e.ofInts(d, r)
 	}
+	return r
+}
+
+// everySecond loads every second element of four bytes: two vectors that lie side by side but for one element, so that
+// nothing is read behind the last lane's, have them at even and at odd places.
+func (e *emitter) everySecond(m x86.Mem, mask x86.Reg) x86.Reg {
+	first, second := e.New(e.kind), e.New(e.kind)
+	n := e.k.Lanes
+	from, into := m.Plus(4*(n-1)), [2]x86.Operand{first, second}
+	if mask != x86.NoReg { // a bit of an element for each lane
+		bits, some := e.New(x86.GP64), e.New(x86.GP64)
+		e.Emit(x86.KMOVW, bits.As(x86.GP32), mask)
+		for i, r := range []x86.Reg{first, second} {
+			k, places := e.New(x86.Mask), e.New(x86.GP64)
+			e.Emit(x86.MOV, places.As(x86.GP32), x86.Imm(0x5555<<i))
+			if i == 1 {
+				e.Emit(x86.SHR, bits.As(x86.GP32), x86.Imm(n/2))
+			}
+			e.Emit(x86.PDEP, some.As(x86.GP32), bits.As(x86.GP32), places.As(x86.GP32))
+			e.Emit(x86.KMOVW, k, some.As(x86.GP32))
+			into[i] = r.Z(k)
+		}
+	}
+	e.Emit(x86.VMOVUPS, into[0], m)
+	e.Emit(x86.VMOVUPS, into[1], from)
+	if e.v4 {
+		places := make([]uint32, n)
+		for i := range places {
+			places[i] = uint32(2*i + i/(n/2)) // of both, of which the second one follows n places on
+		}
+		at := e.New(e.kind)
+		e.Emit(x86.VMOVUPS, at, e.U32(places...))
+		e.Emit(x86.VPERMI2PS, at, first, second)
+		return at
+	}
+	pairs, r := e.New(e.kind), e.New(e.kind)
+	e.Emit(x86.VSHUFPS, pairs, first, second, x86.Imm(0xD8))
+	if e.kind != x86.YMM {
+		return pairs
+	}
+	e.Emit(x86.VPERMPD, r, pairs, x86.Imm(0xD8))
 	return r
 }
 

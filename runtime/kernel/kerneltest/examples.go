@@ -48,6 +48,11 @@ var Examples = map[string]string{
     o[i < b, j < 1] f32 = max(sqrt(t[i, j]), least[])
     y[i < b, j < m] = (x[i, j] / o[i, 0])
   }`,
+	"windows": `program @windows[n, h, w](x: [n, 2*h, 2*w] f32, p: [n, 2*w] i32) -> (y: [n, h, w] f32, z: [n, h, w] f32, q: [n, w] i32) {
+    y[i < n, j < h, k < w] = max(a < 3, b < 3) guard((((((((j * 2) + a) - 1) >= 0) & ((((j * 2) + a) - 1) < {2*h})) & ((((k * 2) + b) - 1) >= 0)) & ((((k * 2) + b) - 1) < {2*w})), x[i, (((j * 2) + a) - 1), (((k * 2) + b) - 1)], f32 -inf)
+    z[i < n, j < h, k < w] = (x[i, (j * 2), (k * 2)] + x[i, ((j * 2) + 1), ((k * 2) + 1)])
+    q[i < n, k < w] = p[i, ((k * 2) + 1)]
+  }`,
 	"matmul": `program @matmul[n, m, k](x: [n, k] f32, w: [k, m] f32) -> (y: [n, m] f32) {
     y[i < n, j < m] = sum(l < k) (x[i, l] * w[l, j])
   }`,
