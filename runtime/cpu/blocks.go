@@ -84,6 +84,14 @@ type rowPanels struct{ rows, n int64 }
 
 func (b *blocks) panelsOf(rows int64) rowPanels { return rowPanels{rows, ceilDiv(rows, int64(b.mr))} }
 
+// alike is how many panels from panel i on have as many rows.
+func (p rowPanels) alike(i int64) int64 {
+	if more := p.rows % p.n; i < more {
+		return more - i
+	}
+	return p.n - i
+}
+
 // start is the first row of a panel.
 func (p rowPanels) start(i int64) int64 { return i*(p.rows/p.n) + min(i, p.rows%p.n) }
 
@@ -194,19 +202,21 @@ func (p *product) holds(cut *blocks, t tiling) bool {
 // mostHeld are elements of A that stay in the second-level cache.
 const mostHeld = 1 << 18
 
-// lies says whether rows of A are read where they lie when all of B is packed: one, or so few that packing them
-// and taking memory for that would be some percent of the product. Of more machine code has not enough registers for
-// pointers; and rows that lie a large power of two apart push each other out of the first-level cache.
+// lies says whether rows of A are read where they lie when all of B is packed: packing them would be some percent of the
+// product, and every thread packs the same ones. Only rows of a panel that push each other out of the first-level cache are packed.
 func (p *product) lies(cut *blocks) bool {
 	if cut.code == nil || cut.pairs || !p.rowLies || p.table != nil || p.from != nil {
 		return false
 	}
 	rows := total(p.m)
-	return rows == 1 || rows <= lyingRows && len(p.m) == 1 && p.m[0].a%lyingApart != 0
+	return rows == 1 || len(p.m) == 1 && inOneSet(min(rows, int64(cut.mr)), p.m[0].a) <= waysLie
 }
 
-// lyingRows are read where they lie, at most, and not where they lie a multiple of so many elements apart.
-const lyingRows, lyingApart = 8, 512
+// inOneSet is how many of some rows lie in the same set of the first-level cache, where rows begin so many elements apart.
+func inOneSet(rows, apart int64) int64 { return ceilDiv(rows*min(apart&-apart, waySize), waySize) }
+
+// The sets of a first-level cache go around after so many elements, and a set has eight lines or twelve, of which so many are rows'.
+const waySize, waysLie = 1024, 4
 
 // packs are the numbers of elements of A and of B that a worker packs at a time, where all of B
 // is packed, or not.

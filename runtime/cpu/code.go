@@ -64,14 +64,11 @@ func (l *codeLists) forget() {
 	l.args, l.packing, l.lines, l.strip = x86.TileArgs{}, x86.PackArgs{}, x86.LinesArgs{}, x86.ColumnsArgs{}
 }
 
-// begin readies the lists for a block.
+// begin readies code for a block.
 func (w *worker[T]) begin(b block) error {
-	for i, at := range w.rowC[:b.start(b.to)-b.start(b.from)] {
-		w.rows[i] = unsafe.Pointer(&w.c[w.batchC+at])
-	}
 	w.args.K = int64(b.depth)
 	fetchers, reach := w.fetchers(b)
-	for i := b.from; i < b.to; i++ {
+	for i := b.from; i < b.to; i += b.alike(i) {
 		rows := int(b.size(i))
 		if err := w.ready(near, rows); err != nil {
 			return err
@@ -103,22 +100,19 @@ const (
 func (w *worker[T]) ready(f reach, rows int) (err error) {
 	lines := [...]int{near: 0, fetching: 1, seeing: w.linesB()}[f]
 	if f := w.made(f, rows); f.Addr() == 0 {
-		*f, err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Direct: w.pointed(rows), Fetch: lines})
+		*f, err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Strided: w.lies, Panels: true, Fetch: lines})
 	}
 	return err
 }
 
 // made is the place of a tile's code.
 func (w *worker[T]) made(f reach, rows int) *x86.Func {
-	direct := 0
-	if w.pointed(rows) {
-		direct = 1
+	lies := 0
+	if w.lies {
+		lies = 1
 	}
-	return &w.tiles[direct][f][w.half][rows]
+	return &w.tiles[lies][f][w.half][rows]
 }
-
-// pointed says whether a tile of so many rows finds each at a pointer.
-func (w *worker[T]) pointed(rows int) bool { return w.lies && rows > 1 }
 
 // linesB is how many lines of the cache a panel of B has for each k.
 func (w *worker[T]) linesB() int { return w.cut.nr * w.half.Bytes() / x86.TileFetch }
@@ -145,7 +139,7 @@ func (w *worker[T]) multiplyCode(b block) error {
 		return err
 	}
 	fetchers, reach := w.fetchers(b)
-	slim := tile{Cols: w.cut.nr / 2}
+	slim := tile{Cols: w.cut.nr / 2, Panels: true}
 	deep := 0
 	twin := tile{Rows: 1, Cols: 2 * w.cut.nr, Weights: w.half, Twin: true}
 	two := w.whole != nil && !w.cut.pairs && b.start(b.to)-b.start(b.from) == 1 && x86.Tile(twin).Fits(w.cut.code.features)
@@ -168,13 +162,13 @@ func (w *worker[T]) multiplyCode(b block) error {
 			if err != nil {
 				return err
 			}
-			w.call(b, f, 0, 1, j, min(twin.Cols, b.cols-j))
+			w.call(b, f, 0, 1, 1, j, min(twin.Cols, b.cols-j))
 			deep, j = deep+b.depth, j+w.cut.nr
 			continue
 		}
 		row := 0
-		for i := b.from; i < b.to; i++ {
-			rows := int(b.size(i))
+		for i := b.from; i < b.to; {
+			rows, panels := int(b.size(i)), min(b.alike(i), b.to-i)
 			f := *w.made(near, rows)
 			switch {
 			case w.slim && n <= slim.Cols:
@@ -184,24 +178,24 @@ func (w *worker[T]) multiplyCode(b block) error {
 					return err
 				}
 			case w.wholeA != nil && j == 0: // all of A is on its way from beyond
-				f = *w.made(fetching, rows)
+				f, panels = *w.made(fetching, rows), 1
 				w.args.Fetch = uintptr(unsafe.Pointer(&w.blockA[row*b.depth])) + uintptr(4*rows*b.depth)
 			case i-b.from < fetchers:
-				f = *w.made(reach, rows)
+				f, panels = *w.made(reach, rows), min(panels, fetchers-(i-b.from))
 			}
-			w.call(b, f, row, rows, j, n)
-			w.args.Fetch += uintptr(x86.TileFetch * b.depth)
-			row += rows
+			w.call(b, f, row, rows, int(panels), j, n)
+			w.args.Fetch += uintptr(x86.TileFetch*b.depth) * uintptr(panels)
+			row, i = row+rows*int(panels), i+panels
 		}
 	}
 	return nil
 }
 
-// call computes a tile of C: some rows from row on, and cols columns from j on.
-func (w *worker[T]) call(b block, f x86.Func, row, rows, j, cols int) {
+// call computes tiles of C: some panels of rows from row on, and cols columns from j on.
+func (w *worker[T]) call(b block, f x86.Func, row, rows, panels, j, cols int) {
 	g := &w.args
-	if g.Count = int64(cols); w.pointed(rows) {
-		g.A = unsafe.Pointer(&w.from[row])
+	if g.Count, g.Panels = int64(cols), int64(panels); w.lies {
+		g.A = unsafe.Pointer(&w.blockA[row*w.strideA])
 	} else {
 		g.A = unsafe.Pointer(&w.blockA[row*b.depth])
 	}
@@ -215,6 +209,12 @@ func (w *worker[T]) call(b block, f x86.Func, row, rows, j, cols int) {
 			g.Accumulate = 1
 		}
 		f.Call(unsafe.Pointer(g))
+		return
+	}
+	if panels > 1 {
+		for i := range panels {
+			w.call(b, f, row+i*rows, rows, 1, j, cols)
+		}
 		return
 	}
 	g.C, g.COffset, g.Accumulate = unsafe.Pointer(&w.into[0]), 0, 0
@@ -272,13 +272,13 @@ func (w *worker[T]) multiplyListed(b block) error {
 		for i := b.from; i < b.to; i++ {
 			rows := int(b.size(i))
 			if width == 0 {
-				w.call(b, *w.made(near, rows), row, rows, j, b.cols-j)
+				w.call(b, *w.made(near, rows), row, rows, 1, j, b.cols-j)
 			} else {
 				f, err := w.wide(tile{Rows: rows, Cols: width, List: true})
 				if err != nil {
 					return err
 				}
-				w.call(b, f, row, rows, j, width)
+				w.call(b, f, row, rows, 1, j, width)
 			}
 			row += rows
 		}

@@ -293,7 +293,8 @@ func (x *multiplication[T]) open(i int) (*worker[T], error) {
 	w.rowsFrom = x.looked.from.list
 	w.constant, w.whole, w.half = x.constant, x.whole, x86.WeightsF32
 	w.lies = x.whole != nil && p.lies(x.cut)
-	w.holds, w.held, w.wholeA = x.wholeA == nil && !w.lies && p.holds(x.cut, x.tiling), heldA{}, x.wholeA
+	w.holds, w.held, w.wholeA = x.wholeA == nil && !w.lies && p.holds(x.cut, x.tiling), someRows{}, x.wholeA
+	w.rowsOf = someRows{}
 	w.packA, w.packB = x.packs[i].a, x.packs[i].b
 	if x.whole != nil {
 		w.half = p.half
@@ -372,11 +373,13 @@ type worker[T element] struct {
 	rowsFrom     []int64 // where rows of A lie, if a table says so
 	c            []T
 	packA, packB []T
-	wholeA       []T  // all of A, packed for all runs; nil: it is not
-	blockA       []T  // of the block
-	lies         bool // rows of A are read where they lie, and none is packed
-	holds        bool // packA has room for all of a block's depth
-	held         heldA
+	wholeA       []T      // all of A, packed for all runs; nil: it is not
+	blockA       []T      // of the block
+	lies         bool     // rows of A are read where they lie, and none is packed
+	strideA      int      // from one to the next
+	holds        bool     // packA has room for all of a block's depth
+	held         someRows // packed to their whole depth
+	rowsOf       someRows // that are listed
 	constant     bool
 	whole        []byte // all of B, packed for all runs; nil: it is not
 
@@ -512,34 +515,26 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 	}
 	i0 := b.row0 + b.start(b.from)
 	count := int(b.row0 + b.start(b.to) - i0)
-	if t := w.p.from; t == nil {
-		addresses(w.rowA[:count], w.p.m, i0, stepA)
-	} else {
-		for i := range count {
-			w.rowA[i] = int(w.rowsFrom[i0+int64(i)] * t.stride)
-		}
-	}
-	addresses(w.rowC[:count], w.p.m, i0, stepC)
+	these := someRows{b.batch, i0, count}
+	w.listRows(these)
 	if thin {
 		addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)
 		return w.thinBlock(b.batch, i0, count, b.cols, b.k0, b.depth)
 	}
-	if w.lies && count > 1 {
-		for i, at := range w.rowA[:count] {
-			w.from[i] = unsafe.Pointer(&w.a.data[w.batchA+at:][int(b.k0):][:b.depth][0]) // machine code does not look
-		}
-		return w.multiplyCode(*b)
-	}
 	w.blockA = w.packA
-	held := heldA{b.batch, i0, count}
 	if w.holds {
 		w.blockA = w.packA[count*int(b.k0):]
 	}
 	if w.wholeA != nil {
 		w.blockA = w.keptA(b, i0)
+	} else if w.lies {
+		from, to := w.rowA[0], w.rowA[count-1]
+		w.blockA = w.a.data[w.batchA+from+int(b.k0):][:to-from+b.depth] // machine code does not look
+		w.strideA = (to - from) / max(count-1, 1)
+		w.args.Stride = int64(4 * w.strideA)
 	} else if count == 1 && w.rowsLie() { // it is its own panel
 		w.blockA = w.a.data[w.batchA+w.rowA[0]+int(b.k0):][:b.depth]
-	} else if !w.holds || w.held != held {
+	} else if !w.holds || w.held != these {
 		if !w.rowsLie() {
 			addresses(w.kA[:b.depth], w.p.k, b.k0, stepA)
 		}
@@ -547,7 +542,7 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 			return err
 		}
 		if w.holds && b.k0+int64(b.depth) == w.cut.along(total(w.p.k)) {
-			w.held = held
+			w.held = these
 		}
 	}
 	switch {
@@ -563,10 +558,32 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 // rowsLie says whether machine code packs rows of A that lie element by element of k: there is no list of where those are.
 func (w *worker[T]) rowsLie() bool { return w.p.rowLies && w.cut.code != nil }
 
-// heldA says which rows of A are packed to their whole depth.
-type heldA struct {
+// someRows are rows of a batch.
+type someRows struct {
 	batch, from int64
 	count       int
+}
+
+// listRows lists where rows of A and C lie, unless those of the tile before were the same.
+func (w *worker[T]) listRows(these someRows) {
+	if w.rowsOf == these {
+		return
+	}
+	w.rowsOf = these
+	rowA, rowC := w.rowA[:these.count], w.rowC[:these.count]
+	if t := w.p.from; t == nil {
+		addresses(rowA, w.p.m, these.from, stepA)
+	} else {
+		for i := range rowA {
+			rowA[i] = int(w.rowsFrom[these.from+int64(i)] * t.stride)
+		}
+	}
+	addresses(rowC, w.p.m, these.from, stepC)
+	if w.cut.code != nil {
+		for i, at := range rowC {
+			w.rows[i] = unsafe.Pointer(&w.c[w.batchC+at])
+		}
+	}
 }
 
 // stand goes to a batch and a segment.

@@ -353,7 +353,7 @@ func (x *choosing) tiles(w *choosingWorker, rows []int32, col, panels int) error
 			return err
 		}
 		g := &w.args
-		g.K, g.A, g.Accumulate = int64(b.depth), unsafe.Pointer(&w.packA[0]), min(b.k0, 1)
+		g.K, g.A, g.Accumulate, g.Panels = int64(b.depth), unsafe.Pointer(&w.packA[0]), min(b.k0, 1), 1
 		for i := range even.n {
 			at, size := int(even.start(i)), int(even.size(i))
 			if w.deep += panels * b.depth; w.deep > someDepth {

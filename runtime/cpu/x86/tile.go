@@ -14,12 +14,11 @@ type Tile struct {
 	// along the sum, the first one in the low half. Sums wrap.
 	Pairs bool
 
-	// Direct reads A's rows where they lie, each through a pointer, 4 bytes from k to k.
-	// Otherwise A is packed: K times Rows numbers.
-	Direct bool
+	// Strided reads A's rows where they lie, [TileArgs.Stride] bytes apart, 4 bytes from k to k: the first of
+	// them is A. Otherwise A is packed: K times Rows numbers.
+	Strided bool
 
-	// Stride reads A's rows where they lie, so many bytes apart, 4 bytes from k to k: the
-	// first of them is A. 0: as Direct says.
+	// Stride is how many bytes rows lie apart where the code is to know. 0: as Strided says.
 	Stride int
 
 	// List finds row k of B at so many bytes behind B. Otherwise B is packed: K times
@@ -66,7 +65,7 @@ func (w Weights) Bytes() int {
 // k modulo what the tile says for small tiles; so bits depend on the tile and K alone.
 type TileArgs struct {
 	K          int64
-	A          unsafe.Pointer // packed, or Rows pointers
+	A          unsafe.Pointer
 	B          unsafe.Pointer
 	List       unsafe.Pointer // K numbers of 32 bits, and TileAhead more, which may be anything
 	C          unsafe.Pointer // Rows pointers
@@ -76,6 +75,7 @@ type TileArgs struct {
 	Panels     int64          // of rows, for tiles of several: at least 1
 	Fetch      uintptr        // with Tile.Fetch: any address
 	Apart      int64          // with Tile.Twin: bytes from one panel of B to the other
+	Stride     int64          // with Tile.Strided: bytes from one row of A to the next
 }
 
 // tileUnroll is how many steps of k one turn of the loop takes.
@@ -111,8 +111,8 @@ func (t Tile) Check(f Features) error {
 	if k, _ := vectors(f); t.Twin && (t.List || 32*t.Cols/k.Bits()%2 != 0) {
 		return fmt.Errorf("x86: a tile of two panels of B has whole vectors of each, and finds no rows of B by a list")
 	}
-	if t.Panels && (t.Direct || t.List) {
-		return fmt.Errorf("x86: a tile of several panels of rows finds rows of A at a pointer each, or of B by a list")
+	if t.Panels && t.List {
+		return fmt.Errorf("x86: a tile of several panels of rows finds rows of B by a list")
 	}
 	k, n := vectors(f)
 	if lanes := k.Bits() / 32; t.Rows < 1 || t.Cols < lanes || t.Cols%lanes != 0 {
@@ -183,12 +183,15 @@ type tile struct {
 	nv                int     // vectors in a row
 	dots              bool    // of pairs, by one instruction
 	sums              [][]Reg // by set, then row and vector
-	a, b, list, index Reg
+	a, b, list, fetch Reg
 	apart             Reg // Twin
-	fetch             Reg
-	rows              []Reg // Direct: pointers
 
-	// Of several panels: those that are left, and how far behind the first one C's rows and A's are.
+	// Strided: a pointer to every fifth row of A, and one and three times what is between rows. What is behind it, at up to four
+	// times, is what an address can say.
+	fifths        []Reg
+	stride, three Reg
+
+	// Of several panels: those that are left, how far behind the first one C's rows are, and where rows of A begin.
 	left, behindC, panelA Reg
 	next                  Label
 }
@@ -202,8 +205,8 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 	if t.Pairs {
 		name += "_pairs"
 	}
-	if t.Direct {
-		name += "_direct"
+	if t.Strided {
+		name += "_strided"
 	}
 	if t.Stride != 0 {
 		name += fmt.Sprintf("_stride%d", t.Stride)
@@ -254,13 +257,9 @@ func (t *tile) emit() {
 	if t.Fetch > 0 {
 		t.fetch = t.load(unsafe.Offsetof(args.Fetch))
 	}
-	if t.Direct {
-		for i := range t.Rows {
-			t.rows = append(t.rows, t.New(GP64))
-			t.Emit(MOV, t.rows[i], At(t.a, 8*i))
-		}
-		t.index = t.New(GP64)
-		t.Emit(XOR, t.index, t.index)
+	if t.Strided {
+		t.stride, t.three = t.load(unsafe.Offsetof(args.Stride)), t.New(GP64)
+		t.Emit(LEA, t.three, AtIndex(t.stride, t.stride, 2, 0))
 	}
 	if t.Panels {
 		t.left, t.behindC, t.panelA, t.next = t.load(unsafe.Offsetof(args.Panels)), t.New(GP64), t.New(GP64), t.Label("next")
@@ -271,8 +270,11 @@ func (t *tile) emit() {
 		t.panel()
 		t.Bind(t.next)
 		t.Emit(ADD, t.behindC, Imm(8*t.Rows))
-		if t.Stride != 0 {
+		switch {
+		case t.Stride != 0:
 			t.Emit(ADD, t.panelA, Imm(t.Rows*t.Stride))
+			t.Emit(MOV, t.a, t.panelA)
+		case t.Strided:
 			t.Emit(MOV, t.a, t.panelA)
 		}
 		t.Emit(MOV, t.b, arg(unsafe.Offsetof(args.B)))
@@ -312,6 +314,7 @@ func (t *tile) panel() {
 		t.sums = append(t.sums, sums)
 	}
 
+	t.point()
 	k := t.load(unsafe.Offsetof(args.K))
 	loop, rest, last, done := t.Label("loop"), t.Label("rest"), t.Label("last"), t.Label("done")
 	t.Emit(SUB, k, Imm(tileUnroll))
@@ -358,10 +361,35 @@ func (t *tile) eachC(f func(i int, row Mem)) {
 	}
 }
 
+// point goes to the rows of a panel of A that lie apart, and finds where those of the next one begin.
+func (t *tile) point() {
+	if !t.Strided {
+		return
+	}
+	t.fifths = []Reg{t.a}
+	for i := 5; i < t.Rows; i += 5 {
+		p, before := t.New(GP64), t.fifths[len(t.fifths)-1]
+		t.Emit(LEA, p, AtIndex(before, t.stride, 4, 0))
+		t.Emit(ADD, p, t.stride)
+		t.fifths = append(t.fifths, p)
+	}
+	if t.Panels {
+		t.Emit(LEA, t.panelA, t.element(t.Rows-1, 0))
+		t.Emit(ADD, t.panelA, t.stride)
+	}
+}
+
 // element is A's element of a row, u steps on.
 func (t *tile) element(i, u int) Mem {
-	if t.Direct {
-		return AtIndex(t.rows[i], t.index, 1, 4*u)
+	if t.Strided {
+		switch at, behind := t.fifths[i/5], i%5; behind {
+		case 0:
+			return At(at, 4*u)
+		case 3:
+			return AtIndex(at, t.three, 1, 4*u)
+		default:
+			return AtIndex(at, t.stride, behind, 4*u)
+		}
 	}
 	if t.Stride != 0 {
 		return At(t.a, i*t.Stride+4*u)
@@ -474,8 +502,10 @@ func (t *tile) weights(m Mem) Reg {
 // advance moves pointers by n steps.
 func (t *tile) advance(n int) {
 	switch {
-	case t.Direct:
-		t.Emit(ADD, t.index, Imm(4*n))
+	case t.Strided:
+		for _, p := range t.fifths {
+			t.Emit(ADD, p, Imm(4*n))
+		}
 	case t.Stride != 0:
 		t.Emit(ADD, t.a, Imm(4*n))
 	default:

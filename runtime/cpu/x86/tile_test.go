@@ -66,20 +66,17 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 	}
 	depth := k
 	a := func(i, k int) float32 { return p.a[i/tile.Rows*tile.Rows*depth+k*tile.Rows+i%tile.Rows] }
-	pointers := make([]unsafe.Pointer, 2*all)
+	pointers := make([]unsafe.Pointer, all)
 	switch {
 	case tile.Stride != 0:
 		p.a = draw(guarded(t, (all-1)*tile.Stride/4+k))
 		p.args.A = unsafe.Pointer(unsafe.SliceData(p.a))
 		a = func(i, k int) float32 { return p.a[i*tile.Stride/4+k] }
-	case tile.Direct:
-		rows := make([][]float32, tile.Rows)
-		for i := range rows {
-			rows[i] = draw(guarded(t, k))
-			pointers[i] = unsafe.Pointer(unsafe.SliceData(rows[i]))
-		}
-		p.args.A = unsafe.Pointer(&pointers[0])
-		a = func(i, k int) float32 { return rows[i][k] }
+	case tile.Strided:
+		stride := k + r.IntN(200)
+		p.a = draw(guarded(t, (all-1)*stride+k))
+		p.args.A, p.args.Stride = unsafe.Pointer(unsafe.SliceData(p.a)), int64(4*stride)
+		a = func(i, k int) float32 { return p.a[i*stride+k] }
 	default:
 		p.a = draw(guarded(t, k*all))
 		p.args.A = unsafe.Pointer(unsafe.SliceData(p.a))
@@ -115,7 +112,7 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 	for i := range all {
 		row := draw(guarded(t, columnOffset+count))
 		p.rows = append(p.rows, row)
-		pointers[all+i] = unsafe.Pointer(unsafe.SliceData(row))
+		pointers[i] = unsafe.Pointer(unsafe.SliceData(row))
 		want, mag := make([]float64, columnOffset+count), make([]float64, columnOffset+count)
 		for j := range want {
 			want[j] = float64(row[j])
@@ -133,7 +130,7 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 		}
 		p.want, p.mag = append(p.want, want), append(p.mag, mag)
 	}
-	p.args.C = unsafe.Pointer(&pointers[all])
+	p.args.C = unsafe.Pointer(&pointers[0])
 	p.args.Fetch = uintptr(p.args.B) + uintptr(k*tile.Cols*tile.Weights.Bytes()) // behind what may be touched
 	return p
 }
@@ -173,17 +170,20 @@ func TestTiles(t *testing.T) {
 		}
 		for _, size := range tileSizes(f) {
 			for form := range 12 {
-				tile := Tile{Rows: size[0], Cols: size[1], Direct: form&1 != 0, List: form&2 != 0, Weights: Weights(form / 4), Fetch: form % 3}
+				tile := Tile{Rows: size[0], Cols: size[1], Strided: form&1 != 0, List: form&2 != 0, Weights: Weights(form / 4), Fetch: form % 3}
 				if testing.Short() && form > 0 && form%5 != 0 {
 					continue
 				}
 				// A test of its own each, which gives back guarded memory when it ends.
 				t.Run(fmt.Sprintf("%s/%+v", f, tile), func(t *testing.T) { checkTile(t, r, tile, f) })
 			}
-			for form := range 4 {
+			for form := range 5 {
 				tile := Tile{Rows: size[0], Cols: size[1], Stride: 4 * (150 + form), Panels: form&1 != 0, List: form == 2}
-				if form == 1 {
+				switch form {
+				case 1:
 					tile.Stride = 0
+				case 4:
+					tile.Stride, tile.Strided, tile.Panels, tile.Fetch = 0, true, true, 2
 				}
 				t.Run(fmt.Sprintf("%s/%+v", f, tile), func(t *testing.T) { checkTile(t, r, tile, f) })
 			}
@@ -193,7 +193,7 @@ func TestTiles(t *testing.T) {
 
 func checkTile(t *testing.T, r *rand.Rand, tile Tile, f Features) {
 	fn, code := compileTile(t, tile, f)
-	if code.Scratch > 0 && !(tile.Direct && tile.Rows >= 7) {
+	if code.Scratch > 0 && !(tile.Strided && tile.Rows > 20) {
 		t.Errorf("%s spills %d bytes", code.Name, code.Scratch)
 	}
 	for _, k := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 64, 130} {
@@ -341,7 +341,7 @@ func TestTileSpecials(t *testing.T) {
 func TestTileListing(t *testing.T) {
 	binutils(t)
 	for _, f := range tiers {
-		for _, tile := range []Tile{{Rows: 6, Cols: 16}, {Rows: 4, Cols: 16, Direct: true, List: true}} {
+		for _, tile := range []Tile{{Rows: 6, Cols: 16}, {Rows: 4, Cols: 16, Strided: true, List: true}} {
 			p, err := tile.Program(f, nil)
 			if err != nil {
 				t.Fatal(err)
