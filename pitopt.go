@@ -220,7 +220,7 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 	if err != nil {
 		return c, err
 	}
-	room := make([]byte, roomToCompile)
+	room := makeRoom()
 	defer goruntime.KeepAlive(room)
 	carry(steps, states)
 	tell(steps, builtin.RemovePadding, "masks", m.opts.pipeline.Masks())
@@ -267,10 +267,6 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 	}
 	return c, err
 }
-
-// roomToCompile is a block that nobody touches, so that no page is behind it, and that the garbage collector counts:
-// passes make much that they soon drop, and with the few MB that live it would come every few milliseconds.
-const roomToCompile = 24 << 20
 
 // faceOf keeps the parameters and results of a function that passes will change.
 func faceOf(f *ir.Func) *ir.Func {

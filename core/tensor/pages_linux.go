@@ -18,6 +18,13 @@ func largePages(b []byte) {
 	_ = unix.Madvise(b[:len(b)&^(hugePage-1)], unix.MADV_HUGEPAGE)
 }
 
+// LargePages asks for large pages for those that lie in b as a whole, and says whether the system knows of them.
+func LargePages(b []byte) bool {
+	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (hugePage - 1))
+	n := (len(b) - off) &^ (hugePage - 1)
+	return n > 0 && unix.Madvise(b[off:off+n], unix.MADV_HUGEPAGE) == nil
+}
+
 // Touch has the system find pages for all of what is new memory, by one call of it: while a page is found, which takes a
 // large one some 100 µs, a thread that is in code can not be stopped for Go's collector, and one that calls the system need not be.
 // Where the system does not know of it, or it is little, pages are found as they are used.

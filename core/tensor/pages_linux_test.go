@@ -37,3 +37,21 @@ func TestTouch(t *testing.T) {
 		}
 	}
 }
+
+// TestLargePages looks that large pages are asked for where one lies in memory as a whole, and nowhere else.
+func TestLargePages(t *testing.T) {
+	if LargePages(nil) || LargePages(make([]byte, 100)) || LargePages(make([]byte, hugePage-1)) {
+		t.Error("there are large pages in memory that is smaller than one")
+	}
+	all, err := unix.Mmap(-1, 0, 3*hugePage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Munmap(all) }()
+	if unix.Madvise(all, unix.MADV_HUGEPAGE) != nil {
+		t.Skip("the system has none")
+	}
+	if !LargePages(all[1:]) {
+		t.Error("there is none in memory that has room for two")
+	}
+}

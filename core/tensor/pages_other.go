@@ -12,6 +12,9 @@ const (
 
 func largePages([]byte) {}
 
+// LargePages is for systems that have some.
+func LargePages([]byte) bool { return false }
+
 // Touch is for systems that find pages when they are asked to.
 func Touch([]byte) {}
 
