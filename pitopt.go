@@ -243,7 +243,8 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 	if u := onnx.Unsupported(c.module); len(u) > 0 {
 		return c, diag.As(unsupported(u), diag.Unsupported).In(m.path)
 	}
-	if err := ir.Verify(c.module); err != nil {
+	mg := &pass.Manager{Before: observe.Before, After: observe.After, Note: observe.Note}
+	if err := mg.Verifier.Verify(c.module); err != nil {
 		return c, diag.As(err, diag.Verifier).In(m.path).During("import")
 	}
 	if observe.Imported != nil {
@@ -254,11 +255,9 @@ func (m *Model) compile(ctx context.Context, observe Observer, states []Carried)
 	if m.opts.sessions && len(states) > 0 && m.face == nil {
 		m.face = faceOf(c.module.Main())
 	}
-	tgt := target.Interp()
-	if m.device != nil {
-		tgt = m.device.Target()
+	if mg.Target = target.Interp(); m.device != nil {
+		mg.Target = m.device.Target()
 	}
-	mg := &pass.Manager{Target: tgt, Before: observe.Before, After: observe.After, Note: observe.Note}
 	if err := mg.Run(ctx, c.module, steps); err != nil {
 		return c, diag.As(err, diag.Run).In(m.path)
 	}

@@ -481,6 +481,24 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// TestVerifierAgain breaks modules that were verified before.
+func TestVerifierAgain(t *testing.T) {
+	for i, b := range breaches {
+		if b.edit == nil || b.old != "" {
+			continue
+		}
+		var v ir.Verifier
+		m := parse(t, whole)
+		if err := v.Verify(m); err != nil {
+			t.Fatal(err)
+		}
+		b.edit(m)
+		if r := ir.Broken(v.Verify(m)); r == nil || r.Name != b.rule {
+			t.Errorf("%s/%d: got %v", b.rule, i, r)
+		}
+	}
+}
+
 // What a region computes for a result is written while the region runs.
 func TestStoragesOfRegions(t *testing.T) {
 	const good = `module {

@@ -10,10 +10,11 @@ import (
 )
 
 // Verify checks a module against all Rules. The error, with code Verifier, names rule,
-// function and statement; Broken gives the rule. It runs after every pass, and reads every
-// statement once.
-func Verify(m *Module) error {
-	v := &verifier{m: m, callees: map[Callee]bool{}, consts: map[*Const]bool{}, known: map[*OpDef]bool{}, calls: map[*Func][]*Func{}}
+// function and statement; Broken gives the rule. It reads every statement once.
+func Verify(m *Module) error { return (&Verifier{}).verify(m) }
+
+func (x *Verifier) verify(m *Module) error {
+	v := &verifier{m: m, callees: map[Callee]bool{}, consts: make(map[*Const]bool, len(m.Consts)), known: map[*OpDef]bool{}, calls: map[*Func][]*Func{}, settled: x.settled}
 	if err := v.module(); err != nil {
 		return err
 	}
@@ -36,14 +37,14 @@ type verifier struct {
 	consts  map[*Const]bool
 	known   map[*OpDef]bool // operators that were found in the module already
 	calls   map[*Func][]*Func
+	settled map[*Stmt]*settled // nil: nothing is
 
 	// Of the function that is looked at.
 	fn       *Func
 	names    map[string]bool
-	defined  map[*Value]bool // ever
-	depth    int             // of blocks inside each other
-	visible  map[*Value]int  // the depth of the block that defines it
-	order    []*Value        // visible ones, in order of definition
+	depth    int            // of blocks inside each other
+	visible  map[*Value]int // the depth of the block that defines it; 0: that has ended
+	order    []*Value       // visible ones, in order of definition
 	scope    Scope
 	released map[*Value]bool
 	bytes    map[*Value]sym.Expr // of storages
@@ -83,7 +84,7 @@ func (v *verifier) module() error {
 	if m.Syms == nil {
 		return v.fail(ruleComplete, nil, "the module has no symbols, not even an empty set of them")
 	}
-	taken := map[string]bool{}
+	taken := make(map[string]bool, len(m.Consts))
 	own := func(kind, name string) error {
 		if name == "" || taken[name] {
 			return v.fail(ruleNames, nil, "%s name %q is empty or taken", kind, name)
@@ -175,7 +176,13 @@ func (v *verifier) recursion() error {
 
 func (v *verifier) function(f *Func) error {
 	v.fn, v.scope, v.order, v.places = f, Scope{}, nil, false
-	v.names, v.defined, v.visible = map[string]bool{}, map[*Value]bool{}, map[*Value]int{}
+	values := len(f.Params)
+	for _, s := range f.Stmts {
+		if s != nil {
+			values += len(s.Results)
+		}
+	}
+	v.names, v.visible = make(map[string]bool, values), make(map[*Value]int, values)
 	v.released, v.bytes = map[*Value]bool{}, map[*Value]sym.Expr{}
 	if err := v.block(&f.Block); err != nil {
 		return err
@@ -205,7 +212,7 @@ func (v *verifier) block(b *Block) error {
 		v.depth--
 		v.scope.Reset(mark)
 		for _, x := range v.order[before:] {
-			delete(v.visible, x)
+			v.visible[x] = 0
 		}
 		v.order = v.order[:before]
 	}()
@@ -248,7 +255,7 @@ func (v *verifier) define(x *Value, def *Stmt, index int) error {
 	if x.Const != nil || x.Def != def || x.Index != index {
 		return v.fail(ruleDefined, def, "%s does not say that it is defined here", label(x))
 	}
-	if v.defined[x] {
+	if _, ok := v.visible[x]; ok {
 		return v.fail(ruleDefined, def, "%s is defined twice", label(x))
 	}
 	if x.Name != "" {
@@ -257,7 +264,7 @@ func (v *verifier) define(x *Value, def *Stmt, index int) error {
 		}
 		v.names[x.Name] = true
 	}
-	v.defined[x], v.visible[x] = true, v.depth
+	v.visible[x] = v.depth
 	v.order = append(v.order, x)
 	return nil
 }
@@ -396,8 +403,38 @@ func (v *verifier) stmt(s *Stmt) error {
 	return v.memory(s)
 }
 
+// mentions checks that symbols have values that executors ask for before there are results.
+func (v *verifier) mentions(s *Stmt) error {
+	if s.Kind == OpStmt && s.Op.IsView() {
+		if t, ok := s.Attrs.Get("type").(Type); ok {
+			return v.sees(s, t)
+		}
+	}
+	for _, e := range s.Bind {
+		if err := v.sees(s, TensorOf(tensor.I64, e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // fits checks that types of operands and results go together.
 func (v *verifier) fits(s *Stmt) error {
+	if s.Kind == OpStmt {
+		if err := v.definition(s); err != nil {
+			return err
+		}
+	}
+	if !v.asBefore(s) {
+		if err := v.types(s); err != nil {
+			return err
+		}
+		v.settle(s)
+	}
+	return v.mentions(s)
+}
+
+func (v *verifier) types(s *Stmt) error {
 	switch s.Kind {
 	case OpStmt:
 		return v.operator(s)
@@ -464,9 +501,8 @@ func (v *verifier) parts(s *Stmt) error {
 	return nil
 }
 
-// operator checks what an operator's definition says, and the types of results against
-// what follows from the operands.
-func (v *verifier) operator(s *Stmt) error {
+// definition checks that an operator is one of the module's, and that its attributes are some.
+func (v *verifier) definition(s *Stmt) error {
 	if err := checkAttrValues(s.Attrs); err != nil {
 		return v.because(ruleAttrs, s, err)
 	}
@@ -478,6 +514,15 @@ func (v *verifier) operator(s *Stmt) error {
 			return v.fail(ruleOperator, s, "the module has another operator of this name, or none")
 		}
 		v.known[s.Op] = true
+	}
+	return nil
+}
+
+// operator checks what an operator's definition says, and the types of results against
+// what follows from the operands.
+func (v *verifier) operator(s *Stmt) error {
+	if s.Op.IsUnknown() {
+		return nil
 	}
 	c := (&Deducer{M: v.m}).Call(s)
 	c.trial, c.Bound, c.Out = true, v.scope.Has, make([]Type, len(s.Results))
@@ -495,9 +540,6 @@ func (v *verifier) operator(s *Stmt) error {
 		if r != nil && c.Out[i] != nil && !compatible(c.Syms, r.Type, c.Out[i]) {
 			return v.fail(ruleDeduced, s, "%s has type %s, but %s follows from the operands", label(r), r.Type, c.Out[i])
 		}
-	}
-	if s.Op.IsView() {
-		return v.sees(s, s.Attrs.Get("type").(Type)) // executors evaluate it before there is a result
 	}
 	return nil
 }
@@ -525,11 +567,6 @@ func (v *verifier) call(s *Stmt) error {
 		}
 	} else {
 		p := programOf(s.Callee)
-		for _, e := range s.Bind {
-			if err := v.sees(s, TensorOf(tensor.I64, e)); err != nil {
-				return err
-			}
-		}
 		for _, b := range p.Params {
 			params = append(params, MapDims(b.Passed(), func(e sym.Expr) sym.Expr { return p.bindDim(e, s.Bind) }))
 		}

@@ -12,10 +12,12 @@ import (
 	"github.com/pitopt/pitopt/core/target"
 )
 
-// Manager runs steps over a module. After each step the module is verified; the hooks
-// see it before and after.
+// Manager runs steps over a module. After each step the module is verified, after the last one
+// with nothing taken for granted that held before (ir.Verifier); the hooks see it before and after.
 type Manager struct {
 	Target *target.Target
+	// Verifier has seen the module, or is new.
+	Verifier ir.Verifier
 	// Before and After are called around each step, when they are set. An error ends the
 	// run.
 	Before func(i int, s Step, m *ir.Module) error
@@ -44,7 +46,11 @@ func (mg *Manager) Run(ctx context.Context, m *ir.Module, steps []Step) error {
 			return diag.As(err, diag.Run).During(s.Ref())
 		}
 		took := time.Since(start)
-		if err := ir.Verify(m); err != nil {
+		verify := mg.Verifier.Verify
+		if i == len(steps)-1 {
+			verify = ir.Verify
+		}
+		if err := verify(m); err != nil {
 			e := diag.As(err, diag.Verifier)
 			return e.During(s.Ref()).Hint("the pass left an invalid module; run with -print-before %s to see what it got", s.Ref())
 		}

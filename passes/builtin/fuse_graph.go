@@ -72,10 +72,16 @@ type node struct {
 	view  bool
 	group *group
 	next  []int // statements that need this one; len(nodes) is the end of the block
+
+	factors map[string]*ir.Value // of a contraction, when they were asked for
 }
 
 // group is a set of nodes that become one call, in order.
-type group struct{ nodes []*node }
+type group struct {
+	nodes []*node
+	cost  float64 // what the target takes for it, when that was asked for
+	known bool
+}
 
 // moves says whether a node puts what it reads into other places, and computes nothing.
 func (n *node) moves() bool {

@@ -28,6 +28,8 @@ type union struct {
 	source map[*ir.Buffer]*ir.Buffer
 	maker  map[*ir.Buffer]made
 	read   map[*ir.Buffer]int // stages that read a buffer
+	cost   float64            // what the target takes for it
+	asked  bool               // for that
 }
 
 // made tells where a buffer comes from.
@@ -55,7 +57,7 @@ func (f *flow) try(list ...*node) bool {
 	if u == nil || !u.small() || !u.leaders() || !u.edges() || !u.rows() || !f.convex(set) || !u.pays() {
 		return false
 	}
-	g := &group{nodes: set}
+	g := &group{nodes: set, cost: u.cost, known: u.asked}
 	for _, n := range set {
 		n.group = g
 	}
@@ -65,8 +67,12 @@ func (f *flow) try(list ...*node) bool {
 // union connects what nodes read with what others of them make; nil where a call checks
 // the shape of what it reads, which fusion would lose.
 func (f *flow) union(set []*node) *union {
-	u := &union{flow: f, nodes: set, source: map[*ir.Buffer]*ir.Buffer{}, maker: map[*ir.Buffer]made{}, read: map[*ir.Buffer]int{}}
-	given := map[*ir.Value]*ir.Buffer{}
+	buffers := 0 // about as many as there are
+	for _, n := range set {
+		buffers += len(n.prog.Params) + len(n.prog.Stages)
+	}
+	u := &union{flow: f, nodes: set, source: make(map[*ir.Buffer]*ir.Buffer, buffers), maker: make(map[*ir.Buffer]made, buffers), read: make(map[*ir.Buffer]int, buffers)}
+	given := make(map[*ir.Value]*ir.Buffer, len(set))
 	for _, n := range set {
 		for i, b := range n.prog.Params {
 			from := given[n.stmt.Args[i]]
@@ -175,7 +181,7 @@ func (u *union) batched(lead []*node) bool {
 // siblings says whether contractions have a factor in common that all of them walk over in
 // the same way, so that it needs to be read once.
 func siblings(lead []*node) bool {
-	common := factors(lead[0])
+	common := maps.Clone(factors(lead[0]))
 	for _, n := range lead[1:] {
 		mine := factors(n)
 		maps.DeleteFunc(common, func(k string, v *ir.Value) bool { return mine[k] != v })
@@ -186,6 +192,13 @@ func siblings(lead []*node) bool {
 // factors gives the computed values that a contraction loads as factors, by how it walks
 // over them.
 func factors(n *node) map[string]*ir.Value {
+	if n.factors == nil {
+		n.factors = findFactors(n)
+	}
+	return n.factors
+}
+
+func findFactors(n *node) map[string]*ir.Value {
 	out := map[string]*ir.Value{}
 	i := slices.IndexFunc(n.prog.Stages, func(s *ir.Stage) bool { return analysis.StageKind(s) == analysis.Contraction })
 	if i < 0 {
@@ -577,27 +590,34 @@ func (u *union) pays() bool {
 	if u.target == nil || u.target.Cost == nil || !slices.ContainsFunc(u.nodes, func(n *node) bool { return n.kind == analysis.Contraction }) {
 		return true
 	}
-	cost := func(list []*node) float64 {
-		var stages []*ir.Stage
-		for _, n := range list {
-			if !n.view {
-				stages = append(stages, n.prog.Stages...)
-			}
-		}
-		if len(stages) == 0 {
-			return 0
-		}
-		return u.targetCost(stages...)
-	}
 	apart := 0.0
 	seen := map[*group]bool{}
 	for _, n := range u.nodes {
-		if !seen[n.group] {
-			seen[n.group] = true
-			apart += cost(n.group.nodes)
+		g := n.group
+		if seen[g] {
+			continue
+		}
+		if seen[g] = true; !g.known {
+			g.cost, g.known = u.flow.cost(g.nodes), true
+		}
+		apart += g.cost
+	}
+	u.cost, u.asked = u.flow.cost(u.nodes), true
+	return u.cost <= apart
+}
+
+// cost is about what the target takes for a program of some nodes.
+func (f *flow) cost(list []*node) float64 {
+	var stages []*ir.Stage
+	for _, n := range list {
+		if !n.view {
+			stages = append(stages, n.prog.Stages...)
 		}
 	}
-	return cost(u.nodes) <= apart
+	if len(stages) == 0 {
+		return 0
+	}
+	return f.targetCost(stages...)
 }
 
 // targetCost is about what the target takes for a call of a program of some stages, in nanoseconds.
