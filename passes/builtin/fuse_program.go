@@ -198,7 +198,7 @@ func (w *writer) inlines(s *ir.Stage, to []*ir.Stage) bool {
 		}
 		if analysis.StageKind(r) == analysis.Contraction {
 			for _, l := range loads {
-				if !packs(s, r, l) && !(len(to) == 1 && len(loads) == 1 && w.packsComputed(s, r, l)) {
+				if !packs(s, r, l, l.Args) && !(len(to) == 1 && len(loads) == 1 && w.packsComputed(s, r, l)) {
 					return false
 				}
 			}

@@ -300,7 +300,7 @@ func (u *union) edges() bool {
 			waits := kind >= analysis.Reduction
 			for _, x := range u.of(s).loads {
 				b, ix := u.resolve(x)
-				if kind >= analysis.Contraction && divides(ix) && !divides(x.Args) && !u.moved(b, s, x) || b != nil && !u.edge(u.maker[b].stage, s, x, ix) {
+				if kind >= analysis.Contraction && divides(ix) && !divides(x.Args) && !u.moved(b, s, x, ix) || b != nil && !u.edge(u.maker[b].stage, s, x, ix) {
 					return false
 				}
 				if b == nil {
@@ -321,8 +321,8 @@ func (u *union) edges() bool {
 
 // moved says whether a contraction reads a buffer in the places that it was moved from: through
 // views as well, heads that were repeated for their queries, for example.
-func (u *union) moved(b *ir.Buffer, to *ir.Stage, load *ir.Scalar) bool {
-	return u.through && b != nil && u.of(to).kind == analysis.Contraction && packs(u.maker[b].stage, to, load)
+func (u *union) moved(b *ir.Buffer, to *ir.Stage, load *ir.Scalar, ix []*ir.Scalar) bool {
+	return u.through && b != nil && u.of(to).kind == analysis.Contraction && packs(u.maker[b].stage, to, load, ix)
 }
 
 // edge says whether a stage may load what another one makes at an index.
@@ -351,15 +351,15 @@ func (u *union) batchedAll() bool {
 
 // packs says whether a contraction may read through what a stage moves: runtimes pack the
 // operands of products, and look up where a row of them lies. What is looked up for each term of a
-// row's sum would be looked up for each row again.
-func packs(from, to *ir.Stage, load *ir.Scalar) bool {
-	return len(from.Outs) == 1 && from.Kind == ir.MapStage && from.Exprs[0].Op == ir.OpLoad && !guarded(to, load) && !looksUp(from, to.Red, load)
+// row's sum would be looked up for each row again. ix is where in the stage it reads.
+func packs(from, to *ir.Stage, load *ir.Scalar, ix []*ir.Scalar) bool {
+	return len(from.Outs) == 1 && from.Kind == ir.MapStage && from.Exprs[0].Op == ir.OpLoad && !guarded(to, load) && !looksUp(from, to.Red, ix)
 }
 
-// looksUp says whether a stage looks up what it moves along some axes of the one that loads it.
-func looksUp(from *ir.Stage, along []*ir.Axis, load *ir.Scalar) bool {
+// looksUp says whether a stage looks up what it moves along some axes of the one that loads it, at a point of it.
+func looksUp(from *ir.Stage, along []*ir.Axis, point []*ir.Scalar) bool {
 	found := false
-	for _, ix := range at(from, load.Args).Args {
+	for _, ix := range at(from, point).Args {
 		ix.Walk(func(x *ir.Scalar) bool {
 			if x.Op == ir.OpLoad {
 				x.Walk(func(y *ir.Scalar) bool {
