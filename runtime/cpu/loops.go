@@ -45,7 +45,8 @@ const (
 	leastOps  = 1 << 12
 )
 
-// mostPut is for a piece of a scatter, which has all that comes to its columns: about a millisecond.
+// mostPut is for a piece of a scatter, which has all that comes to its columns: about a millisecond. Rows in many
+// pieces would be read from beyond the caches a few lines at a time.
 const mostPut = 16 * mostOps
 
 // plan gives the stages of a program to machine code that it can compute.
@@ -123,6 +124,9 @@ func (d *Device) ready(c *code, pl *plan, i int) (*loops, bool) {
 	}
 	l := &loops{of: pl, count: g.Count, fn: pl.funcs[i], bound: bound}
 	most, least := float64(mostOps), float64(leastOps)
+	if c.Stages[g.First].Kind == ir.ScatterStage {
+		most = mostPut
+	}
 	if d.alone == 0 {
 		least = 1
 	}
