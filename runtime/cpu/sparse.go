@@ -294,7 +294,9 @@ func (s *sparse) seen() (worth bool, err error) {
 	}
 	s.lies()
 	s.looked = true
-	if s.dense = s.table.denseCost(s); s.tooLittle() {
+	s.dense = s.table.denseCost(s)
+	row := s.rows == 1 && s.sole && p.a.buf != nil && s.d.weigh == nil && s.widely() // to look at all of it takes no longer than a glance
+	if s.tooLittle(row) {
 		s.way.ns = s.dense
 		return false, nil
 	}
@@ -303,7 +305,7 @@ func (s *sparse) seen() (worth bool, err error) {
 	if s.dataA, err = s.operand(&p.a); err != nil {
 		return false, err
 	}
-	if s.rows == 1 && s.sole && p.a.buf != nil && s.d.weigh == nil && s.widely() { // to look at all of it takes no longer
+	if row {
 		s.way = way{rows: 1, depth: s.depth, list: true, wide: true}
 		return true, nil
 	}

@@ -32,7 +32,7 @@ func TestSparseWithoutRoomForWeights(t *testing.T) {
 				w, load = half, "f32(W[k, j])"
 			}
 			sparse := 0
-			for _, m := range []int64{1, 4, 20} {
+			for _, m := range []int64{1, 4, 48} {
 				p := sparseProgram(t, fmt.Sprintf("program @p(X: [%[1]d, 1030] f32, W: [1030, 784] %[2]s) -> (Y: [%[1]d, 784] f32) {\nY[i < %[1]d, j < 784] = sum(k < 1030) (X[i, k] * %[3]s) sparse(X)\n}", m, weights, load))
 				for _, left := range []float64{0.02, 0.1, 0.3, 0.5} {
 					x := normal(r, m, 1030)

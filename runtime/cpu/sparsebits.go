@@ -188,29 +188,38 @@ func (s *sparse) glancing() (window float64, rows, depth int, element float64) {
 	rows, depth = min(s.table.window(), s.rows), min(s.depth, glanceDepth)
 	switch {
 	case s.alongK:
-		return glanceCall*float64(rows) + glanceWindow, rows, depth, glanceLook
+		window, element = glanceCall*float64(rows), glanceLook
 	case s.across: // a square of bits
 		depth = min(depth, 64)
-		return glanceAcross*float64(depth) + glanceWindow, rows, depth, 2 * glanceLook
+		window, element = glanceAcross*float64(depth), 2*glanceLook
+	default:
+		window, element = glanceFar*float64(rows*depth), glanceFar
 	}
-	return glanceFar*float64(rows*depth) + glanceWindow, rows, depth, glanceFar
+	return (window + glanceWindow) * s.table.Gather, rows, depth, element * s.table.Gather
 }
 
-// tooLittle says that to look at one window takes too much of what the product does.
-func (s *sparse) tooLittle() bool {
-	window, _, _, _ := s.glancing()
+// tooLittle says that to look at one window, or at all of a row, takes too much of what the product does.
+func (s *sparse) tooLittle(row bool) bool {
+	window, _, _, look := s.glancing()
+	if row {
+		return singleRow*s.table.Gather+look*float64(s.depth) > singleMost*s.dense
+	}
 	return s.d.weigh == nil && window > glanceMost*s.dense
 }
 
 const (
-	glanceDepth  = 128  // elements of a row that are looked at
-	mostGlances  = 8    // windows of rows
-	glanceMost   = 0.01 // of what the product takes
-	glanceCall   = 25.  // nanoseconds for a row
-	glanceWindow = 800. // and for counting
-	glanceAcross = 25.  // nanoseconds for a k, where rows lie side by side
-	glanceFar    = 5.   // and for an element that has none beside it
-	glanceLook   = 0.1  // that it takes to look at an element in the end, of some side by side
+	glanceDepth = 128  // elements of a row that are looked at
+	mostGlances = 8    // windows of rows
+	glanceMost  = 0.01 // of what the product takes
+	singleMost  = 0.02 // of what that of a single row takes, which is looked at as a whole
+
+	// In the time of a gathered element (TileTable.Gather), as that is of a processor, and not of its vectors:
+	glanceCall   = 29.   // for a row
+	glanceWindow = 930.  // and for counting
+	glanceAcross = 29.   // for a k, where rows lie side by side
+	glanceFar    = 5.8   // and for an element that has none beside it
+	glanceLook   = 0.12  // to look at an element in the end, of some side by side
+	singleRow    = 1000. // beside that for a single row
 )
 
 // finiteWeights says whether all of b is finite, which is constant: what was packed for all runs, or the constant itself.
