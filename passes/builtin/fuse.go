@@ -35,8 +35,8 @@ says that what contractions are joined with costs more than by itself, it stays 
 
 In the program of a group, a map is written into the expressions of its readers where each of
 its points is computed once, or it is cheap, and into a factor of a product where it only moves
-data, whatever the index (rows that are picked are packed); sums and products stay stages of
-their own. A map that computes a factor of one product is written into it where the target says
+data, whatever the index (rows that are picked are packed), but for one that is looked up for each
+term of a sum; sums and products stay stages of their own. A map that computes a factor of one product is written into it where the target says
 that this costs less (weights that are dequantised), and is a stage elsewhere. A scan and a scatter take maps on both sides,
 and what a product gives; they are stages of their own, and one of them is in a program. Rounding
 stays as it is. A value whose type tells a symbol stays alone, and so does a call that checks a
