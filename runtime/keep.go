@@ -139,6 +139,9 @@ func (k *keeper) make(bytes int64) ([]byte, error) {
 
 const keptAnyway = 1 << 20
 
+// keptAlways is what is so small that there is room for it: a verdict on a constant would be looked for in each run.
+const keptAlways = 16
+
 // What is kept lies side by side in chunks, so that it gets large pages: each chunk four times as large
 // as the one before, and with room for two of what it is made for. What a chunk has no room for two of has
 // memory of its own.
@@ -170,7 +173,7 @@ func (k *keeper) place(bytes int64) ([]byte, error) {
 func (k *keeper) take(bytes int64) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if bytes > 0 && k.used+bytes > k.allowed+keptAnyway {
+	if bytes > keptAlways && k.used+bytes > k.allowed+keptAnyway {
 		return false
 	}
 	k.used += bytes

@@ -71,3 +71,15 @@ func TestKeptLiesInChunks(t *testing.T) {
 		t.Errorf("the last chunk has %d bytes", k.chunk)
 	}
 }
+
+// A verdict on a constant is kept even where there is no room for what else is made of it.
+func TestKeptVerdict(t *testing.T) {
+	k := NewKept(-2 * keptAnyway)
+	fill := func(*tensor.Tensor) error { return nil }
+	if got, err := k.Make(tensor.Bool, 2*keptAlways, fill); got != nil || err != nil {
+		t.Errorf("%d bytes are kept without room: %v", 2*keptAlways, err)
+	}
+	if got, err := k.Make(tensor.Bool, 1, fill); got == nil || err != nil || k.Get() != got {
+		t.Errorf("a verdict is not kept: %v, %v", got, err)
+	}
+}

@@ -435,9 +435,7 @@ func (s *sparse) weights() (ok bool, err error) {
 			return false, err
 		}
 	}
-	if s.finite = verdict != nil && verdict.Bool(0); verdict == nil { // there is no room for it
-		s.finite = s.finiteWeights()
-	}
+	s.finite = verdict.Bool(0) // there is always room for it
 	return s.finite, nil
 }
 
