@@ -406,6 +406,13 @@ func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Va
 		l.turns(p, nest, lo, hi, work)
 		return nil
 	}
+	if len(sums) == 0 && l.abreast(p) {
+		known := len(l.k.Work.Passes) // what the loop by one vector takes is told by that
+		loop, _ := l.loop(lo, hi, unroll*lanes, false, level.extent)
+		l.several(p, nest, loop.Var)
+		l.close()
+		lo, l.k.Work.Passes = loop.End, l.k.Work.Passes[:known]
+	}
 	loop, in := l.loop(lo, hi, lanes, true, level.extent, init...)
 	level.at = loop.Var
 	out := l.body(p, nest, sums, in)
@@ -459,13 +466,18 @@ func (l *lowering) stage(st *stage) {
 	var all []*Value // of a reduction
 	switch {
 	case st.Kind == ir.ScanStage && len(st.red) > 0:
-		l.scan(st)
+		l.scan(st, l.once)
 		return
 	case st.Kind == ir.ScanStage && st.Exclusive:
 		all = l.result(st, l.identity(st))
 	case st.Kind != ir.MapStage:
-		all = l.across(st)
+		all = l.across(st, l.once)[0]
 	}
+	l.define(st, all)
+}
+
+// define computes what a stage defines at the point; all is what a reduction is, or nil.
+func (l *lowering) define(st *stage, all []*Value) {
 	for i, b := range st.Outs {
 		var v *Value
 		if all != nil {
@@ -480,101 +492,6 @@ func (l *lowering) stage(st *stage) {
 		}
 		l.write(st, b, v)
 	}
-}
-
-// across is a reduction one position after the other, for as many points as there are lanes.
-func (l *lowering) across(st *stage) []*Value {
-	if len(st.red) == 0 { // over axes of one position
-		return l.result(st, l.combine(st, l.identity(st), l.operand(st)))
-	}
-	l.red = l.levels([]*stage{st}, func(st *stage) []*ir.Axis { return st.red })
-	memo, singles := l.memo, l.singles
-	afresh := func() { l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{} }
-	afresh()
-	for _, r := range l.red {
-		r.at = l.int(0)
-	}
-	v := l.identity(st)
-	if n := turnsOf(l.red); n > 0 && n <= window {
-		for i := range n {
-			for j := len(l.red) - 1; j >= 0; j-- {
-				extent, _ := l.red[j].extent.Int()
-				l.red[j].at = l.int(i % extent)
-				i /= extent
-			}
-			afresh()
-			v = l.combine(st, v, l.operand(st))
-		}
-		l.acrossWork()
-	} else {
-		for _, r := range l.red {
-			loop, in := l.loop(l.int(0), l.size(r.extent, Int), 1, false, r.extent, v...)
-			r.at, v = loop.Var, in
-		}
-		afresh()
-		v = l.combine(st, v, l.operand(st))
-		l.acrossWork()
-		for range l.red {
-			v = l.close(v...)
-		}
-	}
-	l.memo, l.singles, l.red = memo, singles, nil
-	return l.result(st, v)
-}
-
-// window is how many positions a reduction across lanes may have that is no loop: what one computes of its indices others
-// need as well.
-const window = 9
-
-// turnsOf is how many turns loops have together; 0: that is not known.
-func turnsOf(levels []*level) int64 {
-	n := int64(1)
-	for _, v := range levels {
-		extent, ok := v.extent.Int()
-		if !ok || extent > window {
-			return 0
-		}
-		n *= extent
-	}
-	return n
-}
-
-// acrossWork notes what a turn of the loops over l.red takes.
-func (l *lowering) acrossWork() {
-	work := PassWork{Vector: sym.Const(1), Ops: len(l.memo)}
-	for i, n := range slices.Concat(l.inner, l.red) {
-		if i == len(l.inner)-1 {
-			work.Vector = n.extent
-		} else {
-			work.Extents = append(work.Extents, n.extent)
-		}
-	}
-	l.k.Work.Passes = append(l.k.Work.Passes, work)
-}
-
-// scan writes what a reduction is on its way along the one axis st.red, for as many points as there are lanes.
-func (l *lowering) scan(st *stage) {
-	if !l.stored(st, st.Out()) { // nobody reads it
-		return
-	}
-	l.red = []*level{{extent: st.red[0].Extent}}
-	memo, singles := l.memo, l.singles
-	l.memo, l.singles = map[*ir.Scalar]*Value{}, map[*ir.Scalar]*Value{}
-	loop, in := l.loop(l.int(0), l.size(st.red[0].Extent, Int), 1, false, st.red[0].Extent, l.identity(st)...)
-	l.red[0].at = loop.Var
-	if st.Reverse {
-		l.red[0].at = l.addInt(l.mulInt(loop.Var, l.int(-1)), l.size(st.red[0].Extent.Sub(sym.Const(1)), Int))
-	}
-	next := l.combine(st, in, l.operand(st))
-	here := next
-	if st.Exclusive {
-		here = in
-	}
-	l.write(st, st.Out(), l.result(st, here)[0])
-	l.flush()
-	l.acrossWork()
-	l.close(next...)
-	l.memo, l.singles, l.red = memo, singles, nil
 }
 
 // write notes that a value goes to memory.
