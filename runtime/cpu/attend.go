@@ -35,6 +35,9 @@ type attender struct {
 	colsAt []int
 	offs   []int32
 	words  []int64
+	memory []unsafe.Pointer // of a kernel in Go
+	frame  kernel.Frame
+	four   []float32 // weights of a panel of rows, packed
 	args   x86.TileArgs
 
 	first, second []x86.Func // by rows: tiles of scores, and of values
@@ -79,7 +82,7 @@ func newAttender() *attender {
 
 // begin readies a worker.
 func (w *attender) begin(a *attending) (err error) {
-	x, cut := a.x, a.d.machine.blocks
+	x, cut := a.x, a.d.tileBlocks()
 	w.x, w.d, w.cut, w.batch, w.clean, w.hidden, w.failed = x, a.d, cut, -1, 0, &a.hidden, &a.failed
 	w.order, w.orders = nil, &a.orders
 	out := a.run.Tensor(x.pv.out)
@@ -192,8 +195,9 @@ func (w *attender) close() {
 	clear(w.rowS)
 	clear(w.rowO)
 	clear(w.words)
+	clear(w.memory)
 	clear(w.numbers)
-	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, offs: w.offs, words: w.words, spot: w.spot,
+	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, offs: w.offs, words: w.words, memory: w.memory, frame: w.frame, four: w.four, spot: w.spot,
 		numbers: w.numbers, blocks: w.blocks, spans: w.spans, column: w.column, key: w.key, planned: w.planned, list: w.list, group: w.group,
 		union: w.union, next: w.next, wants: w.wants, opens: w.opens, sorter: w.sorter}
 	*w = keep
@@ -318,7 +322,7 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 	all := rowsBlock{keys: span{0, x.keys}}
 	parts := w.part.keys != all.keys
 	if (tiles != nil || of.keys != all.keys) && w.spares(of.keys) {
-		if slack, ok := w.slack(rows); ok {
+		if slack, ok := w.slack(&b, rows); ok {
 			w.listed(of, tiles)
 			w.want(of, tiles != nil)
 			w.hidden.of.Add(int64(rows) * x.keys)
@@ -344,9 +348,12 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 }
 
 // slack is how much scores of some rows can add to what Upper is; false where there is no bound.
-func (w *attender) slack(rows int) (float64, bool) {
+func (w *attender) slack(b *block, rows int) (float64, bool) {
 	if w.x.mask.Slack == (kernel.Slack{}) {
 		return 0, true
+	}
+	if w.cut.code == nil { // panels with fewer rows have zeros
+		rows = int(b.to-b.from) * w.cut.mr
 	}
 	n := int64(rows) * total(w.x.qk.k)
 	all := w.queries[:roundUp(n, int64(w.x.nr))]
@@ -371,7 +378,7 @@ func (w *attender) position(leaf int) []float32 {
 // over sums up values, over the listed keys.
 func (w *attender) over(b block, i0 int64, rows int) error {
 	x := w.x
-	if x.thin || len(w.list) == 0 {
+	if x.thin || len(w.list) == 0 || w.cut.code == nil {
 		clear(w.sums[:rows*int(x.lineO())])
 	}
 	for i := range rows {
@@ -408,6 +415,10 @@ func (w *attender) over(b block, i0 int64, rows int) error {
 
 // tiles brings the sums of a block to what they are with some more keys, the group.
 func (w *attender) tiles(b block, i0 int64, rows int) error {
+	if w.cut.code == nil {
+		w.tilesInGo(&b, i0, rows)
+		return nil
+	}
 	x, g, nr, base := w.x, &w.args, w.cut.nr, int(w.base())
 	g.K, g.Accumulate = int64(b.depth), 0
 	for _, keys := range w.group {
@@ -569,6 +580,10 @@ func (w *attender) soften(b *block, i0 int64, rows int) {
 			i = end
 		}
 	}
+	if w.cut.code == nil {
+		w.weightsInGo(rows, n)
+		return
+	}
 	w.at[slotScores] = unsafe.Pointer(&w.scores[0])
 	w.at[slotM], w.at[slotL] = unsafe.Pointer(&w.m[0]), unsafe.Pointer(&w.l[0])
 	w.at[slotT], w.at[slotSums] = unsafe.Pointer(&w.t[0]), unsafe.Pointer(&w.sums[0])
@@ -672,6 +687,11 @@ func (w *attender) finish(i0 int64, rows int) error {
 				break
 			}
 		}
+	}
+	if w.cut.code == nil {
+		w.divideInGo(rows)
+		w.place(rows)
+		return nil
 	}
 	w.at[slotZeros] = unsafe.Pointer(&w.zeros[0])
 	if w.order != nil {

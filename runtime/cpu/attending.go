@@ -34,7 +34,7 @@ type roomOf struct{ queries, keys, values, scores, sums, rows, zeros, positions,
 func (x *attention) room() (r roomOf) {
 	rows := x.mostRows()
 	if !x.thin {
-		r.queries = roundUp(rows*total(x.qk.k), int64(x.nr))
+		r.queries = roundUp(roundUp(rows, int64(x.mr))*total(x.qk.k), int64(x.nr)) // Go has zeros for rows that are missing in a panel
 		r.keys = roundUp(x.keys, int64(x.nr)) * total(x.qk.k)
 		r.values = x.keys * x.lineV()
 	}
@@ -72,7 +72,7 @@ func (x *attention) bounds() iter.Seq[*kernel.Bound] {
 			}
 		}
 		for _, b := range x.extents {
-			if !yield(b) {
+			if b != nil && !yield(b) {
 				return
 			}
 		}

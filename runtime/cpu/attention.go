@@ -81,7 +81,7 @@ type attentionID struct {
 
 // attentionCode is the kernels of an attention as machine code.
 type attentionCode struct {
-	top, state, weights, first, finish, scored, extent *codeOf
+	top, state, weights, first, finish, scored, extent *codeOf // behind top, portable Go has loops for them
 	hidden, widest, closed, open, strict, shown        *codeOf // which may be nil
 	reads                                              []int   // leaves, for what is open
 }
@@ -90,15 +90,20 @@ type attentionCode struct {
 type codeOf struct {
 	*kernel.Kernel
 	fn    x86.Func
-	slots []int // of its buffers
+	inGo  *kernel.Compiled // in place of it
+	slots []int            // of its buffers
 }
 
-// attentions are those of a program that machine code for some features can compute. Portable Go computes
-// them stage by stage.
-func attentions(p *ir.Program, f x86.Features) (out []*kernel.Attention) {
+// kernelOptions are those of kernels that machine code for some features computes, or portable Go.
+func kernelOptions(f x86.Features) kernel.Options {
 	if f == 0 {
-		return nil
+		return kernel.Options{Lanes: kernel.GoLanes}
 	}
+	return kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f)}
+}
+
+// attentions are those of a program that machine code for some features, or portable Go, can compute.
+func attentions(p *ir.Program, f x86.Features) (out []*kernel.Attention) {
 	for _, a := range kernel.Attentions(p) {
 		leaves, why := a.Leaves()
 		if why != "" {
@@ -109,7 +114,7 @@ func attentions(p *ir.Program, f x86.Features) (out []*kernel.Attention) {
 			steps[i] = kernel.Steps{Row: kernel.Far, Key: kernel.Next}
 		}
 		if t, err := a.Softmax(steps); err == nil {
-			if _, err := t.Top.Kernel(kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f)}); err == nil {
+			if _, err := t.Top.Kernel(kernelOptions(f)); err == nil {
 				out = append(out, a)
 			}
 		}
@@ -142,9 +147,6 @@ func together(p *ir.Program, f x86.Features) (out []ir.Range) {
 
 // attend finds the attentions of a program with sizes that are computed as one.
 func (d *Device) attend(c *code, p *ir.Program) {
-	if d.machine.blocks == nil {
-		return
-	}
 	for _, a := range d.codes.attentionsOf(p, d.machine.features) {
 		x, ok := d.sized(c, p, a)
 		if !ok {
@@ -164,7 +166,7 @@ func (d *Device) attend(c *code, p *ir.Program) {
 func (d *Device) sized(c *code, p *ir.Program, a *kernel.Attention) (*attention, bool) {
 	scores, out := c.Stages[slices.Index(p.Stages, a.Scores)], c.Stages[slices.Index(p.Stages, a.Out)]
 	x := &attention{Attention: a}
-	if !x.nests(scores, out, c.Stages[a.Last], d.machine.blocks) || !x.leafSteps(scores) {
+	if !x.nests(scores, out, c.Stages[a.Last], d.tileBlocks()) || !x.leafSteps(scores) {
 		return nil, false
 	}
 	if x.code = d.attentionCode(x, p); x.code == nil {
@@ -267,6 +269,9 @@ func (x *attention) nests(scores, out, result *interp.Stage, cut *blocks) bool {
 	}
 	x.rows, x.mr, x.nr = cut.panelsOf(total(x.qk.m)), cut.mr, cut.nr
 	lanes := int64(cut.nr) / 2
+	if cut.code == nil && total(x.qk.m) <= fewRows { // products in Go read them where they lie
+		return false
+	}
 	x.thin = total(x.qk.m) <= fewRows && k.buf != nil && q.buf != nil && v.buf != nil && len(x.qk.k) == 1 && x.qk.k[0].a == 1 && x.qk.k[0].b == 1 &&
 		len(x.qk.m) <= 1 && len(x.pv.n) == 1 && x.pv.n[0].b == 1 && cols%lanes == 0 && x.qk.n[0].b >= depth && keyBlock*x.pv.k[0].b < 1<<28 && x.pv.k[0].b >= 0
 	if !x.thin {
@@ -426,9 +431,17 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 	var codes []*x86.Code
 	var kernels []*codeOf
 	add := func(to **codeOf, t *kernel.Tile) error {
-		k, err := t.Kernel(kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f)})
+		k, err := t.Kernel(kernelOptions(f))
 		if err != nil {
 			return err
+		}
+		if f == 0 {
+			c, err := kernel.Compile(k)
+			if err != nil {
+				return err
+			}
+			*to = &codeOf{Kernel: k, inGo: c, slots: slotsOf(t, k)}
+			return nil
 		}
 		prog, err := program(k, f)
 		if err != nil {
@@ -446,6 +459,9 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 		to **codeOf
 		of *kernel.Tile
 	}{{&a.top, soft.Top}, {&a.state, soft.State}, {&a.weights, soft.Weights}, {&a.first, soft.First}, {&a.finish, x.Finish()}, {&a.scored, kernel.Scored()}, {&a.extent, kernel.Extent()}} {
+		if f == 0 && k.to != &a.top {
+			continue
+		}
 		if err := add(k.to, k.of); err != nil {
 			return nil, err
 		}
@@ -460,6 +476,9 @@ func (d *Device) newAttentionCode(x *kernel.Attention, steps []kernel.Steps) (*a
 				a.closed, a.open = nil, nil
 			}
 		}
+	}
+	if f == 0 {
+		return a, nil
 	}
 	fns, err := arena.Load(codes...)
 	if err != nil {
@@ -517,6 +536,9 @@ func (x *attention) bind() bool {
 	}
 	ok := true
 	bound := func(k *codeOf) *kernel.Bound {
+		if k == nil { // a loop in Go
+			return nil
+		}
 		b, err := k.Bind(func(name string) (int64, bool) { n, ok := sizes[name]; return n, ok })
 		ok = ok && err == nil
 		return b

@@ -165,8 +165,11 @@ func TestAttentions(t *testing.T) {
 							}
 						})
 					}
-					code := device.machine.features
-					if want := code != 0; want && 4*taken < 3*rounds || !want && taken > 0 {
+					least := 3 * rounds
+					if device.machine.features == 0 { // few rows are stages one by one
+						least /= 2
+					}
+					if 4*taken < least {
 						t.Errorf("%d of %d were computed by tiles", taken, rounds)
 					}
 				})
@@ -325,9 +328,6 @@ func TestAttentionThreads(t *testing.T) {
 func TestAttentionMemory(t *testing.T) {
 	d := New(1)
 	defer d.Close()
-	if d.machine.features == 0 {
-		t.Skip("no machine code runs here: stages run one by one")
-	}
 	p := attentionForms[0].program(t, 0)
 	bytesOf := func(n int64) (all int64) {
 		sizes := map[string]int64{"b": 1, "h": 12, "g": 1, "s": n, "t": n, "d": 64, "e": 64}
@@ -353,7 +353,7 @@ func TestAttentionMemory(t *testing.T) {
 	}
 }
 
-// A module whose memory was planned for stages one by one, on a machine without machine code, gives the same where they
+// A module whose memory was planned for stages one by one, for another target, gives the same where they
 // are computed together.
 func TestAttentionPlannedElsewhere(t *testing.T) {
 	src := strings.TrimSuffix(strings.TrimSpace(attentionForms[0].text(0)), "}") + `
@@ -370,8 +370,9 @@ func @main(%q: [b, h, g, s, d] f32, %k: [b, h, t, d] f32, %v: [b, h, t, e] f32) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := newDevice(1, 0)
-	mg := pass.Manager{Target: plain.Target()}
+	plain := newDevice(1, 0).Target()
+	plain.Kernels[0].Together = nil
+	mg := pass.Manager{Target: plain}
 	if err := mg.Run(context.Background(), m, []pass.Step{{Pass: builtin.Dispatch}, {Pass: builtin.PlanMemory}}); err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,17 @@ const mr, nr = 4, 4 // of portable Go
 
 var portable = blocks{mr: mr, nr: nr, depth: 256, panels: 16, wide: 512, few: 64, thin: 16}
 
+// portableTiles are those of attentions in portable Go: panels of keys are as wide as few tiles of a mask are to be looked at.
+var portableTiles = blocks{mr: mr, nr: 16, depth: 768, panels: 12, wide: 256, few: 128}
+
+// tileBlocks are those of attentions.
+func (d *Device) tileBlocks() *blocks {
+	if d.machine.blocks != nil {
+		return d.machine.blocks
+	}
+	return &portableTiles
+}
+
 // blocksFor are those for machine code.
 func blocksFor(m *machine) *blocks {
 	b := &blocks{mr: panelRows(m.features), nr: panelCols(m.features), depth: 768, wide: 256, few: 128, code: m}

@@ -226,11 +226,17 @@ func (r *run) looped(x *interp.Execution, i int, l *loops) (done bool, err error
 // attend computes the stages of an attention together, or one by one where there is no code any more
 // or the result lies over what is still to be read, or sums of positions overflow.
 func (r *run) attend(x *interp.Execution, a *attention) error {
-	if a.apart(x) && a.moderate(x) && r.d.machine.enter() {
+	code := r.d.machine.enter()
+	if code {
 		defer r.d.machine.leave()
-		start := r.start()
+	}
+	if (code || r.d.machine.features == 0) && a.apart(x) && a.moderate(x) {
+		start, by := r.start(), byTiles
+		if !code {
+			by = byBlocks
+		}
 		err := r.d.attention(x, a, r.mem, &r.zeros)
-		r.record(start, byTiles, a.First, a.Last-a.First+1)
+		r.record(start, by, a.First, a.Last-a.First+1)
 		return err
 	}
 	if err := x.Make(x.Stages[a.First : a.Last+1]); err != nil {

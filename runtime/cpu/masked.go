@@ -462,6 +462,9 @@ func (w *attender) spares(keys span) bool {
 
 // extent is the largest absolute value of some numbers, panels of them; false where one is infinite or NaN.
 func (w *attender) extent(v []float32) (most float64, finite bool) {
+	if w.cut.code == nil {
+		return extentInGo(v)
+	}
 	w.at[slotZeros], w.at[slotT] = unsafe.Pointer(&w.zeros[0]), unsafe.Pointer(&w.t[0])
 	finite = true
 	for i, n := range w.x.extentsOf() {

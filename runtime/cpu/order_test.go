@@ -78,9 +78,6 @@ func TestScatteredMasks(t *testing.T) {
 	for _, tier := range tiers(t) {
 		t.Run(tier.name, func(t *testing.T) {
 			device, alone := tier.inParts(2), tier.inParts(1)
-			if device.machine.features == 0 {
-				return // stages one by one
-			}
 			r := rand.New(rand.NewPCG(8, 15))
 			for i, f := range forms {
 				for j, pattern := range patterns {

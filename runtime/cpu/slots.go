@@ -47,6 +47,10 @@ func slotsOf(t *kernel.Tile, k *kernel.Kernel) (out []int) {
 
 // call calls a kernel for some rows.
 func (w *attender) call(k *codeOf, b *kernel.Bound, rows int) {
+	if k.inGo != nil {
+		w.callInGo(k, b, rows)
+		return
+	}
 	scratch := unsafe.Pointer(unsafe.SliceData(w.scratch))
 	for i, m := range b.Buffers {
 		if m.Scratch {

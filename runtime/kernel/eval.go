@@ -286,7 +286,12 @@ func (e *evaluator) integer(x *Value, args []val) (int64, bool) {
 
 // quotient is what OpQuo gives.
 func (e *evaluator) quotient(x *Value, a uint64) uint64 {
-	d := uint64(e.Numbers[x.N])
+	return quotientBy(e.Numbers[x.N], a)
+}
+
+// quotientBy divides by a Divisor.
+func quotientBy(divisor int64, a uint64) uint64 {
+	d := uint64(divisor)
 	return uint64(uint32(a)) * uint64(uint32(d)) >> (d >> 32)
 }
 
