@@ -195,7 +195,7 @@ func (w *worker[T]) multiplyCode(b block) error {
 func (w *worker[T]) call(b block, f x86.Func, row, rows, panels, j, cols int) {
 	g := &w.args
 	if g.Count, g.Panels = int64(cols), int64(panels); w.lies {
-		g.A = unsafe.Pointer(&w.blockA[row*w.strideA])
+		g.A = unsafe.Pointer(&w.blockA[w.firstA+row*w.strideA])
 	} else {
 		g.A = unsafe.Pointer(&w.blockA[row*b.depth])
 	}

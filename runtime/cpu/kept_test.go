@@ -365,6 +365,16 @@ func TestRowsAreReadWhereTheyLie(t *testing.T) {
 					if want, packed := run(across, turned); !tensor.Equal(got, want) || !packed && rows > 1 {
 						t.Errorf("%d rows of %d have other bits than packed ones", rows, depth)
 					}
+					reversed := random(rows, depth)
+					for i := range rows {
+						copy(tensor.Data[float32](reversed)[i*depth:(i+1)*depth], tensor.Data[float32](x)[(rows-1-i)*depth:])
+					}
+					backwards := matmul(rows, depth, cols)
+					load = backwards.Stages[0].Exprs[0].Args[0]
+					load.Args[0] = ir.IntLit(rows - 1).Sub(load.Args[0])
+					if want, _ := run(backwards, reversed); !tensor.Equal(got, want) {
+						t.Errorf("%d rows of %d that are read backwards have other bits", rows, depth)
+					}
 				}
 			}
 		})

@@ -376,6 +376,7 @@ type worker[T element] struct {
 	wholeA       []T      // all of A, packed for all runs; nil: it is not
 	blockA       []T      // of the block
 	lies         bool     // rows of A are read where they lie, and none is packed
+	firstA       int      // where the first one begins in blockA
 	strideA      int      // from one to the next
 	holds        bool     // packA has room for all of a block's depth
 	held         someRows // packed to their whole depth
@@ -528,9 +529,10 @@ func (w *worker[T]) block(b *block, listed, thin bool) error {
 	if w.wholeA != nil {
 		w.blockA = w.keptA(b, i0)
 	} else if w.lies {
-		from, to := w.rowA[0], w.rowA[count-1]
-		w.blockA = w.a.data[w.batchA+from+int(b.k0):][:to-from+b.depth] // machine code does not look
-		w.strideA = (to - from) / max(count-1, 1)
+		first, last := w.rowA[0], w.rowA[count-1]
+		low := min(first, last)                                                     // rows may go backwards
+		w.blockA = w.a.data[w.batchA+low+int(b.k0):][:max(first, last)-low+b.depth] // machine code does not look
+		w.firstA, w.strideA = first-low, (last-first)/max(count-1, 1)
 		w.args.Stride = int64(4 * w.strideA)
 	} else if count == 1 && w.rowsLie() { // it is its own panel
 		w.blockA = w.a.data[w.batchA+w.rowA[0]+int(b.k0):][:b.depth]
