@@ -72,6 +72,9 @@ func TestScripts(t *testing.T) {
 			if dir != "" {
 				env.Setenv("PITOPT_MODELS", dir)
 			}
+			if level, ok := os.LookupEnv("PITOPT_CPU"); ok {
+				env.Setenv("PITOPT_CPU", level)
+			}
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {

@@ -143,7 +143,7 @@ func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) (is *ir.
 		var over []*ir.Axis
 		params := map[*ir.Buffer]*ir.Buffer{}
 		within := ir.Lit(tensor.Bool, 1)
-		var at []*ir.Scalar
+		var at, reads []*ir.Scalar // reads: what an index reads is there, which a guard may say
 		for i, index := range l.index {
 			x := index.Rewrite(func(y *ir.Scalar) *ir.Scalar {
 				switch y.Op {
@@ -157,6 +157,11 @@ func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) (is *ir.
 					if params[y.Buf] == nil {
 						params[y.Buf] = p.param(y.Buf.Name, l.values[y.Buf])
 						args = append(args, l.values[y.Buf])
+					}
+					for j, a := range y.Args {
+						if k, ok := analysis.Bare(a); !ok || u.m.Syms.Equal(k.Extent, y.Buf.Dims[j]) != sym.True {
+							reads = append(reads, a.Ge(ir.IntLit(0)).And(a.Lt(ir.SymVal(y.Buf.Dims[j]))))
+						}
 					}
 					return ir.Load(params[y.Buf], y.Args...)
 				}
@@ -175,6 +180,9 @@ func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) (is *ir.
 			if within = x; x.DType != tensor.Bool {
 				within = x.Ne(x.Const(0))
 			}
+		}
+		for _, is := range slices.Backward(reads) {
+			within = ir.Guard(is, within, ir.Lit(tensor.Bool, 0))
 		}
 		and(ir.Load(p.over("within", nil, ir.And, over, within)))
 	}
