@@ -123,10 +123,11 @@ func (l *lowering) across(st *stage, each each) (out [][]*Value) {
 // need as well.
 const window = 9
 
-// isWindow says whether a stage takes a window.
+// isWindow says whether a stage takes a window. What is much for each position is a loop: code of all of them would be
+// long, and registers hold nothing from one to the next.
 func isWindow(st *stage) bool {
 	n := turnsOf(st.red)
-	return st.Kind == ir.ReduceStage && 0 < n && n <= window
+	return st.Kind == ir.ReduceStage && 0 < n && n <= window && nodesOf(st) <= 8*small
 }
 
 // turnsOf is how many positions axes have together; 0: that is not known, or more than a window has.

@@ -21,6 +21,7 @@ func TestAcross(t *testing.T) {
 		{"a long one", "y: [m] f32", "y[j < m] = sum(i < n) tanh((exp(x[i, j]) + erf(x[i, j])))", false, 2},
 		{"a map", "y: [n, m] f32", "y[i < n, j < m] = (x[i, j] + f32 1)", false, 1},
 		{"a window", "y: [n, m] f32", "y[i < n, j < m] = sum(k < 3) guard(((i - k) >= 0), x[(i - k), j], f32 0)", false, 2},
+		{"a window of what is much", "y: [n, m] f32", "y[i < n, j < m] = sum(k < 3) " + strings.Repeat("tanh(", 9) + "guard(((i - k) >= 0), x[(i - k), j], f32 0)" + strings.Repeat(")", 9), false, 3},
 	} {
 		p := kerneltest.Program(t, "program @p[n, m](x: [n, m] f32) -> ("+c.results+") {\n"+c.src+"\n}")
 		text := kernel.New(p, kernel.Options{Lanes: 16}).Groups[0].Kernel.String()

@@ -424,14 +424,20 @@ func (l *lowering) nest(p *pass, nest []*level, n int, sums []*stage, init []*Va
 // nodes is about how much a pass computes.
 func (l *lowering) nodes(p *pass) (n int) {
 	for _, st := range p.stages {
-		st.Walk(func(x *ir.Scalar) bool {
-			n++
-			if functions[x.Op] != nil {
-				n += small
-			}
-			return x.Op != ir.OpLoad
-		})
+		n += nodesOf(st)
 	}
+	return n
+}
+
+// nodesOf is about how much a stage computes for a point, or a position of a reduction.
+func nodesOf(st *stage) (n int) {
+	st.Walk(func(x *ir.Scalar) bool {
+		n++
+		if functions[x.Op] != nil {
+			n += small
+		}
+		return x.Op != ir.OpLoad
+	})
 	return n
 }
 
