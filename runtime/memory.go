@@ -157,7 +157,7 @@ func (q *sequence) place(g *group, value func(*dim) (int64, error)) (*layout, er
 	own, total := held{room{total: l.total}, g.end}, l.total
 	for i, s := range g.shares {
 		if l.home(i) == 0 {
-			own.spots = append(own.spots, spot{s.life, l.offsets[i], l.sizes[i]})
+			own.take(spot{s.life, l.offsets[i], l.sizes[i]})
 		}
 	}
 	for i := range q.slabs {

@@ -44,65 +44,86 @@ type room struct {
 var layoutIDs atomic.Int64
 
 // among moves what fits into slabs that are in use there. own says where the shares lie in a slab
-// by themselves, which is changed to hold what is left.
+// by themselves, which is changed to hold what is left: as little as some orders find. What has its place then is noted in rooms.
 func (g *group) among(own *layout, rooms []room) error {
 	if len(rooms) == 0 {
 		return nil
 	}
-	own.in, own.used = make([]int, len(g.shares)), make([]bool, len(rooms))
-	order := make([]int, len(g.shares))
-	for i := range order {
-		order[i] = i
+	best, there := int64(math.MaxInt64), int64(0)
+	for i := range rooms {
+		there += rooms[i].total
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(own.sizes[b], own.sizes[a]) })
-	left := slices.Clone(own.sizes)
-	for _, i := range order {
-		size := analysis.Aligned(own.sizes[i])
-		if size == 0 {
-			continue
+	in, used, offsets, left := make([]int, len(g.shares)), make([]bool, len(rooms)), make([]int64, len(g.shares)), make([]int64, len(g.shares))
+	at, kept := make([]int64, len(left)), make([]room, len(rooms))
+	for order := range g.placer.Orders(own.sizes) {
+		clear(in)
+		clear(used)
+		copy(left, own.sizes)
+		beside := make([]room, len(rooms))
+		for i, r := range rooms {
+			beside[i] = room{r.total, slices.Clone(r.spots)}
 		}
-		in, at := -1, int64(0)
-		for r, least := 0, int64(math.MaxInt64); r < len(rooms); r++ {
-			if from, gap := rooms[r].gap(g.shares[i].life, size); gap < least {
-				in, at, least = r, from, gap
+		for _, i := range order {
+			size := analysis.Aligned(own.sizes[i])
+			if size == 0 {
+				continue
+			}
+			to, from := -1, int64(0)
+			for r, least := 0, int64(math.MaxInt64); r < len(beside); r++ {
+				if at, gap := beside[r].gap(g.shares[i].life, size); gap < least {
+					to, from, least = r, at, gap
+				}
+			}
+			if to >= 0 {
+				in[i], used[to], offsets[i], left[i] = to+1, true, from, 0
+				beside[to].take(spot{g.shares[i].life, from, size})
 			}
 		}
-		if in >= 0 {
-			own.in[i], own.used[in], own.offsets[i], left[i] = in+1, true, at, 0
-			rooms[in].spots = append(rooms[in].spots, spot{g.shares[i].life, at, size})
+		total, ok := g.placer.Place(left, at)
+		if !ok {
+			return diag.New(diag.Run, "what the run computes is too large: storages of %v bytes", own.sizes)
+		}
+		if total < best {
+			best = total
+			copy(kept, beside)
+			own.total, own.in, own.used = total, slices.Clone(in), slices.Clone(used)
+			for i := range at {
+				if own.offsets[i] = offsets[i]; in[i] == 0 {
+					own.offsets[i] = at[i]
+				}
+			}
+		}
+		if best <= there/16 { // no order is asked for to gain less
+			break
 		}
 	}
-	offsets := make([]int64, len(left))
-	total, ok := g.placer.Place(left, offsets)
-	if !ok {
-		return diag.New(diag.Run, "what the run computes is too large: storages of %v bytes", own.sizes)
-	}
-	own.total = total
-	for i, in := range own.in {
-		if in == 0 {
-			own.offsets[i] = offsets[i]
-		}
-	}
+	copy(rooms, kept)
 	return nil
+}
+
+// take notes what has its place. Spots are in the order of their places.
+func (r *room) take(s spot) {
+	i, _ := slices.BinarySearchFunc(r.spots, s.at, func(x spot, at int64) int { return cmp.Compare(x.at, at) })
+	r.spots = slices.Insert(r.spots, i, s)
 }
 
 // gap is the smallest gap that size bytes fit in during a life, and how large it is; there is none
 // where that is the largest integer.
 func (r *room) gap(life analysis.Life, size int64) (from, gap int64) {
-	var taken []spot
-	for _, p := range r.spots {
-		if p.life.Overlaps(life) && p.size > 0 {
-			taken = append(taken, p)
-		}
-	}
-	slices.SortFunc(taken, func(a, b spot) int { return cmp.Compare(a.at, b.at) })
-	gap, end := math.MaxInt64, int64(0)
-	for _, p := range append(taken, spot{at: r.total}) {
-		if n := p.at - end; n >= size && n < gap {
+	gap = math.MaxInt64
+	end := int64(0)
+	beside := func(at int64) {
+		if n := at - end; n >= size && n < gap {
 			from, gap = end, n
 		}
-		end = max(end, p.at+analysis.Aligned(p.size))
 	}
+	for i := range r.spots {
+		if p := &r.spots[i]; p.size > 0 && p.life.Overlaps(life) {
+			beside(p.at)
+			end = max(end, p.at+analysis.Aligned(p.size))
+		}
+	}
+	beside(r.total)
 	return from, gap
 }
 
@@ -121,6 +142,9 @@ func (f *frame) rooms() []room {
 			r := &out[slices.Index(f.memories, s.in[s.layout.home(i)])]
 			r.spots = append(r.spots, spot{x.life, s.layout.offsets[i], s.layout.sizes[i]})
 		}
+	}
+	for i := range out {
+		slices.SortFunc(out[i].spots, func(a, b spot) int { return cmp.Compare(a.at, b.at) })
 	}
 	return out
 }

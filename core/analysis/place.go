@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 )
@@ -85,31 +86,43 @@ func (p *Placer) Place(sizes, offsets []int64) (total int64, ok bool) {
 		all += n
 	}
 	least := p.Largest(sizes)
-	bySize := func(a, b int32) int { return cmp.Compare(sizes[b], sizes[a]) }
-	order := slices.Clone(p.longest)
-	slices.SortStableFunc(order, bySize)
-	total = p.inOrder(order, sizes, offsets)
+	total = math.MaxInt64
 	try := make([]int64, len(offsets))
-	for _, less := range []func(a, b int32) int{
-		func(a, b int32) int { return cmp.Compare(p.area(b, sizes), p.area(a, sizes)) },
-		func(a, b int32) int { return cmp.Compare(p.around(b, sizes), p.around(a, sizes)) },
-		func(a, b int32) int { return p.lives[a].From - p.lives[b].From },
-		nil, // the longest life first
-	} {
-		if total <= least+least/16 {
-			break
-		}
-		copy(order, p.longest)
-		if less != nil {
-			slices.SortStableFunc(order, bySize)
-			slices.SortStableFunc(order, less)
-		}
+	for order := range p.Orders(sizes) {
 		if n := p.inOrder(order, sizes, try); n < total {
 			total = n
 			copy(offsets, try)
 		}
+		if total <= least+least/16 {
+			break
+		}
 	}
 	return total, true
+}
+
+// Orders gives orders in which to place pieces: the largest first, the largest area, what has most beside it, the first one, and the
+// longest life. An order holds until the next one is asked for.
+func (p *Placer) Orders(sizes []int64) iter.Seq[[]int32] {
+	bySize := func(a, b int32) int { return cmp.Compare(sizes[b], sizes[a]) }
+	return func(yield func([]int32) bool) {
+		order := make([]int32, len(p.longest))
+		for _, less := range []func(a, b int32) int{
+			bySize,
+			func(a, b int32) int { return cmp.Compare(p.area(b, sizes), p.area(a, sizes)) },
+			func(a, b int32) int { return cmp.Compare(p.around(b, sizes), p.around(a, sizes)) },
+			func(a, b int32) int { return p.lives[a].From - p.lives[b].From },
+			nil,
+		} {
+			copy(order, p.longest)
+			if less != nil {
+				slices.SortStableFunc(order, bySize)
+				slices.SortStableFunc(order, less)
+			}
+			if !yield(order) {
+				return
+			}
+		}
+	}
 }
 
 // area is the size of a piece times the length of its life.
