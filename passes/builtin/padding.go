@@ -209,7 +209,12 @@ func (u *unpadding) follow() {
 		}
 		call := &ragged{Program: analysis.Instance(s, p), packed: map[*ir.Buffer]bool{}}
 		call.args = u.withPairs(call.Program, s.Args)
-		call.joined = u.joined(s, call)
+		if call.joined = u.joined(s, call); !slices.Equal(call.args, s.Args) { // what kernels do not compute of pairs they may read
+			was := &ragged{Program: analysis.Instance(s, p), args: s.Args, packed: map[*ir.Buffer]bool{}}
+			if was.joined = u.joined(s, was); count(was.joined) > count(call.joined) {
+				call = was
+			}
+		}
 		call.facts = u.Ragged.Program(call.args, call.Program)
 		u.calls[s] = call
 		for i, v := range s.Results {
@@ -358,6 +363,15 @@ func (u *unpadding) joined(s *ir.Stmt, c *ragged) map[*ir.Stage]bool {
 	return out
 }
 
+func count(joined map[*ir.Stage]bool) (n int) {
+	for _, is := range joined {
+		if is {
+			n++
+		}
+	}
+	return n
+}
+
 // packable says whether a stage can go over the tokens alone. One that goes over pairs of them would go over those of
 // different sequences, too, and there are many more of these: it can where the target computes it together with others,
 // as those of an attention, whose keys it finds by where a sequence begins and ends.
@@ -365,12 +379,15 @@ func (u *unpadding) packable(c *ragged, s *ir.Stage) bool {
 	if len(s.Outs) != 1 || s.Kind != ir.MapStage && s.Kind != ir.ReduceStage || len(s.Sparse) > 0 || s.Wanted != nil {
 		return false
 	}
-	slots := u.Slots(s.Out().Dims)
-	tokens := len(slots)
-	if _, ok := c.facts.Key(s); ok {
-		tokens++
+	var tokens []analysis.Token
+	for _, slot := range u.Slots(s.Out().Dims) {
+		tokens = append(tokens, analysis.TokenAt(s, slot))
 	}
-	return len(slots) > 0 && (tokens == 1 || tokens == 2 && c.joined[s])
+	rows := len(tokens)
+	if key, ok := c.facts.Key(s); ok {
+		tokens = append(tokens, key)
+	}
+	return rows > 0 && (len(tokens) == 1 || len(tokens) == 2 && c.joined[s] && !u.mixes(s, tokens))
 }
 
 // through says which rows a load in a stage reads.

@@ -22,6 +22,13 @@ func (u *unpadding) withPairs(p *ir.Program, args []*ir.Value) []*ir.Value {
 		if !ok {
 			continue
 		}
+		var tokens []analysis.Token
+		for _, slot := range u.Slots(b.Dims) {
+			tokens = append(tokens, analysis.TokenAt(m.Stages[0], slot))
+		}
+		if u.mixes(m.Stages[0], tokens) {
+			continue
+		}
 		is := map[*ir.Buffer]*ir.Buffer{}
 		number := map[*ir.Buffer]*ir.Scalar{} // constants that are one number, as what a mask adds is
 		for j, q := range m.Params {
@@ -60,6 +67,67 @@ func (u *unpadding) withPairs(p *ir.Program, args []*ir.Value) []*ir.Value {
 		p.Finish()
 	}
 	return args
+}
+
+// mixes says whether a stage reads at an index that may be out of range for two tokens of different sequences, though it is not for
+// those of one: one that is made of what is read of both, or that a guard compares before.
+func (u *unpadding) mixes(s *ir.Stage, tokens []analysis.Token) (found bool) {
+	guarded := false
+	s.Walk(func(x *ir.Scalar) bool {
+		guarded = guarded || x.Op == ir.OpGuard
+		return true
+	})
+	tokenOf := func(x *ir.Scalar, slot analysis.Slot) (analysis.Token, bool) {
+		t, ok := u.TokenOf(x, slot)
+		return t, ok && slices.Contains(tokens, t)
+	}
+	s.Walk(func(x *ir.Scalar) bool {
+		if x.Op != ir.OpLoad {
+			return true
+		}
+		own := map[int]bool{} // indices that are a token's
+		for _, slot := range u.Slots(x.Buf.Dims) {
+			if _, ok := tokenOf(x, slot); ok {
+				own[slot.Batch], own[slot.Pos] = true, true
+			}
+		}
+		for i, index := range x.Args {
+			if own[i] {
+				continue
+			}
+			of := map[analysis.Token]bool{}
+			sequence, reads := false, guarded
+			var visit func(y *ir.Scalar, loaded bool)
+			visit = func(y *ir.Scalar, loaded bool) {
+				switch y.Op {
+				case ir.OpLoad:
+					loaded = true
+					for _, slot := range u.Slots(y.Buf.Dims) {
+						if t, ok := tokenOf(y, slot); ok {
+							of[t], reads = true, true
+							return
+						}
+					}
+				case ir.OpAxis:
+					for _, t := range tokens {
+						switch y.Axis {
+						case t.Pos:
+							of[t] = true
+						case t.Batch:
+							sequence, reads = true, reads || loaded
+						}
+					}
+				}
+				for _, a := range y.Args {
+					visit(a, loaded)
+				}
+			}
+			visit(index, false)
+			found = found || reads && (len(of) > 1 || len(of) == 1 && sequence)
+		}
+		return !found
+	})
+	return found
 }
 
 // told says whether facts tell what a value is where the mask is not 0: then nobody needs to read it.
