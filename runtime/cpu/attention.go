@@ -64,12 +64,13 @@ type leaf struct {
 
 // Blocks of rows are as many panels, and of keys as long, as keep scores in the first-level
 // cache. Rows up to fewRows read keys and values where they lie: they would be packed to be used so few
-// times.
+// times. In portable Go, up to stageRows are computed stage by stage: what a block costs beside its points is more than that.
 const (
-	rowBlock = 6
-	keyBlock = 256
-	fewRows  = 4
-	keyLine  = keyBlock + 16 // elements from row to row of scores
+	rowBlock  = 6
+	keyBlock  = 256
+	fewRows   = 4
+	stageRows = 12
+	keyLine   = keyBlock + 16 // elements from row to row of scores
 )
 
 // attentionID says what code an attention has.
@@ -269,7 +270,7 @@ func (x *attention) nests(scores, out, result *interp.Stage, cut *blocks) bool {
 	}
 	x.rows, x.mr, x.nr = cut.panelsOf(total(x.qk.m)), cut.mr, cut.nr
 	lanes := int64(cut.nr) / 2
-	if cut.code == nil && total(x.qk.m) <= fewRows { // products in Go read them where they lie
+	if cut.code == nil && total(x.qk.m) <= stageRows {
 		return false
 	}
 	x.thin = total(x.qk.m) <= fewRows && k.buf != nil && q.buf != nil && v.buf != nil && len(x.qk.k) == 1 && x.qk.k[0].a == 1 && x.qk.k[0].b == 1 &&

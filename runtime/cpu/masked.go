@@ -166,7 +166,12 @@ func (w *attender) look(b *rowsBlock) {
 	}
 	first, last := b.panels(nr)
 	low := math.Inf(-1)
+	rowless := w.x.rowless()
 	for p := b.from; p < b.to; p++ {
+		if rowless && p > b.from {
+			w.asFirst(b, p)
+			continue
+		}
 		most, shut := w.widest[:last-first], w.widest[len(w.widest)/2:][:last-first]
 		w.lookAt(w.x.code.hidden, w.x.hidden, b, p, first, most)
 		clear(w.next[:h.words])
@@ -201,6 +206,25 @@ func (w *attender) look(b *rowsBlock) {
 	}
 	h.low[at].Store(math.Float32bits(float32(low)))
 	h.known[at].Store(1)
+}
+
+// asFirst gives a panel what was found of the first one of a block.
+func (w *attender) asFirst(b *rowsBlock, panel int64) {
+	for i := range w.tilesOf(b, panel) {
+		w.tilesOf(b, panel)[i].Store(w.tilesOf(b, b.from)[i].Load())
+		w.opensOf(b, panel)[i].Store(w.opensOf(b, b.from)[i].Load())
+	}
+}
+
+// rowless says whether a mask is the same for all rows, as one of keys is.
+func (x *attention) rowless() bool {
+	still := func(steps []int64) bool { return !slices.ContainsFunc(steps, func(s int64) bool { return s != 0 }) }
+	for _, l := range x.leaves {
+		if !still(l.row) || slices.ContainsFunc(l.numbers, func(n rowNumber) bool { return !still(n.row) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // lookAt fills in what a kernel says of a panel's rows and of panels of keys from one on, at most.

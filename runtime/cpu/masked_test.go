@@ -25,6 +25,7 @@ var maskedForms = []attentionForm{
 	{name: "NaN where it shows", params: "mask: [s, t] bool", x: "(score + ((f32 1 - f32(mask[l, m])) * f32 -inf))"},
 	{name: "of integers", params: "mask: [s, t] i64", x: "select((mask[l, m] != i64 0), score, f32 -inf)"},
 	{name: "and causal", params: "mask: [s, t] bool", x: "select(mask[l, m], (score + select((m <= (l + {t - s})), f32 0, f32 -inf)), f32 -inf)"},
+	{name: "of keys", params: "mask: [b, 1, 1, t] bool", x: "select(mask[i, 0, 0, m], (score * f32 0.25), f32 -inf)"},
 	{name: "of positions", x: "select(((((l - m) < 20) & ((m - l) < 20)) | (m < 9)), score, f32 -inf)"},
 }
 
