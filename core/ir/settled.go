@@ -8,7 +8,7 @@ import (
 
 // Verifier verifies a module again and again while it changes. A statement whose types were found to go together is not
 // asked again as long as it has what it had, and its operands have the types that they had; all else is looked at each time.
-// So what it overlooks, Verify finds: a program or an attribute that was changed where it lies, and what follows from
+// So what it overlooks, Verify finds: a program, a constant or an attribute that was changed where it lies, and what follows from
 // constraints on symbols that were not there.
 type Verifier struct{ settled map[*Stmt]*settled }
 

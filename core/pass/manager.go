@@ -46,13 +46,15 @@ func (mg *Manager) Run(ctx context.Context, m *ir.Module, steps []Step) error {
 			return diag.As(err, diag.Run).During(s.Ref())
 		}
 		took := time.Since(start)
-		verify := mg.Verifier.Verify
-		if i == len(steps)-1 {
-			verify = ir.Verify
-		}
-		if err := verify(m); err != nil {
+		if err := mg.Verifier.Verify(m); err != nil {
 			e := diag.As(err, diag.Verifier)
 			return e.During(s.Ref()).Hint("the pass left an invalid module; run with -print-before %s to see what it got", s.Ref())
+		}
+		if i == len(steps)-1 {
+			if err := ir.Verify(m); err != nil {
+				e := diag.As(err, diag.Verifier)
+				return e.During(s.Ref()).Hint("this pass or one before it left an invalid module, by changing something where it lies; run with -print-changed to see which")
+			}
 		}
 		if mg.After != nil {
 			if err := mg.After(i, s, m, took); err != nil {

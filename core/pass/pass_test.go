@@ -297,3 +297,28 @@ func TestManagerStops(t *testing.T) {
 		t.Errorf("an order that can not be: got %v", err)
 	}
 }
+
+// What a pass changes where it lies, without touching a type, is found behind the last pass.
+func TestManagerVerifiesAllAtTheEnd(t *testing.T) {
+	m, err := text.Parse("m", []byte(`module {
+  func @main(%x: [n] f32) -> ([2*n] f32) {
+    %y: [2*n] f32 = onnx.Concat(%x, %x) {axis = 0}
+    return %y
+  }
+}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	breaks := doing("breaks", func(_ *pass.Context, m *ir.Module) error {
+		m.Main().Stmts[0].Attrs[0].Value = int64(3)
+		return nil
+	})
+	var mg pass.Manager
+	if err := mg.Verifier.Verify(m); err != nil {
+		t.Fatal(err)
+	}
+	err = mg.Run(context.Background(), m, []pass.Step{{Pass: breaks}, {Pass: named("idle")}})
+	if err == nil || !strings.Contains(err.Error(), "this pass or one before it left an invalid module") {
+		t.Errorf("got %v", err)
+	}
+}
