@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/pitopt/pitopt/core/tensor"
@@ -209,9 +210,17 @@ func (g *goCompiler) block(b *Block, more []Carry) (out []step) {
 		}
 	}
 	ends := make([][]*Value, len(b.List)+1)
-	for x, i := range last {
-		if x.Op != OpLoop && x.Kind != None && !single(x.Kind) {
+	ending := func(x *Value) {
+		if i, ok := last[x]; ok && x.Op != OpLoop && x.Kind != None && !single(x.Kind) && !slices.Contains(ends[i], x) {
 			ends[i] = append(ends[i], x)
+		}
+	}
+	for _, x := range b.List { // in order: a kernel has the same registers each time
+		ending(x)
+		if x.Op == OpLoop {
+			for _, c := range x.Loop.Carries {
+				ending(c.End)
+			}
 		}
 	}
 	swapped := false
