@@ -31,7 +31,8 @@ of results are zero.
 
 What the proof cannot know is looked at in each run: the mask holds 0 and 1, each sequence has a
 token, a first token that is read, or that a row of a causal mask may see alone, is one of the
-mask's, and so is one that is looked up, as the last one is, floats that come in are not huge, and there is some padding; the first run with some also looks whether large constants are what a sample of
+mask's, and so is one that is looked up, as the last one is, where how far two tokens lie apart
+counts, as for a relative position bias, those of a sequence lie one behind the other, floats that come in are not huge, and there is some padding; the first run with some also looks whether large constants are what a sample of
 them says. Otherwise the model runs as it stands. So it is in the module twice, in the
 branches of an If; constants are there once.
 
@@ -93,6 +94,7 @@ type unpadding struct {
 
 	looks   bool // rows are looked up
 	lookups []lookup
+	beside  bool // tokens of a sequence are taken to lie one behind the other, so that places tell how far they are apart
 }
 
 // joining is what decides which stages of a call's program are computed together.
@@ -125,7 +127,8 @@ func newUnpadding(t *target.Target, m *ir.Module, mask *ir.Value, declared bool)
 		return nil
 	}
 	u.follow()
-	u.demands()
+	for u.demands(); u.stays(); u.demands() {
+	}
 	return u
 }
 
@@ -209,12 +212,7 @@ func (u *unpadding) follow() {
 		}
 		call := &ragged{Program: analysis.Instance(s, p), packed: map[*ir.Buffer]bool{}}
 		call.args = u.withPairs(call.Program, s.Args)
-		if call.joined = u.joined(s, call); !slices.Equal(call.args, s.Args) { // what kernels do not compute of pairs they may read
-			was := &ragged{Program: analysis.Instance(s, p), args: s.Args, packed: map[*ir.Buffer]bool{}}
-			if was.joined = u.joined(s, was); count(was.joined) > count(call.joined) {
-				call = was
-			}
-		}
+		call.joined = u.joined(s, call)
 		call.facts = u.Ragged.Program(call.args, call.Program)
 		u.calls[s] = call
 		for i, v := range s.Results {
@@ -238,6 +236,10 @@ func (u *unpadding) want(v *ir.Value, d demand, who string) {
 
 // demands finds out from the results on which rows of each value are read.
 func (u *unpadding) demands() {
+	clear(u.wanted)
+	clear(u.why)
+	clear(u.packed)
+	u.looks = false
 	for i, v := range u.f.Results {
 		d := everything
 		if t, ok := v.Tensor(); u.declared && ok && !t.Unranked && len(u.Slots(t.Dims)) == 1 {
@@ -345,6 +347,10 @@ func (u *unpadding) joined(s *ir.Stmt, c *ragged) map[*ir.Stage]bool {
 	if !slices.Equal(c.args, s.Args) {
 		of.text = p.String()
 	}
+	return u.together(of, p)
+}
+
+func (u *unpadding) together(of joining, p *ir.Program) map[*ir.Stage]bool {
 	ranges, ok := u.ranges[of]
 	if !ok {
 		for i := range u.target.Kernels {
@@ -363,13 +369,36 @@ func (u *unpadding) joined(s *ir.Stmt, c *ragged) map[*ir.Stage]bool {
 	return out
 }
 
-func count(joined map[*ir.Stage]bool) (n int) {
-	for _, is := range joined {
-		if is {
-			n++
+// stays finds calls whose stages over pairs of tokens the target would not compute together once they are packed, because of what
+// they read of pairs, and says whether there are any: they stay as they are.
+func (u *unpadding) stays() (found bool) {
+	t := u.sketch()
+	for _, s := range u.f.Stmts {
+		c := u.calls[s]
+		if c == nil || !slices.ContainsFunc(c.Stages, func(st *ir.Stage) bool { return c.packed[st.Out()] && c.joined[st] && u.pairs(c, st) }) {
+			continue
+		}
+		lookups, beside := u.lookups, u.beside
+		p, _ := u.pack(s, t, new([lastEnd + 1]bool), func(v *ir.Value) *ir.Value { return v })
+		u.lookups = lookups
+		joined := u.together(joining{text: p.String()}, p)
+		for i, st := range c.Stages {
+			if c.packed[st.Out()] && c.joined[st] && u.pairs(c, st) && !joined[p.Stages[i]] {
+				c.joined, found, u.beside = nil, true, beside
+				break
+			}
 		}
 	}
-	return n
+	return found
+}
+
+// pairs says whether a stage goes over pairs of tokens.
+func (u *unpadding) pairs(c *ragged, s *ir.Stage) bool {
+	n := len(u.Slots(s.Out().Dims))
+	if _, ok := c.facts.Key(s); ok {
+		n++
+	}
+	return n > 1
 }
 
 // packable says whether a stage can go over the tokens alone. One that goes over pairs of them would go over those of
@@ -495,7 +524,9 @@ func (u *unpadding) use() MaskUse {
 		if c := u.calls[s]; c != nil {
 			for _, st := range c.Stages {
 				if analysis.StageKind(st) == analysis.Contraction && len(u.Slots(st.Out().Dims)) > 0 && !c.packed[st.Out()] && is.Why == "" {
-					is.Why = u.why[s.Results[0]]
+					if is.Why = u.why[s.Results[0]]; is.Why == "" {
+						is.Why = fmt.Sprintf("%s (%s) goes over pairs of tokens, which kernels do not compute together once they are packed", s.Place(), s.OpName())
+					}
 				}
 			}
 		}
@@ -517,6 +548,9 @@ func (u *unpadding) use() MaskUse {
 	is.Checked = []string{"elements are 0 or 1", "each sequence has a token", fmt.Sprintf("one of %d positions is padding", leastPadding)}
 	if u.First() {
 		is.Checked = append(is.Checked, "each sequence begins with one")
+	}
+	if u.beside {
+		is.Checked = append(is.Checked, "tokens of a sequence lie one behind the other")
 	}
 	if u.looks {
 		is.Checked = append(is.Checked, "a row that is looked up is one of a token")

@@ -18,7 +18,8 @@ type tokens struct {
 	from, to   *ir.Value // [n]: the first token of its sequence, and the one behind its last
 	start, end *ir.Value // [batch]: the same for each sequence
 
-	places func() *ir.Value // [batch, seq]: how many tokens are in front of a position
+	places    func() *ir.Value                         // [batch, seq]: how many tokens are in front of a position
+	diagonals func(v *ir.Value, at diagonal) *ir.Value // what v is by how far places of two tokens lie apart
 }
 
 // lookup is where something is read at an index that is looked up. Each index is to be in range, for tokens that the mask does not
@@ -145,18 +146,19 @@ func (w *packing) endOf(seq *ir.Scalar) *ir.Scalar {
 type packedStage struct {
 	*packing
 	s     *ir.Stage
-	rows  []analysis.Token      // of what is defined, where that is packed
-	key   analysis.Token        // what is gone over, where that is packed
-	axes  map[*ir.Axis]*ir.Axis // that are there still
-	token map[*ir.Axis]*ir.Axis // by position: the axis over tokens
-	in    *ir.Scalar            // the row and the key, or both rows, are of one sequence; nil: there is but one
-	has   *ir.Scalar            // there is a token: a key counts the tokens of a sequence
-	done  map[*ir.Scalar]*ir.Scalar
+	rows  []analysis.Token             // of what is defined, where that is packed
+	key   analysis.Token               // what is gone over, where that is packed
+	axes  map[*ir.Axis]*ir.Axis        // that are there still
+	token map[*ir.Axis]*ir.Axis        // by position: the axis over tokens
+	in    *ir.Scalar                   // the row and the key, or both rows, are of one sequence; nil: there is but one
+	has   *ir.Scalar                   // there is a token: a key counts the tokens of a sequence
+	done  [2]map[*ir.Scalar]*ir.Scalar // outside of indices that something is read at, and in them
+	index int                          // 1: in one
 }
 
 func (w *packing) stage(s *ir.Stage) *ir.Stage {
 	n := *s
-	x := &packedStage{packing: w, s: s, rows: tokensOf(w.unpadding, w.ragged, s), axes: map[*ir.Axis]*ir.Axis{}, token: map[*ir.Axis]*ir.Axis{}, done: map[*ir.Scalar]*ir.Scalar{}}
+	x := &packedStage{packing: w, s: s, rows: tokensOf(w.unpadding, w.ragged, s), axes: map[*ir.Axis]*ir.Axis{}, token: map[*ir.Axis]*ir.Axis{}, done: [2]map[*ir.Scalar]*ir.Scalar{{}, {}}}
 	n.Outs = nil
 	for _, b := range s.Outs {
 		n.Outs = append(n.Outs, w.buffer(b))
@@ -257,10 +259,11 @@ func (x *packedStage) readsPacked(t analysis.Token) (found bool) {
 
 // of is what stands for an expression.
 func (x *packedStage) of(y *ir.Scalar) *ir.Scalar {
-	n := x.done[y]
+	done := x.done[x.index]
+	n := done[y]
 	if n == nil {
 		n = x.node(y)
-		x.done[y] = n
+		done[y] = n
 	}
 	return n
 }
@@ -270,6 +273,9 @@ func (x *packedStage) node(y *ir.Scalar) *ir.Scalar {
 	case ir.OpAxis:
 		return x.position(y.Axis)
 	case ir.OpLoad:
+		was := x.index
+		defer func() { x.index = was }()
+		x.index = 1
 		return x.load(y)
 	case ir.OpBcast:
 		dim, _ := y.Args[1].Symbolic()
@@ -278,6 +284,12 @@ func (x *packedStage) node(y *ir.Scalar) *ir.Scalar {
 	}
 	if len(y.Args) == 0 {
 		return y
+	}
+	if near := x.nearby(y); near != nil {
+		return near
+	}
+	if d := x.difference(y); d != nil {
+		return d
 	}
 	n := *y
 	if n.Args = x.inOrder(y); n.Args == nil {
@@ -332,6 +344,9 @@ func (x *packedStage) position(a *ir.Axis) *ir.Scalar {
 func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
 	for i, a := range y.Args {
 		x.lookedUp(a, y.Buf.Dims[i])
+	}
+	if at, ok := x.diagonalAt(y); ok {
+		return x.apart(y, at)
 	}
 	slots := x.Slots(y.Buf.Dims)
 	facts := x.facts.Rows(y.Buf)

@@ -76,6 +76,24 @@ func (p parts) count(mask *ir.Buffer) *ir.Buffer {
 	return p.over("count", b, ir.Sum, s, has(mask, b[0].Ix(), s[0].Ix()).To(tensor.I64))
 }
 
+// sketch are tokens that nothing finds yet, to see what becomes of a call.
+func (u *unpadding) sketch() *tokens {
+	n := sym.Var("tokens")
+	vector := func(d sym.Expr) *ir.Value {
+		return &ir.Value{Type: ir.TensorType{DType: tensor.I64, Dims: []sym.Expr{d}}}
+	}
+	t := &tokens{n: n, seq: vector(n), pos: vector(n), from: vector(n), to: vector(n), start: vector(u.Batch), end: vector(u.Batch)}
+	t.places = func() *ir.Value {
+		return &ir.Value{Type: ir.TensorType{DType: tensor.I64, Dims: []sym.Expr{u.Batch, u.Seq}}}
+	}
+	t.diagonals = func(v *ir.Value, at diagonal) *ir.Value {
+		is, _ := v.Tensor()
+		p := u.diagonals(v, at, n)
+		return &ir.Value{Type: ir.TensorType{DType: is.DType, Dims: p.Results[0].Dims}}
+	}
+	return t
+}
+
 // tokens writes what finds the tokens.
 func (u *unpadding) tokens(b *ir.Builder) *tokens {
 	list := b.Op("onnx.NonZero", []*ir.Value{u.mask})
@@ -127,6 +145,10 @@ func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) (is *ir.
 		i := axesOf(u.Batch, u.Seq)
 		x := ir.Load(mask, ir.Ix(i)...)
 		and(ir.Load(p.over("is_mask", nil, ir.And, i, x.Eq(x.Const(0)).Or(x.Eq(x.Const(1))))))
+	}
+	if u.beside {
+		begins, i := p.begins(mask), axesOf(u.Batch)
+		and(ir.Load(p.over("beside", nil, ir.And, i, ir.Load(begins, i[0].Ix()).Le(ir.IntLit(1)))))
 	}
 	for e, at := range [...]*ir.Scalar{firstEnd: ir.IntLit(0), lastEnd: ir.SymVal(u.Seq.Sub(sym.Const(1)))} {
 		if at != nil && ends[e] {

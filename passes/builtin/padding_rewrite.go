@@ -169,6 +169,14 @@ func (u *unpadding) tokensOnly(b *ir.Builder, dense []*ir.Stmt, outs []*ir.Value
 		}
 		return v
 	}
+	made := map[diagonalOf]*ir.Value{}
+	t.diagonals = func(v *ir.Value, at diagonal) *ir.Value {
+		of := diagonalOf{v, at}
+		if made[of] == nil {
+			made[of] = u.call(b, u.diagonals(v, at, t.n), value(v))
+		}
+		return made[of]
+	}
 	for _, s := range dense {
 		if !slices.ContainsFunc(s.Results, func(v *ir.Value) bool { return u.wanted[v] != unread }) {
 			continue // what read it computes it, where tokens are gone over

@@ -613,7 +613,7 @@ func (w *attender) top(code *codeOf, bound []*kernel.Bound, i0 int64, row, to in
 			if l.Position {
 				w.at[slotLeaf+i] = unsafe.Pointer(&w.position(i)[r])
 			} else {
-				w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, int64(keys.from))*l.elem)
+				w.at[slotLeaf+i] = unsafe.Add(w.bases[i], (w.leafAt(i, int64(keys.from))-l.back*(x.mostRows()-1))*l.elem)
 			}
 		}
 		w.call(code, bound[x.which(int64(keys.n))], run)

@@ -58,6 +58,7 @@ type leaf struct {
 	base       int64
 	batch, row []int64 // steps of loops
 	key        int64
+	back       int64       // how far it goes backwards from row to row of the last loop
 	numbers    []rowNumber // that a position also has
 	at         int         // of positions: which
 }
@@ -107,7 +108,7 @@ func kernelOptions(f x86.Features) kernel.Options {
 func attentions(p *ir.Program, f x86.Features) (out []*kernel.Attention) {
 	for _, a := range kernel.Attentions(p) {
 		leaves, why := a.Leaves()
-		if why != "" {
+		if why != "" || slices.ContainsFunc(leaves, func(l kernel.Leaf) bool { return !regular(l) }) {
 			continue
 		}
 		steps := make([]kernel.Steps, len(leaves))
@@ -353,13 +354,29 @@ func (x *attention) leafSteps(scores *interp.Stage) bool {
 		}
 		f.batch, f.row = x.stepsAlong(step)
 		f.key = step[x.Scores.Axes[x.Key]]
-		if !l.Position && (f.key < 0 || len(f.row) > 0 && f.row[len(f.row)-1] < 0) {
+		if n := len(f.row); !l.Position && n > 0 && f.row[n-1] < 0 {
+			f.back = -f.row[n-1]
+		}
+		if !l.Position && (f.key < 0 || f.back > 0 && !x.backs(&f)) {
 			return false
 		}
 		x.leaves = append(x.leaves, f)
 	}
 	x.findMask(scores)
 	return true
+}
+
+// backs says whether in front of all that a leaf reads for one row there is room for as many rows as a block has: kernels begin with
+// the last of them, though there may be fewer.
+func (x *attention) backs(l *leaf) bool {
+	least := l.base
+	for i, m := range x.qk.batch {
+		least += min(0, l.batch[i]*(m.extent-1))
+	}
+	for i, m := range x.qk.m {
+		least += min(0, l.row[i]*(m.extent-1))
+	}
+	return least >= l.back*min(x.rows.rows, rowBlock*int64(x.mr))
 }
 
 // stepsAlong are the steps along the loops of batches, and of rows.
@@ -388,6 +405,9 @@ func (x *attention) steps() (out []kernel.Steps) {
 		s := kernel.Steps{Key: of(l.key)}
 		if len(l.row) > 0 && l.row[len(l.row)-1] != 0 {
 			s.Row = kernel.Far
+		}
+		if l.back > 0 {
+			s.Row = kernel.Back
 		}
 		if l.Position && l.key != 0 {
 			s.Key = kernel.Far
@@ -522,7 +542,7 @@ func (x *attention) bind() bool {
 	for i, l := range x.leaves {
 		sizes[numbered("c", i)] = l.key
 		if len(l.row) > 0 {
-			sizes[numbered("r", i)] = l.row[len(l.row)-1]
+			sizes[numbered("r", i)] = max(l.row[len(l.row)-1], l.back)
 		}
 	}
 	sizes["aq"] = sizes["f"]

@@ -56,6 +56,9 @@ var attentionForms = []attentionForm{
 	{name: "divided last, finite", params: "mask: [b, 1, s, t] bool", x: "select(mask[i, 0, l, m], score, f32 -1e9)", last: true},
 	{name: "divided last, up to a length", params: "length: [b] i64", x: "select((m < length[i]), (score * f32 0.25), f32 -inf)", last: true},
 	{name: "scaled by what is read, added", params: "scale: [h] f32, mask: [s, t] f32", x: "((score / scale[j]) + mask[l, m])"},
+	{name: "relative", params: "bias: [h, 2*g*s + t] f32", x: "(score + bias[j, ((m - l) + {2*g*s})])"},
+	{name: "relative, truth", params: "mask: [b, 1, s, t] bool, bias: [h, 2*g*s + t] f32", x: "(score + select(mask[i, 0, l, m], bias[j, ((m - l) + {2*g*s})], f32 -3.4028235e38))"},
+	{name: "relative, sequences", params: "start: [s] i64, end: [s] i64, bias: [2*g*s + t] f32", x: "(score + select(((m >= start[l]) & (m < end[l])), bias[((m - l) + {2*g*s})], f32 -3.4028235e38))"},
 	{name: "slopes", params: "slope: [h] f32", x: "(score + (slope[j] * f32((m - l))))"},
 }
 

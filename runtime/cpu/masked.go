@@ -238,7 +238,7 @@ func (w *attender) lookAt(code *codeOf, bound []*kernel.Bound, b *rowsBlock, pan
 		w.aim(row, run)
 		for k, nr := 0, w.x.nr; k < len(most); k += hiddenKeys / nr {
 			some := most[k:min(k+hiddenKeys/nr, len(most))]
-			for i, v := range w.largestOf(w.seen(code, bound[run], first+k, len(some)), len(some)) {
+			for i, v := range w.largestOf(w.seen(code, bound[run], run, first+k, len(some)), len(some)) {
 				some[i] = max(some[i], v)
 			}
 		}
@@ -261,14 +261,14 @@ func (w *attender) aim(row int64, run int) {
 	w.stretch(row, run)
 }
 
-// seen is what a kernel says of the rows aimed at, and of n panels of keys.
-func (w *attender) seen(code *codeOf, bound *kernel.Bound, panel, n int) (looked []float32) {
+// seen is what a kernel says of the rows aimed at, as many as it is for, and of n panels of keys.
+func (w *attender) seen(code *codeOf, bound *kernel.Bound, rows, panel, n int) (looked []float32) {
 	x, nr := w.x, w.x.nr
 	from := int64(panel * nr)
 	keys := int(min(int64(n*nr), x.keys-from))
 	for i := range x.leaves {
 		if l := &x.leaves[i]; !l.Position {
-			w.at[slotLeaf+i] = unsafe.Add(w.bases[i], w.leafAt(i, from)*l.elem)
+			w.at[slotLeaf+i] = unsafe.Add(w.bases[i], (w.leafAt(i, from)-l.back*int64(rows-1))*l.elem)
 		}
 	}
 	if len(w.iota) > 0 {

@@ -177,13 +177,13 @@ func (w *attender) bits(o *order, from, to int64) float32 {
 		panels := int(ceilDiv(x.keys, int64(nr)))
 		for k := 0; k < panels; k += hiddenKeys / nr {
 			n := min(hiddenKeys/nr, panels-k)
-			for _, v := range w.largestOf(w.seen(x.code.strict, x.strict, k, n), n) {
+			for _, v := range w.largestOf(w.seen(x.code.strict, x.strict, 1, k, n), n) {
 				if v > kernel.Masked {
 					return float32(math.NaN())
 				}
 				low = max(low, v)
 			}
-			closed := w.seen(x.code.closed, x.closed[1], k, n)
+			closed := w.seen(x.code.closed, x.closed[1], 1, k, n)
 			for i := min(n*nr, int(x.keys)-k*nr); i < len(closed); i++ {
 				closed[i] = 1
 			}

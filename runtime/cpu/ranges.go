@@ -76,6 +76,27 @@ func (x *attention) findMask(scores *interp.Stage) {
 	x.low = low
 }
 
+// regular says whether a leaf lies, or is, as far from row to row and from key to key everywhere, for what its form says.
+func regular(l kernel.Leaf) bool {
+	if !l.Position {
+		return accessOf(l.Node).linear
+	}
+	var is func(x *ir.Scalar) bool
+	is = func(x *ir.Scalar) bool {
+		if _, ok := linear(x); ok {
+			return true
+		}
+		switch x.Op {
+		case ir.OpAdd, ir.OpSub:
+			return is(x.Args[0]) && is(x.Args[1])
+		case ir.OpCast:
+			x = x.Args[0]
+		}
+		return x.Op == ir.OpLoad && accessOf(x).linear
+	}
+	return is(l.Node)
+}
+
 // positionOf splits a position into what is linear in the axes and numbers of rows.
 func positionOf(s *interp.Stage, x *ir.Scalar, sign int64) (form linearForm, list []rowNumber, ok bool) {
 	if f, ok := linear(x); ok {

@@ -33,6 +33,7 @@ const (
 	Still Step = iota // it is the same element
 	Next
 	Far
+	Back // as Far, but they go backwards: the first element is that of the last row there may be
 )
 
 // Steps are those of a leaf.
@@ -299,6 +300,8 @@ func (t tiles) leaf(i int, l Leaf, s Steps, row, key *ir.Axis) *ir.Scalar {
 			return ir.IntLit(0)
 		case Next:
 			return a.Ix()
+		case Back:
+			return ir.SymVal(a.Extent.Sub(sym.Const(1))).Sub(a.Ix()).Mul(ir.SymVal(sym.Var(fmt.Sprintf("%s%d", name, i))))
 		}
 		return a.Ix().Mul(ir.SymVal(sym.Var(fmt.Sprintf("%s%d", name, i))))
 	}
