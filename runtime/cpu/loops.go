@@ -159,7 +159,7 @@ func (d *Device) newPlan(p *ir.Program, taken func(int) bool, repeats func(*ir.S
 		program = emit.Annotated
 	}
 	out := &plan{}
-	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Alone: alone, Scatters: true, Blocked: true, Taken: taken, Repeats: repeats})
+	s := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Alone: alone, Scatters: true, Blocked: true, Squares: true, Taken: taken, Repeats: repeats})
 	var codes []*x86.Code
 	for _, g := range s.Groups {
 		prog, err := program(g.Kernel, f)

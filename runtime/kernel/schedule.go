@@ -26,6 +26,8 @@ type Options struct {
 	// Blocked says that a processor computes vectors one after the other, by a cache of lines: maps that read along another
 	// loop than that of the vectors go along it inside of a vector, and in blocks.
 	Blocked bool
+	// Squares says that lanes are exchanged easily, so that such maps transpose squares in registers.
+	Squares bool
 }
 
 // Schedule says how the stages of a program are computed.

@@ -27,8 +27,8 @@ func TestTurned(t *testing.T) {
 	}
 	for _, c := range cases {
 		p := programOf(t, c.src)
-		for _, blocked := range []bool{true, false} {
-			s := kernel.New(p, kernel.Options{Lanes: 8, Wide: 4, Blocked: blocked})
+		for _, o := range []kernel.Options{{Lanes: 8, Wide: 4, Blocked: true, Squares: true}, {Lanes: 8, Wide: 4, Blocked: true}, {Lanes: 8, Wide: 4}} {
+			s, blocked := kernel.New(p, o), o.Blocked
 			if len(s.Groups) != 1 {
 				t.Fatalf("%s: %d kernels: %v", c.src, len(s.Groups), s.Refused)
 			}
@@ -53,10 +53,12 @@ func TestTurned(t *testing.T) {
 			if err := k.Verify(ctx); err != nil {
 				t.Errorf("%v\n%s", err, k)
 			}
+			vectors := false
 			for _, x := range k.Body.List {
-				if x.Op == kernel.OpLoop && blocked && want > 0 && innermost(x.Loop).Step != 1 {
-					t.Errorf("the innermost loop goes by vectors:\n%s", k)
-				}
+				vectors = vectors || x.Op == kernel.OpLoop && innermost(x.Loop).Step != 1
+			}
+			if blocked && want > 0 && vectors != o.Squares {
+				t.Errorf("the innermost loop goes by vectors: %t\n%s", vectors, k)
 			}
 		}
 	}

@@ -54,7 +54,7 @@ type verifier struct {
 	known    map[*Value]bool
 	forms    map[*Value]form
 	accesses []access
-	vector   *Loop // whose positions are lanes
+	vectors  []*Loop // by vectors, around where we are: lanes go along one of them
 }
 
 // Verify checks the rules of kernels: values are defined before they are used and of the
@@ -267,11 +267,11 @@ func (v *verifier) loop(l *Loop) error {
 		}
 	}
 	if l.Step > 1 {
-		if v.vector != nil {
-			return fmt.Errorf("a loop by vectors in another one")
+		if l.Tail && len(v.vectors) > 0 || len(v.vectors) > 0 && v.vectors[0].Tail {
+			return fmt.Errorf("a loop by vectors in another one, with a turn that is shorter")
 		}
-		v.vector = l
-		defer func() { v.vector = nil }()
+		v.vectors = append(v.vectors, l)
+		defer func() { v.vectors = v.vectors[:len(v.vectors)-1] }()
 	}
 	v.known[l.Var] = true
 	defer delete(v.known, l.Var)
@@ -303,6 +303,7 @@ func (v *verifier) access(x *Value) error {
 		return err
 	}
 	f = f.plus(ix, sym.Const(1))
+	var along *Loop
 	if x.ofFragment() {
 		if f, err = v.fragment(x, f); err != nil {
 			return err
@@ -315,17 +316,23 @@ func (v *verifier) access(x *Value) error {
 			}
 			step = v.k.Sizes[x.N].Expr
 		}
-		if v.vector == nil && v.k.Group > 0 {
+		if len(v.vectors) == 0 && v.k.Group > 0 {
 			f = f.plus(v.lanes(), step)
 		}
-		k := sym.Expr{}
 		for _, t := range f.terms {
-			if t.loop == v.vector && t.of == nil {
-				k = t.k
+			if t.of == nil && slices.Contains(v.vectors, t.loop) && t.k.Equal(step) {
+				along = t.loop
 			}
 		}
-		if v.k.Group == 0 && (v.vector == nil || !k.Equal(step)) {
+		if v.k.Group == 0 && along == nil {
 			return fmt.Errorf("a vector's lanes do not go along a loop")
+		}
+	}
+	if x.Access != Listed && len(x.Within) == 0 {
+		for i, t := range f.terms { // a loop of whole vectors that no lanes go along
+			if t.of == nil && t.loop != along && slices.Contains(v.vectors, t.loop) && !t.loop.Tail {
+				f.terms[i].extent = t.extent.Sub(sym.Const(int64(v.k.Lanes) - 1))
+			}
 		}
 	}
 	for _, w := range x.Within {

@@ -15,15 +15,15 @@ import (
 
 // What making a kernel and its code takes.
 func BenchmarkMake(b *testing.B) {
-	for _, name := range []string{"gelu", "layernorm", "softmax"} {
+	for _, name := range []string{"gelu", "layernorm", "softmax", "transpose"} {
 		p := kerneltest.Program(b, kerneltest.Examples[name])
 		f := tiers(b)[0]
 		b.Run(name+"/schedule", func(b *testing.B) {
 			for range b.N {
-				kernel.New(p, kernel.Options{Lanes: emit.Lanes(f)})
+				kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Blocked: true, Squares: true})
 			}
 		})
-		k := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f)}).Groups[0].Kernel
+		k := kernel.New(p, kernel.Options{Lanes: emit.Lanes(f), Blocked: true, Squares: true}).Groups[0].Kernel
 		b.Run(name+"/code", func(b *testing.B) {
 			for range b.N {
 				prog, err := emit.Program(k, f)

@@ -3,6 +3,7 @@ package emit_test
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -95,6 +96,17 @@ func TestTransposedPieces(t *testing.T) {
 	for _, d := range []string{"f32", "i64", "u8", "f16", "bool"} {
 		p := kerneltest.Program(t, "program @turned[b, n, m](x: [b, n, m] "+d+") -> (y: [b, m, n] "+d+") {\n y[h < b, i < m, j < n] = x[h, j, i]\n}")
 		for _, bind := range [][]int64{{2, 19, 521}, {1, 67, 300}, {3, 1, 257}} {
+			if _, refused, compared := kerneltest.Check(t, p, bind, rand.New(rand.NewPCG(7, 8)), 9, false, machines(t)); compared == 0 || refused > 0 {
+				t.Errorf("%s: %d results compared, %d refused", d, compared, refused)
+			}
+		}
+	}
+	for _, d := range []string{"f32", "f64", "i32"} { // with what is read along the vectors, along the turns, and where they are backwards
+		p := kerneltest.Program(t, strings.ReplaceAll(`program @turned[b, n, m](x: [b, n, m] f32, z: [b, m, n] T, c: [m] T, e: [n] T) -> (u: [b, m, n] T, y: [b, m, n] T) {
+    u[h < b, i < m, j < n] = (((T(x[h, j, i]) * z[h, i, j]) + c[i]) - e[({n - 1} - j)])
+    y[h < b, i < m, j < n] = max(u[h, i, j], T(i))
+  }`, "T", d))
+		for _, bind := range [][]int64{{2, 19, 521}, {1, 67, 300}, {1, 16, 16}, {3, 1, 257}} {
 			if _, refused, compared := kerneltest.Check(t, p, bind, rand.New(rand.NewPCG(7, 8)), 9, false, machines(t)); compared == 0 || refused > 0 {
 				t.Errorf("%s: %d results compared, %d refused", d, compared, refused)
 			}

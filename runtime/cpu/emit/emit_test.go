@@ -34,7 +34,7 @@ func tiers(t testing.TB) (out []x86.Features) {
 // machines are the tiers.
 func machines(t testing.TB) (out []kerneltest.Machine) {
 	for _, f := range tiers(t) {
-		out = append(out, kerneltest.Machine{Name: "machine code (" + f.String() + ")", Options: kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Scatters: true, Blocked: true},
+		out = append(out, kerneltest.Machine{Name: "machine code (" + f.String() + ")", Options: kernel.Options{Lanes: emit.Lanes(f), Wide: emit.Wide(f), Scatters: true, Blocked: true, Squares: true},
 			Run: func(t testing.TB, c *kernel.Cut, memory [][]byte) (failed bool) {
 				fn := codes.of(t, c.Kernel, f)
 				ranges := make([]int64, 2*len(c.Extents))
