@@ -142,6 +142,21 @@ func (r Interval) wider(d tensor.DType) Interval {
 	return r.widened(rounding).fit(d)
 }
 
+// added is r, a sum, as a float or integer is it: floats that are larger than the largest by less than half of its step are
+// rounded to that, so what stands for minus infinity stays finite with a score on top.
+func (r Interval) added(d tensor.DType) Interval {
+	out := r.wider(d)
+	if most, ok := largestOf(d); ok && d.IsFloat() {
+		if near := most * (1 + 0x1p-26); r.Lo >= -near && !math.IsInf(r.Lo, 0) {
+			out.Lo = max(out.Lo, -most)
+		}
+		if near := most * (1 + 0x1p-26); r.Hi <= near && !math.IsInf(r.Hi, 0) {
+			out.Hi = min(out.Hi, most)
+		}
+	}
+	return out
+}
+
 // whole is r, which was computed without rounding, or of integers so large that it may have been.
 func (r Interval) whole(d tensor.DType) Interval {
 	if d.IsInt() && !(r.largest() < exactInts) {
@@ -279,9 +294,9 @@ func binaryInterval(op ir.ScalarOp, d tensor.DType, a, b Interval) Interval {
 	nan := a.NaN || b.NaN
 	switch op {
 	case ir.OpAdd:
-		return a.sum(b).wider(d)
+		return a.sum(b).added(d)
 	case ir.OpSub:
-		return a.sum(Interval{-b.Hi, -b.Lo, b.NaN}).wider(d)
+		return a.sum(Interval{-b.Hi, -b.Lo, b.NaN}).added(d)
 	case ir.OpMul:
 		return a.product(b).wider(d)
 	case ir.OpDiv:

@@ -53,6 +53,13 @@ type Token struct{ Batch, Pos *ir.Axis }
 type Rows struct {
 	Any   Interval
 	Slots []SlotRows
+	Pairs []PairRows
+}
+
+// PairRows is what is known where the mask is 1 at the position that a slot tells, and 0 at that of another one.
+type PairRows struct {
+	Row, Key Slot
+	Is       Interval
 }
 
 // SlotRows is what is known by the position that a slot tells.
@@ -65,7 +72,7 @@ type SlotRows struct {
 func NewRagged(ctx *sym.Context, mask *ir.Value) *Ragged {
 	t, _ := mask.Tensor()
 	r := &Ragged{Batch: t.Dims[0], Seq: t.Dims[1], positions: t.Dims[0].Mul(t.Dims[1]), ctx: ctx, values: map[*ir.Value]*Rows{}, consts: map[*ir.Const]Interval{}}
-	r.values[mask] = &Rows{Interval{0, 1, false}, []SlotRows{{Slot{0, 1}, Exactly(0), Exactly(1)}}}
+	r.values[mask] = &Rows{Any: Interval{0, 1, false}, Slots: []SlotRows{{Slot{0, 1}, Exactly(0), Exactly(1)}}}
 	return r
 }
 
@@ -246,6 +253,12 @@ func (r *Ragged) view(s *ir.Stmt) {
 			out.Slots = append(out.Slots, SlotRows{at, have.Masked, have.Valid})
 		}
 	}
+	for _, have := range r.Of(from).Pairs {
+		row, ok := r.Viewed(from, to, have.Row)
+		if key, ok2 := r.Viewed(from, to, have.Key); ok && ok2 && row != key {
+			out.Pairs = append(out.Pairs, PairRows{row, key, have.Is})
+		}
+	}
 	r.values[to] = out
 }
 
@@ -317,6 +330,14 @@ func (a *RaggedProgram) stage(s *ir.Stage) {
 		t := TokenAt(s, slot)
 		is.Slots = append(is.Slots, SlotRows{slot, a.point(s, where{Token: t}), a.point(s, where{Token: t, valid: true})})
 	}
+	for _, row := range is.Slots {
+		for _, key := range is.Slots {
+			if row.Slot != key.Slot {
+				both := a.point(s, where{Token: TokenAt(s, row.Slot), valid: true}, where{Token: TokenAt(s, key.Slot)})
+				is.Pairs = append(is.Pairs, PairRows{row.Slot, key.Slot, both})
+			}
+		}
+	}
 	a.rows[out] = is
 }
 
@@ -370,9 +391,9 @@ func (a *RaggedProgram) Key(s *ir.Stage) (key Token, ok bool) {
 	return key, n == 1
 }
 
-// overKey is what a reduction over the positions of a sequence goes over where the mask is 0, and where it is 1. Under a causal
-// mask the largest may be of a position that sees no other than the first: where that is needed, the mask is taken to be 1
-// there, and the largest is no less.
+// overKey is what a reduction over the positions of a sequence goes over where the mask is 0, and where it is 1. The largest
+// is no less than what a row has at its own position, where the mask is 1 there: under a window it may see no other. Under a causal
+// mask a row may see no other position than the first: where that is needed, the mask is taken to be 1 there.
 func (a *RaggedProgram) overKey(s *ir.Stage, key Token, at ...where) (masked, valid Interval) {
 	over := func(w where) []where { return append(at[:len(at):len(at)], w) }
 	x := s.Exprs[0]
@@ -381,16 +402,42 @@ func (a *RaggedProgram) overKey(s *ir.Stage, key Token, at ...where) (masked, va
 		return masked, valid
 	}
 	x, _ = a.inline(x)
+	for _, row := range at {
+		if !row.valid || row.Batch != key.Batch || row.Batch == row.Pos {
+			continue
+		}
+		own := a.eval(s, atOwn(x, key.Pos, row.Pos), at...)
+		if valid.Lo = max(valid.Lo, own.Lo); neutral(s, masked, valid) && valid.Lo >= -lowest {
+			return masked, valid
+		}
+	}
 	if first := a.eval(s, x, over(where{key, true, true})...); first.Lo > valid.Lo && !first.none() {
 		valid.Lo, a.first = first.Lo, true
 	}
 	return masked, valid
 }
 
+// atOwn is an expression of a row and a key where the key is the row.
+func atOwn(x *ir.Scalar, key, row *ir.Axis) *ir.Scalar {
+	return x.Rewrite(func(y *ir.Scalar) *ir.Scalar {
+		if y.Op == ir.OpAxis && y.Axis == key {
+			return row.Ix()
+		}
+		if f, ok := AffineOf(y); ok && y.Op != ir.OpAxis && len(f.Terms) == 0 {
+			return ir.SymVal(f.C)
+		}
+		return y
+	})
+}
+
 // Neutral says whether positions where the mask is 0 change nothing of what a reduction over
-// the positions of a sequence gives.
-func (a *RaggedProgram) Neutral(s *ir.Stage, key Token) bool {
-	masked, valid := a.overKey(s, key)
+// the positions of a sequence gives, where it is 1 for some rows.
+func (a *RaggedProgram) Neutral(s *ir.Stage, key Token, rows ...Token) bool {
+	var at []where
+	for _, t := range rows {
+		at = append(at, where{Token: t, valid: true})
+	}
+	masked, valid := a.overKey(s, key, at...)
 	return neutral(s, masked, valid)
 }
 
@@ -436,7 +483,7 @@ func (a *RaggedProgram) reduced(s *ir.Stage, is Interval, some bool) Interval {
 			return Anything(d)
 		}
 		out := total(d, is, least, n).fit(d)
-		if out.Lo < 1 && !out.NaN && a.hasOne(s) {
+		if out.Lo < 1 && a.hasOne(s) { // or it is NaN
 			out.Lo = 1
 		}
 		return out

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/sym"
@@ -67,10 +68,27 @@ func (e *raggedEval) tokens(x *ir.Scalar) Interval {
 			if w.valid {
 				known = r.Valid
 			}
-			is = Interval{max(is.Lo, known.Lo), min(is.Hi, known.Hi), is.NaN && known.NaN}
+			is = is.and(known)
+		}
+	}
+	for _, p := range rows.Pairs {
+		row, ok := e.TokenOf(x, p.Row)
+		key, ok2 := e.TokenOf(x, p.Key)
+		if ok && ok2 && e.knows(row, true) && e.knows(key, false) {
+			is = is.and(p.Is)
 		}
 	}
 	return is
+}
+
+// knows says whether it is known of a token that the mask is 1 there, or 0.
+func (e *raggedEval) knows(t Token, valid bool) bool {
+	return slices.ContainsFunc(e.at, func(w where) bool { return w.Token == t && w.valid == valid })
+}
+
+// and is what lies in both.
+func (i Interval) and(j Interval) Interval {
+	return Interval{max(i.Lo, j.Lo), min(i.Hi, j.Hi), i.NaN && j.NaN}
 }
 
 // same says whether two expressions are written alike.

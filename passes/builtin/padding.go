@@ -427,7 +427,7 @@ func (u *unpadding) through(c *ragged, s *ir.Stage, x *ir.Scalar) demand {
 		t, ok := u.TokenOf(x, slot)
 		switch {
 		case ok && slices.Contains(rows, t):
-		case ok && keyed && t == key && c.facts.Neutral(s, key):
+		case ok && keyed && t == key && c.facts.Neutral(s, key, rows...):
 		default:
 			if end, _ := u.endOf(x, slot); end == noEnd && !(len(rows) == 0 && !keyed && u.looksUp(c, x, slot)) {
 				return everything

@@ -109,26 +109,25 @@ func (x *packedStage) difference(y *ir.Scalar) *ir.Scalar {
 	return row.Sub(key).Mul(ir.SymVal(by[0])).Add(out)
 }
 
-// nearby is what stands for a comparison of how far two tokens lie apart, either way, as two comparisons of places, of which
-// it can be seen where they hold; nil: it is another one.
-func (x *packedStage) nearby(y *ir.Scalar) *ir.Scalar {
-	if x.index > 0 || y.Op < ir.OpLt || y.Op > ir.OpGe || y.Args[0].DType != tensor.I64 {
-		return nil
+// nearby is an expression in which comparisons of how far two positions lie apart either way are two comparisons: kernels of
+// attention see where such hold.
+func nearby(x *ir.Scalar) *ir.Scalar {
+	if x.Op < ir.OpLt || x.Op > ir.OpGe || x.Args[0].DType != tensor.I64 {
+		return x
 	}
-	a, b, op := y.Args[0], y.Args[1], y.Op
+	a, b, op := x.Args[0], x.Args[1], x.Op
 	if b.Op == ir.OpAbs { // the other way round
 		a, b = b, a
-		op = map[ir.ScalarOp]ir.ScalarOp{ir.OpLt: ir.OpGt, ir.OpLe: ir.OpGe, ir.OpGt: ir.OpLt, ir.OpGe: ir.OpLe}[op]
+		op = [...]ir.ScalarOp{ir.OpGt, ir.OpGe, ir.OpLt, ir.OpLe}[op-ir.OpLt]
 	}
 	if a.Op != ir.OpAbs {
-		return nil
+		return x
 	}
-	d := x.difference(a.Args[0])
-	if d == nil {
-		return nil
+	d := a.Args[0]
+	if _, ok := analysis.AffineOf(d); !ok {
+		return x
 	}
-	far := x.of(b)
-	one, other := ir.Binary(op, d, far), ir.Binary(op, ir.IntLit(0).Sub(d), far)
+	one, other := ir.Binary(op, d, b), ir.Binary(op, ir.IntLit(0).Sub(d), b)
 	if op == ir.OpLt || op == ir.OpLe {
 		return one.And(other)
 	}

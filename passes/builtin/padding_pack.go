@@ -285,9 +285,6 @@ func (x *packedStage) node(y *ir.Scalar) *ir.Scalar {
 	if len(y.Args) == 0 {
 		return y
 	}
-	if near := x.nearby(y); near != nil {
-		return near
-	}
 	if d := x.difference(y); d != nil {
 		return d
 	}

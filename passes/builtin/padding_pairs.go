@@ -63,6 +63,9 @@ func (u *unpadding) withPairs(p *ir.Program, args []*ir.Value) []*ir.Value {
 		}
 	}
 	if changed {
+		for _, s := range p.Stages {
+			s.Rewrite(nearby)
+		}
 		dropUnread(p, &args)
 		p.Finish()
 	}
