@@ -335,3 +335,30 @@ func TestAxesOfFusedPrograms(t *testing.T) {
 	}
 	checkAxes(t, p, rand.New(rand.NewPCG(1, 2)))
 }
+
+// Indices that are no bare position, and reductions that go by order, as no operator's example has them.
+func TestAxesOfIndices(t *testing.T) {
+	for _, x := range []struct{ src, axis, why string }{
+		{"program @second[n](X: [2*n, 3] f32) -> (Y: [n, 3] f32) {\nY[i < n, j < 3] = X[(2 * i), j]\n}", "n", "i is in (2 * i)"},
+		{"program @next[n](X: [n + 1, 3] f32) -> (Y: [n, 3] f32) {\nY[i < n, j < 3] = X[(i + 1), j]\n}", "n", "i is in (i + 1)"},
+		{"program @back[n](X: [n, 3] f32) -> (Y: [n, 3] f32) {\nY[i < n, j < 3] = X[(({n} - 1) - i), j]\n}", "n", "X is read at (({n} - 1) - i)"},
+		{"program @diagonal[n](X: [n, n] f32, V: [n] f32) -> (Y: [n] f32) {\nY[i < n] = (X[i, i] * V[(i // 2)])\n}", "n", "V is read at (i // 2)"},
+		{"program @first[n](X: [n, 6] f32, P: [n, 6] i64) -> (Y: [n] f32, I: [n] i64) {\nY, I[i < n] = argmax(j < 6) X[i, j], P[i, j]\n}", "j", "argmax keeps the first of equals"},
+		{"program @each[n](X: [n, 1] f32, V: [n] f32) -> (Y: [n] f32) {\nY[i < n] = (X[i, 0] * V[i])\n}", "n", ""},
+	} {
+		p := program(t, x.src)
+		why := "there is no such axis"
+		for _, a := range analysis.Axes(p) {
+			if a.Extent.IsInt(1) {
+				t.Errorf("@%s has an axis of one position: %s", p.Name, a.Rule())
+			}
+			if a.Name == x.axis {
+				why = a.Why
+			}
+		}
+		if why != x.why {
+			t.Errorf("axis %s of @%s: %q, want %q", x.axis, p.Name, why, x.why)
+		}
+		checkAxes(t, p, rand.New(rand.NewPCG(3, 4)))
+	}
+}
