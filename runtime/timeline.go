@@ -55,6 +55,7 @@ type Work struct {
 // Zeros is what a device has made of a factor that may have many zeros, or of scores of which a mask may hide many.
 type Zeros struct {
 	Operand  string
+	Unseen   bool          // nobody looked for zeros, as the product is too small or too large for that to be worth it
 	Share    float64       // of it that is not zero, of what was looked at
 	Way      string        // how terms were left out, or "dense"
 	Expected time.Duration // that it was to take, without looking for zeros; 0 where a glance at some of them was enough

@@ -35,6 +35,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"plugin":    buildPlugin,
 	"faulty":    faulty,
 	"gone":      gone,
+	"spoil":     spoil,
 	"readme":    readme,
 	"within":    within,
 	"bytes":     hasBytes,
@@ -270,4 +271,17 @@ func steady(ts *testscript.TestScript, neg bool, args []string) {
 		out = digits.ReplaceAllString(out, "$1")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(out), 0o666))
+}
+
+// spoil writes over the files of a folder: spoil DIR.
+func spoil(ts *testscript.TestScript, neg bool, args []string) {
+	wants(ts, neg, len(args) == 1, "spoil DIR")
+	files, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(files) == 0 {
+		ts.Fatalf("there is nothing in %s", args[0])
+	}
+	for _, f := range files {
+		ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), f.Name()), []byte("{}"), 0o666))
+	}
 }

@@ -40,27 +40,32 @@ func (t *trace) ctx(a *app) context.Context {
 
 func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
-// zeros tells what became of factors that may have many zeros.
+// zeros tells what became of factors that may have many zeros, and of scores of which a mask may hide many.
 func (a *app) zeros(t *runtime.Timeline) {
 	spans, _ := t.Spans()
 	for _, s := range spans {
 		if s.Work == nil || s.Work.Zeros == nil {
 			continue
 		}
-		z, say := s.Work.Zeros, "%s, stage %s: %.1f %% of %s are not zero; %s: expected %.0f µs, took %.0f µs; dense: expected %.0f µs"
+		z := s.Work.Zeros
 		if z.Computed > 0 {
 			a.note("%s, stage %s: %.1f %% of the scores %s are computed, the mask hides the others; took %.0f µs", s.Work.Node, s.Work.Stages, 100*z.Computed, z.Operand, us(s.Took))
 			continue
 		}
-		switch dense := strings.HasPrefix(z.Way, "dense"); {
-		case dense && (z.Dense == 0 || z.Share == 1):
-			a.note("%s, stage %s: hardly a zero in %s, too little to look, or not finite what it is multiplied by; %s: took %.0f µs", s.Work.Node, s.Work.Stages, z.Operand, z.Way, us(s.Took))
-			continue
-		case z.Dense == 0: // portable Go expects nothing
-			a.note("%s, stage %s: %.1f %% of %s are not zero; %s: took %.0f µs", s.Work.Node, s.Work.Stages, 100*z.Share, z.Operand, z.Way, us(s.Took))
-			continue
+		found, expected, other := fmt.Sprintf("%.1f %% of %s are not zero", 100*z.Share, z.Operand), "", ""
+		switch {
+		case z.Unseen:
+			found = fmt.Sprintf("no zeros are looked for in %s, as the product is too small, or too large", z.Operand)
+		case z.Share == 1:
+			found = "hardly a zero in " + z.Operand
 		}
-		a.note(say, s.Work.Node, s.Work.Stages, 100*z.Share, z.Operand, z.Way, us(z.Expected), us(s.Took), us(z.Dense))
+		if z.Expected > 0 {
+			expected = fmt.Sprintf("expected %.0f µs, ", us(z.Expected))
+		}
+		if z.Dense > 0 && !strings.HasPrefix(z.Way, "dense") {
+			other = fmt.Sprintf("; dense: expected %.0f µs", us(z.Dense))
+		}
+		a.note("%s, stage %s: %s; %s: %stook %.0f µs%s", s.Work.Node, s.Work.Stages, found, z.Way, expected, us(s.Took), other)
 	}
 }
 

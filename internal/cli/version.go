@@ -15,7 +15,8 @@ import (
 
 // version tells what this binary is, and what it finds on the machine.
 func (a *app) version(args []string) error {
-	a.begin("version", "", "Tells version, Go version, platform, the targets that the binary has, and the level of the CPU.")
+	a.begin("version", "", "Tells version, Go version, platform, the targets that the binary has, the level of the CPU, and by which table of\n"+
+		"tiles runs choose how they leave out zeros: one that `pitopt tune` has stored, or one that is built in.")
 	rest, err := a.parse(args)
 	if err != nil {
 		return err
@@ -33,16 +34,24 @@ func (a *app) version(args []string) error {
 	if err != nil {
 		return err
 	}
+	stored, left := device.StoredTiles()
 	targets := pitopt.Targets()
 	sort.Strings(targets)
+	if left != nil {
+		a.note("%v", left)
+	}
 	if a.common.json {
 		a.emit(map[string]any{"kind": "version", "version": v, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
-			"targets": targets, "cpu": cpuName(), "cpu_level": cpuLevel(), "cpu_code": code})
+			"targets": targets, "cpu": cpuName(), "cpu_level": cpuLevel(), "cpu_code": code, "tiles": stored})
 		return nil
 	}
 	fmt.Fprintf(a.out, "pitopt %s, %s %s/%s, targets: %s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH, strings.Join(targets, ", "))
 	fmt.Fprintf(a.out, "CPU: %s, %s\n", cpuName(), cpuLevel())
 	fmt.Fprintf(a.out, "target cpu: %s\n", code)
+	if stored == "" {
+		stored = "built in"
+	}
+	fmt.Fprintf(a.out, "table of tiles: %s\n", stored)
 	return nil
 }
 

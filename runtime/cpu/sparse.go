@@ -258,14 +258,17 @@ func (d *Device) sparsely(run *interp.Execution, i int, p *product, mem rt.Memor
 
 // tell says what was decided.
 func (s *sparse) tell(z *rt.Zeros, operand string) {
-	*z = rt.Zeros{Operand: operand, Share: s.share, Way: s.way.name(), Expected: time.Duration(s.way.ns), Dense: time.Duration(s.dense)}
+	*z = rt.Zeros{Operand: operand, Unseen: !s.looked, Share: s.share, Way: s.way.name(), Expected: time.Duration(s.way.ns), Dense: time.Duration(s.dense)}
 	if s.notFinite.Load() {
-		z.Way = "dense: what zeros are multiplied by is not finite"
+		z.Way, z.Expected = notFinite, z.Dense
 	}
 	if s.d.decided != nil && s.looked {
 		s.d.decided(s.way)
 	}
 }
+
+// notFinite is the way in which a product is computed of which nothing may be left out.
+const notFinite = "dense: what zeros are multiplied by is not finite"
 
 // close drops what is of a run.
 func (s *sparse) close() {
@@ -293,13 +296,13 @@ func (s *sparse) seen() (worth bool, err error) {
 		s.lasting = p.half // which weights looks into
 	}
 	s.lies()
-	s.looked = true
 	s.dense = s.table.denseCost(s)
 	row := s.rows == 1 && s.sole && p.a.buf != nil && s.d.weigh == nil && s.widely() // to look at all of it takes no longer than a glance
 	if s.tooLittle(row) {
 		s.way.ns = s.dense
 		return false, nil
 	}
+	s.looked = true
 	s.hire(1)
 	s.at = s.workers[0].worker
 	if s.dataA, err = s.operand(&p.a); err != nil {

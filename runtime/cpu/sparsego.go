@@ -51,6 +51,7 @@ func list[T element](d *Device, idle *reuse.List[listing[T]], run *interp.Execut
 	if p.out.DType.IsFloat() && !s.finite {
 		for _, v := range x.b {
 			if v-v != 0 {
+				told.Way = notFinite
 				return false, nil
 			}
 		}

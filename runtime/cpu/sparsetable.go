@@ -2,8 +2,10 @@ package cpu
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -44,23 +46,47 @@ var (
 func (d *Device) tiles() *TileTable {
 	d.tiled.Do(func() {
 		d.table = d.builtIn()
-		file, err := tileFile(d.machine.features)
-		if err != nil {
-			return
-		}
-		if st, err := os.Stat(file); err != nil || !st.Mode().IsRegular() || st.Size() > mostTable { // nothing that Store wrote
-			return
-		}
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return
-		}
-		t := &TileTable{}
-		if json.Unmarshal(b, t) == nil && t.fits(d.table) {
+		if t, _, err := d.storedTiles(); t != nil && err == nil {
 			d.table = t
 		}
 	})
 	return d.table
+}
+
+// StoredTiles is the file whose table runs go by, as Store wrote it; empty: by one that is built in. An error tells of a file in
+// that place that is left alone.
+func (d *Device) StoredTiles() (file string, err error) {
+	t, file, err := d.storedTiles()
+	if t == nil || err != nil {
+		return "", err
+	}
+	return file, nil
+}
+
+// storedTiles is what Store has written; nil: nothing.
+func (d *Device) storedTiles() (t *TileTable, file string, err error) {
+	if file, err = tileFile(d.machine.features); err != nil {
+		return nil, "", nil // no folder that anything could be stored in
+	}
+	st, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "", nil
+	case err == nil && (!st.Mode().IsRegular() || st.Size() > mostTable):
+		err = errors.New("it is nothing that was stored")
+	case err == nil:
+		var b []byte
+		if b, err = os.ReadFile(file); err == nil {
+			t = &TileTable{}
+			if json.Unmarshal(b, t) != nil || !t.fits(d.builtIn()) {
+				err = errors.New("it has no table of this machine's tiles")
+			}
+		}
+	}
+	if err != nil {
+		return nil, "", diag.New(diag.Run, "%s is left alone: %v", file, err).Hint("`pitopt tune` measures and stores a table")
+	}
+	return t, file, nil
 }
 
 // mostTable is the length of a file of a table at most, in bytes: it has some dozens of numbers.

@@ -34,6 +34,9 @@ func TestStoredTable(t *testing.T) {
 	if got := fresh().tiles(); !reflect.DeepEqual(got, &mine) {
 		t.Errorf("the table is %v, not the one that is stored, %v", got, mine)
 	}
+	if from, err := fresh().StoredTiles(); from != file || err != nil {
+		t.Errorf("the table is said to be of %q: %v", from, err)
+	}
 	changed := func(change func(t *TileTable)) []byte {
 		other := mine
 		other.Step, other.Rows = append([]float64{}, mine.Step...), append([]int{}, mine.Rows...)
@@ -64,9 +67,15 @@ func TestStoredTable(t *testing.T) {
 		if got := fresh().tiles(); !reflect.DeepEqual(got, &built) {
 			t.Errorf("%s: the table is %v, not the one that is built in", name, got)
 		}
+		if from, err := fresh().StoredTiles(); from != "" || err == nil {
+			t.Errorf("%s: the table is said to be of %q, and nothing of what is there", name, from)
+		}
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
+	}
+	if from, err := fresh().StoredTiles(); from != "" || err != nil {
+		t.Errorf("the table is said to be of %q: %v", from, err)
 	}
 	if err := os.MkdirAll(filepath.Join(file, "folder"), 0o777); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,9 @@ import (
 
 // Tune measures what tiles cost on this machine, on one thread. It takes some seconds.
 func (d *Device) Tune() (*TileTable, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
 	if !d.machine.enter() {
 		return nil, diag.New(diag.Usage, "there is no machine code here, whose tiles could be measured; portable Go has one way to leave out zeros")
 	}

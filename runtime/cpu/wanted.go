@@ -182,7 +182,7 @@ func (d *Device) wantedly(run *interp.Execution, i int, p *product, mem rt.Memor
 	x.workspace.mem, x.workspace.left = mem, room
 	x.d, x.p, x.mask, x.cut, x.run, x.out, x.table = d, p, p.wanted, d.machine.blocks, run, run.Tensor(p.out), d.tiles()
 	done, err = x.compute(i)
-	*told = rt.Zeros{Operand: p.wanted.buf.Name, Share: x.share, Way: x.way.name(), Expected: time.Duration(x.way.ns), Dense: time.Duration(x.dense)}
+	*told = rt.Zeros{Operand: p.wanted.buf.Name, Unseen: x.dense == 0, Share: x.share, Way: x.way.name(), Expected: time.Duration(x.way.ns), Dense: time.Duration(x.dense)}
 	if !done {
 		told.Way, told.Expected = way{dense: true}.name(), told.Dense
 		if x.tooLarge.Load() {
