@@ -43,7 +43,11 @@ func (mg *Manager) Run(ctx context.Context, m *ir.Module, steps []Step) error {
 		}
 		start := time.Now()
 		if err := mg.step(ctx, m, s); err != nil {
-			return diag.As(err, diag.Run).During(s.Ref())
+			e := diag.As(err, diag.Run).During(s.Ref())
+			if e.Code == diag.Pipeline && s.Where != "" { // it is about what the pipeline says of the pass
+				e.In(s.Where)
+			}
+			return e
 		}
 		took := time.Since(start)
 		if err := mg.Verifier.Verify(m); err != nil {

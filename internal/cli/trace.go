@@ -59,7 +59,7 @@ func (a *app) zeros(t *runtime.Timeline) {
 		case z.Share == 1:
 			found = "hardly a zero in " + z.Operand
 		}
-		if z.Expected > 0 {
+		if z.Expected > 0 && !z.Unseen {
 			expected = fmt.Sprintf("expected %.0f µs, ", us(z.Expected))
 		}
 		if z.Dense > 0 && !strings.HasPrefix(z.Way, "dense") {
@@ -113,7 +113,11 @@ func (t *trace) write() error {
 			if z := w.Zeros; z != nil && z.Computed > 0 {
 				e.Args["scores"] = map[string]any{"operand": z.Operand, "computed": z.Computed, "way": z.Way}
 			} else if z != nil {
-				e.Args["zeros"] = map[string]any{"operand": z.Operand, "share": z.Share, "way": z.Way, "expected_us": us(z.Expected), "dense_us": us(z.Dense)}
+				zeros := map[string]any{"operand": z.Operand, "way": z.Way, "expected_us": us(z.Expected), "dense_us": us(z.Dense)}
+				if !z.Unseen {
+					zeros["share"] = z.Share
+				}
+				e.Args["zeros"] = zeros
 			}
 		}
 		events = append(events, e)

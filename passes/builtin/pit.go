@@ -2,9 +2,11 @@ package builtin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pitopt/pitopt/core/analysis"
+	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/pass"
 )
@@ -46,9 +48,28 @@ It stands after fuse, whose programs it marks, and before dispatch, whose kernel
 		{Name: "inputs", Kind: pass.Strings, Doc: "inputs of the model that may be full of zeros, beside masks", Default: []string(nil)},
 	},
 	Run: func(c *pass.Context, m *ir.Module) error {
+		if err := areInputs(m, pass.Get[[]string](c, "inputs")); err != nil {
+			return err
+		}
 		markZeros(m, Facts(c, m))
 		return nil
 	},
+}
+
+// areInputs checks that names are those of inputs of the model.
+func areInputs(m *ir.Module, names []string) error {
+	var inputs []string
+	if main := m.Main(); main != nil {
+		for _, p := range main.Params {
+			inputs = append(inputs, p.Name)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(inputs, name) {
+			return diag.New(diag.Pipeline, "the option inputs speaks of %q, which is no input of the model", name).Hint("%s", diag.DidYouMean(name, inputs))
+		}
+	}
+	return nil
 }
 
 // Facts are the facts that the pass goes by.
