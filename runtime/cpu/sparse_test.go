@@ -190,18 +190,21 @@ func TestSparseNotFinite(t *testing.T) {
 		t.Run(tier.name, func(t *testing.T) {
 			d := tier.device(1)
 			defer d.Close()
-			p := sparseProgram(t, "program @p(X: [40, 200] f32, W: [200, 64] f32) -> (Y: [40, 64] f32) {\nY[i < 40, j < 64] = sum(k < 200) (X[i, k] * W[k, j]) sparse(X)\n}")
-			for _, bad := range []float32{inf, -inf, nan} {
-				for _, constant := range []bool{false, true} {
-					x, w := normal(r, 40, 200), normal(r, 200, 64)
-					drawZeros(r, tensor.Data[float32](x), 200, 1, 64, 0.2)
-					clear(tensor.Data[float32](x)[7*200 : 8*200])
-					tensor.Data[float32](w)[100*64+3] = bad // rows of zeros become NaN
-					sparseCase(t, d, p, []*tensor.Tensor{x, w}, constant)
-					w = normal(r, 200, 64)
-					tensor.Data[float32](x)[7*200+9] = bad
-					if taken := sparseCase(t, d, p, []*tensor.Tensor{x, w}, constant); tier.features != 0 && len(taken) == 0 {
-						t.Error("nothing was decided")
+			for _, depth := range []int64{200, 2051} { // of more than is looked at in a call, and of no whole number of lots
+				p := sparseProgram(t, fmt.Sprintf("program @p(X: [40, %d] f32, W: [%d, 64] f32) -> (Y: [40, 64] f32) {\nY[i < 40, j < 64] = sum(k < %d) (X[i, k] * W[k, j]) sparse(X)\n}", depth, depth, depth))
+				for i, bad := range []float32{inf, -inf, nan} {
+					for _, constant := range []bool{false, true} {
+						x, w := normal(r, 40, depth), normal(r, depth, 64)
+						drawZeros(r, tensor.Data[float32](x), int(depth), 1, 64, 0.2)
+						clear(tensor.Data[float32](x)[7*depth : 8*depth])
+						at := []int64{100*64 + 3, 0, depth*64 - 1}[i]
+						tensor.Data[float32](w)[at] = bad // rows of zeros become NaN
+						sparseCase(t, d, p, []*tensor.Tensor{x, w}, constant)
+						w = normal(r, depth, 64)
+						tensor.Data[float32](x)[7*depth+9] = bad
+						if taken := sparseCase(t, d, p, []*tensor.Tensor{x, w}, constant); tier.features != 0 && len(taken) == 0 {
+							t.Error("nothing was decided")
+						}
 					}
 				}
 			}
