@@ -38,10 +38,15 @@ func (mc *machine) runIf(f *frame, s *stmt) ([]tensor.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	taken, name := s.regions[1], "else"
 	if yes {
-		return mc.region(f, s.regions[0])
+		taken, name = s.regions[0], "then"
 	}
-	return mc.region(f, s.regions[1])
+	out, err := mc.region(f, taken)
+	if mc.recorder != nil {
+		mc.recorder.branch = name
+	}
+	return out, err
 }
 
 // arg gives operand i of a statement, nil where it is left out.

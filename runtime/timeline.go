@@ -129,8 +129,9 @@ func Record(ctx context.Context, t *Timeline) context.Context {
 // Recorder is how a call writes to a timeline.
 type Recorder struct {
 	*Timeline
-	row  int
-	stmt *ir.Stmt // that runs
+	row    int
+	stmt   *ir.Stmt // that runs
+	branch string   // that it took
 }
 
 // RecorderOf gives the recorder of a run; nil where there is none.
@@ -164,7 +165,11 @@ func (r *Recorder) statement(s *ir.Stmt, run func() error) error {
 	around, start := r.stmt, time.Now()
 	r.stmt = s
 	err := run()
-	r.stmt = around
-	r.Add(Calls, r.row, s.Place()+" ("+s.OpName()+")", start, nil)
+	what := s.OpName()
+	if r.branch != "" {
+		what += ", " + r.branch
+	}
+	r.stmt, r.branch = around, ""
+	r.Add(Calls, r.row, s.Place()+" ("+what+")", start, nil)
 	return err
 }

@@ -2,10 +2,41 @@ package cli
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/pitopt/pitopt/core/ir"
 	"github.com/pitopt/pitopt/core/tensor"
+	"github.com/pitopt/pitopt/passes/builtin"
+	"github.com/pitopt/pitopt/runtime"
 )
+
+// padding tells whether padding was left out, by the branches that a run took.
+func (a *app) padding(t *runtime.Timeline, inputs map[string]tensor.Value) {
+	spans, _ := t.Spans()
+	for _, s := range spans {
+		name, ok := strings.CutPrefix(s.Name, builtin.PaddingNode)
+		if !ok || s.Track != runtime.Calls {
+			continue
+		}
+		name, out := strings.CutSuffix(name, " (onnx.If, then)")
+		name = strings.TrimSuffix(name, " (onnx.If, else)")
+		mask, ok := inputs[name].(*tensor.Tensor)
+		if !ok {
+			continue
+		}
+		if !out {
+			a.note("%s: padding is computed, as what was looked at does not allow to leave it out; `pitopt inspect -padding` tells what that is", name)
+			continue
+		}
+		tokens := int64(0)
+		for i := range mask.Len() {
+			if masked(mask, i) {
+				tokens++
+			}
+		}
+		a.note("%s: padding is left out: %d of %s are tokens", name, tokens, count(int(mask.Len()), "position"))
+	}
+}
 
 // withoutPadding is a result with zeros in rows of padding, where the pipeline says of a mask that
 // they do not matter: results are compared so.

@@ -169,6 +169,7 @@ func (a *app) execute(path string, f *runOptions) error {
 		return err
 	}
 	if a.common.verbose {
+		a.padding(f.trace.Timeline, w.values)
 		a.zeros(f.trace.Timeline)
 	}
 	if f.check != "none" {

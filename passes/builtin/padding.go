@@ -113,6 +113,9 @@ type ragged struct {
 	joined map[*ir.Stage]bool // that the target computes together with others
 }
 
+// PaddingNode and the name of the mask are the node of what chooses whether a run leaves padding out.
+const PaddingNode = "padding of "
+
 // removePadding rewrites main for a mask, where that is sound and saves something.
 func removePadding(t *target.Target, m *ir.Module, mask *ir.Value, declared bool) bool {
 	u := newUnpadding(t, m, mask, declared)

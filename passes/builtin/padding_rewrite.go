@@ -104,7 +104,7 @@ func (u *unpadding) branch(before, dense, after []*ir.Stmt) {
 	ends[firstEnd] = ends[firstEnd] || u.First()
 	is, args := u.condition(dense, ends)
 	cond := u.bounded(d, b, u.call(b, is, args...))
-	choice := &ir.Stmt{Kind: ir.OpStmt, Op: u.m.Lookup("onnx.If"), Args: []*ir.Value{cond}, Regions: []*ir.Block{packed, region}}
+	choice := &ir.Stmt{Kind: ir.OpStmt, Op: u.m.Lookup("onnx.If"), Node: PaddingNode + u.mask.Name, Args: []*ir.Value{cond}, Regions: []*ir.Block{packed, region}}
 	for i, v := range outs {
 		n := &ir.Value{Name: v.Name, Type: v.Type, Def: choice, Index: i}
 		v.Name = ""

@@ -190,20 +190,29 @@ func TestSparseNotFinite(t *testing.T) {
 		t.Run(tier.name, func(t *testing.T) {
 			d := tier.device(1)
 			defer d.Close()
-			for _, depth := range []int64{200, 2051} { // of more than is looked at in a call, and of no whole number of lots
-				p := sparseProgram(t, fmt.Sprintf("program @p(X: [40, %d] f32, W: [%d, 64] f32) -> (Y: [40, 64] f32) {\nY[i < 40, j < 64] = sum(k < %d) (X[i, k] * W[k, j]) sparse(X)\n}", depth, depth, depth))
+			for _, c := range []struct {
+				of    tensor.DType
+				depth int64
+			}{{tensor.F32, 200}, {tensor.F32, 2051}, {tensor.F16, 200}, {tensor.BF16, 200}} { // 2051: more than is looked at in a call, and no whole number of lots
+				of, depth := c.of, c.depth
+				p := sparseProgram(t, fmt.Sprintf("program @p(X: [40, %d] f32, W: [%d, 64] %s) -> (Y: [40, 64] f32) {\nY[i < 40, j < 64] = sum(k < %d) (X[i, k] * %s) sparse(X)\n}", depth, depth, of, depth, map[bool]string{true: "W[k, j]", false: "f32(W[k, j])"}[of == tensor.F32]))
 				for i, bad := range []float32{inf, -inf, nan} {
 					for _, constant := range []bool{false, true} {
-						x, w := normal(r, 40, depth), normal(r, depth, 64)
+						x, w := normal(r, 40, depth), tensor.New(of, depth, 64)
 						drawZeros(r, tensor.Data[float32](x), int(depth), 1, 64, 0.2)
 						clear(tensor.Data[float32](x)[7*depth : 8*depth])
+						for j := range w.Len() {
+							w.SetFloat(j, r.NormFloat64())
+						}
 						at := []int64{100*64 + 3, 0, depth*64 - 1}[i]
-						tensor.Data[float32](w)[at] = bad // rows of zeros become NaN
+						was := w.Float(at)
+						w.SetFloat(at, float64(bad)) // rows of zeros become NaN
 						sparseCase(t, d, p, []*tensor.Tensor{x, w}, constant)
-						w = normal(r, depth, 64)
+						w = w.Clone()
+						w.SetFloat(at, was)
 						tensor.Data[float32](x)[7*depth+9] = bad
 						if taken := sparseCase(t, d, p, []*tensor.Tensor{x, w}, constant); tier.features != 0 && len(taken) == 0 {
-							t.Error("nothing was decided")
+							t.Errorf("%s: nothing was decided", of)
 						}
 					}
 				}
