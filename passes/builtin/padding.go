@@ -111,6 +111,8 @@ type ragged struct {
 	facts  *analysis.RaggedProgram
 	packed map[*ir.Buffer]bool
 	joined map[*ir.Stage]bool // that the target computes together with others
+
+	refused map[*ir.Stage]bool // that it would not once they are packed
 }
 
 // PaddingNode and the name of the mask are the node of what chooses whether a run leaves padding out.
@@ -130,6 +132,9 @@ func newUnpadding(t *target.Target, m *ir.Module, mask *ir.Value, declared bool)
 		return nil
 	}
 	u.follow()
+	if !declared && !u.hides() {
+		return nil
+	}
 	for u.demands(); u.stays(); u.demands() {
 	}
 	return u
@@ -224,6 +229,34 @@ func (u *unpadding) follow() {
 			}
 		}
 	}
+}
+
+// hides says whether anything that goes over the positions of a sequence leaves out those where the mask is 0, or whether nobody
+// reads it, as where padding is left to others.
+func (u *unpadding) hides() bool {
+	read := slices.Contains(u.f.Results, u.mask)
+	for _, s := range u.f.Stmts {
+		s.EachUse(func(v *ir.Value) { read = read || v == u.mask })
+	}
+	if !read {
+		return true
+	}
+	for _, c := range u.calls {
+		for _, s := range c.Stages {
+			key, ok := c.facts.Key(s)
+			if !ok {
+				continue
+			}
+			var rows []analysis.Token
+			for _, slot := range u.Slots(s.Out().Dims) {
+				rows = append(rows, analysis.TokenAt(s, slot))
+			}
+			if c.facts.Neutral(s, key, rows...) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // want notes that somebody reads rows of a value, and of others than those of the mask, who.
@@ -372,13 +405,16 @@ func (u *unpadding) together(of joining, p *ir.Program) map[*ir.Stage]bool {
 	return out
 }
 
-// stays finds calls whose stages over pairs of tokens the target would not compute together once they are packed, because of what
-// they read of pairs, and says whether there are any: they stay as they are.
+// stays finds calls whose stages over pairs of tokens, or over tokens of each sequence for rows that are none, the target would not
+// compute together once they are packed, because of what they read, and says whether there are any: they stay as they are.
 func (u *unpadding) stays() (found bool) {
 	t := u.sketch()
 	for _, s := range u.f.Stmts {
 		c := u.calls[s]
-		if c == nil || !slices.ContainsFunc(c.Stages, func(st *ir.Stage) bool { return c.packed[st.Out()] && c.joined[st] && u.pairs(c, st) }) {
+		of := func(st *ir.Stage) bool {
+			return c.joined[st] && (c.packed[st.Out()] && u.pairs(c, st) || u.crosses(c, st))
+		}
+		if c == nil || !slices.ContainsFunc(c.Stages, of) {
 			continue
 		}
 		lookups, beside := u.lookups, u.beside
@@ -386,13 +422,39 @@ func (u *unpadding) stays() (found bool) {
 		u.lookups = lookups
 		joined := u.together(joining{text: p.String()}, p)
 		for i, st := range c.Stages {
-			if c.packed[st.Out()] && c.joined[st] && u.pairs(c, st) && !joined[p.Stages[i]] {
-				c.joined, found, u.beside = nil, true, beside
+			if of(st) && !joined[p.Stages[i]] {
+				c.joined, c.refused, found, u.beside = nil, c.joined, true, beside
 				break
 			}
 		}
 	}
 	return found
+}
+
+// crosses says whether a stage is one of an attention whose keys are tokens, and whose rows are not, as a decoder's are to what
+// was encoded. Each row then goes over the tokens of its sequence among all.
+func (u *unpadding) crosses(c *ragged, s *ir.Stage) bool {
+	if !c.joined[s] {
+		return false
+	}
+	keyed := false
+	for _, o := range c.Stages {
+		if !c.joined[o] {
+			continue
+		}
+		slots := u.Slots(o.Out().Dims)
+		if u.pairs(c, o) || len(slots) > 0 && (slots[0].Flat() || !c.packed[o.Out()]) {
+			return false
+		}
+		if key, ok := c.facts.Key(o); ok && len(slots) == 0 {
+			if !c.facts.Neutral(o, key) {
+				return false
+			}
+			keyed = true
+		}
+	}
+	_, ok := c.facts.Key(s)
+	return keyed && (ok || len(u.Slots(s.Out().Dims)) == 1)
 }
 
 // pairs says whether a stage goes over pairs of tokens.
@@ -408,7 +470,7 @@ func (u *unpadding) pairs(c *ragged, s *ir.Stage) bool {
 // different sequences, too, and there are many more of these: it can where the target computes it together with others,
 // as those of an attention, whose keys it finds by where a sequence begins and ends.
 func (u *unpadding) packable(c *ragged, s *ir.Stage) bool {
-	if len(s.Outs) != 1 || s.Kind != ir.MapStage && s.Kind != ir.ReduceStage || len(s.Sparse) > 0 || s.Wanted != nil {
+	if len(s.Outs) != 1 || s.Kind != ir.MapStage && s.Kind != ir.ReduceStage || len(s.Sparse) > 0 || s.Wanted != nil || c.refused[s] {
 		return false
 	}
 	var tokens []analysis.Token

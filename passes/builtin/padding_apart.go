@@ -25,7 +25,7 @@ type diagonalOf struct {
 func (x *packedStage) diagonalAt(y *ir.Scalar) (at diagonal, ok bool) {
 	i := slices.Index(x.Params, y.Buf)
 	here := x.tokensHere()
-	if x.in == nil || i < 0 || slices.ContainsFunc(here, func(t analysis.Token) bool { return t.Batch == t.Pos }) {
+	if x.in == nil || i < 0 || len(here) != 2 || slices.ContainsFunc(here, func(t analysis.Token) bool { return t.Batch == t.Pos }) {
 		return at, false
 	}
 	dim := [2]int{-1, -1}

@@ -109,12 +109,22 @@ func (w *packing) buffer(b *ir.Buffer) *ir.Buffer {
 		if w.packed(b) {
 			n.Dims = packedDims(b.Dims, w.Slots(b.Dims), w.tokens.n)
 		}
+		if w.crossed(b) {
+			n.Dims = slices.Clone(b.Dims)
+			n.Dims[w.Slots(b.Dims)[0].Pos] = w.tokens.n
+		}
 		w.buffers[b] = n
 	}
 	return n
 }
 
 func (w *packing) packed(b *ir.Buffer) bool { return w.ragged.packed[b] }
+
+// crossed says whether a buffer is of all sequences, and of the tokens of all of them, inside an attention of rows that are no tokens.
+func (w *packing) crossed(b *ir.Buffer) bool {
+	i := slices.IndexFunc(w.Stages, func(s *ir.Stage) bool { return slices.Contains(s.Outs, b) })
+	return i >= 0 && w.packed(b) && w.crosses(w.ragged, w.Stages[i])
+}
 
 // vector is one of the vectors as a parameter.
 func (w *packing) vector(v *ir.Value, name string) *ir.Buffer {
@@ -148,6 +158,7 @@ type packedStage struct {
 	s     *ir.Stage
 	rows  []analysis.Token             // of what is defined, where that is packed
 	key   analysis.Token               // what is gone over, where that is packed
+	cross analysis.Token               // what keys are in an attention of rows that are no tokens
 	axes  map[*ir.Axis]*ir.Axis        // that are there still
 	token map[*ir.Axis]*ir.Axis        // by position: the axis over tokens
 	in    *ir.Scalar                   // the row and the key, or both rows, are of one sequence; nil: there is but one
@@ -164,6 +175,15 @@ func (w *packing) stage(s *ir.Stage) *ir.Stage {
 		n.Outs = append(n.Outs, w.buffer(b))
 	}
 	n.Base = w.buffer(s.Base)
+	if key, ok := w.facts.Key(s); ok && x.readsPacked(key) {
+		x.key = key
+	}
+	if w.crosses(w.ragged, s) {
+		if x.cross = x.key; len(x.rows) == 1 {
+			x.cross = x.rows[0]
+		}
+		x.rows, x.key = nil, analysis.Token{}
+	}
 	over := func(list []*ir.Axis) (out []*ir.Axis) {
 		for _, a := range list {
 			switch {
@@ -178,9 +198,6 @@ func (w *packing) stage(s *ir.Stage) *ir.Stage {
 		}
 		return out
 	}
-	if key, ok := w.facts.Key(s); ok && x.readsPacked(key) {
-		x.key = key
-	}
 	n.Axes, n.Red = over(s.Axes), over(s.Red)
 	if s.ScanAxis != nil {
 		n.ScanAxis = x.axes[s.ScanAxis]
@@ -189,6 +206,9 @@ func (w *packing) stage(s *ir.Stage) *ir.Stage {
 	case len(here) == 2:
 		row, key := x.token[here[0].Pos].Ix(), x.token[here[1].Pos].Ix()
 		x.in = key.Ge(ir.Load(w.vector(w.tokens.from, "from"), row)).And(key.Lt(ir.Load(w.vector(w.tokens.to, "to"), row)))
+	case x.cross.Pos != nil:
+		key, seq := x.token[x.cross.Pos].Ix(), x.axes[x.cross.Batch].Ix()
+		x.in = key.Ge(x.startOf(seq)).And(key.Lt(x.packing.endOf(seq)))
 	case x.key.Pos != nil && len(x.rows) == 0:
 		x.has = x.at().Lt(w.endOf(x.axes[x.key.Batch].Ix()))
 	}
@@ -212,6 +232,9 @@ func (w *packing) stage(s *ir.Stage) *ir.Stage {
 // tokensHere are the tokens that become axes over all tokens: those of what is defined, and of what is gone over for
 // each of them.
 func (x *packedStage) tokensHere() []analysis.Token {
+	if x.cross.Pos != nil {
+		return []analysis.Token{x.cross}
+	}
 	if len(x.rows) == 1 && x.key.Pos != nil {
 		return append(x.rows[:1:1], x.key)
 	}
@@ -323,6 +346,8 @@ func (x *packedStage) position(a *ir.Axis) *ir.Scalar {
 	for _, t := range x.tokensHere() {
 		if over := x.token[t.Pos]; t.Batch == a || t.Pos == a {
 			switch {
+			case a == x.cross.Batch:
+				return x.axes[a].Ix()
 			case t.Batch == t.Pos:
 				return x.seqOf(over.Ix()).Mul(ir.SymVal(x.Seq)).Add(x.posOf(over.Ix()))
 			case t.Batch == a:
@@ -364,7 +389,7 @@ func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
 				continue
 			}
 			narrower := f.Masked.Lo > facts.Any.Lo || f.Masked.Hi < facts.Any.Hi || facts.Any.NaN && !f.Masked.NaN
-			differs := x.in != nil && narrower && (key || len(x.rows) == 2)
+			differs := x.in != nil && narrower && (key || len(x.rows) == 2 || x.cross.Pos != nil)
 			if differs {
 				apart = &f.Masked.Lo
 			}
@@ -411,7 +436,7 @@ func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
 		switch {
 		case index[i] != nil:
 			at = append(at, index[i])
-		case x.packed(y.Buf) && slices.ContainsFunc(slots, func(s analysis.Slot) bool { return s.Batch == i }):
+		case x.packed(y.Buf) && !x.crossed(y.Buf) && slices.ContainsFunc(slots, func(s analysis.Slot) bool { return s.Batch == i }):
 		default:
 			at = append(at, x.of(a))
 		}
@@ -420,7 +445,7 @@ func (x *packedStage) load(y *ir.Scalar) *ir.Scalar {
 	switch {
 	case guarded:
 		return ir.Guard(x.has, n, ir.Lit(y.DType, 0))
-	case apart != nil && !(x.packed(y.Buf) && pairs == 2):
+	case apart != nil && !(x.packed(y.Buf) && pairs == 2) && !x.crossed(y.Buf):
 		return ir.Select(x.in, n, literal(y.DType, *apart))
 	}
 	return n
