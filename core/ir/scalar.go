@@ -335,7 +335,7 @@ func foldInt(op ScalarOp, x, y *Scalar) *Scalar {
 			return IntLit(a - b)
 		case aok && bok && op == OpMul:
 			return IntLit(a * b)
-		case bok && b == 0 && op != OpMul, bok && b == 1 && op == OpMul:
+		case bok && b == 0 && (op == OpAdd || op == OpSub), bok && b == 1 && op == OpMul:
 			return x
 		case aok && a == 0 && op == OpAdd, aok && a == 1 && op == OpMul:
 			return y
