@@ -389,8 +389,13 @@ func compareIntervals(op ir.ScalarOp, a, b Interval) Interval {
 	return either
 }
 
-// expIsZero is where exp is 0 in every float type.
-const expIsZero = -1000
+// expIsZero is where exp is 0 in a float type, however it is computed.
+func expIsZero(d tensor.DType) float64 {
+	if d == tensor.F64 {
+		return -1000
+	}
+	return -128
+}
 
 func unaryInterval(op ir.ScalarOp, d tensor.DType, a Interval) Interval {
 	if op == ir.OpIsNaN {
@@ -427,7 +432,7 @@ func unaryInterval(op ir.ScalarOp, d tensor.DType, a Interval) Interval {
 	case ir.OpExp:
 		if d.IsFloat() {
 			return rising(func(x float64) float64 {
-				if x <= expIsZero {
+				if x <= expIsZero(d) {
 					return 0
 				}
 				return math.Exp(x)

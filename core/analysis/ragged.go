@@ -14,7 +14,7 @@ import (
 //
 // What it finds is so where this holds: elements of the mask are 0 or 1, each
 // sequence has one that is 1, where First says so its first one, a sequence is at most MaxSeq long, floats that come in are
-// at most MaxInput, and large constants are what Bounded says.
+// at most MaxInput, large constants are what Bounded says, and products of norms what Products does.
 type Ragged struct {
 	Batch, Seq sym.Expr
 	positions  sym.Expr // of all sequences
@@ -24,6 +24,9 @@ type Ragged struct {
 	consts map[*ir.Const]Interval
 	taken  []Bounded
 	first  bool
+
+	made     map[*ir.Value]made // by calls
+	products []Product
 }
 
 // Bounded is a constant that was not read as a whole: it is taken for granted that absolute values in it are at most Bound.
@@ -71,7 +74,7 @@ type SlotRows struct {
 // NewRagged starts with a mask, a value of two dims.
 func NewRagged(ctx *sym.Context, mask *ir.Value) *Ragged {
 	t, _ := mask.Tensor()
-	r := &Ragged{Batch: t.Dims[0], Seq: t.Dims[1], positions: t.Dims[0].Mul(t.Dims[1]), ctx: ctx, values: map[*ir.Value]*Rows{}, consts: map[*ir.Const]Interval{}}
+	r := &Ragged{Batch: t.Dims[0], Seq: t.Dims[1], positions: t.Dims[0].Mul(t.Dims[1]), ctx: ctx, values: map[*ir.Value]*Rows{}, consts: map[*ir.Const]Interval{}, made: map[*ir.Value]made{}}
 	r.values[mask] = &Rows{Any: Interval{0, 1, false}, Slots: []SlotRows{{Slot{0, 1}, Exactly(0), Exactly(1)}}}
 	return r
 }
@@ -219,18 +222,27 @@ func (r *Ragged) Stmt(s *ir.Stmt) {
 		if !ok {
 			return
 		}
-		p = Instance(s, p)
-		a := r.Program(s.Args, p)
-		for i, v := range s.Results {
-			if v != nil {
-				r.Set(v, a.Rows(p.Results[i]))
-			}
-		}
+		r.Call(s, s.Args, Instance(s, p))
 	case s.Kind == ir.OpStmt && s.Op.IsView():
 		r.view(s)
 	case s.Kind == ir.CastStmt:
 		r.values[s.Results[0]] = &Rows{Any: r.Of(s.Args[0]).Any}
 	}
+}
+
+// Call follows a call of a program, with what the call binds in it, and its operands.
+func (r *Ragged) Call(s *ir.Stmt, args []*ir.Value, p *ir.Program) *RaggedProgram {
+	a := r.Program(args, p)
+	for i, v := range s.Results {
+		if v != nil {
+			b := p.Results[i]
+			r.Set(v, a.Rows(b))
+			if a.defs[b] != nil {
+				r.made[v] = made{a, a.defs[b]}
+			}
+		}
+	}
+	return a
 }
 
 // Instance is a program with what a call binds its symbols to.
@@ -293,13 +305,17 @@ func around(dims []sym.Expr, s Slot) [3]sym.Expr {
 // RaggedProgram is what is known of the buffers of a call's program.
 type RaggedProgram struct {
 	*Ragged
-	rows map[*ir.Buffer]*Rows
-	defs map[*ir.Buffer]*ir.Stage
+	params []*ir.Buffer
+	args   []*ir.Value // of params
+	rows   map[*ir.Buffer]*Rows
+	defs   map[*ir.Buffer]*ir.Stage
+	dots   map[*ir.Stage]*Product // of sums of products of computed vectors; nil where nothing is known
+	limit  float64                // of these
 }
 
-// Program follows the program of a call, with what the call binds in it, and its operands.
+// Program follows a program with operands.
 func (r *Ragged) Program(args []*ir.Value, p *ir.Program) *RaggedProgram {
-	a := &RaggedProgram{r, map[*ir.Buffer]*Rows{}, map[*ir.Buffer]*ir.Stage{}}
+	a := &RaggedProgram{r, p.Params, args, map[*ir.Buffer]*Rows{}, map[*ir.Buffer]*ir.Stage{}, map[*ir.Stage]*Product{}, math.Inf(1)}
 	for i, b := range p.Params {
 		a.rows[b] = r.Of(args[i])
 	}
@@ -309,6 +325,7 @@ func (r *Ragged) Program(args []*ir.Value, p *ir.Program) *RaggedProgram {
 		}
 		a.stage(st)
 	}
+	a.bound(p)
 	return a
 }
 
@@ -483,6 +500,11 @@ func (a *RaggedProgram) reduced(s *ir.Stage, is Interval, some bool) Interval {
 			return Anything(d)
 		}
 		out := total(d, is, least, n).fit(d)
+		if by, ok := a.dot(s); ok {
+			nan := out.NaN
+			out = out.within(by.Lo, by.Hi).wider(d)
+			out.NaN = nan
+		}
 		if out.Lo < 1 && a.hasOne(s) { // or it is NaN
 			out.Lo = 1
 		}

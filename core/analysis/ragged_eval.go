@@ -11,9 +11,13 @@ import (
 
 // eval is where the values of an expression of a stage lie, where something is known of tokens.
 func (a *RaggedProgram) eval(s *ir.Stage, x *ir.Scalar, at ...where) Interval {
+	return a.evaluator(at).ranger.eval(x)
+}
+
+func (a *RaggedProgram) evaluator(at []where) *raggedEval {
 	e := &raggedEval{a, at, &ranger{bounds: a.bounds, done: map[*ir.Scalar]Interval{}}}
 	e.load, e.known = e.tokens, e.rule
-	return e.ranger.eval(x)
+	return e
 }
 
 // raggedEval evaluates an expression where something is known of tokens.
@@ -48,7 +52,7 @@ func (e *raggedEval) rule(x *ir.Scalar) (Interval, bool) {
 	case ir.OpSub:
 		return Interval{math.Inf(-1), 0, true}, e.belowMax(x)
 	case ir.OpMul, ir.OpDiv:
-		most, ok := e.normed(x)
+		most, _, ok := e.normed(x)
 		return Interval{-most, most, true}, ok
 	}
 	return Interval{}, false
@@ -199,8 +203,9 @@ func (a *RaggedProgram) hasOne(s *ir.Stage) bool {
 }
 
 // normed bounds a product or quotient d/√u, where u is no less than a part of the sum of the
-// squares of which d's is one: what a normalisation makes of a row, whatever the row is.
-func (e *raggedEval) normed(x *ir.Scalar) (most float64, ok bool) {
+// squares of which d's is one: what a normalisation makes of a row, whatever the row is. So it bounds the root of the sum
+// of all of their squares, along the axes of the sum.
+func (e *raggedEval) normed(x *ir.Scalar) (most float64, over []*ir.Axis, ok bool) {
 	if x.Op == ir.OpDiv {
 		return e.overRoot(x.Args[0], x.Args[1])
 	}
@@ -211,33 +216,39 @@ func (e *raggedEval) normed(x *ir.Scalar) (most float64, ok bool) {
 		if f.Op != ir.OpDiv {
 			continue
 		}
-		if most, ok := e.overRoot(x.Args[1-i], f.Args[1]); ok {
+		if most, over, ok := e.overRoot(x.Args[1-i], f.Args[1]); ok {
 			by := e.ranger.eval(f.Args[0])
-			return most * by.largest(), by.Finite()
+			return most * by.largest(), over, by.Finite()
 		}
 	}
-	return 0, false
+	return 0, nil, false
 }
 
-func (e *raggedEval) overRoot(d, root *ir.Scalar) (most float64, ok bool) {
+func (e *raggedEval) overRoot(d, root *ir.Scalar) (most float64, over []*ir.Axis, ok bool) {
 	if y, inlined := e.inline(root); inlined {
 		root = y
 	}
 	if root.Op != ir.OpSqrt {
-		return 0, false
+		return 0, nil, false
 	}
-	part, ok := e.squares(root.Args[0], d, 1)
-	return (1 + rounding) / math.Sqrt(part), ok
+	part, over, ok := e.squares(root.Args[0], d, 1)
+	return (1 + rounding) / math.Sqrt(part), over, ok
 }
 
-// squares says of which part of a sum of squares, one of which is d's, u is no less.
-func (e *raggedEval) squares(u, d *ir.Scalar, depth int) (part float64, ok bool) {
+// squares says of which part of a sum of squares, one of which is d's, u is no less, and the axes that the sum goes over.
+func (e *raggedEval) squares(u, d *ir.Scalar, depth int) (part float64, over []*ir.Axis, ok bool) {
 	if depth > 8 {
-		return 0, false
+		return 0, nil, false
 	}
 	if s, sub := e.defined(u); s != nil && s.Kind == ir.ReduceStage {
 		x := s.Exprs[0]
-		return 1, s.Monoid == ir.Sum && x.Op == ir.OpMul && same(x.Args[0], x.Args[1]) && alike(x.Args[0], sub, d) && within(s, sub)
+		if s.Monoid != ir.Sum || x.Op != ir.OpMul || !same(x.Args[0], x.Args[1]) || !alike(x.Args[0], sub, d) || !within(s, sub) {
+			return 0, nil, false
+		}
+		for _, r := range s.Red {
+			over = append(over, sub[r].Axis)
+		}
+		return 1, over, true
 	}
 	if y, inlined := e.inline(u); inlined {
 		return e.squares(y, d, depth+1)
@@ -245,22 +256,22 @@ func (e *raggedEval) squares(u, d *ir.Scalar, depth int) (part float64, ok bool)
 	switch u.Op {
 	case ir.OpAdd, ir.OpMax:
 		for i, x := range u.Args {
-			if part, ok := e.squares(x, d, depth+1); ok {
-				return part, u.Op == ir.OpMax || e.ranger.eval(u.Args[1-i]).Lo >= 0
+			if part, over, ok := e.squares(x, d, depth+1); ok {
+				return part, over, u.Op == ir.OpMax || e.ranger.eval(u.Args[1-i]).Lo >= 0
 			}
 		}
 	case ir.OpDiv, ir.OpMul:
 		for i, x := range u.Args {
 			by := e.ranger.eval(u.Args[1-i])
-			part, ok := e.squares(x, d, depth+1)
+			part, over, ok := e.squares(x, d, depth+1)
 			switch {
 			case !ok || by.NaN || by.Lo <= 0 || math.IsInf(by.Hi, 1):
 			case u.Op == ir.OpMul:
-				return part * by.Lo, true
+				return part * by.Lo, over, true
 			case i == 0:
-				return part / by.Hi, true
+				return part / by.Hi, over, true
 			}
 		}
 	}
-	return 0, false
+	return 0, nil, false
 }

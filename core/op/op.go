@@ -25,6 +25,7 @@ var (
 	indices    = []tensor.DType{tensor.I32, tensor.I64}
 	bools      = []tensor.DType{tensor.Bool}
 	i64s       = []tensor.DType{tensor.I64}
+	float64s   = []tensor.DType{tensor.F64}
 	anyTensor  = tensor.DTypes()
 	signedNums = slices.Concat(signed, floats)
 )

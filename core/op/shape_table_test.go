@@ -497,6 +497,10 @@ var shapeRules = []shapeRule{
 	{"pit.Within", func(r *rand.Rand) ([]string, ir.Attrs) {
 		return []string{f32Of(dim(r), dim(r)), f32Of(dim(r))}, ir.MakeAttrs("bounds", []float64{1, 2})
 	}, func(counted) [][]int64 { return [][]int64{{}} }},
+	{"pit.Norm", func(r *rand.Rand) ([]string, ir.Attrs) {
+		axis := r.IntN(2)
+		return []string{[]string{f32Of(dim(r), "6"), f32Of("6", dim(r))}[axis]}, attrs("axis", axis, "part", oneOf(r, 1, 2, 3, 6))
+	}, func(counted) [][]int64 { return [][]int64{{}, {}} }},
 	{"pit.Route", func(r *rand.Rand) ([]string, ir.Attrs) {
 		return []string{f32Of(dim(r), dim(r))}, attrs("k", 1+r.IntN(3), "normalize", r.IntN(2), "softmax", oneOf(r, "all", "chosen"))
 	}, func(x counted) [][]int64 {

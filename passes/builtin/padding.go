@@ -33,7 +33,8 @@ What the proof cannot know is looked at in each run: the mask holds 0 and 1, eac
 token, a first token that is read, or that a row of a causal mask may see alone, is one of the
 mask's, and so is one that is looked up, as the last one is, where how far two tokens lie apart
 counts, as for a relative position bias, those of a sequence lie one behind the other, floats that come in are not huge, and there is some padding; the first run with some also looks whether large constants are what a sample of
-them says. Otherwise the model runs as it stands. So it is in the module twice, in the
+them says, and, where a number such as -10000 masks scores, whether by the norms of its weights no query and key have a product
+that the number does not hide. Otherwise the model runs as it stands. So it is in the module twice, in the
 branches of an If; constants are there once.
 
 It stands after legalize, whose programs say what is computed of each token, after state, which
@@ -221,13 +222,8 @@ func (u *unpadding) follow() {
 		call := &ragged{Program: analysis.Instance(s, p), packed: map[*ir.Buffer]bool{}}
 		call.args = u.withPairs(call.Program, s.Args)
 		call.joined = u.joined(s, call)
-		call.facts = u.Ragged.Program(call.args, call.Program)
+		call.facts = u.Call(s, call.args, call.Program)
 		u.calls[s] = call
-		for i, v := range s.Results {
-			if v != nil {
-				u.Set(v, call.facts.Rows(call.Results[i]))
-			}
-		}
 	}
 }
 
@@ -290,7 +286,8 @@ func (u *unpadding) demands() {
 				who = u.why[v]
 			}
 		}
-		if who == "" {
+		own := who == ""
+		if own {
 			who = fmt.Sprintf("%s (%s) reads them", s.Place(), s.OpName())
 		}
 		switch {
@@ -298,7 +295,7 @@ func (u *unpadding) demands() {
 			s.EachUse(func(v *ir.Value) { u.want(v, everything, who) })
 		case all == unread:
 		case u.calls[s] != nil:
-			u.throughCall(s, u.calls[s], who)
+			u.throughCall(s, u.calls[s], who, own)
 		case s.Kind == ir.OpStmt && s.Op.IsView() && all == validRows && u.viewed(s):
 			u.want(s.Args[0], validRows, "")
 			u.packed[s.Results[0]] = true
@@ -336,8 +333,8 @@ func (u *unpadding) viewed(s *ir.Stmt) bool {
 	return ok
 }
 
-// throughCall finds out which rows of its operands a call reads.
-func (u *unpadding) throughCall(s *ir.Stmt, c *ragged, who string) {
+// throughCall finds out which rows of its operands a call reads; who reads those of padding, which may be the call itself.
+func (u *unpadding) throughCall(s *ir.Stmt, c *ragged, who string, own bool) {
 	need := map[*ir.Buffer]demand{}
 	for i, v := range s.Results {
 		if v != nil {
@@ -371,9 +368,18 @@ func (u *unpadding) throughCall(s *ir.Stmt, c *ragged, who string) {
 	for i, v := range s.Results {
 		u.packed[v] = v != nil && c.packed[c.Results[i]]
 	}
+	if own && slices.ContainsFunc(c.Stages, c.shows) {
+		who += ", as it is not proved that the mask hides them there"
+	}
 	for i, b := range c.Params {
 		u.want(c.args[i], need[b], who)
 	}
+}
+
+// shows says whether a stage goes over the tokens of a sequence, and those that the mask does not have may change what it gives.
+func (c *ragged) shows(s *ir.Stage) bool {
+	key, ok := c.facts.Key(s)
+	return ok && !c.facts.Neutral(s, key)
 }
 
 // joined gives the stages of a call's program that a kernel of the target computes together with others.
@@ -622,6 +628,13 @@ func (u *unpadding) use() MaskUse {
 	}
 	for _, v := range u.floats(u.f.Stmts) {
 		is.Checked = append(is.Checked, fmt.Sprintf("%s is at most %d", v.Name, analysis.MaxInput))
+	}
+	if list := u.Products(); len(list) > 0 {
+		least := list[0].Most
+		for _, p := range list {
+			least = min(least, p.Most)
+		}
+		is.Checked = append(is.Checked, fmt.Sprintf("by the norms of weights no score is beyond what the mask hides (%d sums of products of at most %.0f, once)", len(list), least))
 	}
 	if n := len(u.Bounded()); n > 0 {
 		is.Checked = append(is.Checked, fmt.Sprintf("no weight is far larger than a sample says (%d tensors, once)", n))

@@ -122,7 +122,7 @@ func (u *unpadding) branch(before, dense, after []*ir.Stmt) {
 // that wants to know, and by no other.
 func (u *unpadding) bounded(d *ir.Deducer, b *ir.Builder, cond *ir.Value) *ir.Value {
 	list := u.Bounded()
-	if len(list) == 0 {
+	if len(list) == 0 && len(u.Products()) == 0 {
 		return cond
 	}
 	values, bounds := make([]*ir.Value, len(list)), make([]float64, len(list))
@@ -130,7 +130,14 @@ func (u *unpadding) bounded(d *ir.Deducer, b *ir.Builder, cond *ir.Value) *ir.Va
 		values[i], bounds[i] = x.Value, x.Bound
 	}
 	ask, no := &ir.Block{}, &ir.Block{Results: []*ir.Value{b.Const(tensor.Scalar(false))}}
-	d.Scope(func() { ask.Results = []*ir.Value{d.At(ask, "").Op("pit.Within", values, "bounds", bounds)} })
+	d.Scope(func() {
+		inner := d.At(ask, "")
+		holds := inner.Op("pit.Within", values, "bounds", bounds)
+		if len(u.Products()) > 0 {
+			holds = u.normsHold(inner, holds)
+		}
+		ask.Results = []*ir.Value{holds}
+	})
 	return b.OpN(1, "onnx.If", []*ir.Value{cond}, nil, ask, no)[0]
 }
 
