@@ -171,6 +171,9 @@ func sparseCase(t *testing.T, d *Device, p *ir.Program, args []*tensor.Tensor, c
 		d.weigh = weigh[i]
 		d.decided = func(w way) { taken = append(taken, w.String()) }
 		got := tensor.New(want[0].DType(), want[0].Shape()...)
+		for i := range got.Len() { // which nobody has cleared
+			got.SetFloat(i, math.NaN())
+		}
 		h := &heap{constant: map[int]bool{1: constant}, room: 1 << 30}
 		if err := d.Run(context.Background(), kernelProduct, p, nil, args, []*tensor.Tensor{got}, h); err != nil {
 			t.Fatal(err)
