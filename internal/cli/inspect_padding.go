@@ -49,6 +49,10 @@ func (a *app) inspectPadding(path string, opts []pitopt.Option) error {
 			continue
 		}
 		shown++
+		if x.Total == 0 {
+			fmt.Fprintf(a.out, "%s: there is nothing to leave out: %s\n", x.Mask, x.Why)
+			continue
+		}
 		fmt.Fprintf(a.out, "%s: %d of %s of tokens leave padding out", x.Mask, x.Products, count(x.Total, "product"))
 		if x.Products > 0 {
 			fmt.Fprintf(a.out, ", from %s to %s\n    a run looks whether %s", x.From, x.To, strings.Join(x.Checked, ", "))

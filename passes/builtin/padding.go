@@ -576,14 +576,23 @@ type MaskUse struct {
 // [inputs] has.
 func MaskUses(t *target.Target, m *ir.Module, masks []string) (out []MaskUse) {
 	for _, v := range m.Main().Params {
+		declared := slices.Contains(masks, v.Name)
+		is := MaskUse{Mask: v.Name, Declared: declared}
 		if !mayMask(v) {
+			if is.Why = "it is " + v.Type.String() + ", and a mask is [batch, seq], whose dims are symbols, of truth values, integers, or floats of 32 bits"; declared {
+				out = append(out, is)
+			}
 			continue
 		}
-		u := newUnpadding(t, m, v, slices.Contains(masks, v.Name))
-		if u == nil {
-			continue
+		u := newUnpadding(t, m, v, declared)
+		number := &unpadding{f: m.Main()}
+		switch x, _ := v.Tensor(); {
+		case u != nil:
+			out = append(out, u.use())
+		case declared || !x.DType.IsFloat() && !number.onlyIndex(v):
+			is.Why = "no product has a row for each of its positions, as those of a cache have none: all rows that there are count"
+			out = append(out, is)
 		}
-		out = append(out, u.use())
 	}
 	return out
 }
