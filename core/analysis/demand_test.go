@@ -84,6 +84,37 @@ func TestDemand(t *testing.T) {
 	}
 }
 
+// All of a sum counts that is a result, too, whatever else reads it.
+func TestDemandOfResult(t *testing.T) {
+	for results, want := range map[string]bool{"(C: [4, 3] f32)": true, "(C: [4, 3] f32, D: [4, 3] f32)": false, "(D: [4, 3] f32, C: [4, 3] f32)": false} {
+		is, names, values := "", "", strings.Count(results, ":")
+		if values == 1 {
+			is = " f32"
+		}
+		for i := range values {
+			names += fmt.Sprintf(", %%r%d: [4, 3] f32", i)
+		}
+		m, err := text.Parse("demand", []byte(`module {
+  func @main(%x: [5, 4] f32, %g: [5, 3] f32, %m: [4, 3] f32) -> ("c": [4, 3] f32) {
+    `+names[2:]+` = call @p(%x, %g, %m)
+    return %r0
+  }
+  program @p(X: [5, 4] f32, G: [5, 3] f32, M: [4, 3] f32) -> `+results+` {
+    D[i < 4, j < 3]`+is+` = sum(k < 5) (X[k, i] * G[k, j])
+    C[i < 4, j < 3] = (D[i, j] * M[i, j])
+  }
+}`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s *ir.Stmt
+		m.Main().Walk(func(x *ir.Stmt) { s = x })
+		if got := analysis.NewFacts(m, 1<<20, "m").Call(s).Demand(m.Programs[0].Stages[0]) != nil; got != want {
+			t.Errorf("%s: only a part of D is wanted: %t", results, got)
+		}
+	}
+}
+
 // Where a sum is never zero, what is left out of it is: what reads it has to be finite there, too.
 func TestDemandOfSumThatIsNeverZero(t *testing.T) {
 	for x, want := range map[string]string{"(f32 1 / D[i, j])": "all", "log(D[i, j])": "all", "(f32 1 / (D[i, j] + f32 1))": "(M[i, j] != f32 0) any"} {
