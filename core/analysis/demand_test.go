@@ -115,6 +115,39 @@ func TestDemandOfResult(t *testing.T) {
 	}
 }
 
+// A square is read as it is, or turned; where both are, no mask says of both what is wanted.
+func TestDemandOfSquare(t *testing.T) {
+	for x, want := range map[string]string{
+		"(D[i, j] * M[i, j])":                         "(M[i, j] != f32 0)",
+		"(D[j, i] * M[i, j])":                         "(M[j, i] != f32 0)",
+		"((D[i, j] + D[j, i]) * M[i, j])":             "all",
+		"((D[i, j] * M[i, j]) + (D[j, i] * M[j, i]))": "all",
+	} {
+		m, err := text.Parse("demand", []byte(`module {
+  func @main(%x: [5, 4] f32, %g: [5, 4] f32, %m: [4, 4] f32) -> ("c": [4, 4] f32) {
+    %c: [4, 4] f32 = call @p(%x, %g, %m)
+    return %c
+  }
+  program @p(X: [5, 4] f32, G: [5, 4] f32, M: [4, 4] f32) -> (C: [4, 4] f32) {
+    D[i < 4, j < 4] f32 = sum(k < 5) (X[k, i] * G[k, j])
+    C[i < 4, j < 4] = `+x+`
+  }
+}`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s *ir.Stmt
+		m.Main().Walk(func(x *ir.Stmt) { s = x })
+		got := "all"
+		if d := analysis.NewFacts(m, 1<<20, "m").Call(s).Demand(m.Programs[0].Stages[0]); d != nil {
+			got = d.Cond.String()
+		}
+		if got != want {
+			t.Errorf("%s: %s is wanted, not %s", x, got, want)
+		}
+	}
+}
+
 // Where a sum is never zero, what is left out of it is: what reads it has to be finite there, too.
 func TestDemandOfSumThatIsNeverZero(t *testing.T) {
 	for x, want := range map[string]string{"(f32 1 / D[i, j])": "all", "log(D[i, j])": "all", "(f32 1 / (D[i, j] + f32 1))": "(M[i, j] != f32 0) any"} {
