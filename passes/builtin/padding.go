@@ -584,12 +584,11 @@ func MaskUses(t *target.Target, m *ir.Module, masks []string) (out []MaskUse) {
 			}
 			continue
 		}
-		u := newUnpadding(t, m, v, declared)
-		number := &unpadding{f: m.Main()}
+		u, asked := newUnpadding(t, m, v, declared), &unpadding{Ragged: analysis.NewRagged(m.Syms, v), m: m, f: m.Main()}
 		switch x, _ := v.Tensor(); {
 		case u != nil:
 			out = append(out, u.use())
-		case declared || !x.DType.IsFloat() && !number.onlyIndex(v):
+		case !asked.mayPay() && (declared || !x.DType.IsFloat() && !asked.onlyIndex(v)):
 			is.Why = "no product has a row for each of its positions, as those of a cache have none: all rows that there are count"
 			out = append(out, is)
 		}
