@@ -58,6 +58,7 @@ var attentionForms = []attentionForm{
 	{name: "scaled by what is read, added", params: "scale: [h] f32, mask: [s, t] f32", x: "((score / scale[j]) + mask[l, m])"},
 	{name: "relative", params: "bias: [h, 2*g*s + t] f32", x: "(score + bias[j, ((m - l) + {2*g*s})])"},
 	{name: "relative, truth", params: "mask: [b, 1, s, t] bool, bias: [h, 2*g*s + t] f32", x: "(score + select(mask[i, 0, l, m], bias[j, ((m - l) + {2*g*s})], f32 -3.4028235e38))"},
+	{name: "relative, near", params: "near: [2*g*s + t] bool", x: "select(near[((m - l) + {2*g*s})], score, f32 -1e9)"},
 	{name: "relative, sequences", params: "start: [s] i64, end: [s] i64, bias: [2*g*s + t] f32", x: "(score + select(((m >= start[l]) & (m < end[l])), bias[((m - l) + {2*g*s})], f32 -3.4028235e38))"},
 	{name: "slopes", params: "slope: [h] f32", x: "(score + (slope[j] * f32((m - l))))"},
 }
@@ -209,6 +210,9 @@ func oneAttention(t *testing.T, r *rand.Rand, f attentionForm, round int, d *Dev
 		last := shape[len(shape)-1]
 		for j := range x.Len() {
 			switch {
+			case b.Name == "near":
+				at := j - 2*sizes["g"]*sizes["s"]
+				x.SetBool(j, -3 < at && at < 3)
 			case b.DType == tensor.Bool:
 				x.SetBool(j, r.IntN(3) > 0 && j/last%7 != 3)
 			case b.Name == "truth":
