@@ -97,12 +97,26 @@ const (
 )
 
 // ready makes code where there is none yet.
-func (w *worker[T]) ready(f reach, rows int) (err error) {
-	lines := [...]int{near: 0, fetching: 1, seeing: w.linesB()}[f]
-	if f := w.made(f, rows); f.Addr() == 0 {
-		*f, err = w.cut.code.code(tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Strided: w.lies, Panels: true, Fetch: lines})
+func (w *worker[T]) ready(r reach, rows int) (err error) {
+	if f := w.made(r, rows); f.Addr() == 0 {
+		*f, err = w.cut.code.code(w.panelTile(r, rows))
 	}
 	return err
+}
+
+// panelTile is a tile of a panel of B.
+func (w *worker[T]) panelTile(r reach, rows int) tile {
+	lines := [...]int{near: 0, fetching: 1, seeing: w.linesB()}[r]
+	return tile{Rows: rows, Cols: w.cut.nr, Pairs: w.cut.pairs, Weights: w.half, Strided: w.lies, Panels: true, Fetch: lines}
+}
+
+// slimTile is a tile of half a panel of B; all of B is packed for any number of rows.
+func (w *worker[T]) slimTile(r reach, rows int) (x86.Func, error) {
+	t := w.panelTile(r, rows)
+	if t.Cols /= 2; w.whole != nil {
+		t.Of = w.cut.nr
+	}
+	return w.wide(t)
 }
 
 // made is the place of a tile's code.
@@ -139,7 +153,6 @@ func (w *worker[T]) multiplyCode(b block) error {
 		return err
 	}
 	fetchers, reach := w.fetchers(b)
-	slim := tile{Cols: w.cut.nr / 2, Panels: true}
 	deep := 0
 	twin := tile{Rows: 1, Cols: 2 * w.cut.nr, Weights: w.half, Twin: true}
 	two := w.whole != nil && !w.cut.pairs && b.start(b.to)-b.start(b.from) == 1 && x86.Tile(twin).Fits(w.cut.code.features)
@@ -169,19 +182,20 @@ func (w *worker[T]) multiplyCode(b block) error {
 		row := 0
 		for i := b.from; i < b.to; {
 			rows, panels := int(b.size(i)), min(b.alike(i), b.to-i)
-			f := *w.made(near, rows)
+			r := near
 			switch {
-			case w.slim && n <= slim.Cols:
-				slim.Rows = rows
-				var err error
-				if f, err = w.wide(slim); err != nil {
-					return err
-				}
 			case w.wholeA != nil && j == 0: // all of A is on its way from beyond
-				f, panels = *w.made(fetching, rows), 1
+				r, panels = fetching, 1
 				w.args.Fetch = uintptr(unsafe.Pointer(&w.blockA[row*b.depth])) + uintptr(4*rows*b.depth)
 			case i-b.from < fetchers:
-				f, panels = *w.made(reach, rows), min(panels, fetchers-(i-b.from))
+				r, panels = reach, min(panels, fetchers-(i-b.from))
+			}
+			f := *w.made(r, rows)
+			if w.slim && n <= w.cut.nr/2 {
+				var err error
+				if f, err = w.slimTile(r, rows); err != nil {
+					return err
+				}
 			}
 			w.call(b, f, row, rows, int(panels), j, n)
 			w.args.Fetch += uintptr(x86.TileFetch*b.depth) * uintptr(panels)

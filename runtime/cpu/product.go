@@ -384,7 +384,7 @@ type worker[T element] struct {
 	constant     bool
 	whole        []byte // all of B, packed for all runs; nil: it is not
 
-	slim    bool           // the last panel of B, which is packed for the tile, is half as wide
+	slim    bool           // of the last panel of B no more than half is multiplied, and packed where B is packed for the tile
 	panelsB unsafe.Pointer // of the block, for machine code
 	strideB int            // bytes from one to the next
 	nextB   uintptr        // panels of the block that comes next; 0: it is not known
@@ -451,9 +451,8 @@ func (w *worker[T]) tile(s *segment, batch int64, rows rowPanels, p0, p1, n0, n1
 	step := w.cut.depthOf(together, depth)
 	w.strideB = w.cut.nr * int(depth) * w.half.Bytes()
 	listed, thin := w.whole == nil && w.listed(s, b.cols), p.thin(w.cut, s.to-s.from)
-	w.slim = false
+	w.slim = !listed && !thin && w.slimB(&b)
 	if w.whole == nil && !listed && !thin { // rows go by what was packed of B
-		w.slim = w.slimB(&b)
 		for b.at(0, step, depth); b.depth > 0; b.at(b.k0+step, step, depth) {
 			w.depthB(&b)
 			if err := w.fillB(w.packB, w.cut.nr*b.depth, batch, n0, b.cols, b.k0, b.depth); err != nil {
@@ -501,11 +500,11 @@ func (w *worker[T]) depthB(b *block) {
 	}
 }
 
-// slimB says whether the last panel of B, packed for a tile, is half as wide as the others. Bits do not depend
-// on it.
+// slimB says whether half of the last panel of B is all that there is of it. Where B is packed for a tile, its panel has no
+// more, unless it is computed. Bits do not depend on it.
 func (w *worker[T]) slimB(b *block) bool {
 	rest, half := b.cols%w.cut.nr, w.cut.nr/2
-	return w.cut.code != nil && !w.b.computed() && rest > 0 && rest <= half &&
+	return w.cut.code != nil && (w.whole != nil || !w.b.computed()) && rest > 0 && rest <= half &&
 		(x86.Tile{Rows: int(b.rows / b.n), Cols: half}).Single(w.cut.code.features)
 }
 

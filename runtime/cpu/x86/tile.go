@@ -25,6 +25,9 @@ type Tile struct {
 	// Cols numbers.
 	List bool
 
+	// Of is how many numbers packed B has for each k, of which the first Cols are multiplied. 0: Cols.
+	Of int
+
 	// Twin reads B in two packed panels of half the columns each, at once: two streams of memory that is far away.
 	// An element is summed up as by a tile of a single panel.
 	Twin bool
@@ -110,6 +113,9 @@ func (t Tile) Check(f Features) error {
 	}
 	if k, _ := vectors(f); t.Twin && (t.List || 32*t.Cols/k.Bits()%2 != 0) {
 		return fmt.Errorf("x86: a tile of two panels of B has whole vectors of each, and finds no rows of B by a list")
+	}
+	if t.Of != 0 && (t.Of < t.Cols || t.List || t.Twin) {
+		return fmt.Errorf("x86: a tile of %d columns of a packed panel of %d: the panel has as many at least, and is one by itself", t.Cols, t.Of)
 	}
 	if t.Panels && t.List {
 		return fmt.Errorf("x86: a tile of several panels of rows finds rows of B by a list")
@@ -202,6 +208,9 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("tile_%dx%d", t.Rows, t.Cols)
+	if t.Of != 0 {
+		name += fmt.Sprint("_of", t.Of)
+	}
 	if t.Pairs {
 		name += "_pairs"
 	}
@@ -399,8 +408,11 @@ func (t *tile) element(i, u int) Mem {
 
 // width is how many bytes of a panel of B there are for each k.
 func (t *tile) width() int {
-	if t.Twin {
+	switch {
+	case t.Twin:
 		return t.Weights.Bytes() * t.Cols / 2
+	case t.Of != 0:
+		return t.Weights.Bytes() * t.Of
 	}
 	return t.Weights.Bytes() * t.Cols
 }
@@ -422,13 +434,12 @@ func (t *tile) step(u int, sums []Reg) {
 	for i := range t.Fetch {
 		t.Emit(PREFETCHT1, At(t.fetch, (u*t.Fetch+i)*TileFetch))
 	}
+	vector := t.Weights.Bytes() * t.Cols / t.nv
 	part := func(j int) Mem {
 		if one := t.nv / 2; t.Twin && j >= one {
-			return AtIndex(t.b, t.apart, 1, width*u+(j-one)*width/one)
-		} else if t.Twin {
-			return row.Plus(j * width / one)
+			return AtIndex(t.b, t.apart, 1, width*u+(j-one)*vector)
 		}
-		return row.Plus(j * width / t.nv)
+		return row.Plus(j * vector)
 	}
 	var b []Reg
 	for j := 0; j < t.nv && t.Rows > 1; j++ {
