@@ -213,7 +213,13 @@ func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) (is *ir.
 		args = append(args, v)
 		i := axesOf(b.Dims...)
 		x := ir.Load(b, ir.Ix(i)...).To(b.DType.Compute())
-		and(ir.Load(p.over("small", nil, ir.And, i, x.Abs().Le(x.Const(analysis.MaxInput)))))
+		small := x.Abs().Le(x.Const(analysis.MaxInput))
+		if n := len(i) - 1; n > 0 { // row by row, which kernels go over
+			rows := p.over("small_row", i[:n], ir.And, i[n:], small)
+			i = axesOf(b.Dims[:n]...)
+			small = ir.Load(rows, ir.Ix(i)...)
+		}
+		and(ir.Load(p.over("small", nil, ir.And, i, small)))
 	}
 	return p.gives(p.each("C", nil, holds)), args
 }
