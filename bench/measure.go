@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -29,9 +30,9 @@ type workload struct {
 
 	profile []string // arguments of a profile that is to be shown; nil: none
 
-	fresh int            // sets of inputs that are drawn, which the runs of a sample have in turn; 0: one for all
-	base  *base          // what pitopt also runs in each round; nil: nothing
-	value func() float64 // what is said of the inputs, once they are drawn; nil: nothing
+	fresh  int                       // sets of inputs that are drawn, which the runs of a sample have in turn; 0: one for all
+	base   *base                     // what pitopt also runs in each round; nil: nothing
+	values func() map[string]float64 // what is said of the inputs, by name, once they are drawn; nil: nothing
 }
 
 // base is another model that a workload is held against: samples of it have its name.
@@ -269,11 +270,11 @@ func (p *pool) measure(r *result, ready []*engine, w workload) error {
 		}
 		r.Values = map[string]float64{"peak": a.Flops, "bandwidth": a.Bandwidth}
 	}
-	if w.value != nil {
+	if w.values != nil {
 		if r.Values == nil {
 			r.Values = map[string]float64{}
 		}
-		r.Values["share"] = w.value()
+		maps.Copy(r.Values, w.values())
 	}
 	return nil
 }

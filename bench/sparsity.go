@@ -84,8 +84,8 @@ func (b *bench) withZeros(list []zeroPattern) ([]workload, error) {
 			r := rand.New(rand.NewPCG(uint64(i), uint64(j)))
 			draw := func() (tensors, error) { return tensors{"x": p.draw(r, left)}, nil }
 			out = append(out, workload{name: fmt.Sprintf("%s, %d x (%d x %d), %g %% zeros", p.what, p.m, p.k, p.n, 100-100*left), model: file, fresh: p.fresh(), draw: draw,
-				base:  &base{name: "dense", model: plain, draw: draw},
-				value: func() float64 { return denseShare(file, draw) }})
+				base:   &base{name: "dense", model: plain, draw: draw},
+				values: func() map[string]float64 { return map[string]float64{"share": denseShare(file, draw)} }})
 		}
 	}
 	return out, nil

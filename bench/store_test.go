@@ -142,7 +142,7 @@ func TestPlots(t *testing.T) {
 	for _, g := range groups {
 		for i := range 3 {
 			r := &result{Group: g.name, Name: fmt.Sprint("a, ", i, " tokens"), Threads: 1, Samples: map[string][]float64{}, Flops: 1, Bytes: 1,
-				Values: map[string]float64{"peak": 1, "bandwidth": 1, "share": 1, "bytes": 1, "tokens": 1, "positions": 1, "ort memory": 2, "pitopt memory": 1}}
+				Values: map[string]float64{"peak": 1, "bandwidth": 1, "share": 1, "covered": 1, "bytes": 1, "tokens": 1, "positions": 1, "ort memory": 2, "pitopt memory": 1}}
 			for _, key := range []string{"pitopt", "pitopt-cut", "ort", "ort-cut", "ort-one", "ort-sorted", "openvino", "gomlx", "dense", "unmasked", "single", "torch-csr", "scipy-csr"} {
 				r.Samples[key] = []float64{1, 2, 3}
 			}

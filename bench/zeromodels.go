@@ -36,8 +36,10 @@ func zeroModels(b *bench, _ *group) (out []workload, err error) {
 		// Two streams of the same numbers: one for the model, one for what it is held against.
 		one, other := rand.New(rand.NewPCG(7, 7)), rand.New(rand.NewPCG(7, 7))
 		out = append(out, workload{name: name, model: file, fresh: 3, draw: func() (tensors, error) { return draw(file, one) },
-			base:  &base{name: "dense", model: plain, draw: func() (tensors, error) { return draw(file, other) }},
-			value: func() float64 { return productsAlone(file, plain, func() (tensors, error) { return draw(file, one) }) }})
+			base: &base{name: "dense", model: plain, draw: func() (tensors, error) { return draw(file, other) }},
+			values: func() map[string]float64 {
+				return map[string]float64{"share": productsAlone(file, plain, func() (tensors, error) { return draw(file, one) })}
+			}})
 		return nil
 	}
 	for _, m := range []struct {
