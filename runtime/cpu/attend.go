@@ -41,6 +41,7 @@ type attender struct {
 	args   x86.TileArgs
 
 	first, second []x86.Func // by rows: tiles of scores, and of values
+	halves        []x86.Func // as first, of half of the keys
 	spot          []int64    // positions along the loops of rows
 
 	numbers      []unsafe.Pointer // of rows
@@ -66,7 +67,10 @@ type attender struct {
 	widest, looked, largest []float32
 	union, next             []uint32 // tiles that count for some panels
 	uniform                 bool     // it is the same for all panels of the block
-	wants, opens            []uint32 // by panel of the block: tiles that count for it alone; none: all do; those of which all is open; none: none is
+	wants, opens, tells     []uint32 // by panel of the block: tiles that count for it alone; none: all do; those of which all is open, and of which bits tell; none: none is
+	edges                   []edge   // by panel and tile
+	zero                    x86.Func // finds zeros
+	lots                    x86.ZerosArgs
 }
 
 // keyRun is keys that lie side by side: so many from one on, whose scores stand at a column.
@@ -155,7 +159,16 @@ func (w *attender) begin(a *attending) (err error) {
 		}
 	}
 	if n := int(a.hidden.words); len(w.union) < n {
-		w.union, w.next, w.wants, w.opens = make([]uint32, n), make([]uint32, n), make([]uint32, rowBlock*n), make([]uint32, rowBlock*n)
+		w.union, w.next = make([]uint32, n), make([]uint32, n)
+		w.wants, w.opens, w.tells = make([]uint32, rowBlock*n), make([]uint32, rowBlock*n), make([]uint32, rowBlock*n)
+	}
+	if n := 32 * int(a.hidden.words) * rowBlock; x.tells && len(w.edges) < n {
+		w.edges = make([]edge, n)
+	}
+	if w.zero = (x86.Func{}); x.tells && cut.code != nil {
+		if w.zero, err = cut.code.code(zeros{}); err != nil {
+			return err
+		}
 	}
 	if len(w.column) < 128 {
 		w.column = make([]int64, 128)
@@ -164,7 +177,7 @@ func (w *attender) begin(a *attending) (err error) {
 		w.at = append(w.at, nil)
 	}
 	if len(w.first) <= cut.mr {
-		w.first, w.second = make([]x86.Func, cut.mr+1), make([]x86.Func, cut.mr+1)
+		w.first, w.second, w.halves = make([]x86.Func, cut.mr+1), make([]x86.Func, cut.mr+1), make([]x86.Func, cut.mr+1)
 	}
 	if len(w.offs) == 0 {
 		w.offs = make([]int32, keyBlock+x86.TileAhead)
@@ -197,9 +210,9 @@ func (w *attender) close() {
 	clear(w.words)
 	clear(w.memory)
 	clear(w.numbers)
-	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, offs: w.offs, words: w.words, memory: w.memory, frame: w.frame, four: w.four, spot: w.spot,
+	keep := attender{qk: w.qk, pv: w.pv, first: w.first, second: w.second, halves: w.halves, bases: w.bases, at: w.at, rowS: w.rowS, rowO: w.rowO, rowsAt: w.rowsAt, colsAt: w.colsAt, offs: w.offs, words: w.words, memory: w.memory, frame: w.frame, four: w.four, spot: w.spot,
 		numbers: w.numbers, blocks: w.blocks, spans: w.spans, column: w.column, key: w.key, planned: w.planned, list: w.list, group: w.group,
-		union: w.union, next: w.next, wants: w.wants, opens: w.opens, sorter: w.sorter}
+		union: w.union, next: w.next, wants: w.wants, opens: w.opens, tells: w.tells, edges: w.edges, sorter: w.sorter}
 	*w = keep
 }
 
@@ -285,7 +298,7 @@ func (w *attender) block(of *rowsBlock) error {
 	}
 	if w.hiding && w.finite() {
 		w.look(of)
-		low = max(low, float64(math.Float32frombits(w.hidden.low[w.mask*w.hidden.panels+of.number].Load())))
+		low = max(low, float64(w.hidden.low[w.mask*w.hidden.panels+of.number]))
 		return w.split(of, low)
 	}
 	return w.rows(of, nil, low)
@@ -339,7 +352,7 @@ func (w *attender) rows(of *rowsBlock, tiles []uint32, low float64) error {
 		return nil
 	}
 	w.listed(&all, nil)
-	w.wants, w.opens = w.wants[:0], w.opens[:0]
+	w.wants, w.opens, w.tells = w.wants[:0], w.opens[:0], w.tells[:0]
 	w.hidden.of.Add(int64(rows) * x.keys)
 	if err := w.over(b, i0, rows); err != nil {
 		return err
@@ -424,14 +437,23 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 	for _, keys := range w.group {
 		for j := 0; j < keys.n; j += nr {
 			k := (keys.from + j) / nr
-			g.B, g.COffset, g.Count = unsafe.Pointer(&w.keys[(keys.from-base+j)*b.depth]), int64(4*(keys.at+j)), int64(min(nr, keys.n-j))
 			for row, i := 0, b.from; i < b.to; {
-				size, count := w.alike(&b, i, k, k+1)
-				if w.counts(&b, i, k) {
-					f, err := w.tile(w.first, tile{Rows: size, Cols: nr, Panels: true})
+				at, width := w.partOf(&b, i, k)
+				size, count := w.alike(&b, i, func(j int64) bool {
+					a, n := w.partOf(&b, j, k)
+					return a == at && n == width
+				})
+				if width > 0 {
+					kept, t := w.first, tile{Rows: size, Cols: width, Panels: true}
+					if width < nr {
+						kept, t.Of = w.halves, nr
+					}
+					f, err := w.tile(kept, t)
 					if err != nil {
 						return err
 					}
+					g.B, g.COffset = unsafe.Pointer(&w.keys[(keys.from-base+j)*b.depth+at]), int64(4*(keys.at+j+at))
+					g.Count = int64(min(width, keys.n-j-at))
 					g.A, g.C, g.Panels = unsafe.Pointer(&w.queries[row*b.depth]), unsafe.Pointer(&w.rowS[row]), int64(count)
 					f.Call(unsafe.Pointer(g))
 				}
@@ -444,7 +466,7 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 	for l, keys := range w.group {
 		first, last := keys.from/nr, (keys.from+keys.n+nr-1)/nr
 		for row, i := 0, b.from; i < b.to; {
-			size, count := w.alike(&b, i, first, last)
+			size, count := w.alike(&b, i, func(j int64) bool { return w.wantSame(&b, i, j, first, last) })
 			f, err := w.tile(w.second, tile{Rows: size, Cols: nr, Stride: 4 * keyLine, Panels: true})
 			if err != nil {
 				return err
@@ -453,17 +475,14 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 			if g.Accumulate = 1; !w.begun && l == 0 {
 				g.Accumulate = 0
 			}
-			for from, to := first, first; from < last; from = to { // keys side by side that count for these panels
-				for to = from; to < last && w.counts(&b, i, to); to++ {
+			for k := first; k < last; {
+				from, to, next := w.nextKeys(&b, i, k, last)
+				if k = next; from == to {
+					break
 				}
-				if to == from {
-					to++
-					continue
-				}
-				at := from*nr - keys.from
-				g.A, g.K = unsafe.Pointer(&w.scores[row*keyLine+keys.at+at]), int64(min((to-from)*nr, keys.n-at))
+				g.A, g.K = unsafe.Pointer(&w.scores[row*keyLine+keys.at+from-keys.from]), int64(to-from)
 				for j := 0; j < int(x.lineV()); j += nr {
-					g.B, g.COffset = unsafe.Pointer(&w.values[j*int(x.keys)+(from*nr-base)*nr]), int64(4*j)
+					g.B, g.COffset = unsafe.Pointer(&w.values[j*int(x.keys)+(from-base)*nr]), int64(4*j)
 					f.Call(unsafe.Pointer(g))
 				}
 				g.Accumulate = 1
@@ -477,20 +496,13 @@ func (w *attender) tiles(b block, i0 int64, rows int) error {
 	return nil
 }
 
-// alike are the rows of a panel, and how many panels from it on have as many, for which the same of some tiles count.
-func (w *attender) alike(b *block, i int64, first, last int) (size, count int) {
+// alike are the rows of a panel, and how many panels from it on have as many and are the same as it.
+func (w *attender) alike(b *block, i int64, same func(j int64) bool) (size, count int) {
 	size = int(b.size(i))
-	for count = 1; i+int64(count) < b.to && int(b.size(i+int64(count))) == size; count++ {
-		if w.uniform || len(w.wants) == 0 {
-			continue
-		}
-		for k := first; k < last; k++ {
-			if w.counts(b, i, k) != w.counts(b, i+int64(count), k) {
-				return size, count
-			}
-		}
+	for j := i + 1; j < b.to && int(b.size(j)) == size && (w.uniform || len(w.wants) == 0 || same(j)); j++ {
+		count++
 	}
-	return size, count
+	return size, count + 1
 }
 
 // tile is a micro-kernel, of those by rows.
@@ -556,8 +568,8 @@ func (w *attender) soften(b *block, i0 int64, rows int) {
 			row, to := int(b.start(i)-b.start(b.from)), int(b.start(end)-b.start(b.from))
 			for k := first; k < last; { // tiles side by side with which it is the same
 				next := k + 1
-				counts, open := w.counts(b, i, k), w.open(b, i, k)
-				for next < last && w.counts(b, i, next) == counts && w.open(b, i, next) == open {
+				counts, open, told := w.counts(b, i, k), w.open(b, i, k), w.told(b, i, k)
+				for next < last && w.counts(b, i, next) == counts && w.open(b, i, next) == open && w.told(b, i, next) == told {
 					next++
 				}
 				at := (k - first) * nr
@@ -569,7 +581,7 @@ func (w *attender) soften(b *block, i0 int64, rows int) {
 					}
 				case open:
 					w.top(x.code.open, x.open, i0, row, to, some)
-				case w.order != nil:
+				case told:
 					w.show(i0, row, to, some)
 					w.top(x.code.shown, x.shown, i0, row, to, some)
 				default:
@@ -633,7 +645,7 @@ func (w *attender) alikeIn(b *block, i, j int64, first, last int) bool {
 		return true
 	}
 	for k := first; k < last; k++ {
-		if w.counts(b, i, k) != w.counts(b, j, k) || w.open(b, i, k) != w.open(b, j, k) {
+		if w.counts(b, i, k) != w.counts(b, j, k) || w.open(b, i, k) != w.open(b, j, k) || w.told(b, i, k) != w.told(b, j, k) {
 			return false
 		}
 	}

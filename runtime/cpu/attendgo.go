@@ -44,9 +44,9 @@ func (w *attender) tilesInGo(b *block, i0 int64, rows int) {
 			panel, cols := w.keys[(keys.from-base+j)*b.depth:][:nr*b.depth], min(nr, keys.n-j)
 			for row, i := 0, b.from; i < b.to; i++ {
 				size := int(b.size(i))
-				if w.counts(b, i, (keys.from+j)/nr) {
+				if from, to := w.wanted(b, i, (keys.from+j)/nr); from < to {
 					queries := w.queries[int(i-b.from)*mr*b.depth:][:mr*b.depth]
-					for h := 0; h < cols; h += 2 {
+					for h := (from - keys.from - j) &^ 1; h < to-keys.from-j; h += 2 {
 						fourByTwo(&c, queries, panel[h:])
 						for r := range size {
 							copy(w.scores[(row+r)*keyLine+keys.at+j+h:], c[r][:min(2, cols-h)])
@@ -63,26 +63,23 @@ func (w *attender) tilesInGo(b *block, i0 int64, rows int) {
 		first, last := keys.from/nr, (keys.from+keys.n+nr-1)/nr
 		for row, i := 0, b.from; i < b.to; i++ {
 			size := int(b.size(i))
-			for from, to := first, first; from < last; from = to { // keys side by side that count for these rows
-				for to = from; to < last && w.counts(b, i, to); to++ {
+			for k := first; k < last; {
+				from, to, next := w.nextKeys(b, i, k, last)
+				if k = next; from == to {
+					break
 				}
-				if to == from {
-					to++
-					continue
-				}
-				at := from*nr - keys.from
-				n := min((to-from)*nr, keys.n-at)
+				n := to - from
 				weights := w.four[:mr*n]
 				if size < mr {
 					clear(weights)
 				}
 				for r := range size {
-					for k, v := range w.scores[(row+r)*keyLine+keys.at+at:][:n] {
+					for k, v := range w.scores[(row+r)*keyLine+keys.at+from-keys.from:][:n] {
 						weights[k*mr+r] = v
 					}
 				}
 				for j := 0; j < cols; j += 2 {
-					fourByTwo(&c, weights, w.values[j/nr*nr*int(x.keys)+(from*nr-base)*nr+j%nr:])
+					fourByTwo(&c, weights, w.values[j/nr*nr*int(x.keys)+(from-base)*nr+j%nr:])
 					for r := range size {
 						sums := w.sums[(row+r)*line+j:][:2]
 						sums[0], sums[1] = sums[0]+c[r][0], sums[1]+c[r][1]

@@ -46,9 +46,9 @@ func (x *attention) room() (r roomOf) {
 		}
 	}
 	if x.hidden != nil {
-		r.widest, r.looked, r.largest = 2*ceilDiv(x.keys, int64(x.nr)), min(hiddenKeys, roundUp(x.keys, int64(x.nr))), hiddenKeys/int64(x.nr)
+		r.widest, r.looked, r.largest = ceilDiv(x.keys, int64(x.nr)), min(hiddenKeys, roundUp(x.keys, 64)), hiddenKeys/int64(x.nr)
 	}
-	if x.strict != nil {
+	if x.tells {
 		r.shown = rows * keyLine / 4 // of a byte
 	}
 	for b := range x.bounds() {
@@ -64,7 +64,7 @@ func (x *attention) room() (r roomOf) {
 // bounds are all kernels.
 func (x *attention) bounds() iter.Seq[*kernel.Bound] {
 	return func(yield func(*kernel.Bound) bool) {
-		for _, list := range [][]*kernel.Bound{x.top, x.open, x.weights, x.first, x.scored, x.hidden, x.closed, x.shown, {x.state, x.finish, x.widest, x.strict, x.moved}} {
+		for _, list := range [][]*kernel.Bound{x.top, x.open, x.weights, x.first, x.scored, x.hidden, x.closed, x.strict, x.shown, {x.state, x.finish, x.widest, x.moved}} {
 			for _, b := range list {
 				if b != nil && !yield(b) {
 					return
@@ -88,7 +88,7 @@ func (x *attention) bytes(d *Device) (n int64) {
 	for _, e := range x.room().each() {
 		n += analysis.Aligned(4 * e)
 	}
-	return n*x.chunking(d).workers + analysis.Aligned(8*x.orderWords())
+	return n*x.chunking(d).workers + analysis.Aligned(8*x.bitWords()) + analysis.Aligned(8*x.orderWords())
 }
 
 // attending is an attention that is being computed.
@@ -125,7 +125,6 @@ func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory, t
 	a := d.attends.Get()
 	a.d, a.x, a.run, a.mem, a.left = d, x, run, mem, room
 	a.chunking = x.chunking(d)
-	a.hidden.open(x)
 	n := int64(0)
 	defer func() {
 		for _, w := range a.team[:n] {
@@ -133,9 +132,13 @@ func (d *Device) attention(run *interp.Execution, x *attention, mem rt.Memory, t
 		}
 		a.x, a.run = nil, nil
 		a.orders.close()
+		a.hidden.bits = nil
 		a.free()
 		d.attends.Put(a)
 	}()
+	if err := a.hidden.open(a); err != nil {
+		return err
+	}
 	for n < a.workers {
 		if int(n) == len(a.team) {
 			a.team = append(a.team, newAttender())

@@ -36,8 +36,10 @@ type attention struct {
 	closed       []*kernel.Bound // likewise; nil: nothing is known to be open
 	open         []*kernel.Bound // as top, of what a mask leaves as it is; nil: nothing is known to be that
 	widest       *kernel.Bound
-	strict       *kernel.Bound   // of a row; nil: rows and keys stay where they are
+	tells        bool            // bits of the mask are made: see toTell
+	strict       []*kernel.Bound // as hidden, where bits are made
 	shown        []*kernel.Bound // as open, where keys are shown one by one
+	moving       bool            // rows and keys may be put in another order
 	moved        *kernel.Bound   // as finish, of rows that are moved after it
 	direct       bool            // the result is written where it belongs, else by way of scratch
 	rows         rowPanels
@@ -567,8 +569,7 @@ func (x *attention) bind() bool {
 	x.top = make([]*kernel.Bound, 2*keyBlock/x.nr+1)
 	x.weights, x.first = make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top))
 	x.scored, x.open = make([]*kernel.Bound, len(x.top)), make([]*kernel.Bound, len(x.top))
-	moves := x.moves()
-	if moves {
+	if x.tells = x.code.widest != nil && x.toTell(); x.tells {
 		x.shown = make([]*kernel.Bound, len(x.top))
 	}
 	for _, n := range x.widths() {
@@ -583,7 +584,7 @@ func (x *attention) bind() bool {
 		if x.code.open != nil && x.mask != nil {
 			x.open[i] = bound(x.code.open)
 		}
-		if moves {
+		if x.tells {
 			x.shown[i] = bound(x.code.shown)
 		}
 		if x.thin {
@@ -605,6 +606,9 @@ func (x *attention) bind() bool {
 	if x.code.closed != nil {
 		x.closed = make([]*kernel.Bound, x.mr+1)
 	}
+	if x.tells {
+		x.strict = make([]*kernel.Bound, x.mr+1)
+	}
 	for n := int64(1); n <= int64(x.mr); n++ {
 		sizes["n"] = n
 		for j, l := range x.leaves {
@@ -615,11 +619,11 @@ func (x *attention) bind() bool {
 		if x.hidden[n] = bound(x.code.hidden); x.closed != nil {
 			x.closed[n] = bound(x.code.closed)
 		}
-		if n == 1 && moves {
-			x.strict = bound(x.code.strict)
+		if x.tells {
+			x.strict[n] = bound(x.code.strict)
 		}
 	}
-	if moves {
+	if x.moving = x.tells && x.moves(); x.moving {
 		sizes["n"], sizes["ay"] = rows, x.lineO()
 		x.moved = bound(x.code.finish)
 	}

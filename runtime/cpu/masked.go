@@ -3,28 +3,54 @@ package cpu
 import (
 	"math"
 	"math/bits"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/pitopt/pitopt/runtime/cpu/x86"
 	"github.com/pitopt/pitopt/runtime/kernel"
 )
 
 // Masks of any kind: which tiles of scores, a panel of rows by a panel of keys, have anything that counts is found from
 // the mask alone, once for all batches that have the same, and what counts nothing is not computed.
 
-// hidden is what is known of a mask, which workers share: two of them may find the same at the same time.
+// hidden is what is known of masks, which workers share.
 type hidden struct {
 	words   int64           // of a panel
 	panels  int64           // of a mask
-	tiles   []atomic.Uint32 // by mask, panel of rows, panel of keys: whether anything counts; behind a panel's, whether all is open: the mask leaves scores as they are
+	tiles   []uint32        // by mask, panel of rows, panel of keys: see tileBits
 	moved   int64           // where tiles of panels in another order begin
-	known   []atomic.Uint32 // by mask and block, which is named by its first panel
-	low     []atomic.Uint32 // likewise, f32: what Upper is at most in tiles of it where nothing does
+	known   []atomic.Uint32 // by mask and block, which is named by its first panel: unknown, sought or found
+	low     []float32       // likewise: what Upper is at most where the block's tiles say that it is masked
+	line    int64           // words of a row of bits
+	edges   []edge          // by tile: of those that bits tell of
+	bits    []uint64        // by mask, row and key: whether the mask leaves it as it is, where tiles say that bits tell
 	visited atomic.Int64    // tiles that were computed,
 	of      atomic.Int64    // of so many,
 	plain   atomic.Int64    // and of those so many without a look at the mask
 }
+
+// tileBits has a bit for each tile of a panel of rows.
+type tileBits struct {
+	counts []uint32 // anything counts
+	open   []uint32 // the mask leaves all scores as they are
+	told   []uint32 // it hides some, and leaves the others as they are, which bits tell
+}
+
+// edge is from which key of a tile to which any counts for its panel of rows.
+type edge struct{ from, to uint8 }
+
+func edgeOf(keys uint64) edge {
+	return edge{uint8(bits.TrailingZeros64(keys)), uint8(bits.Len64(keys))}
+}
+
+// What is known of a block.
+const (
+	unknown = iota
+	sought  // by a worker, for which others wait
+	found
+)
 
 // masks is the number of different masks among the batches.
 func (x *attention) masks() int64 {
@@ -65,25 +91,66 @@ func (x *attention) masksDiffer(i int) bool {
 // mostPanels is how many panels rows are cut into at most.
 func (x *attention) mostPanels() int64 { return 2*x.rows.n + 2*ceilDiv(x.rows.rows, maskRows) + 2 }
 
-func (h *hidden) open(x *attention) {
-	h.words, h.panels = ceilDiv(ceilDiv(x.keys, int64(x.nr)), 32), x.mostPanels()
+func (h *hidden) open(a *attending) (err error) {
+	x := a.x
+	h.words, h.panels, h.line, h.bits = ceilDiv(ceilDiv(x.keys, int64(x.nr)), 32), x.mostPanels(), ceilDiv(x.keys, 64), nil
 	if x.hidden == nil {
-		return
+		return nil
 	}
 	masks := x.masks()
-	n := 2 * masks * h.panels * h.words
-	if h.moved = n; x.strict != nil {
+	n := 3 * masks * h.panels * h.words
+	if h.moved = n; x.moving {
 		n *= 2
 	}
 	if int64(len(h.tiles)) < n {
-		h.tiles = make([]atomic.Uint32, n)
+		h.tiles = make([]uint32, n)
+	}
+	if n := 32 * n / 3; x.tells && int64(len(h.edges)) < n {
+		h.edges = make([]edge, n)
 	}
 	if n := masks * h.panels; int64(len(h.known)) < n {
-		h.known, h.low = make([]atomic.Uint32, n), make([]atomic.Uint32, n)
+		h.known, h.low = make([]atomic.Uint32, n), make([]float32, n)
 	}
 	for i := range h.known[:masks*h.panels] {
-		h.known[i].Store(0)
+		h.known[i].Store(unknown)
 	}
+	h.bits, err = a.words(x.bitWords())
+	return err
+}
+
+// words is room for some words.
+func (a *attending) words(n int64) ([]uint64, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	room, err := take[float32](&a.workspace, a.run.Tensor(a.x.pv.out), 2*n)
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*uint64)(unsafe.Pointer(&room[0])), n), nil
+}
+
+// bitWords is how many words masks have in bits: one for each row and 64 keys.
+func (x *attention) bitWords() int64 {
+	if !x.tells {
+		return 0
+	}
+	return times(x.masks(), x.rows.rows, ceilDiv(x.keys, 64))
+}
+
+// bitsOf are those of a row of the batch's mask.
+func (w *attender) bitsOf(row int64) []uint64 {
+	h := w.hidden
+	return h.bits[(w.mask*w.x.rows.rows+row)*h.line:][:h.line]
+}
+
+// toTell says whether bits of a mask are made: it is a number for each row and key, which several batches would read, or which may show
+// that rows and keys are better put in another order.
+func (x *attention) toTell() bool {
+	if x.mask == nil || x.mask.Whole || x.thin || x.code.shown == nil || total(x.qk.batch) == x.masks() && !x.moves() {
+		return false
+	}
+	return slices.ContainsFunc(x.leaves, func(l leaf) bool { return !l.Position && l.key != 0 && !still(l.row) })
 }
 
 // maskOf is the number of the batch's mask.
@@ -104,7 +171,7 @@ func (w *attender) maskOf() (n int64) {
 // sample is how far blocks lie apart that are looked at to see whether a mask hides tiles at all.
 const sample = 8
 
-// hides says whether the mask of the batch hides tiles, or leaves them as they are, for what some blocks of rows tell.
+// hides says whether the mask of the batch hides tiles, or leaves them as they are, or bits tell of it, for what some blocks of rows show.
 func (w *attender) hides() bool {
 	if w.x.hidden == nil {
 		return false
@@ -113,13 +180,9 @@ func (w *attender) hides() bool {
 		b := &w.blocks[i]
 		w.look(b)
 		for p := b.from; p < b.to; p++ {
-			if first, last := b.panels(w.x.nr); w.count(b, p) < last-first {
+			t := w.tilesOf(b, p)
+			if first, last := b.panels(w.x.nr); ones(t.counts) < last-first || ones(t.open)+ones(t.told) > 0 {
 				return true
-			}
-			for i := range w.opensOf(b, p) {
-				if w.opensOf(b, p)[i].Load() != 0 {
-					return true
-				}
 			}
 		}
 	}
@@ -134,105 +197,140 @@ func (b *rowsBlock) panels(nr int) (first, last int) {
 	return int(b.keys.from) / nr, int(ceilDiv(b.keys.to, int64(nr)))
 }
 
-// tilesOf and opensOf say of a panel's tiles where anything counts, and where all is open.
-func (w *attender) tilesOf(b *rowsBlock, panel int64) []atomic.Uint32 {
+// tilesOf are those of a panel of a block.
+func (w *attender) tilesOf(b *rowsBlock, panel int64) tileBits {
 	h := w.hidden
-	at := 2 * (w.mask*h.panels + b.number + panel - b.from) * h.words
+	at := 3 * (w.mask*h.panels + b.number + panel - b.from) * h.words
 	if w.order != nil {
 		at += h.moved
 	}
-	return h.tiles[at : at+h.words : at+2*h.words]
+	part := func(i int64) []uint32 { return h.tiles[at+i*h.words:][:h.words:h.words] }
+	return tileBits{part(0), part(1), part(2)}
 }
 
-func (w *attender) opensOf(b *rowsBlock, panel int64) []atomic.Uint32 {
-	tiles, n := w.tilesOf(b, panel), int(w.hidden.words)
-	return tiles[n:][:n:n]
+// edgesOf are those of a panel's tiles.
+func (w *attender) edgesOf(b *rowsBlock, panel int64) []edge {
+	h := w.hidden
+	at := 32 * (w.mask*h.panels + b.number + panel - b.from) * h.words
+	if w.order != nil {
+		at += 32 * h.moved / 3
+	}
+	return h.edges[at:][:32*h.words]
 }
 
-// count is how many tiles of a panel have something that counts.
-func (w *attender) count(b *rowsBlock, panel int64) (n int) {
-	for i := range w.tilesOf(b, panel) {
-		n += bits.OnesCount32(w.tilesOf(b, panel)[i].Load())
+// ones is how many bits are set.
+func ones(words []uint32) (n int) {
+	for _, v := range words {
+		n += bits.OnesCount32(v)
 	}
 	return n
 }
 
-// look finds which tiles of a block have something that counts.
+func has(words []uint32, k int) bool { return words[k/32]>>(k%32)&1 != 0 }
+
+// look finds which tiles of a block have something that counts, and what the mask does to these.
 func (w *attender) look(b *rowsBlock) {
-	h, nr := w.hidden, w.x.nr
+	h := w.hidden
 	at := w.mask*h.panels + b.number
-	if h.known[at].Load() != 0 {
+	if !h.known[at].CompareAndSwap(unknown, sought) {
+		for h.known[at].Load() != found {
+			runtime.Gosched()
+		}
 		return
 	}
-	first, last := b.panels(nr)
-	low := math.Inf(-1)
+	low := float32(math.Inf(-1))
 	rowless := w.x.rowless()
 	for p := b.from; p < b.to; p++ {
-		if rowless && p > b.from {
-			w.asFirst(b, p)
+		if t := w.tilesOf(b, p); rowless && p > b.from {
+			was := w.tilesOf(b, b.from) // of which bits tell nothing
+			copy(t.counts, was.counts)
+			copy(t.open, was.open)
+			clear(t.told)
 			continue
 		}
-		most, shut := w.widest[:last-first], w.widest[len(w.widest)/2:][:last-first]
-		w.lookAt(w.x.code.hidden, w.x.hidden, b, p, first, most)
-		clear(w.next[:h.words])
-		for i, v := range most {
-			if k := first + i; v > kernel.Masked {
-				w.next[k/32] |= 1 << (k % 32)
-			} else {
-				low = max(low, float64(v))
-			}
-		}
-		tiles := w.tilesOf(b, p)
-		for i := range tiles { // as another worker may do, and another one read
-			tiles[i].Store(w.next[i])
-		}
-		clear(w.next[:h.words])
-		for i, end := 0, 0; i < len(most) && w.x.closed != nil; i = end + 1 {
-			for end = i; end < len(most) && most[end] > kernel.Masked; end++ {
-			}
-			if i == end {
-				continue
-			}
-			w.lookAt(w.x.code.closed, w.x.closed, b, p, first+i, shut[i:end])
-			for j, v := range shut[i:end] {
-				if k := first + i + j; v == 0 {
-					w.next[k/32] |= 1 << (k % 32)
-				}
-			}
-		}
-		for i := range w.opensOf(b, p) {
-			w.opensOf(b, p)[i].Store(w.next[i])
-		}
+		low = max(low, w.lookAt(b, p))
 	}
-	h.low[at].Store(math.Float32bits(float32(low)))
-	h.known[at].Store(1)
+	h.low[at] = low
+	h.known[at].Store(found)
 }
 
-// asFirst gives a panel what was found of the first one of a block.
-func (w *attender) asFirst(b *rowsBlock, panel int64) {
-	for i := range w.tilesOf(b, panel) {
-		w.tilesOf(b, panel)[i].Store(w.tilesOf(b, b.from)[i].Load())
-		w.opensOf(b, panel)[i].Store(w.opensOf(b, b.from)[i].Load())
+// lookAt finds what a mask does to the tiles of a panel, and gives what Upper is at most where they say that it is masked.
+func (w *attender) lookAt(b *rowsBlock, panel int64) float32 {
+	x, t, low := w.x, w.tilesOf(b, panel), float32(math.Inf(-1))
+	first, last := b.panels(x.nr)
+	from, to := b.row0+b.start(panel), b.row0+b.start(panel+1)
+	clear(t.counts)
+	clear(t.open)
+	clear(t.told)
+	for i, v := range w.largestIn(x.code.hidden, x.hidden, from, to, first, last) {
+		if k := first + i; v > kernel.Masked {
+			t.counts[k/32] |= 1 << (k % 32)
+		} else {
+			low = max(low, v)
+		}
 	}
+	if x.closed == nil {
+		return low
+	}
+	for k, end := first, first; k < last; k = end + 1 {
+		for end = k; end < last && has(t.counts, end); end++ {
+		}
+		if k == end {
+			continue
+		}
+		for i, v := range w.largestIn(x.code.closed, x.closed, from, to, k, end) {
+			if v == 0 {
+				t.open[(k+i)/32] |= 1 << ((k + i) % 32)
+			}
+		}
+	}
+	if !x.tells {
+		return low
+	}
+	for k, end := first, first; k < last; k = end + 1 {
+		for end = k; end < last && has(t.counts, end) && !has(t.open, end); end++ {
+		}
+		if k == end {
+			continue
+		}
+		some := false
+		for i, v := range w.largestIn(x.code.strict, x.strict, from, to, k, end) {
+			if v <= kernel.Masked {
+				t.told[(k+i)/32] |= 1 << ((k + i) % 32)
+				low, some = max(low, v), true
+			}
+		}
+		if some {
+			w.tell(from, to, k, end)
+		}
+		for edges, tile := w.edgesOf(b, panel), k; some && tile < end; tile++ {
+			keys, at := uint64(0), tile*x.nr
+			for row := from; row < to; row++ {
+				keys |= w.bitsOf(row)[at/64] >> (at % 64)
+			}
+			edges[tile] = edgeOf(keys & (1<<x.nr - 1))
+		}
+	}
+	return low
 }
 
 // rowless says whether a mask is the same for all rows, as one of keys is.
 func (x *attention) rowless() bool {
-	still := func(steps []int64) bool { return !slices.ContainsFunc(steps, func(s int64) bool { return s != 0 }) }
-	for _, l := range x.leaves {
-		if !still(l.row) || slices.ContainsFunc(l.numbers, func(n rowNumber) bool { return !still(n.row) }) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(x.leaves, func(l leaf) bool {
+		return !still(l.row) || slices.ContainsFunc(l.numbers, func(n rowNumber) bool { return !still(n.row) })
+	})
 }
 
-// lookAt fills in what a kernel says of a panel's rows and of panels of keys from one on, at most.
-func (w *attender) lookAt(code *codeOf, bound []*kernel.Bound, b *rowsBlock, panel int64, first int, most []float32) {
+func still(steps []int64) bool {
+	return !slices.ContainsFunc(steps, func(s int64) bool { return s != 0 })
+}
+
+// largestIn is what a kernel says at most of some rows, as many as a panel has at most, and of each of some panels of keys.
+func (w *attender) largestIn(code *codeOf, bound []*kernel.Bound, row, end int64, first, last int) []float32 {
+	most := w.widest[:last-first]
 	for i := range most {
 		most[i] = float32(math.Inf(-1))
 	}
-	row, end := b.row0+b.start(panel), b.row0+b.start(panel+1)
 	for row < end {
 		run := w.stretch(row, int(end-row))
 		w.aim(row, run)
@@ -244,7 +342,48 @@ func (w *attender) lookAt(code *codeOf, bound []*kernel.Bound, b *rowsBlock, pan
 		}
 		row += int64(run)
 	}
+	return most
 }
+
+// tell makes bits of the mask of some rows, and of some panels of keys: of all that are in the same words.
+func (w *attender) tell(row, end int64, first, last int) {
+	x, nr := w.x, w.x.nr
+	from, to := first*nr/64, (last*nr+63)/64
+	for ; row < end; row++ {
+		w.aim(row, 1)
+		for words, k := w.bitsOf(row)[from:to], from; len(words) > 0; {
+			n := min(len(words), hiddenKeys/64)
+			closed := w.seen(x.code.closed, x.closed[1], 1, k*64/nr, n*64/nr)
+			for i := int(x.keys) - k*64; i < len(closed); i++ {
+				closed[i] = 1
+			}
+			w.shut(words[:n], closed)
+			for i, v := range words[:n] {
+				words[i] = ^v
+			}
+			words, k = words[n:], k+n
+		}
+	}
+}
+
+// shut sets bits of what is not 0.
+func (w *attender) shut(to []uint64, closed []float32) {
+	if w.cut.code != nil {
+		w.lots = x86.ZerosArgs{Lots: int64(len(to)), From: unsafe.Pointer(&closed[0]), To: unsafe.Pointer(&to[0])}
+		w.zero.Call(unsafe.Pointer(&w.lots))
+		return
+	}
+	for i := range to {
+		word := uint64(0)
+		for j, v := range closed[64*i:][:64] { // of 0 and 1
+			word |= uint64(math.Float32bits(v)>>shutBit&1) << j
+		}
+		to[i] = word
+	}
+}
+
+// shutBit is a bit of 1 that is none of 0.
+const shutBit = 23
 
 // aim goes to rows of a mask.
 func (w *attender) aim(row int64, run int) {
@@ -342,9 +481,7 @@ func (w *attender) split(of *rowsBlock, low float64) error {
 
 // unite joins tiles of a panel with some, and counts them.
 func (w *attender) unite(to, with []uint32, b *rowsBlock, panel int64) (n int) {
-	tiles := w.tilesOf(b, panel)
-	for i := range tiles {
-		v := tiles[i].Load()
+	for i, v := range w.tilesOf(b, panel).counts {
 		if with != nil {
 			v |= with[i]
 		}
@@ -357,24 +494,34 @@ func (w *attender) unite(to, with []uint32, b *rowsBlock, panel int64) (n int) {
 // want finds which tiles count for each panel of a block alone: by what was seen of the mask, or by comparisons.
 func (w *attender) want(b *rowsBlock, seen bool) {
 	words := len(w.union)
-	w.wants, w.opens, w.uniform = w.wants[:int(b.to-b.from)*words], w.opens[:0], true
+	w.wants, w.opens, w.tells, w.uniform = w.wants[:int(b.to-b.from)*words], w.opens[:0], w.tells[:0], true
 	if w.x.thin { // its few rows go over all that is listed
 		w.wants = w.wants[:0]
 		return
 	}
 	if seen {
-		w.opens = w.opens[:len(w.wants)]
+		w.opens, w.tells = w.opens[:len(w.wants)], w.tells[:len(w.wants)]
 	}
 	for p := b.from; p < b.to; p++ {
-		to := w.wants[int(p-b.from)*words:][:words]
+		at := int(p-b.from) * words
+		to := w.wants[at:][:words]
 		clear(to)
 		if seen {
-			w.unite(to, nil, b, p)
-			opens := w.opensOf(b, p)
-			for i := range opens {
-				w.opens[int(p-b.from)*words+i] = opens[i].Load()
+			t := w.tilesOf(b, p)
+			for _, part := range [...]struct{ to, from []uint32 }{{w.wants, t.counts}, {w.opens, t.open}, {w.tells, t.told}} {
+				copy(part.to[at:][:words], part.from)
+				w.uniform = w.uniform && slices.Equal(part.to[at:][:words], part.to[:words])
 			}
-			w.uniform = w.uniform && slices.Equal(to, w.wants[:words]) && slices.Equal(w.opens[int(p-b.from)*words:][:words], w.opens[:words])
+			if w.x.tells {
+				from, to := w.edgesOf(b, p), w.edges[32*at:][:32*words]
+				for i, v := range t.told {
+					for ; v != 0; v &= v - 1 {
+						k := 32*i + bits.TrailingZeros32(v)
+						to[k] = from[k]
+						w.uniform = w.uniform && to[k] == w.edges[k]
+					}
+				}
+			}
 			continue
 		}
 		s := span{}
@@ -400,35 +547,88 @@ func (w *attender) open(b *block, panel int64, k int) bool {
 	return len(w.opens) > 0 && w.opens[int(panel-b.from)*len(w.union)+k/32]>>(k%32)&1 != 0
 }
 
+// told says whether bits tell where a mask leaves a tile as it is, and hides the rest.
+func (w *attender) told(b *block, panel int64, k int) bool {
+	return len(w.tells) > 0 && w.tells[int(panel-b.from)*len(w.union)+k/32]>>(k%32)&1 != 0
+}
+
+// wanted are the keys of a tile, from one to another, of which any counts for a panel.
+func (w *attender) wanted(b *block, panel int64, k int) (from, to int) {
+	if !w.counts(b, panel, k) {
+		return 0, 0
+	}
+	if at := k * w.x.nr; w.told(b, panel, k) {
+		e := w.edges[32*int(panel-b.from)*len(w.union)+k]
+		return at + int(e.from), at + int(e.to)
+	}
+	return k * w.x.nr, min((k+1)*w.x.nr, int(w.x.keys))
+}
+
+// wantSame says whether two panels want the same keys of some tiles.
+func (w *attender) wantSame(b *block, i, j int64, first, last int) bool {
+	for k := first; k < last; k++ {
+		f, t := w.wanted(b, i, k)
+		if g, u := w.wanted(b, j, k); f != g || t != u {
+			return false
+		}
+	}
+	return true
+}
+
+// partOf is which columns of a tile of scores are computed for a panel: all of them, one half, or none.
+func (w *attender) partOf(b *block, panel int64, k int) (at, width int) {
+	nr := w.cut.nr
+	from, to := w.wanted(b, panel, k)
+	switch {
+	case from == to:
+		return 0, 0
+	case to <= k*nr+nr/2:
+		return 0, nr / 2
+	case from >= k*nr+nr/2:
+		return nr / 2, nr / 2
+	}
+	return 0, nr
+}
+
+// few is how many keys that count nothing cost less than what is computed between them in two parts.
+const few = 8
+
+// nextKeys finds the next keys that count for a panel, of some tiles, and at which tile to look for more.
+func (w *attender) nextKeys(b *block, panel int64, k, last int) (from, to, next int) {
+	for ; k < last; k++ {
+		switch f, t := w.wanted(b, panel, k); {
+		case from == to:
+			from, to = f, t
+		case f == t || f-to > few:
+			return from, to, k
+		default:
+			to = t
+		}
+	}
+	return from, to, k
+}
+
 // visit counts the scores of a block that are computed.
 func (w *attender) visit(b *block, rows int) {
 	n, open := 0, 0
-	if len(w.wants) == 0 {
-		for _, r := range w.list {
+	for _, r := range w.list {
+		if len(w.wants) == 0 {
 			n += rows * r.n
+			continue
 		}
-	} else {
 		for p := b.from; p < b.to; p++ {
-			at := int(p-b.from) * len(w.union)
-			for i, v := range w.wants[at:][:len(w.union)] {
-				n += int(b.size(p)) * w.keysIn(i, v)
-				if len(w.opens) > 0 {
-					open += int(b.size(p)) * w.keysIn(i, v&w.opens[at+i])
+			for k := r.from / w.x.nr; k*w.x.nr < r.from+r.n; k++ {
+				at, width := w.partOf(b, p, k)
+				width = min(width, int(w.x.keys)-k*w.x.nr-at)
+				n += int(b.size(p)) * width
+				if w.open(b, p, k) {
+					open += int(b.size(p)) * width
 				}
 			}
 		}
 	}
 	w.hidden.visited.Add(int64(n))
 	w.hidden.plain.Add(int64(open))
-}
-
-// keysIn is how many keys a word of tiles has.
-func (w *attender) keysIn(word int, tiles uint32) int {
-	n, nr := bits.OnesCount32(tiles)*w.x.nr, w.x.nr
-	if last := int(w.x.keys) / nr; last/32 == word && tiles>>(last%32)&1 != 0 { // a short one
-		n -= nr - int(w.x.keys)%nr
-	}
-	return n
 }
 
 // finite says whether all values of the part are finite, and where keys are to be, these too.

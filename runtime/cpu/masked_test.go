@@ -20,6 +20,7 @@ var maskedForms = []attentionForm{
 	{name: "truth, finite", params: "mask: [b, s, t] bool", x: "select(mask[i, l, m], (score * f32 0.25), f32 -3.4028235e38)"},
 	{name: "hides, finite", params: "mask: [t, s] bool", x: "select(mask[m, l], (score * f32 0.25), f32 -1e9)"},
 	{name: "added", params: "mask: [b, 1, s, t] f32", x: "((score * f32 0.25) + mask[i, 0, l, m])", safe: true},
+	{name: "added, and more where it shows", params: "mask: [s, t] f32", x: "((score * f32 0.25) + mask[l, m])"},
 	{name: "added, scaled, with slopes", params: "mask: [h, s, t] f32, slope: [h] f32", x: "((((score / f32 4) + mask[j, l, m]) * f32 2) + (slope[j] * f32((m - l))))"},
 	{name: "made of truths", params: "mask: [s, t] bool", x: "(score + ((f32 1 - f32(mask[l, m])) * f32 -3.4028235e38))"},
 	{name: "NaN where it shows", params: "mask: [s, t] bool", x: "(score + ((f32 1 - f32(mask[l, m])) * f32 -inf))"},
@@ -87,6 +88,8 @@ func TestMaskedAttentions(t *testing.T) {
 										x.SetBool(n, show)
 									case b.DType.IsInt():
 										x.SetInt(n, map[bool]int64{true: 1}[show])
+									case show && f.name == "added, and more where it shows":
+										x.SetFloat(n, float64(n%3)*-.5)
 									case show:
 										x.SetFloat(n, 0)
 									case f.safe:
@@ -136,7 +139,7 @@ func TestMaskedAttentions(t *testing.T) {
 							t.Errorf("%d of %d scores were computed", visited, of)
 						}
 						// What is added to open scores here beside a mask, the mask's tiles do not say.
-						slopes := f.name == "added, scaled, with slopes"
+						slopes := f.name == "added, scaled, with slopes" || f.name == "added, and more where it shows"
 						if open := a.hidden.plain.Load(); slopes && open != 0 || !slopes && f.params != "" && f.name != "NaN where it shows" && float64(open) < pattern.open*float64(visited) {
 							t.Errorf("of %d scores %d were computed without a look at the mask", visited, open)
 						}

@@ -34,7 +34,6 @@ type order struct {
 type orders struct {
 	a      *attending
 	list   []order
-	words  int64 // of bits of a row
 	chunks int64 // of rows of a mask; 0: each mask is one
 	next   atomic.Int64
 }
@@ -58,12 +57,12 @@ func (x *attention) moves() bool {
 	return slices.ContainsFunc(x.leaves, func(l leaf) bool { return !l.Position && l.key != 0 && differs(&l) })
 }
 
-// orderWords is how many words of bits are taken for orders: two for each row and 64 keys, of each mask.
+// orderWords is how many words of bits are taken for orders, beside those of masks.
 func (x *attention) orderWords() int64 {
-	if x.strict == nil {
+	if !x.moving {
 		return 0
 	}
-	return times(2*x.masks(), x.rows.rows, ceilDiv(x.keys, 64))
+	return x.bitWords()
 }
 
 // of is the order of a mask; nil: as it lies.
@@ -88,7 +87,7 @@ func (a *attending) order() error {
 	for i := range o.list {
 		o.list[i].on = false
 	}
-	if x.strict == nil || len(a.parts) > 0 {
+	if !x.moving || len(a.parts) > 0 {
 		return nil
 	}
 	if err := o.open(a); err != nil {
@@ -121,19 +120,19 @@ func (a *attending) order() error {
 func (o *orders) open(a *attending) error {
 	x := a.x
 	masks, rows := x.masks(), x.rows.rows
-	o.a, o.words = a, ceilDiv(x.keys, 64)
-	room, err := take[float32](&a.workspace, a.run.Tensor(x.pv.out), 2*x.orderWords())
+	o.a = a
+	words, err := a.words(x.orderWords())
 	if err != nil {
 		return err
 	}
-	words := unsafe.Slice((*uint64)(unsafe.Pointer(&room[0])), len(room)/2)
 	for int64(len(o.list)) < masks {
 		o.list = append(o.list, order{})
 	}
 	for i := range o.list[:masks] {
 		one := &o.list[i]
 		one.batch, one.on = -1, false
-		one.seen, one.placed, words = words[:rows*o.words], words[rows*o.words:2*rows*o.words], words[2*rows*o.words:]
+		at := int64(i) * rows * a.hidden.line
+		one.seen, one.placed = a.hidden.bits[at:][:rows*a.hidden.line], words[at:][:rows*a.hidden.line]
 		one.rows, one.keys = slices.Grow(one.rows[:0], int(rows))[:rows], slices.Grow(one.keys[:0], int(x.keys))[:x.keys]
 		one.rowA, one.rowC = slices.Grow(one.rowA[:0], int(rows))[:rows], slices.Grow(one.rowC[:0], int(rows))[:rows]
 		one.lows = slices.Grow(one.lows[:0], int(ceilDiv(rows, orderChunk)))[:ceilDiv(rows, orderChunk)]
@@ -163,73 +162,37 @@ func (o *orders) part(_, i int) error {
 			continue
 		}
 		chunk := j % each
-		one.lows[chunk] = w.bits(one, chunk*orderChunk, min((chunk+1)*orderChunk, x.rows.rows))
+		one.lows[chunk] = w.bits(chunk*orderChunk, min((chunk+1)*orderChunk, x.rows.rows))
 	}
 }
 
 // bits finds which keys of some rows are as they are. It gives what Upper is at most where they are not, NaN where they are not masked.
-func (w *attender) bits(o *order, from, to int64) float32 {
-	x, nr, low := w.x, w.x.nr, float32(math.Inf(-1))
-	words := w.orders.words
-	for row := from; row < to; row++ {
-		w.aim(row, 1)
-		line := o.seen[row*words:][:words]
-		panels := int(ceilDiv(x.keys, int64(nr)))
-		for k := 0; k < panels; k += hiddenKeys / nr {
-			n := min(hiddenKeys/nr, panels-k)
-			for _, v := range w.largestOf(w.seen(x.code.strict, x.strict, 1, k, n), n) {
-				if v > kernel.Masked {
-					return float32(math.NaN())
-				}
-				low = max(low, v)
+func (w *attender) bits(from, to int64) float32 {
+	x, low := w.x, float32(math.Inf(-1))
+	panels := int(ceilDiv(x.keys, int64(x.nr)))
+	w.mask = w.maskOf()
+	for row := from; row < to; row += int64(x.mr) {
+		end := min(row+int64(x.mr), to)
+		for _, v := range w.largestIn(x.code.strict, x.strict, row, end, 0, panels) {
+			if v > kernel.Masked {
+				return float32(math.NaN())
 			}
-			closed := w.seen(x.code.closed, x.closed[1], 1, k, n)
-			for i := min(n*nr, int(x.keys)-k*nr); i < len(closed); i++ {
-				closed[i] = 1
-			}
-			shown(line[k*nr/64:], closed)
+			low = max(low, v)
 		}
+		w.tell(row, end, 0, panels)
 	}
 	return low
 }
-
-// shown makes bits of what is 0 or 1, which are set where it is 0. There is a multiple of 16 of them.
-func shown(to []uint64, closed []float32) {
-	pairs := unsafe.Slice((*uint64)(unsafe.Pointer(&closed[0])), len(closed)/2)
-	for i := 0; len(pairs) > 0; i++ {
-		some := pairs[:min(16, len(pairs))]
-		v := uint64(0)
-		for _, p := range some { // bits of the first and of the second of a pair, in the order of pairs
-			v = v>>1 | p&(1<<shownBit|1<<(32+shownBit))
-		}
-		v >>= shownBit + 1 - len(some)
-		v &= (1<<len(some) - 1) * (1 | 1<<32)
-		v = (v | v<<8) & 0x00ff00ff00ff00ff // one of a pair each, spread apart
-		v = (v | v<<4) & 0x0f0f0f0f0f0f0f0f
-		v = (v | v<<2) & 0x3333333333333333
-		v = (v | v<<1) & 0x5555555555555555
-		v = (v|v>>31)&(1<<32-1) ^ (1<<(2*len(some)) - 1)
-		if i%2 == 0 {
-			to[i/2] = v
-		} else {
-			to[i/2] |= v << 32
-		}
-		pairs = pairs[len(some):]
-	}
-}
-
-// shownBit is a bit of 1 that is none of 0.
-const shownBit = 23
 
 // scattered says whether an order may pay, from some panels of rows: tiles that have something of a row have little of it.
 func (w *attender) scattered(o *order) bool {
 	x, nr := w.x, int64(w.x.nr)
 	const samples = 4
 	all, open := 0, int64(0)
-	words := w.orders.words
+	words := w.hidden.line
 	for i := range int64(samples) {
 		from := min((2*i+1)*x.rows.rows/(2*samples), x.rows.rows-int64(x.mr))
-		if low := w.bits(o, from, from+int64(x.mr)); low != low {
+		if low := w.bits(from, from+int64(x.mr)); low != low {
 			return false
 		}
 		for j := range words {
@@ -261,7 +224,7 @@ type sorter struct {
 }
 
 func (s *sorter) fit(x *attention) {
-	if x.strict == nil {
+	if !x.moving {
 		return
 	}
 	rows, keys := int(x.rows.rows), int(roundUp(x.keys, 64))
@@ -296,12 +259,12 @@ func (w *attender) find(o *order) bool {
 		}
 		o.low = max(o.low, float64(low))
 	}
-	classes, empty := s.connect(o, w.orders.words)
+	classes, empty := s.connect(o, w.hidden.line)
 	if classes < 2 || empty && !(math.IsInf(o.low, -1) && x.mask.Exact) { // where all of a row is masked, all of it may count
 		return false
 	}
 	s.sort(o, classes)
-	s.place(o, w.orders.words)
+	s.place(o, w.hidden.line)
 	for i, r := range o.rows {
 		addresses(o.rowA[i:i+1], x.qk.m, int64(r), stepA)
 		addresses(o.rowC[i:i+1], x.qk.m, int64(r), stepC)
@@ -508,7 +471,7 @@ func (s *sorter) place(o *order, words int64) {
 // tilesIn is how many tiles of rows have something, each as often as there are rows, and leaves in union and next which do and are open as
 // a whole.
 func (w *attender) tilesIn(of []uint64, from, to int64) (n int) {
-	words, nr := w.orders.words, w.x.nr
+	words, nr := w.hidden.line, w.x.nr
 	clear(w.union)
 	clear(w.next)
 	for j := range words {
@@ -524,6 +487,7 @@ func (w *attender) tilesIn(of []uint64, from, to int64) (n int) {
 			tile := uint64(1)<<nr - 1
 			k := (int(64*j) + at) / nr
 			if some>>at&tile != 0 {
+				w.edges[k] = edgeOf(some >> at & tile)
 				w.union[k/32] |= 1 << (k % 32)
 				n += int(to - from)
 			}
@@ -538,10 +502,11 @@ func (w *attender) tilesIn(of []uint64, from, to int64) (n int) {
 // keep keeps what tilesIn found of a panel.
 func (w *attender) keep(o *order, b *rowsBlock, panel int64) {
 	w.order = o
-	for i := range w.tilesOf(b, panel) {
-		w.tilesOf(b, panel)[i].Store(w.union[i])
-		w.opensOf(b, panel)[i].Store(w.next[i])
-	}
+	t := w.tilesOf(b, panel)
+	copy(t.counts, w.union)
+	copy(t.open, w.next)
+	copy(t.told, w.union)
+	copy(w.edgesOf(b, panel), w.edges)
 	w.order = nil
 }
 
@@ -559,12 +524,21 @@ func (w *attender) keysAt(out []int, nest []loop, k0 int64) {
 // show fills in which of some keys are shown to rows.
 func (w *attender) show(i0 int64, row, to int, keys keyRun) {
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&w.shown[0])), 4*len(w.shown))
-	words := w.orders.words
 	for r := row; r < to; r++ {
-		line, at := w.order.placed[(i0+int64(r))*words:], bytes[r*keyLine+keys.at:]
-		for k := 0; k < keys.n; k += 8 {
+		at := bytes[r*keyLine+keys.at:]
+		var line []uint64
+		if w.order != nil {
+			line = w.order.placed[(i0+int64(r))*w.hidden.line:]
+		} else {
+			line = w.bitsOf(i0 + int64(r))
+		}
+		for k := 0; k < keys.n; {
 			from := keys.from + k
-			binary.LittleEndian.PutUint64(at[k:], spread[uint8(line[from/64]>>(from%64))])
+			word := line[from/64] >> (from % 64)
+			for end := min(k+64-from%64, keys.n); k < end; k += 8 {
+				binary.LittleEndian.PutUint64(at[k:], spread[uint8(word)])
+				word >>= 8
+			}
 		}
 	}
 }

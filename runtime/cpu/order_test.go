@@ -40,7 +40,7 @@ func TestScatteredMasks(t *testing.T) {
 	}
 	patterns := []struct {
 		name string
-		most float64 // of scores are computed; 0: all, 1: whatever comes of it
+		most float64 // of scores are computed; 0: about all, 1: whatever comes of it
 		show func(r []int, l, m int64) bool
 	}{
 		{"every second", .62, dilated(2, 0)},
@@ -151,7 +151,7 @@ func TestScatteredMasks(t *testing.T) {
 						visited, of := float64(a.hidden.visited.Load()), float64(a.hidden.of.Load())
 						device.attends.Put(a)
 						few := visited <= pattern.most*of
-						if spoil.name == "" && (!few && pattern.most > 0 || pattern.most == 0 && visited < .9*of && f.name != "and causal") || spoil.whole && visited != of && f.name != "and causal" {
+						if spoil.name == "" && (!few && pattern.most > 0 || pattern.most == 0 && visited < .65*of && f.name != "and causal") || spoil.whole && visited != of && f.name != "and causal" {
 							t.Errorf("%.2f of all scores were computed", visited/of)
 						}
 					})
