@@ -26,8 +26,9 @@ func (u *unpadding) normsHold(b *ir.Builder, holds *ir.Value) *ir.Value {
 			}
 			out := b.OpN(2, "pit.Norm", operands, ir.MakeAttrs("axis", m.In, "part", m.Part))
 			for i, v := range out {
-				m.Shifted = i == 1
-				found[m] = p.param(fmt.Sprintf("norm%d", len(args)), v)
+				of := m
+				of.Shifted = i == 1
+				found[of] = p.param(fmt.Sprintf("norm%d", len(args)), v)
 				args = append(args, v)
 			}
 		}
