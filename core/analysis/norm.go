@@ -31,10 +31,11 @@ type MatrixNorm struct {
 }
 
 // Product is a sum of products of two vectors, whose norms are what A and B say: it is taken for granted that the product of these
-// is at most Most.
+// is at most Most. Or it is a number that becomes f16, which is at most Most, and B is 1.
 type Product struct {
 	A, B Norm
 	Most float64
+	Half bool
 }
 
 // Products are the sums of products that something was taken for granted of.
@@ -47,7 +48,18 @@ const (
 	mostPower  = 40
 )
 
-func (n Norm) plus(o Norm) Norm { return append(n[:len(n):len(n)], o...) }
+func (n Norm) plus(o Norm) Norm {
+	out := slices.Clone(n)
+	for _, t := range o {
+		i := slices.IndexFunc(out, func(have NormTerm) bool { return slices.Equal(have.Of, t.Of) })
+		if i < 0 {
+			out = append(out, t)
+		} else {
+			out[i].By += t.By
+		}
+	}
+	return out
+}
 
 // times is n times a number, and a norm of a matrix where there is one.
 func (n Norm) times(by float64, of ...MatrixNorm) Norm {
@@ -170,7 +182,7 @@ func (a *RaggedProgram) norm(s *ir.Stage, x *ir.Scalar, over spans, deep int) (N
 
 // normBy knows more of the norm than how large an element is.
 func (a *RaggedProgram) normBy(s *ir.Stage, x *ir.Scalar, over spans, deep int) (Norm, bool) {
-	if deep > normDepth || len(over) == 0 || !x.DType.IsFloat() {
+	if deep > normDepth || !x.DType.IsFloat() {
 		return nil, false
 	}
 	both := func(x, y *ir.Scalar) (Norm, bool) {
@@ -195,12 +207,11 @@ func (a *RaggedProgram) normBy(s *ir.Stage, x *ir.Scalar, over spans, deep int) 
 		if !x.Args[0].DType.IsFloat() {
 			return nil, false
 		}
-		by := 1.0
-		if x.DType.Bits() < 32 {
-			by += 1.0 / 64
+		if x.DType.Bits() >= 32 {
+			return scaled(x.Args[0], 1)
 		}
-		n, ok := scaled(x.Args[0], by)
-		return n.plus(Norm{{By: leastOf(x.DType) * math.Sqrt(over.count())}}), ok && a.eval(s, x).Finite()
+		n, ok := scaled(x.Args[0], 1+halfStep(x.DType))
+		return n.plus(Norm{{By: 0x1p-24 * math.Sqrt(over.count())}}), ok && a.eval(s, x).Finite()
 	case ir.OpMul, ir.OpDiv:
 		if n, ok := a.normalised(s, x, over); ok {
 			return n, true
@@ -389,6 +400,19 @@ func (m made) normOf(parts []int64, deep int) (Norm, bool) {
 	if n, ok := m.multiplied(over, deep); ok {
 		return n, true
 	}
+	if share, x, ok := m.averaged(m.Stage); ok { // which is no longer than the longest
+		times, rest := spans{}, maps.Clone(over)
+		for k, n := range over {
+			if mentions(share, k) {
+				times[k] = n
+				delete(rest, k)
+			}
+		}
+		n, ok := m.norm(m.Stage, x, rest, deep+1)
+		_, most := m.extent(m.Red[0].Extent)
+		room, ok2 := roomFor(m.Out().DType, most)
+		return n.times(room * math.Sqrt(times.count())), ok && ok2
+	}
 	is := m.Rows(m.Out()).Any
 	return Norm{{By: is.largest() * math.Sqrt(over.count())}}, is.Finite()
 }
@@ -420,27 +444,39 @@ func (m made) multiplied(over spans, deep int) (Norm, bool) {
 		}
 		of.Part = parts[1-of.In]
 		room, ok := roomFor(m.Out().DType, float64(all)*math.Sqrt(float64(of.Part)))
-		length, ok2 := m.vector(m.Stage, vector, k, &of, deep+1)
+		plain := of
+		var length, lost Norm
+		ok2 := false
+		if of.Part == 1 { // of an element the norm is to tell that it is no infinity, and no more
+			length, ok2 = m.norm(m.Stage, vector, spans{k: all}, deep+1)
+		} else {
+			length, lost, ok2 = m.vector(m.Stage, vector, k, &of, deep+1)
+		}
 		if !ok || !ok2 {
 			continue
 		}
-		out := length.times(room, of)
+		out := length.times(room, of).plus(lost.times(room, plain))
 		if of.Shift != nil {
 			of.Shifted = true
-			out = append(out, NormTerm{room, []MatrixNorm{of}})
+			out = out.plus(Norm{{room, []MatrixNorm{of}}})
 		}
 		return out, true
 	}
 	return nil, false
 }
 
-// vector is the norm of a vector along an axis before it is multiplied by constants and others are added to it, which it notes.
-func (a *RaggedProgram) vector(s *ir.Stage, x *ir.Scalar, k *ir.Axis, of *MatrixNorm, deep int) (Norm, bool) {
+// vector is the norm of a vector along an axis before it is multiplied by constants and others are added to it, which it notes; what
+// rounding to 16 bits adds is lost.
+func (a *RaggedProgram) vector(s *ir.Stage, x *ir.Scalar, k *ir.Axis, of *MatrixNorm, deep int) (is, lost Norm, ok bool) {
 	n, ok := k.Extent.Int()
 	if !ok || deep > normDepth {
-		return nil, false
+		return nil, nil, false
 	}
 	over := spans{k: n}
+	whole := func(x *ir.Scalar) (Norm, Norm, bool) {
+		is, ok := a.norm(s, x, over, deep+1)
+		return is, nil, ok
+	}
 	switch x.Op {
 	case ir.OpLoad:
 		parts, _, ok := a.reads(x, over)
@@ -454,7 +490,7 @@ func (a *RaggedProgram) vector(s *ir.Stage, x *ir.Scalar, k *ir.Axis, of *Matrix
 		var in *ir.Axis
 		for i, part := range parts {
 			if part > 1 && (in != nil || !from.Axes[i].Extent.Equal(k.Extent)) || part > 1 && part != n {
-				return a.norm(s, x, over, deep)
+				return whole(x)
 			} else if part > 1 {
 				in = from.Axes[i]
 			}
@@ -463,9 +499,16 @@ func (a *RaggedProgram) vector(s *ir.Stage, x *ir.Scalar, k *ir.Axis, of *Matrix
 			return from.vector(from.Stage, from.Exprs[0], in, of, deep+1)
 		}
 	case ir.OpCast:
-		if x.Args[0].DType.IsFloat() && x.DType.Bits() >= x.Args[0].DType.Bits() {
+		if !x.Args[0].DType.IsFloat() {
+			break
+		}
+		if x.DType.Bits() >= x.Args[0].DType.Bits() {
 			return a.vector(s, x.Args[0], k, of, deep+1)
 		}
+		all, ok := a.norm(s, x.Args[0], over, deep+1)
+		is, lost, ok2 := a.vector(s, x.Args[0], k, of, deep+1)
+		all = all.times(halfStep(x.DType)).plus(Norm{{By: 0x1p-24 * math.Sqrt(float64(n))}})
+		return is, lost.plus(all), ok && ok2 && a.eval(s, x).Finite()
 	case ir.OpAdd, ir.OpMul:
 		for i, c := range x.Args {
 			if v := a.elementOf(c, k); v != nil && x.Op == ir.OpAdd && of.Shift == nil && of.Gain == nil {
@@ -473,11 +516,19 @@ func (a *RaggedProgram) vector(s *ir.Stage, x *ir.Scalar, k *ir.Axis, of *Matrix
 				return a.vector(s, x.Args[1-i], k, of, deep+1)
 			} else if v != nil && x.Op == ir.OpMul && of.Gain == nil {
 				of.Gain = v
-				return a.norm(s, x.Args[1-i], over, deep+1)
+				return whole(x.Args[1-i])
 			}
 		}
 	}
-	return a.norm(s, x, over, deep)
+	return whole(x)
+}
+
+// halfStep is by how much a number of 16 bits is rounded at most, of its size.
+func halfStep(d tensor.DType) float64 {
+	if d == tensor.F16 {
+		return 0x1p-11
+	}
+	return 0x1p-8
 }
 
 // elementOf is a constant that has an element for each position of an axis, which an expression is.
@@ -522,6 +573,68 @@ func normOfConst(v *ir.Value, parts []int64) (float64, bool) {
 	return math.Sqrt(most) * (1 + rounding), most < math.Inf(1)
 }
 
+// averaged says that a stage sums up something times shares of a whole, which are its quotients by their sum.
+func (a *RaggedProgram) averaged(s *ir.Stage) (share, x *ir.Scalar, ok bool) {
+	y := uncast(s.Exprs[0])
+	if s.Kind != ir.ReduceStage || s.Monoid != ir.Sum || len(s.Red) != 1 || y.Op != ir.OpMul {
+		return nil, nil, false
+	}
+	for i, share := range y.Args {
+		q, _ := a.inline(uncast(share))
+		if q.Op != ir.OpDiv {
+			continue
+		}
+		all, sub := a.defined(q.Args[1])
+		if all == nil || all.Kind != ir.ReduceStage || all.Monoid != ir.Sum || len(all.Red) != 1 || !alike(all.Exprs[0], sub, q.Args[0]) || !within(all, sub) {
+			continue
+		}
+		if sub[all.Red[0]].Axis == s.Red[0] && a.eval(s, q.Args[0]).Lo >= 0 {
+			return q, y.Args[1-i], true
+		}
+	}
+	return nil, nil, false
+}
+
+// mean bounds a sum of shares of a whole times something by what that is.
+func (a *RaggedProgram) mean(s *ir.Stage) (Interval, bool) {
+	_, x, ok := a.averaged(s)
+	if !ok {
+		return Interval{}, false
+	}
+	_, n := a.extent(s.Red[0].Extent)
+	room, ok := roomFor(s.Out().DType, n)
+	most := a.eval(s, x).largest() * room
+	return Interval{-most, most, true}, ok && most < math.Inf(1)
+}
+
+// mostHalf is what numbers that become f16 are taken to be at most, where norms say how large they may be: less than there is, so
+// that a mean of them is not more.
+const mostHalf = 1 << 15
+
+// fitsHalf says whether a number that becomes f16 is no larger than mostHalf: as its norm is, or is taken for.
+func (a *RaggedProgram) fitsHalf(x *ir.Scalar) bool {
+	if x.DType != tensor.F16 || !x.Args[0].DType.IsFloat() {
+		return false
+	}
+	fits, found := a.halves[x]
+	if found {
+		return fits
+	}
+	a.halves[x] = false
+	if most, _ := largestOf(x.DType); a.eval(nil, x.Args[0]).largest() < most {
+		return false // which is known without
+	}
+	n, ok := a.norm(nil, x.Args[0], spans{}, 0)
+	if v, known := n.value(); ok && known {
+		fits = v <= mostHalf
+	} else if ok {
+		fits = true
+		a.products = append(a.products, Product{n, Norm{{By: 1}}, mostHalf, true})
+	}
+	a.halves[x] = fits
+	return fits
+}
+
 // bound chooses how large products of computed vectors may be at most, so that the mask hides what it is to hide: as large as
 // they may. It is taken for granted that they are no larger. Where it makes no difference, nothing is.
 func (a *RaggedProgram) bound(p *ir.Program) {
@@ -562,7 +675,7 @@ func (a *RaggedProgram) bound(p *ir.Program) {
 		_, known := d.A.value()
 		_, known2 := d.B.value()
 		if !known || !known2 {
-			a.products = append(a.products, Product{d.A, d.B, a.limit})
+			a.products = append(a.products, Product{A: d.A, B: d.B, Most: a.limit})
 		}
 	}
 }
@@ -570,9 +683,23 @@ func (a *RaggedProgram) bound(p *ir.Program) {
 // shown counts the reductions over tokens of a sequence of which the mask does not hide those that it does not have.
 func (a *RaggedProgram) shown(p *ir.Program) (n int) {
 	for _, s := range p.Stages {
-		if key, ok := a.Key(s); ok && !a.Neutral(s, key) {
+		if a.Shows(s) {
 			n++
 		}
 	}
 	return n
+}
+
+// Shows says whether a stage goes over the tokens of a sequence, and those that the mask does not have may change what it gives of
+// one that it has.
+func (a *RaggedProgram) Shows(s *ir.Stage) bool {
+	key, ok := a.Key(s)
+	if !ok {
+		return false
+	}
+	var rows []Token
+	for _, slot := range a.Slots(s.Out().Dims) {
+		rows = append(rows, TokenAt(s, slot))
+	}
+	return !a.Neutral(s, key, rows...)
 }

@@ -311,11 +311,12 @@ type RaggedProgram struct {
 	defs   map[*ir.Buffer]*ir.Stage
 	dots   map[*ir.Stage]*Product // of sums of products of computed vectors; nil where nothing is known
 	limit  float64                // of these
+	halves map[*ir.Scalar]bool    // conversions to f16: whether they are taken not to overflow
 }
 
 // Program follows a program with operands.
 func (r *Ragged) Program(args []*ir.Value, p *ir.Program) *RaggedProgram {
-	a := &RaggedProgram{r, p.Params, args, map[*ir.Buffer]*Rows{}, map[*ir.Buffer]*ir.Stage{}, map[*ir.Stage]*Product{}, math.Inf(1)}
+	a := &RaggedProgram{r, p.Params, args, map[*ir.Buffer]*Rows{}, map[*ir.Buffer]*ir.Stage{}, map[*ir.Stage]*Product{}, math.Inf(1), map[*ir.Scalar]bool{}}
 	for i, b := range p.Params {
 		a.rows[b] = r.Of(args[i])
 	}
@@ -500,10 +501,12 @@ func (a *RaggedProgram) reduced(s *ir.Stage, is Interval, some bool) Interval {
 			return Anything(d)
 		}
 		out := total(d, is, least, n).fit(d)
-		if by, ok := a.dot(s); ok {
-			nan := out.NaN
-			out = out.within(by.Lo, by.Hi).wider(d)
-			out.NaN = nan
+		for _, bound := range []func(*ir.Stage) (Interval, bool){a.dot, a.mean} {
+			if by, ok := bound(s); ok {
+				nan := out.NaN && by.NaN
+				out = out.within(by.Lo, by.Hi).wider(d)
+				out.NaN = nan
+			}
 		}
 		if out.Lo < 1 && a.hasOne(s) { // or it is NaN
 			out.Lo = 1

@@ -51,6 +51,8 @@ func (e *raggedEval) rule(x *ir.Scalar) (Interval, bool) {
 	switch x.Op {
 	case ir.OpSub:
 		return Interval{math.Inf(-1), 0, true}, e.belowMax(x)
+	case ir.OpCast:
+		return Interval{-mostHalf, mostHalf, true}, e.fitsHalf(x)
 	case ir.OpMul, ir.OpDiv:
 		most, _, ok := e.normed(x)
 		return Interval{-most, most, true}, ok

@@ -2,6 +2,7 @@ package op
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pitopt/pitopt/core/diag"
 	"github.com/pitopt/pitopt/core/ir"
@@ -56,24 +57,28 @@ columns; along axis W is multiplied. NaN where W is not finite`,
 		}
 		gain, shift := each(1, 1), each(2, 0)
 		norm, shifted := 0.0, 0.0
-		m := make(columnsOf, part)
+		group := part * max(1, 64/part) // columns that are read together: what lies side by side is of many
+		m := make(columnsOf, min(group, columns))
 		for i := range m {
 			m[i] = make([]float64, rows)
 		}
-		for from := int64(0); from < columns; from += part {
+		for from := int64(0); from < columns; from += group {
 			if err := k.Context.Err(); err != nil {
 				return diag.Stopped(err)
 			}
+			m = m[:min(group, columns-from)]
 			m.take(w, axis, from)
-			length := 0.0
-			for _, x := range m {
-				v := dot(x, shift)
-				length += v * v
-				for i := range x {
-					x[i] *= gain[i]
+			for p := range slices.Chunk(m, int(part)) {
+				length := 0.0
+				for _, x := range p {
+					v := dot(x, shift)
+					length += v * v
+					for i := range x {
+						x[i] *= gain[i]
+					}
 				}
+				shifted, norm = max(shifted, math.Sqrt(length)), max(norm, p.norm())
 			}
-			shifted, norm = max(shifted, math.Sqrt(length)), max(norm, m.norm())
 		}
 		for i, v := range []float64{norm, shifted} {
 			if out[i] != nil {
@@ -93,18 +98,19 @@ func (m columnsOf) take(w *tensor.Tensor, axis, from int64) {
 	if axis == 1 {
 		stride, step = step, stride
 	}
-	var data []float32
-	if w.DType() == tensor.F32 {
-		data = tensor.Data[float32](w)
+	element := w.Float
+	switch w.DType() {
+	case tensor.F32:
+		data := tensor.Data[float32](w)
+		element = func(i int64) float64 { return float64(data[i]) }
+	case tensor.F16:
+		data := tensor.Data[uint16](w)
+		element = func(i int64) float64 { return float64(tensor.F16ToF32(data[i])) }
 	}
 	for r := range rows {
 		at := r*stride + from*step
 		for _, x := range m {
-			if data != nil {
-				x[r] = float64(data[at])
-			} else {
-				x[r] = w.Float(at)
-			}
+			x[r] = element(at)
 			at += step
 		}
 	}

@@ -81,6 +81,17 @@ func TestWithin(t *testing.T) {
 	check(t, "pit.Within", bounds(-1, math.NaN()), list(f32(), tensor.New(tensor.F16, 0)), is(true))
 	check(t, "pit.Within", bounds(-1), list(f32(0)), is(false))
 	check(t, "pit.Within", bounds(math.NaN()), list(f32(0)), is(false))
+	for _, d := range []tensor.DType{tensor.F16, tensor.BF16} { // and what is next to the bound
+		x := as(d, f32(-1.5, float32(math.Copysign(0, -1)), 1e-7), 3)
+		check(t, "pit.Within", bounds(1.5), list(x), is(true))
+		check(t, "pit.Within", bounds(1.4999), list(x), is(false))
+		check(t, "pit.Within", bounds(1.5001), list(x), is(true))
+		check(t, "pit.Within", bounds(1e9), list(as(d, f32(inf), 1)), is(false))
+		check(t, "pit.Within", bounds(math.Inf(1)), list(as(d, f32(-inf), 1)), is(true))
+		check(t, "pit.Within", bounds(math.Inf(1)), list(as(d, f32(nan), 1)), is(false))
+		check(t, "pit.Within", bounds(0), list(as(d, f32(0, float32(math.Copysign(0, -1))), 2)), is(true))
+		check(t, "pit.Within", bounds(-1), list(as(d, f32(0), 1)), is(false))
+	}
 	refuse(t, "pit.Within", bounds(1), list(f32(0), f32(0)), "1 bounds for 2 operands")
 	for n := 1; n < 40; n++ { // wherever it is
 		for i := range n {

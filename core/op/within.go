@@ -43,8 +43,14 @@ func within(k *ir.KernelCall, t *tensor.Tensor, bound float64) (bool, error) {
 			return false, diag.Stopped(err)
 		}
 		to := min(from+part, t.Len())
-		if t.DType() == tensor.F32 {
+		switch d := t.DType(); d {
+		case tensor.F32:
 			if !within32(tensor.Data[float32](t)[from:to], bound) {
+				return false, nil
+			}
+			continue
+		case tensor.F16, tensor.BF16:
+			if !within16(tensor.Data[uint16](t)[from:to], largest16(d, bound)) {
 				return false, nil
 			}
 			continue
@@ -82,4 +88,29 @@ func within32(list []float32, bound float64) bool {
 		over[0] |= limit - math.Float32bits(v)&^sign
 	}
 	return (over[0]|over[1]|over[2]|over[3])&sign == 0
+}
+
+// largest16 is the largest number of 16 bits that is not above a bound; below 0 where there is none.
+func largest16(d tensor.DType, bound float64) int {
+	if !(bound >= 0) {
+		return -1
+	}
+	bits, value := tensor.F64ToF16(bound), func(b uint16) float64 { return float64(tensor.F16ToF32(b)) }
+	if d == tensor.BF16 {
+		bits, value = tensor.F64ToBF16(bound), func(b uint16) float64 { return float64(tensor.BF16ToF32(b)) }
+	}
+	if value(bits) > bound {
+		bits--
+	}
+	return int(bits)
+}
+
+// within16 compares bits, as within32 does.
+func within16(list []uint16, most int) bool {
+	for _, v := range list {
+		if int(v&^(1<<15)) > most {
+			return false
+		}
+	}
+	return true
 }

@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/pitopt/pitopt/core/analysis"
@@ -34,7 +35,7 @@ token, a first token that is read, or that a row of a causal mask may see alone,
 mask's, and so is one that is looked up, as the last one is, where how far two tokens lie apart
 counts, as for a relative position bias, those of a sequence lie one behind the other, floats that come in are not huge, and there is some padding; the first run with some also looks whether large constants are what a sample of
 them says, and, where a number such as -10000 masks scores, whether by the norms of its weights no query and key have a product
-that the number does not hide. Otherwise the model runs as it stands. So it is in the module twice, in the
+that the number does not hide, and of f16 whether nothing is too large for it. Otherwise the model runs as it stands. So it is in the module twice, in the
 branches of an If; constants are there once.
 
 It stands after legalize, whose programs say what is computed of each token, after state, which
@@ -368,18 +369,12 @@ func (u *unpadding) throughCall(s *ir.Stmt, c *ragged, who string, own bool) {
 	for i, v := range s.Results {
 		u.packed[v] = v != nil && c.packed[c.Results[i]]
 	}
-	if own && slices.ContainsFunc(c.Stages, c.shows) {
+	if own && slices.ContainsFunc(c.Stages, c.facts.Shows) {
 		who += ", as it is not proved that the mask hides them there"
 	}
 	for i, b := range c.Params {
 		u.want(c.args[i], need[b], who)
 	}
-}
-
-// shows says whether a stage goes over the tokens of a sequence, and those that the mask does not have may change what it gives.
-func (c *ragged) shows(s *ir.Stage) bool {
-	key, ok := c.facts.Key(s)
-	return ok && !c.facts.Neutral(s, key)
 }
 
 // joined gives the stages of a call's program that a kernel of the target computes together with others.
@@ -637,12 +632,19 @@ func (u *unpadding) use() MaskUse {
 	for _, v := range u.floats(u.f.Stmts) {
 		is.Checked = append(is.Checked, fmt.Sprintf("%s is at most %d", v.Name, analysis.MaxInput))
 	}
-	if list := u.Products(); len(list) > 0 {
-		least := list[0].Most
-		for _, p := range list {
-			least = min(least, p.Most)
+	scores, halves, least := 0, 0, math.Inf(1)
+	for _, p := range u.Products() {
+		if p.Half {
+			halves++
+		} else {
+			scores, least = scores+1, min(least, p.Most)
 		}
-		is.Checked = append(is.Checked, fmt.Sprintf("by the norms of weights no score is beyond what the mask hides (%d sums of products of at most %.0f, once)", len(list), least))
+	}
+	if scores > 0 {
+		is.Checked = append(is.Checked, fmt.Sprintf("by the norms of weights no score is beyond what the mask hides (%d sums of products of at most %.0f, once)", scores, least))
+	}
+	if halves > 0 {
+		is.Checked = append(is.Checked, fmt.Sprintf("by the norms of weights nothing that becomes f16 is too large (%d values, once)", halves))
 	}
 	if n := len(u.Bounded()); n > 0 {
 		is.Checked = append(is.Checked, fmt.Sprintf("no weight is far larger than a sample says (%d tensors, once)", n))
