@@ -158,12 +158,11 @@ func (w *attender) begin(a *attending) (err error) {
 			w.numbers = append(w.numbers, unsafe.Pointer(unsafe.SliceData(a.run.Tensor(n.buf).Bytes())))
 		}
 	}
-	if n := int(a.hidden.words); len(w.union) < n {
-		w.union, w.next = make([]uint32, n), make([]uint32, n)
-		w.wants, w.opens, w.tells = make([]uint32, rowBlock*n), make([]uint32, rowBlock*n), make([]uint32, rowBlock*n)
-	}
-	if n := 32 * int(a.hidden.words) * rowBlock; x.tells && len(w.edges) < n {
-		w.edges = make([]edge, n)
+	n := int(a.hidden.words)
+	w.union, w.next = resized(w.union, n), resized(w.next, n)
+	w.wants, w.opens, w.tells = resized(w.wants, rowBlock*n), resized(w.opens, rowBlock*n), resized(w.tells, rowBlock*n)
+	if x.tells {
+		w.edges = resized(w.edges, 32*rowBlock*n)
 	}
 	if w.zero = (x86.Func{}); x.tells && cut.code != nil {
 		if w.zero, err = cut.code.code(zeros{}); err != nil {
@@ -194,6 +193,9 @@ func (w *attender) begin(a *attending) (err error) {
 	}
 	return nil
 }
+
+// resized is a list of so many elements, whatever is in them.
+func resized[T any](list []T, n int) []T { return slices.Grow(list[:0], n)[:n] }
 
 // close drops what is the run's.
 func (w *attender) close() {

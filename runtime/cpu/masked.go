@@ -232,12 +232,13 @@ func has(words []uint32, k int) bool { return words[k/32]>>(k%32)&1 != 0 }
 func (w *attender) look(b *rowsBlock) {
 	h := w.hidden
 	at := w.mask*h.panels + b.number
-	if !h.known[at].CompareAndSwap(unknown, sought) {
-		for h.known[at].Load() != found {
-			runtime.Gosched()
+	for !h.known[at].CompareAndSwap(unknown, sought) {
+		if h.known[at].Load() == found {
+			return
 		}
-		return
+		runtime.Gosched()
 	}
+	defer h.known[at].CompareAndSwap(sought, unknown) // where it panics, nobody waits for it
 	low := float32(math.Inf(-1))
 	rowless := w.x.rowless()
 	for p := b.from; p < b.to; p++ {
