@@ -1,6 +1,7 @@
 package kernel_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +98,85 @@ func TestTurnedPieces(t *testing.T) {
 			}
 			if p := b.Total() / float64(c.Pieces()); most > 1<<20 && c.Pieces() > 1 || most == 1 && p > 2*b.Least() {
 				t.Errorf("%v by %g: %d pieces, of %g operations, the least %g", size, most, c.Pieces(), p, b.Least())
+			}
+		}
+	}
+}
+
+// What loops by vectors in one another read and write ends where buffers end: an element or a vector more is found, wherever it is.
+func TestVerifySquares(t *testing.T) {
+	for _, src := range []string{
+		"program @p[n, m](x: [n, m] f32) -> (y: [m, n] f32) {\ny[i < m, j < n] = x[j, i]\n}",
+		"program @p[b, n, m](x: [b, n, m] i64, z: [b, m, n] i64) -> (y: [b, m, n] i64) {\ny[h < b, i < m, j < n] = (x[h, j, i] + z[h, i, j])\n}",
+	} {
+		p := programOf(t, src)
+		k := kernel.New(p, kernel.Options{Lanes: 8, Wide: 4, Blocked: true, Squares: true}).Groups[0].Kernel
+		ctx := sym.NewContext()
+		for _, n := range p.Syms {
+			if err := ctx.SetRange(n, 8, 1<<20); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := k.Verify(ctx); err != nil {
+			t.Fatalf("%v\n%s", err, k)
+		}
+		for _, b := range k.Buffers {
+			size := b.Len
+			b.Len = size.Sub(sym.Const(1))
+			if err := k.Verify(ctx); err == nil || !strings.Contains(err.Error(), "in bounds") {
+				t.Errorf("%s is an element shorter: %v\n%s", b.Of.Name, err, k)
+			}
+			b.Len = size
+		}
+		// Each access in a square, an element further: the last one of each buffer is beyond its end.
+		found := map[*kernel.Buffer]int{}
+		var spoil func(b *kernel.Block, vectors int)
+		spoil = func(b *kernel.Block, vectors int) {
+			for i, v := range b.List {
+				if v.Op == kernel.OpLoop {
+					more := 0
+					if v.Loop.Step > 1 {
+						more = 1
+					}
+					spoil(v.Loop.Body, vectors+more)
+				}
+				if vectors < 2 || v.Op != kernel.OpLoad && v.Op != kernel.OpStore {
+					continue
+				}
+				list, at := b.List, v.Args[1]
+				v.Args[1] = &kernel.Value{Op: kernel.OpAdd, Kind: kernel.Int, Args: []*kernel.Value{at, {Op: kernel.OpConst, Kind: kernel.Int, N: 1}}}
+				b.List = slices.Insert(slices.Clone(list), i, v.Args[1])
+				if err := k.Verify(ctx); err != nil && strings.Contains(err.Error(), "in bounds") {
+					found[v.Buf]++
+				} else if err != nil {
+					t.Error(err)
+				}
+				b.List, v.Args[1] = list, at
+			}
+		}
+		spoil(k.Body, 0)
+		var shorter func(b *kernel.Block, around *kernel.Loop)
+		shorter = func(b *kernel.Block, around *kernel.Loop) {
+			for _, v := range b.List {
+				if v.Op != kernel.OpLoop {
+					continue
+				}
+				if around != nil && around.Step > 1 && v.Loop.Step > 1 {
+					for _, l := range []*kernel.Loop{around, v.Loop} {
+						l.Tail = true
+						if err := k.Verify(nil); err == nil || !strings.Contains(err.Error(), "shorter") {
+							t.Errorf("loops by vectors in one another, one of which has a turn that is shorter: %v\n%s", err, k)
+						}
+						l.Tail = false
+					}
+				}
+				shorter(v.Loop.Body, v.Loop)
+			}
+		}
+		shorter(k.Body, nil)
+		for _, b := range k.Buffers {
+			if found[b] != 1 {
+				t.Errorf("%d accesses of %s are found to be beyond it\n%s", found[b], b.Of.Name, k)
 			}
 		}
 	}
