@@ -130,6 +130,40 @@ func TestRemovePaddingByNorms(t *testing.T) {
 	}
 }
 
+// TestRemovePaddingOfWholeWeights: pit.Norm reads no integers. What they make of a vector is bounded by how large they are.
+func TestRemovePaddingOfWholeWeights(t *testing.T) {
+	const matrix = "30, 0, 0.5, 0, 0, 30, 0, -0.5, 1, 0, 20, 0, 0, 1, 0, 10"
+	for name, by := range map[string][4]string{
+		"matrix": {"@wq: [4, 4] f32 = {" + matrix, "@wq: [4, 4] i8 = {" + strings.ReplaceAll(matrix, "0.5", "1"), "call @whole[batch, seq](%n, @wq)",
+			"W: [4, 4] i8) -> (Y: [batch, seq, 4] f32) {\n    Y[i < batch, j < seq, k < 4] = sum(l < 4) (X[i, j, l] * f32(W[l, k]))"},
+		"gain": {"const @wq", "const @g: [4] i8 = {1, 2, 3, 4}\n  const @wq", "onnx.MatMul(%g, @wq)",
+			"W: [4] i8) -> (Y: [batch, seq, 4] f32) {\n    Y[i < batch, j < seq, k < 4] = (X[i, j, k] * f32(W[k]))"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := strings.NewReplacer("MASK", "-10000", "WQ", matrix, "TO", "1").Replace(finitelyMasked)
+			src = strings.NewReplacer(by[0], by[1], "onnx.MatMul(%n, @wq)", by[2]).Replace(src)
+			if name == "gain" {
+				src = strings.Replace(src, "    %q1:", "    %g: [batch, seq, 4] f32 = call @whole[batch, seq](%n, @g)\n    %q1:", 1)
+			}
+			src = strings.TrimSuffix(src, "}\n") + "  program @whole[batch, seq](X: [batch, seq, 4] f32, " + by[3] + "\n  }\n}\n"
+			packed := false
+			m := parsed(t, src, pipelineOf(t, unpadded), pitopt.Trace(func(s *ir.Stmt, _ []tensor.Value) { packed = packed || s.OpName() == "onnx.NonZero" }))
+			in := map[string]*tensor.Tensor{"ids": tensor.Of([]int64{1, 2, 3, 0, 2, 1, 0, 3}, 2, 4), "mask": tensor.Of([]int64{1, 1, 1, 0, 1, 0, 0, 0}, 2, 4)}
+			got, err := m.Run(context.Background(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := parsed(t, src, pipelineOf(t, padded)).Run(context.Background(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tensor.Compare(got["y"], want["y"], tensor.Tolerance{ATol: 1e-4, RTol: 1e-4}); err != nil || !packed {
+				t.Errorf("padding is left out: %v, %v", packed, err)
+			}
+		})
+	}
+}
+
 // TestRemovePaddingOfHalves: an element of a token of padding that may be too large for f16 is NaN times zero. By norms it is known
 // not to be, and where it is not, all are computed.
 func TestRemovePaddingOfHalves(t *testing.T) {

@@ -146,9 +146,10 @@ func (a *RaggedProgram) productOf(s *ir.Stage) *Product {
 	return &Product{A: n.times(room), B: m}
 }
 
-// roomFor is what rounding may add to a sum of n products, of the product of norms; false where nothing is left of it.
+// roomFor is what rounding may add to a sum of n products, of the product of norms; false where nothing is left of it. What is
+// summed up as f64 may have been f32 before.
 func roomFor(d tensor.DType, n float64) (float64, bool) {
-	room := 1 + 4*epsOf(d)*(n+64)
+	room := 1 + 4*max(epsOf(d), epsOf(tensor.F32))*(n+64)
 	return room, room < 2
 }
 
@@ -158,7 +159,11 @@ func (a *RaggedProgram) isConst(x *ir.Scalar) bool {
 	return x.Op == ir.OpLoad && a.constant(x.Buf) != nil
 }
 
+// constant is the constant that a buffer is, if it is one of floats: pit.Norm reads no others.
 func (a *RaggedProgram) constant(b *ir.Buffer) *ir.Value {
+	if _, floats := largestOf(b.DType); !floats {
+		return nil
+	}
 	if i := slices.Index(a.params, b); i >= 0 && a.args[i].Const != nil {
 		return a.args[i]
 	}
@@ -502,7 +507,7 @@ func (a *RaggedProgram) vector(s *ir.Stage, x *ir.Scalar, k *ir.Axis, of *Matrix
 		if !x.Args[0].DType.IsFloat() {
 			break
 		}
-		if x.DType.Bits() >= x.Args[0].DType.Bits() {
+		if uncast(x) != x {
 			return a.vector(s, x.Args[0], k, of, deep+1)
 		}
 		all, ok := a.norm(s, x.Args[0], over, deep+1)

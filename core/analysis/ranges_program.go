@@ -279,9 +279,9 @@ func dependsElsewhere(load *ir.Scalar, dims []bool, a *ir.Axis) bool {
 	return found
 }
 
-// uncast takes conversions to wider types off.
+// uncast takes conversions to wider types off, which round nothing.
 func uncast(x *ir.Scalar) *ir.Scalar {
-	for x.Op == ir.OpCast && x.DType.IsFloat() && x.DType.Bits() >= x.Args[0].DType.Bits() {
+	for x.Op == ir.OpCast && x.DType.IsFloat() && (x.DType.Bits() > x.Args[0].DType.Bits() || x.DType == x.Args[0].DType) {
 		x = x.Args[0]
 	}
 	return x

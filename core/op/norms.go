@@ -15,6 +15,8 @@ import (
 //
 // The norm of a part A is at most that of (AᵀA)², to the power of 1/4, in the sense of the root of the sum of squares: it is 1.7 times too
 // large where A has 64 columns, and no direction is longer than others.
+//
+// What shift adds is summed up as f32 by who uses it, and its terms may be far larger than their sum: ||shift·W|| has room for that.
 var Norm = ir.Register(&ir.OpDef{
 	Name: "pit.Norm",
 	Doc: `a bound of ||x·diag(gain)·W|| for all x of norm 1, and ||shift·W||, the largest for parts of W of so many
@@ -72,10 +74,13 @@ columns; along axis W is multiplied. NaN where W is not finite`,
 				length := 0.0
 				for _, x := range p {
 					v := dot(x, shift)
-					length += v * v
+					rounded := 0.0
 					for i := range x {
+						rounded += math.Abs(x[i] * shift[i])
 						x[i] *= gain[i]
 					}
+					v = math.Abs(v) + rounded*roundingOf(rows)
+					length += v * v
 				}
 				shifted, norm = max(shifted, math.Sqrt(length)), max(norm, p.norm())
 			}
@@ -88,6 +93,9 @@ columns; along axis W is multiplied. NaN where W is not finite`,
 		return nil
 	},
 })
+
+// roundingOf is by how much a sum of n numbers of f32 is off at most, of the sum of their sizes.
+func roundingOf(n int64) float64 { return 0x1p-21 * float64(n+64) }
 
 // columnsOf is a matrix, column by column.
 type columnsOf [][]float64
