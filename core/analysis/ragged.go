@@ -39,6 +39,10 @@ type Bounded struct {
 const (
 	MaxSeq   = 1 << 16
 	MaxInput = 1 << 16 // of absolute values of floats
+
+	// MaxTokens is how many tokens a batch has where places of two of them stand for their positions: those of different sequences
+	// lie as far apart, and what is proved of positions holds of these.
+	MaxTokens = 1 << 22
 )
 
 // Slot is a pair of dims of a tensor that run over sequences and positions, or one dim that

@@ -15,7 +15,7 @@ func (a *RaggedProgram) eval(s *ir.Stage, x *ir.Scalar, at ...where) Interval {
 }
 
 func (a *RaggedProgram) evaluator(at []where) *raggedEval {
-	e := &raggedEval{a, at, &ranger{bounds: a.bounds, done: map[*ir.Scalar]Interval{}}}
+	e := &raggedEval{a, at, &ranger{bounds: a.places, done: map[*ir.Scalar]Interval{}}}
 	e.load, e.known = e.tokens, e.rule
 	return e
 }
@@ -32,6 +32,15 @@ func (a *RaggedProgram) bounds(e sym.Expr) (lo, hi int64) {
 	lo, hi = a.ctx.Bounds(e)
 	if a.equal(e, a.Seq) {
 		hi = min(hi, MaxSeq)
+	}
+	return lo, hi
+}
+
+// places are bounds in which there is room for places of tokens, too, where positions are: see [MaxTokens].
+func (a *RaggedProgram) places(e sym.Expr) (lo, hi int64) {
+	lo, hi = a.ctx.Bounds(e)
+	if a.equal(e, a.Seq) {
+		hi = MaxTokens
 	}
 	return lo, hi
 }

@@ -135,7 +135,8 @@ func nearby(x *ir.Scalar) *ir.Scalar {
 }
 
 // diagonals gives what a value is by how far two tokens lie apart, with the key's place less the row's counted from one less than twice
-// the number of tokens on: 0 where no two tokens of a sequence do.
+// the number of tokens on. No two tokens of a sequence lie further apart than the most that it has: of others there is what is there,
+// which the mask hides as it does that.
 func (u *unpadding) diagonals(v *ir.Value, at diagonal, n sym.Expr) *ir.Program {
 	t, _ := v.Tensor()
 	p := u.program("diagonals")
@@ -147,7 +148,8 @@ func (u *unpadding) diagonals(v *ir.Value, at diagonal, n sym.Expr) *ir.Program 
 		}
 	}
 	by := &ir.Axis{Extent: n.Mul(sym.Const(3))}
-	away := by.Ix().Sub(ir.SymVal(n.Mul(sym.Const(2)).Sub(sym.Const(1))))
+	most := ir.SymVal(u.Seq.Sub(sym.Const(1)))
+	away := by.Ix().Sub(ir.SymVal(n.Mul(sym.Const(2)).Sub(sym.Const(1)))).Min(most).Max(ir.IntLit(0).Sub(most))
 	var index []*ir.Scalar
 	for k := range t.Dims {
 		switch k {
@@ -159,9 +161,7 @@ func (u *unpadding) diagonals(v *ir.Value, at diagonal, n sym.Expr) *ir.Program 
 			index = append(index, i[len(index)-less(at, k)].Ix())
 		}
 	}
-	seq := ir.SymVal(u.Seq)
-	is := away.Lt(seq).And(away.Gt(ir.IntLit(0).Sub(seq)))
-	return p.gives(p.each("D", append(i, by), ir.Guard(is, ir.Load(x, index...), ir.Lit(t.DType, 0))))
+	return p.gives(p.each("D", append(i, by), ir.Load(x, index...)))
 }
 
 // less is how many of the two dims are in front of one.

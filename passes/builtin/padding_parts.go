@@ -147,6 +147,7 @@ func (u *unpadding) condition(dense []*ir.Stmt, ends [lastEnd + 1]bool) (is *ir.
 		and(ir.Load(p.over("is_mask", nil, ir.And, i, x.Eq(x.Const(0)).Or(x.Eq(x.Const(1))))))
 	}
 	if u.beside {
+		and(ir.Load(all).Le(ir.IntLit(analysis.MaxTokens)))
 		begins, i := p.begins(mask), axesOf(u.Batch)
 		and(ir.Load(p.over("beside", nil, ir.And, i, ir.Load(begins, i[0].Ix()).Le(ir.IntLit(1)))))
 	}
