@@ -22,21 +22,23 @@ var RemovePadding = &pass.Pass{
     %m: [batch, seq, 8] f32 = call @mul(%h, %mask) %h: [n, 8] f32 = call @dense_packed(%x, %p)
     %y: [batch, 8] f32 = call @sum(%m)          => %y: [batch, 8] f32 = call @sum_packed(%h, %p)
 
-What is computed of each token by itself is computed of the tokens that the mask has, one
-behind the other, from where they are first read to where they are last. What goes over the
-tokens of a sequence, as attention and pooling do, goes over those alone: it is proved that the
-others add nothing. Attention is so where the target computes its stages together: one by one they
-would have a score of each token with those of all sequences. Where a result has padded rows, or something that they become part of, all
-stays as it is. With [inputs] the user says of a mask that padded rows do not matter: then those
-of results are zero.
+What is computed of each token by itself is computed of the tokens that the mask has, one behind
+the other, from where they are first read to where they are last. What goes over the tokens of a
+sequence, as attention and pooling do, goes over those alone: it is proved that the others add
+nothing. Attention is so where the target computes its stages together: one by one they would
+have a score of each token with those of all sequences. Where a result has padded rows, or
+something that they become part of, all stays as it is. With [inputs] the user says of a mask
+that padded rows do not matter: then those of results are zero.
 
 What the proof cannot know is looked at in each run: the mask holds 0 and 1, each sequence has a
 token, a first token that is read, or that a row of a causal mask may see alone, is one of the
 mask's, and so is one that is looked up, as the last one is, where how far two tokens lie apart
-counts, as for a relative position bias, those of a sequence lie one behind the other, floats that come in are not huge, and there is some padding; the first run with some also looks whether large constants are what a sample of
-them says, and, where a number such as -10000 masks scores, whether by the norms of its weights no query and key have a product
-that the number does not hide, and of f16 whether nothing is too large for it. Otherwise the model runs as it stands. So it is in the module twice, in the
-branches of an If; constants are there once.
+counts, as for a relative position bias, those of a sequence lie one behind the other, floats
+that come in are not huge, and there is some padding; the first run with some also looks whether
+large constants are what a sample of them says, and, where a number such as -10000 masks scores,
+whether by the norms of its weights no query and key have a product that the number does not
+hide, and of f16 whether nothing is too large for it. Otherwise the model runs as it stands. So
+it is in the module twice, in the branches of an If; constants are there once.
 
 It stands after legalize, whose programs say what is computed of each token, after state, which
 looks for appends where they were, and before fuse, which joins programs.`,
