@@ -81,3 +81,39 @@ func TestLookThatFails(t *testing.T) {
 		}()
 	}
 }
+
+// Of tiles that all have something that counts, a mask of finite numbers hides nothing of which scores are higher than it is low.
+func TestScoresAboveHalfHiddenTiles(t *testing.T) {
+	f := attentionForm{params: "mask: [s, t] f32", x: "(score + mask[l, m])"}
+	const rows, keys = 130, 150
+	for _, tier := range tiers(t) {
+		d := tier.inParts(2)
+		defer d.Close()
+		p := f.program(t, 1)
+		sizes := map[string]int64{"b": 1, "h": 2, "g": 1, "s": rows, "t": keys, "d": 8, "e": 8}
+		var bind []int64
+		for _, n := range p.Syms {
+			bind = append(bind, sizes[n])
+		}
+		args := []*tensor.Tensor{random(1, rows, 2, 1, 8), random(1, keys, 2, 8), random(1, keys, 2, 8), tensor.New(tensor.F32, rows, keys)}
+		for j := range args[0].Len() {
+			args[0].SetFloat(j, args[0].Float(j)*1e9)
+		}
+		for j := range args[3].Len() {
+			if l, m := j/keys, j%keys; (l*m+l+3*m)%7 > 1 { // all rows and keys are connected, so they stay where they are
+				args[3].SetFloat(j, -1e9)
+			}
+		}
+		want, err := interp.RunProgram(context.Background(), p, bind, args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := tensor.New(tensor.F32, want[0].Shape()...)
+		if err := d.Run(context.Background(), kernelProduct, p, bind, args, []*tensor.Tensor{got}, &heap{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := tensor.Compare(got, want[0], tensor.Tolerance{RTol: 3e-5, ATol: 3e-5}); err != nil {
+			t.Errorf("%s: %v", tier.name, err)
+		}
+	}
+}
