@@ -180,6 +180,13 @@ func (k *keeper) take(bytes int64) bool {
 	return true
 }
 
+// Constants is how many bytes those take in f32 that places of the executable were asked for: what its runs go through, time and again.
+func (k *Kept) Constants() int64 {
+	k.of.mu.Lock()
+	defer k.of.mu.Unlock()
+	return k.of.allowed / 2
+}
+
 // KeptBytes is what a device has made of constants, and keeps.
 func (x *Executable) KeptBytes() int64 {
 	k := x.kept.Load()

@@ -162,9 +162,15 @@ type sparse struct {
 	weighed      bool    // finite is known
 	sole         bool    // side
 
-	counts []int32     // terms of rows that are multiplied one by one
-	each   int         // elements of room that such a row has
-	single [2]x86.Func // of whole strips of columns of such rows, and of the last one
+	counts         []int32        // terms of rows that are multiplied one by one
+	each, rowParts int            // elements of room that such a row has; parts of rows that threads share
+	eachB          int            // bytes from row to row of b, of one of its panels; unless kB has them
+	inPanels       bool           // b is read in panels
+	far            bool           // b comes from memory
+	first          int            // so many of them fetch from there what they read of b
+	union          []uint64       // of the bits of rows
+	sofar          []int          // how many positions each row and those before it name
+	single         [2][2]x86.Func // by reach: of whole strips of columns of such rows, and of the last one
 
 	stripCols, columnCount int  // columns of a strip, and strips
 	fetches                bool // most of b is read, and comes from far
@@ -178,7 +184,7 @@ const (
 	gathering              // groups
 	computing              // strips of columns
 	rowLists               // rows that are multiplied one by one
-	rowSums                // strips of columns of such rows
+	rowSums                // strips of columns of a part of such rows
 )
 
 // sparseWorker is a thread's.
@@ -360,7 +366,8 @@ func (s *sparse) compute(stage int) (done bool, err error) {
 			return false, nil
 		}
 		if s.way.wide {
-			if err := s.singly(rec, name); err != nil {
+			s.unite()
+			if err := s.singly(rec, name); err != nil || s.notFinite.Load() {
 				return false, err
 			}
 			continue
@@ -406,9 +413,12 @@ func (s *sparse) operand(o *operand) ([]float32, error) {
 // weights finds what is packed of b for all runs, and whether b is finite where it is constant: false if it is not.
 func (s *sparse) weights() (ok bool, err error) {
 	p := s.p
-	s.whole, s.constant, s.half, s.lasting, s.weighed = nil, false, x86.WeightsF32, x86.WeightsF32, true
+	s.whole, s.constant, s.half, s.lasting, s.weighed, s.far = nil, false, x86.WeightsF32, x86.WeightsF32, true, false
 	if p.kept == nil {
 		return true, nil
+	}
+	if k := s.mem.Keep(p.kept, p.keyB); k != nil {
+		s.far = k.Constants() > lastCache
 	}
 	x := s.d.f32.Get()
 	defer s.d.f32.Put(x)
@@ -584,7 +594,7 @@ func (s *sparse) strip(w *sparseWorker, at int) error {
 	case rowLists:
 		return s.listRow(w, at)
 	case rowSums:
-		return s.addRow(w, at)
+		return s.addRows(w, at)
 	}
 	return s.columns(w, at)
 }

@@ -265,7 +265,7 @@ func (s *sparse) best() {
 	}
 	if s.widely() {
 		w := way{rows: 1, depth: s.depth, list: true, wide: true}
-		w.ns = s.table.wideCost(s, c.ones, c.some)
+		w.ns = s.table.wideCost(s, c.ones)
 		try(w)
 	}
 	for i, depth := range c.depths {

@@ -76,8 +76,10 @@ func (p *product) sparseRoom(cut *blocks, whole bool) (bits, a, gathered, b, com
 		a = rows * depth
 	}
 	strip := min(int64(p.stripPanels(cut)*cut.nr), roundUp(cols, int64(cut.nr)))
-	if !whole {
-		b = strip * depth
+	if b = strip * depth; whole {
+		b = 0
+	} else if rows <= mostWidely && p.kept != nil && !p.rowsLie(cut) {
+		b = max(strip, roundUp(int64(wideColumns(cut, cols)), int64(cut.nr))) * depth
 	}
 	return bits, a, gathered, b, strip * min(rows, int64(p.compactRows(cut)))
 }

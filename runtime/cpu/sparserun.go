@@ -140,9 +140,7 @@ func (s *sparse) columnStrips() {
 func (s *sparse) columns(w *sparseWorker, strip int) error {
 	n0 := strip * s.stripCols
 	cols := min(s.stripCols, s.cols-n0)
-	if len(w.colB) < cols {
-		w.colB, w.colC = make([]int, s.stripCols), make([]int, s.stripCols)
-	}
+	w.room(cols)
 	some := func(all bool) int { // columns beside each other follow from the first one
 		if all {
 			return cols
@@ -175,6 +173,13 @@ func (s *sparse) columns(w *sparseWorker, strip int) error {
 		}
 	}
 	return nil
+}
+
+// room is for the addresses of some columns.
+func (w *sparseWorker) room(cols int) {
+	if len(w.colB) < cols {
+		w.colB, w.colC = make([]int, cols), make([]int, cols)
+	}
 }
 
 // panelsOf finds panels of b, or packs them.

@@ -13,7 +13,7 @@ type TileTable struct {
 	Rows   []int     `json:"rows"`   // of tiles, from 1 to as many as registers hold
 	Step   []float64 `json:"step"`   // of a tile with so many rows, for each k
 	List   []float64 `json:"list"`   // of one that finds rows of the second factor by a list
-	Wide   float64   `json:"wide"`   // of one of a single row and many columns, for each k and as many columns as other tiles have
+	Wide   float64   `json:"wide"`   // of one of a single row and many columns, for each k and as many columns as other tiles have, beyond the second-level cache
 	Call   float64   `json:"call"`   // beside what a tile does
 	Start  float64   `json:"start"`  // beside what a tile with a list does, whose first rows nobody has fetched
 	Pack   float64   `json:"pack"`   // of an element, row by row
@@ -26,9 +26,9 @@ type TileTable struct {
 var (
 	tableV4Wide = TileTable{Rows: []int{1, 2, 4, 8, 14}, Step: []float64{0.66, 0.67, 1.09, 1.9, 3.3}, List: []float64{0.64, 0.76, 1.03, 1.92, 3.32},
 		Wide: 1.18, Call: 8, Start: 10, Pack: 0.076, Gather: 0.62, Sum: 0.1, Far: 0.0079}
-	tableV4 = TileTable{Rows: []int{1, 2, 4, 8, 14}, Step: []float64{1.12, 1.16, 2.17, 4.34, 7.6}, List: []float64{1.11, 1.25, 2.18, 4.4, 7.7},
-		Wide: 1.93, Call: 11, Start: 15.5, Pack: 0.16, Gather: 0.86, Sum: 0.17, Far: 0.0125}
-	tableV3 = TileTable{Rows: []int{1, 2, 4, 6}, Step: []float64{0.58, 0.62, 1.17, 1.63}, List: []float64{0.67, 0.8, 1.19, 1.66},
+	tableV4 = TileTable{Rows: []int{1, 2, 4, 8, 14}, Step: []float64{1.12, 1.16, 2.17, 4.34, 7.6}, List: []float64{1.19, 1.3, 2.18, 4.37, 7.72},
+		Wide: 1.93, Call: 11, Start: 14, Pack: 0.16, Gather: 0.86, Sum: 0.17, Far: 0.0125}
+	tableV3 = TileTable{Rows: []int{1, 2, 4, 6}, Step: []float64{0.58, 0.62, 1.17, 1.63}, List: []float64{0.69, 0.79, 1.19, 1.66},
 		Wide: 0.88, Call: 9.2, Start: 11, Pack: 0.23, Gather: 0.87, Sum: 0.23, Far: 0.0125}
 )
 
@@ -88,7 +88,10 @@ func (t *TileTable) far(s *sparse, part float64) float64 {
 	return part * bytes * t.Far
 }
 
-const nearBytes = 1 << 20
+const (
+	nearBytes = 1 << 20  // that stay in the second-level cache
+	lastCache = 32 << 20 // and in the last one: what does not comes from memory in each run
+)
 
 // tiling is what tiles of some rows, as even as may be, take for a k together, and how many they are.
 func (t *TileTable) tiling(rows float64, most int) (steps, tiles float64) {
@@ -120,21 +123,21 @@ func (t *TileTable) listCost(s *sparse, w way, terms, some float64) float64 {
 	if w.depth < s.depth {
 		ns += 2 * t.Sum * float64(s.rows) * float64(s.cols)
 	}
-	return max(ns, pieces*t.far(s, some)) + terms*float64(w.rows)*t.Gather + s.scattered(t)
+	return ns + pieces*t.far(s, some) + terms*float64(w.rows)*t.Gather + s.scattered(t)
 }
 
-// How much longer it takes to read a part of b from beyond the caches than all of it in order: where a list names rows of panels,
-// some columns here and some there, and where it names whole rows.
-const (
-	pieces     = 2
-	pickedRows = 1.4
-)
+// pieces is how much longer it takes to read from beyond the caches what a list names of panels, some columns here and some there, than
+// as much in order. What is multiplied waits for it, so that it comes beside what the tiles take.
+const pieces = 2.5
 
-// wideCost is what single rows take that have so many elements.
-func (t *TileTable) wideCost(s *sparse, ones, some float64) float64 {
-	ns := s.panels()*ones*t.Wide + float64(s.rows)*t.Start*max(1, s.panels()/8)
-	return max(ns, pickedRows*t.far(s, some)) + ones*t.Gather
+// wideCost is what single rows take that have so many elements. Whether b comes from memory makes no difference to what is chosen: the
+// first run of a model knows less of it than the second one.
+func (t *TileTable) wideCost(s *sparse, ones float64) float64 {
+	return s.panels()*t.Wide*ones + float64(s.rows)*t.Start*max(1, s.panels()/8) + ones*listedTerm*t.Gather
 }
+
+// listedTerm is what it takes to list a term of a single row, in the time of a gathered element.
+const listedTerm = 7
 
 // blockCost is what tiles take of rows that have something in blocks.
 func (t *TileTable) blockCost(s *sparse, w way, rows float64) float64 {

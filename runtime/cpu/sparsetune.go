@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 	"unsafe"
@@ -27,7 +28,7 @@ func (d *Device) Tune() (*TileTable, error) {
 		if err != nil {
 			return nil, err
 		}
-		list, err := m.tile(tile{Rows: rows, Cols: m.cut.nr, List: true}, tuneDepth/tuneSkips, tuneDepth, 1)
+		list, err := m.tile(tile{Rows: rows, Cols: m.cut.nr, List: true}, tuneDepth/tuneSkips, tuneDepth, tuneLists)
 		if err != nil {
 			return nil, err
 		}
@@ -47,7 +48,7 @@ func (d *Device) Tune() (*TileTable, error) {
 	}
 	t.Start = max(ns-x86.TileAhead*t.List[0], t.Call)
 	const few = 64
-	wide := m.wide()
+	wide := wideColumns(m.cut, math.MaxInt32)
 	if ns, err = m.tile(tile{Rows: 1, Cols: wide, List: true}, few, len(m.b)/wide, tuneLists); err != nil {
 		return nil, err
 	}
@@ -75,14 +76,8 @@ type tuning struct {
 	list []int32 // lists, one behind the other
 }
 
-// wide is the columns of a tile of one row.
-func (m *tuning) wide() int {
-	s := &sparse{cut: m.cut, cols: 1 << 20}
-	return s.wideColumns()
-}
-
 func (m *tuning) fill() {
-	m.a, m.b, m.c = make([]float32, tuneDepth*m.cut.mr+1024), make([]float32, tuneB), make([]float32, m.cut.mr*4096+m.wide())
+	m.a, m.b, m.c = make([]float32, tuneDepth*m.cut.mr+1024), make([]float32, tuneB), make([]float32, m.cut.mr*4096+wideColumns(m.cut, math.MaxInt32))
 	for i := range m.b {
 		m.b[i] = m.r.Float32() - 0.5
 	}
@@ -178,12 +173,12 @@ func (m *tuning) memory(t *TileTable) error {
 		return err
 	}
 	words := make([]uint64, len(far)/64)
-	const lots, lastCache = 1 << 12, 2 << 20 // what a last-level cache has room for
+	const lots, most = 1 << 12, 2 << 20 // what a last-level cache has room for
 	at := 0
 	ns = best(func() {
 		g := &x86.ZerosArgs{Lots: lots, From: unsafe.Pointer(&far[at]), To: unsafe.Pointer(&words[0])}
 		f.Call(unsafe.Pointer(g))
-		if at += lots * x86.ZerosLot; at+lots*x86.ZerosLot > lastCache {
+		if at += lots * x86.ZerosLot; at+lots*x86.ZerosLot > most {
 			at = 0
 		}
 	})

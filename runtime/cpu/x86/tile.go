@@ -28,6 +28,14 @@ type Tile struct {
 	// Of is how many numbers packed B has for each k, of which the first Cols are multiplied. 0: Cols.
 	Of int
 
+	// Far is of a tile of one row with List whose rows of B come from memory: they are fetched into the second-level cache early, and
+	// several times, as a processor that has much on its way drops what it is asked to fetch. Of what lies in a cache that takes longer.
+	Far bool
+
+	// Spread is of a tile with List whose columns lie in packed panels of two vectors each, and how many bytes these lie apart. 0: they lie
+	// side by side.
+	Spread int
+
 	// Twin reads B in two packed panels of half the columns each, at once: two streams of memory that is far away.
 	// An element is summed up as by a tile of a single panel.
 	Twin bool
@@ -116,6 +124,12 @@ func (t Tile) Check(f Features) error {
 	}
 	if t.Of != 0 && (t.Of < t.Cols || t.List || t.Twin) {
 		return fmt.Errorf("x86: a tile of %d columns of a packed panel of %d: the panel has as many at least, and is one by itself", t.Cols, t.Of)
+	}
+	if t.Far && (!t.List || t.Rows > 1) {
+		return fmt.Errorf("x86: a tile of one row that finds rows of B by a list may fetch them from afar")
+	}
+	if k, _ := vectors(f); t.Spread != 0 && (!t.List || 32*t.Cols/k.Bits()%2 != 0) {
+		return fmt.Errorf("x86: a tile that finds rows of B in several panels has whole panels, and a list")
 	}
 	if t.Panels && t.List {
 		return fmt.Errorf("x86: a tile of several panels of rows finds rows of B by a list")
@@ -222,6 +236,12 @@ func (t Tile) Program(f Features, epilogue Epilogue) (*Prog, error) {
 	}
 	if t.List {
 		name += "_list"
+	}
+	if t.Far {
+		name += "_far"
+	}
+	if t.Spread != 0 {
+		name += fmt.Sprintf("_spread%d", t.Spread)
 	}
 	if t.Twin {
 		name += "_twin"
@@ -421,25 +441,43 @@ func (t *tile) width() int {
 func (t *tile) step(u int, sums []Reg) {
 	width := t.width()
 	row := At(t.b, width*u)
-	if t.List {
+	named := func(u int) Mem {
 		at := t.New(GP64)
 		t.Emit(MOVSXD, at, At(t.list, 4*u))
-		row = AtIndex(t.b, at, 1, 0)
-		ahead := t.New(GP64)
-		t.Emit(MOVSXD, ahead, At(t.list, 4*(u+t.ahead(width))))
-		for j := 0; j < width; j += lineBytes {
-			t.Emit(PREFETCHT0, AtIndex(t.b, ahead, 1, j))
+		return AtIndex(t.b, at, 1, 0)
+	}
+	if t.List {
+		row = named(u)
+	}
+	fetch := func(int) {} // beside a vector of the row
+	if t.List {
+		op, times := PREFETCHT0, 1
+		if t.Far {
+			op, times = PREFETCHT1, farTimes
 		}
+		var rows []Mem
+		for i := range times {
+			rows = append(rows, named(u+t.ahead(width)*(times-i)/times))
+		}
+		fetch = func(j int) {
+			if at := t.column(j); at%lineBytes == 0 {
+				for _, r := range rows {
+					t.Emit(op, r.Plus(at))
+				}
+			}
+		}
+	}
+	for j := 0; j < t.nv && !t.Far; j++ {
+		fetch(j)
 	}
 	for i := range t.Fetch {
 		t.Emit(PREFETCHT1, At(t.fetch, (u*t.Fetch+i)*TileFetch))
 	}
-	vector := t.Weights.Bytes() * t.Cols / t.nv
 	part := func(j int) Mem {
 		if one := t.nv / 2; t.Twin && j >= one {
-			return AtIndex(t.b, t.apart, 1, width*u+(j-one)*vector)
+			return AtIndex(t.b, t.apart, 1, width*u+t.column(j-one))
 		}
-		return row.Plus(j * vector)
+		return row.Plus(t.column(j))
 	}
 	var b []Reg
 	for j := 0; j < t.nv && t.Rows > 1; j++ {
@@ -451,6 +489,9 @@ func (t *tile) step(u int, sums []Reg) {
 		a := t.New(t.kind)
 		t.Emit(VBROADCASTSS, a, t.element(i, u))
 		for j := range t.nv {
+			if t.Far {
+				fetch(j)
+			}
 			switch {
 			case t.Rows > 1:
 				t.multiply(sums[i*t.nv+j], a, b[j])
@@ -463,12 +504,30 @@ func (t *tile) step(u int, sums []Reg) {
 	}
 }
 
+// column is how many bytes behind the first column of a row of B, or of its second panel, vector j lies.
+func (t *tile) column(j int) int {
+	one := t.Weights.Bytes() * t.Cols / t.nv
+	if t.Spread == 0 {
+		return j * one
+	}
+	return j/2*t.Spread + j%2*one
+}
+
 // ahead is how many rows of B of so many bytes a list is looked at before they are multiplied: more of it than the processor
 // can have on its way at once holds up what it waits for.
-func (t *tile) ahead(width int) int { return min(max(aheadBytes/width, 4), TileAhead) }
+func (t *tile) ahead(width int) int {
+	bytes := aheadBytes
+	if t.Far {
+		bytes = farBytes
+	}
+	return min(max(bytes/width, 4), TileAhead)
+}
 
-// aheadBytes is how much of B is on its way.
-const aheadBytes = 4096
+const (
+	aheadBytes = 4096      // of B are on their way
+	farBytes   = 12 * 1024 // of it where it comes from afar
+	farTimes   = 3         // that it is asked for
+)
 
 // dots says whether there is an instruction that adds products of pairs to a sum.
 func dots(f Features) bool { return f&V4 != 0 && f&VNNI != 0 || f&V4 == 0 && f&AVXVNNI != 0 }

@@ -41,7 +41,7 @@ func TestTilesOfPanels(t *testing.T) {
 					}
 					for _, k := range []int{0, 1, 3, 4, 5, 9, 64} {
 						for _, count := range []int{1, lanes - 1, lanes} {
-							p := newProblem(t, r, whole, k, count, k%2 == 0)
+							p := newProblem(t, r, whole, f, k, count, k%2 == 0)
 							var before [][]float32
 							for _, row := range p.rows {
 								before = append(before, slices.Clone(row))

@@ -47,9 +47,15 @@ type problem struct {
 	mag  [][]float64 // sums of the products' absolute values: what rounding is measured by
 }
 
+// panel is the columns of a packed panel of B where a tile reads several: two vectors.
+func panel(f Features) int {
+	kind, _ := vectors(f)
+	return 2 * kind.Bits() / 32
+}
+
 const columnOffset = 3 // from the start of a row of C
 
-func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate bool) *problem {
+func newProblem(t testing.TB, r *rand.Rand, tile Tile, f Features, k, count int, accumulate bool) *problem {
 	p := &problem{args: TileArgs{K: int64(k), COffset: 4 * columnOffset, Count: int64(count)}}
 	if accumulate {
 		p.args.Accumulate = 1
@@ -88,12 +94,18 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 	if tile.List {
 		r.Shuffle(k, func(i, j int) { list[i], list[j] = list[j], list[i] })
 	}
-	p.b = draw(guarded(t, k*tile.Cols))
+	elements, each := k*tile.Cols, tile.Cols // of B, and of a row of it
+	at := func(k, j int) int { return k*tile.Cols + j }
+	if spreadCols := panel(f); tile.Spread != 0 {
+		elements, each = (tile.Cols/spreadCols-1)*tile.Spread/tile.Weights.Bytes()+k*spreadCols, spreadCols
+		at = func(k, j int) int { return j/spreadCols*tile.Spread/tile.Weights.Bytes() + k*spreadCols + j%spreadCols }
+	}
+	p.b = draw(guarded(t, elements))
 	p.args.B = unsafe.Pointer(unsafe.SliceData(p.b))
 	if tile.Weights != WeightsF32 {
-		words := guarded(t, k*tile.Cols/2) // two in each
+		words := guarded(t, elements/2) // two in each
 		p.args.B = unsafe.Pointer(unsafe.SliceData(words))
-		for i, h := range unsafe.Slice((*uint16)(p.args.B), k*tile.Cols) {
+		for i, h := range unsafe.Slice((*uint16)(p.args.B), elements) {
 			// The high half of an f32 is a bfloat16. As an f16, these bits are some number or other.
 			h = uint16(math.Float32bits(p.b[i]) >> 16)
 			p.b[i] = math.Float32frombits(uint32(h) << 16)
@@ -101,12 +113,12 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 				h = h&^0x7C00 | uint16(10+r.IntN(10))<<10
 				p.b[i] = half(h)
 			}
-			unsafe.Slice((*uint16)(p.args.B), k*tile.Cols)[i] = h
+			unsafe.Slice((*uint16)(p.args.B), elements)[i] = h
 		}
 	}
 	offsets := guarded(t, k+TileAhead)
 	for i := range list {
-		offsets[i] = math.Float32frombits(uint32(list[i]) * uint32(tile.Weights.Bytes()*tile.Cols))
+		offsets[i] = math.Float32frombits(uint32(list[i]) * uint32(tile.Weights.Bytes()*each))
 	}
 	p.args.List = unsafe.Pointer(unsafe.SliceData(offsets))
 	for i := range all {
@@ -123,7 +135,7 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 				want[j] = 0
 			}
 			for k := range list {
-				x := float64(a(i, k)) * float64(p.b[int(list[k])*tile.Cols+j-columnOffset])
+				x := float64(a(i, k)) * float64(p.b[at(int(list[k]), j-columnOffset)])
 				want[j] += x
 				mag[j] += math.Abs(x)
 			}
@@ -131,7 +143,7 @@ func newProblem(t testing.TB, r *rand.Rand, tile Tile, k, count int, accumulate 
 		p.want, p.mag = append(p.want, want), append(p.mag, mag)
 	}
 	p.args.C = unsafe.Pointer(&pointers[0])
-	p.args.Fetch = uintptr(p.args.B) + uintptr(k*tile.Cols*tile.Weights.Bytes()) // behind what may be touched
+	p.args.Fetch = uintptr(p.args.B) + uintptr(elements*tile.Weights.Bytes()) // behind what may be touched
 	return p
 }
 
@@ -177,6 +189,16 @@ func TestTiles(t *testing.T) {
 				// A test of its own each, which gives back guarded memory when it ends.
 				t.Run(fmt.Sprintf("%s/%+v", f, tile), func(t *testing.T) { checkTile(t, r, tile, f) })
 			}
+			for form := range 9 {
+				spread, weights := form >= 3, Weights(form%3)
+				tile := Tile{Rows: size[0], Cols: size[1], List: true, Weights: weights, Far: size[0] == 1 && form%2 == 0}
+				if cols := panel(f); spread && tile.Cols%cols == 0 {
+					tile.Spread = 130 * weights.Bytes() * cols
+				}
+				if tile.Far || tile.Spread != 0 {
+					t.Run(fmt.Sprintf("%s/%+v", f, tile), func(t *testing.T) { checkTile(t, r, tile, f) })
+				}
+			}
 			for form := range 5 {
 				tile := Tile{Rows: size[0], Cols: size[1], Stride: 4 * (150 + form), Panels: form&1 != 0, List: form == 2}
 				switch form {
@@ -204,7 +226,7 @@ func checkTile(t *testing.T, r *rand.Rand, tile Tile, f Features) {
 		if k%2 == 1 {
 			count = 1 + r.IntN(tile.Cols)
 		}
-		p := newProblem(t, r, tile, k, count, r.IntN(2) == 0)
+		p := newProblem(t, r, tile, f, k, count, r.IntN(2) == 0)
 		fn.Call(unsafe.Pointer(&p.args))
 		if err := p.check(); err != nil {
 			t.Errorf("%s, k=%d, %d columns, accumulate=%d: %v", code.Name, k, count, p.args.Accumulate, err)
@@ -224,7 +246,7 @@ func TestTileColumns(t *testing.T) {
 		fn, _ := compileTile(t, tile, f)
 		for count := 1; count <= tile.Cols; count++ {
 			for _, accumulate := range []bool{false, true} {
-				p := newProblem(t, r, tile, 5, count, accumulate)
+				p := newProblem(t, r, tile, f, 5, count, accumulate)
 				fn.Call(unsafe.Pointer(&p.args))
 				if err := p.check(); err != nil {
 					t.Errorf("%s, %d columns, accumulate=%v: %v", f, count, accumulate, err)
@@ -282,7 +304,7 @@ func TestTileEpilogue(t *testing.T) {
 		}
 		fn := loadCode(t, code)
 		for count := 1; count <= tile.Cols; count++ {
-			p := newProblem(t, r, tile, 9, count, count%2 == 0)
+			p := newProblem(t, r, tile, f, 9, count, count%2 == 0)
 			bias := guarded(t, count)
 			for j := range bias {
 				bias[j] = float32(r.NormFloat64())
@@ -314,7 +336,7 @@ func TestTileSpecials(t *testing.T) {
 		fn, _ := compileTile(t, tile, f)
 		for range 200 {
 			const k = 2
-			p := newProblem(t, r, tile, k, 1+r.IntN(tile.Cols), false)
+			p := newProblem(t, r, tile, f, k, 1+r.IntN(tile.Cols), false)
 			for _, s := range [][]float32{p.a, p.b} {
 				for i := range s {
 					s[i] = specials[r.IntN(len(specials))]

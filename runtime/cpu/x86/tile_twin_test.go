@@ -28,7 +28,7 @@ func TestTwinTiles(t *testing.T) {
 		for _, k := range []int{0, 1, 3, 4, 5, 9, 384} {
 			for _, count := range []int{33, 47, 48, 49, 64} {
 				for _, accumulate := range []bool{false, true} {
-					left, right := newProblem(t, r, one, k, 32, accumulate), newProblem(t, r, one, k, count-32, accumulate)
+					left, right := newProblem(t, r, one, f, k, 32, accumulate), newProblem(t, r, one, f, k, count-32, accumulate)
 					size := k * 32 * weights.Bytes() / 4
 					panels := guarded(t, 2*size+40) // with something between them
 					b := func(p *problem) []float32 { return unsafe.Slice((*float32)(p.args.B), size) }
