@@ -30,7 +30,6 @@ func Diagonal(v *ir.Value, p, q int) bool {
 type diagonal struct {
 	a, b *ir.Axis
 	left int
-	args map[*ir.Buffer]*ir.Value // what is loaded
 	done map[*ir.Scalar]bool
 }
 
